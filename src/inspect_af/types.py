@@ -220,8 +220,12 @@ class SampleMeta(_Frozen):
         return condition_label(self.treatments)
 
     def as_metadata(self) -> dict[str, Any]:
-        """The fields as JSON values, for `Sample.metadata`."""
-        return self.model_dump(mode="json")
+        """The fields as JSON values, for `Sample.metadata`; what only run time knows is left out while empty.
+
+        Inspect serialises every nested value of every sample several times.
+        """
+        unknown = {name for name in ("treatments", "prompt_digest") if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude=unknown)
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any]) -> SampleMeta:

@@ -17,8 +17,8 @@ def score(request: str, tier: str, outcome: str, condition: str = "baseline", ep
     return SampleScore(
         score=Score(
             value={"accepted": number, "outcome": outcome, "tier": tier, "condition": condition},
-            metadata={"request_id": request},
         ),
+        sample_metadata={"request_id": request},
         sample_id=f"{request}/{tier}/{condition}/{epoch}",
     )
 
@@ -43,7 +43,7 @@ def test_the_gaps_error_is_inspects_clustered_error_of_the_signed_outcomes(seed:
                 * (1 if item.score.as_dict()["tier"] == "monitored" else -1)
                 * float(item.score.as_dict()["accepted"])
             ),
-            sample_metadata={"pair_id": (item.score.metadata or {})["request_id"]},
+            sample_metadata={"pair_id": (item.sample_metadata or {})["request_id"]},
         )
         for item in scores
     ]

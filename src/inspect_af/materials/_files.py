@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -76,10 +76,27 @@ def read_toml(file: Traversable, schema: type[_M]) -> _M:
     Raises:
         MaterialsError: TOML syntax (with line and column), or an entry that is missing, unknown or wrong.
     """
+    return validate_toml(parse_toml(read_text(file), file), schema, file)
+
+
+def parse_toml(text: str, file: Traversable) -> dict[str, Any]:
+    """The entries of TOML text; `file` is where it came from, for errors.
+
+    Raises:
+        MaterialsError: TOML syntax, with line and column.
+    """
     try:
-        data = tomllib.loads(read_text(file))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise MaterialsError(f"{file} is not valid TOML: {error}; correct that line") from None
+
+
+def validate_toml(data: dict[str, Any], schema: type[_M], file: Traversable) -> _M:
+    """Entries as `schema`.
+
+    Raises:
+        MaterialsError: an entry that is missing, unknown or wrong.
+    """
     try:
         return schema.model_validate(data)
     except ValidationError as error:
@@ -89,13 +106,15 @@ def read_toml(file: Traversable, schema: type[_M]) -> _M:
         raise MaterialsError(f"{file}: {problems}") from None
 
 
-def tree_digest(root: Traversable) -> str:
+def tree_digest(root: Traversable, only: Collection[str] = ()) -> str:
     """First 16 hexadecimal digits of the sha256 over names and content of all files below `root`.
 
-    Hidden files do not count, and line ends do not matter, so that a checkout on another system agrees.
+    With `only`, over the files and folders of these names alone. Hidden files do not count, and line ends do not matter, so that a checkout on another system agrees.
     """
     digest = hashlib.sha256()
     for name, file in sorted(_walk(root, "")):
+        if only and name.split("/")[0] not in only:
+            continue
         content = file.read_bytes().replace(b"\r\n", b"\n")
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)

@@ -85,7 +85,7 @@ def _read_pair(root: Traversable) -> Pair:
     return Pair(
         name=head.name,
         version=head.version,
-        digest=tree_digest(root),
+        digest=tree_digest(root, only=("pair.toml", "claims")),
         first=head.first,
         second=head.second,
         variables=head.variables,

@@ -87,11 +87,7 @@ def _score(metadata: dict[str, Any], read: ReadReply) -> Score:
         answer=outcome,
         reason=None if scored else outcome,
         explanation=_MEANING[outcome],
-        metadata={
-            "tag": read.reply.tag,
-            "reasoning_channel": read.channel,
-            "request_id": metadata.get("request_id"),
-        },
+        metadata={"tag": read.reply.tag, "reasoning_channel": read.channel},
     )
 
 

@@ -97,7 +97,7 @@ def unscored_replies() -> Metric:
 def _row(score: SampleScore) -> _Row:
     # Inspect computes the metrics again and again while an eval runs, so a row has to be cheap.
     value = score.score.as_dict()
-    request = (score.score.metadata or {}).get("request_id") or score.sample_id
+    request = (score.sample_metadata or {}).get("request_id") or score.sample_id
     return _Row(str(value["condition"]), str(value["tier"]), str(request), str(value["outcome"]))
 
 

@@ -12,7 +12,15 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.materials import Claim, Pair, load_pair
 from inspect_af.solvers.scenario import messages_digest, record_treatments
-from inspect_af.types import STRENGTHS, Intervention, PromptClaim, Strength, applied_treatments, planned_claim
+from inspect_af.types import (
+    PLANNED_CLAIM,
+    STRENGTHS,
+    Intervention,
+    PromptClaim,
+    Strength,
+    applied_treatments,
+    planned_claim,
+)
 
 
 @solver
@@ -60,6 +68,7 @@ def prompt_intervention(
             claim = loaded.claim(planned.intervention, planned.strength, planned.paraphrase)
         if claim is not None:
             apply_claim(state, claim)
+            state.metadata.pop(PLANNED_CLAIM, None)  # it stands among the treatments now
         state.metadata["prompt_digest"] = messages_digest(state.messages)
         return await generate(state, seed=generation_seed(run_seed, str(state.sample_id), state.epoch))
 
