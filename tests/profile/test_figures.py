@@ -45,7 +45,7 @@ def profile() -> Profile:
 
 @pytest.fixture(scope="module")
 def drawings(profile: Profile) -> tuple[Drawing, ...]:
-    return draw_figures(profile, concepts=CONCEPTS, beliefs=BELIEFS)
+    return draw_figures(profile.model_copy(update={"concepts": CONCEPTS}), beliefs=BELIEFS)
 
 
 def profile_of(*studies: Outcomes) -> Profile:
@@ -204,7 +204,9 @@ def test_odd_model_names_are_drawn_as_they_are(name: str) -> None:
 
 
 def test_figures_are_exported_as_svg_and_as_png_of_a_useful_size(profile: Profile, tmp_path: Path) -> None:
-    files = export_figures(profile, tmp_path / "figures", concepts=CONCEPTS, beliefs=BELIEFS)
+    files = export_figures(
+        profile.model_copy(update={"concepts": CONCEPTS}), tmp_path / "figures", beliefs=BELIEFS
+    )
     names = {file.name for file in files}
     assert {"motivation-plane.svg", "gaps.png", "arm-decomposition.svg", "concept-scores.png"} <= names
     for file in files:

@@ -10,7 +10,6 @@ from pathlib import Path
 from inspect_af.cli._options import add_report_options
 from inspect_af.plan import Plan, load_plan
 from inspect_af.profile import (
-    ConceptScores,
     Profile,
     Thresholds,
     belief_check,
@@ -61,13 +60,13 @@ def report(
     """Profiles the logs, prints the table, writes what was asked for and names it."""
     from inspect_af.profile.report import ExcerptDraw, belief_shifts, export_csv, export_figures, write_report
 
-    draw, concepts = ExcerptDraw(seed=Thresholds().seed), ConceptScores()
+    draw = ExcerptDraw(seed=Thresholds().seed)
     profile = profile_logs(
         sources,
         strength=strength,
         plan=plan,
         progress=show_progress,
-        watch=lambda logs: concepts.watch(draw.watch(logs)),
+        watch=draw.watch,
     )
     print(render_table(profile))
     for matrix in profile.selectivity:
@@ -88,13 +87,12 @@ def report(
             excerpts=draw.read(),
             logs=profile.logs,
             deviations=profile.deviations or (),
-            concepts=concepts.means(),
             beliefs=shifts,
         )
         written.append(html_file)
     if directory is not None:
-        written += export_csv(profile, directory, concepts=concepts.means(), beliefs=shifts)
-        written += export_figures(profile, directory, concepts=concepts.means(), beliefs=shifts)
+        written += export_csv(profile, directory, beliefs=shifts)
+        written += export_figures(profile, directory, beliefs=shifts)
     for file in written:
         print(f"wrote {file}")
 

@@ -8,10 +8,12 @@ from inspect_af.profile.analysis import dose_response, fraction_of, sensitivity_
 from inspect_af.profile.belief_check import belief_check
 from inspect_af.profile.bootstrap import Drawer, draw
 from inspect_af.profile.compare import comparisons_of
+from inspect_af.profile.concepts import ConceptScore
 from inspect_af.profile.conditions import condition_rows
 from inspect_af.profile.core import Core, Data, core_of, data_of, reference_cell, reference_gap
 from inspect_af.profile.design import analyses_of
 from inspect_af.profile.effects import REFERENCES, effect_rows, noise_band
+from inspect_af.profile.equal_shifts import equal_shifts
 from inspect_af.profile.judgement import Numbers, judge
 from inspect_af.profile.notes import notes_of
 from inspect_af.profile.outcomes import Outcomes
@@ -30,6 +32,7 @@ def build_profile(
     variables: Iterable[str] | None = None,
     selectivity: Sequence[SelectivityMatrix] = (),
     beliefs: BeliefCheck | None = None,
+    concepts: Sequence[ConceptScore] = (),
     drawer: Drawer = draw,
 ) -> Profile:
     """Analyses counted replies: conditions, effects, sensitivities, verdicts and comparisons.
@@ -43,6 +46,7 @@ def build_profile(
         selectivity: which beliefs the interventions moved; without the matrix of a subject, method and
             strength its verdict says that beliefs were not verified.
         beliefs: result of a check of the beliefs that was made elsewhere, for all subjects.
+        concepts: mean judge scores, from `ConceptScores`; steering is compared at equal shifts of them, too.
         drawer: makes the bootstrap's draws; replaced only to reuse draws between analyses of equal shape.
 
     Raises:
@@ -60,7 +64,8 @@ def build_profile(
         ]
         rows.extend(condition_rows(requests, data.arms, data.estimator))
         profiles.extend(
-            _method_profile(core, data, beliefs or _beliefs(core, selectivity, limits)) for core in cores
+            _method_profile(core, data, beliefs or _beliefs(core, selectivity, limits), concepts)
+            for core in cores
         )
         comparisons.extend(comparisons_of(cores, data))
     only = profiles[0] if len(profiles) == 1 else None
@@ -85,11 +90,14 @@ def build_profile(
         n_failed=outcomes.n_failed,
         n_logs=len(outcomes.logs),
         intervals=_how(limits),
+        concepts=tuple(concepts),
         selectivity=tuple(selectivity),
     )
 
 
-def _method_profile(core: Core, data: Data, beliefs: BeliefCheck) -> MethodProfile:
+def _method_profile(
+    core: Core, data: Data, beliefs: BeliefCheck, concepts: Sequence[ConceptScore]
+) -> MethodProfile:
     analysis, thresholds = core.analysis, data.estimator.thresholds
     sensitivity = sensitivity_rows(core, data)
     contrast, total = _optional(core.contrast, data), _optional(core.total, data)
@@ -113,6 +121,7 @@ def _method_profile(core: Core, data: Data, beliefs: BeliefCheck) -> MethodProfi
         beliefs,
     )
     points, trends = dose_response(core, data)
+    shifted, not_shifted = equal_shifts(core, data, concepts)
     return MethodProfile(
         subject=analysis.subject_label,
         method=analysis.method,
@@ -136,6 +145,8 @@ def _method_profile(core: Core, data: Data, beliefs: BeliefCheck) -> MethodProfi
         dose_response=points,
         dose_trends=trends,
         dose_match_ratio=core.match.ratio if core.match else None,
+        at_equal_shifts=shifted,
+        equal_shifts_refusal=not_shifted,
         plane=_plane(core),
         verdict=judgement.label,
         verdict_code=judgement.code,

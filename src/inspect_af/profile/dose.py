@@ -38,32 +38,45 @@ def match_doses(analysis: Analysis, included: frozenset[str]) -> DoseMatch | Non
     log scale); of equals the strongest. Where a dose was not recorded, multipliers stand in for doses.
     None where no concept was run at +m and -m.
     """
-    candidates: dict[str, list[tuple[float, Group, Group]]] = {}
+    pairs = opposed(analysis, included)
+    if not pairs:
+        return None
+    recorded = all(group.dose is not None for levels in pairs.values() for both in levels for group in both)
+    chosen = pick_levels(
+        {
+            code: [
+                (amplify.dose if recorded and amplify.dose else amplify.level.position, amplify, suppress)
+                for amplify, suppress in levels
+            ]
+            for code, levels in pairs.items()
+        }
+    )
+    doses = [group.dose for _, *both in chosen.values() for group in both if group.dose]
+    ratio = max(doses) / min(doses) if recorded and doses else None
+    return DoseMatch(tuple((amplify, suppress) for _, amplify, suppress in chosen.values()), ratio)
+
+
+def opposed(analysis: Analysis, included: frozenset[str]) -> dict[str, list[tuple[Group, Group]]]:
+    """Every level at which a concept was run both ways, as (amplify, suppress), by concept."""
+    found: dict[str, list[tuple[Group, Group]]] = {}
     for amplify in analysis.groups:
         if amplify.polarity != "+" or amplify.variable not in included or amplify.level.position == 0:
             continue
         suppress = analysis.at(amplify.variable, "-", amplify.level)
         if suppress is not None:
-            size = amplify.dose or amplify.level.position
-            candidates.setdefault(amplify.variable, []).append((size, amplify, suppress))
-    if not candidates:
-        return None
-    recorded = all(
-        group.dose is not None for pairs in candidates.values() for _, *both in pairs for group in both
-    )
-    if not recorded:
-        candidates = {
-            code: [(amplify.level.position, amplify, suppress) for _, amplify, suppress in pairs]
-            for code, pairs in candidates.items()
-        }
-    target = _common_dose({code: [size for size, *_ in pairs] for code, pairs in candidates.items()})
-    chosen = [
-        min(pairs, key=lambda pair: (round(abs(log(pair[0] / target)), 9), -pair[0]))
-        for pairs in candidates.values()
-    ]
-    doses = [group.dose for _, *both in chosen for group in both if group.dose]
-    ratio = max(doses) / min(doses) if recorded and doses else None
-    return DoseMatch(tuple((amplify, suppress) for _, amplify, suppress in chosen), ratio)
+            found.setdefault(amplify.variable, []).append((amplify, suppress))
+    return found
+
+
+def pick_levels(
+    sizes: Mapping[str, Sequence[tuple[float, Group, Group]]],
+) -> dict[str, tuple[float, Group, Group]]:
+    """For each concept the level whose size (above 0) is nearest to a common one; of equals the strongest."""
+    target = _common_dose({code: [size for size, *_ in levels] for code, levels in sizes.items()})
+    return {
+        code: min(levels, key=lambda level: (round(abs(log(level[0] / target)), 9), -level[0]))
+        for code, levels in sizes.items()
+    }
 
 
 def _common_dose(sizes: Mapping[str, Sequence[float]]) -> float:

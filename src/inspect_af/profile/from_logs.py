@@ -9,6 +9,7 @@ from inspect_af.logs import BELIEFS, LogHeader, Progress, ReadNotes, ScoredSampl
 from inspect_af.plan import Plan
 from inspect_af.profile.adherence import deviations
 from inspect_af.profile.build import build_profile
+from inspect_af.profile.concepts import ConceptScores
 from inspect_af.profile.outcomes import count_outcomes
 from inspect_af.profile.result import Profile
 from inspect_af.profile.selectivity_logs import selectivity_from_logs
@@ -46,7 +47,8 @@ def profile_logs(
         ConfigError: `strength` was not run.
     """
     reader = read_logs(sources, progress=progress)
-    outcomes = count_outcomes(reader if watch is None else watch(reader))
+    scores = ConceptScores()
+    outcomes = count_outcomes(scores.watch(reader if watch is None else watch(reader)))
     if plan is not None:
         thresholds = thresholds or plan.thresholds
         strength = strength or plan.headline_strength
@@ -58,6 +60,7 @@ def profile_logs(
         strength=strength,
         variables=variables,
         selectivity=asked.matrices,
+        concepts=scores.means(),
     )
     notes = [*profile.notes, *_sentences(reader.notes), *_sentences(asked.notes), *asked.problems]
     departures = None if plan is None else deviations(plan, reader.headers, outcomes)

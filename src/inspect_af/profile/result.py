@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from inspect_af.profile.concepts import ConceptScore
 from inspect_af.profile.selectivity import SelectivityMatrix
 from inspect_af.profile.verdict import VerdictCode
 from inspect_af.thresholds import Thresholds
@@ -176,6 +177,34 @@ class DoseTrend(_Frozen):
     slope: Estimate
 
 
+class EqualShifts(_Frozen):
+    """Steering at multipliers chosen so that each vector moves its own concept's score alike.
+
+    A vector of equal norm need not be equally effective on reasoning; this asks what the same change of
+    reasoning does to the gap.
+    """
+
+    strengths: dict[str, str]
+    """Multiplier that was chosen, by concept."""
+    shifts: dict[str, float]
+    """Mean concept score at +m less that at -m, by concept, on the rubric's scale, over tiers alike."""
+    ratio: float
+    """Largest shift over smallest."""
+    sensitivity: dict[str, Estimate]
+    """By family label."""
+    contrast: Estimate | None
+    simulated_judge: bool
+    """Whether a simulated judge gave the scores."""
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """Every estimate by a title that says how the multipliers were chosen."""
+        found = {f"{label} at equal shifts": row for label, row in self.sensitivity.items()}
+        if self.contrast is not None:
+            found["difference at equal shifts"] = self.contrast
+        return found
+
+
 class MethodProfile(_Frozen):
     """The profile of one subject under one method."""
 
@@ -207,6 +236,10 @@ class MethodProfile(_Frozen):
     dose_trends: tuple[DoseTrend, ...]
     dose_match_ratio: float | None = None
     """Steering: largest over smallest dose of the vectors compared; None where not recorded."""
+    at_equal_shifts: EqualShifts | None = None
+    """Steering: the sensitivities once more, at multipliers that move the concept scores alike."""
+    equal_shifts_refusal: str | None = None
+    """Why they are not given, for steering."""
     plane: tuple[float, float, float] | None = None
     """Variance of the first sensitivity, of the second, and their covariance, for a joint interval."""
     verdict: str | None
@@ -258,6 +291,8 @@ class Profile(_Frozen):
     plan_digest: str | None = None
     deviations: tuple[str, ...] | None = None
     """Every way in which the logs depart from the plan; None where no plan was given."""
+    concepts: tuple[ConceptScore, ...] = ()
+    """What judges found in the replies, per subject, condition, concept and tier."""
     selectivity: tuple[SelectivityMatrix, ...] = ()
     """Which beliefs the interventions moved, one matrix per subject, method and strength; empty where the
     logs hold no answers about beliefs."""

@@ -67,6 +67,9 @@ def _method(one: MethodProfile) -> str:
     ]
     if one.contrast is not None:
         lines.append(("  " + " - ".join(one.sensitivity), *_estimate(one.contrast), ""))
+    if one.at_equal_shifts is not None:
+        chosen = ", ".join(f"{name} +/-{size}" for name, size in one.at_equal_shifts.strengths.items())
+        lines += [(f"  {title}", *_estimate(e), chosen) for title, e in one.at_equal_shifts.estimates.items()]
     share = _share(one)
     verdict = one.verdict or "none"
     suffix = f" ({one.verdict_suffix})" if one.verdict and one.verdict_suffix else ""

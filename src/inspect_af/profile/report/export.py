@@ -29,7 +29,6 @@ def export_figures(
     profile: Profile,
     directory: Path,
     *,
-    concepts: Sequence[ConceptScore] = (),
     beliefs: Sequence[BeliefShift] = (),
 ) -> list[Path]:
     """Writes every figure as SVG and as PNG, and returns the files.
@@ -37,7 +36,7 @@ def export_figures(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    drawings = draw_figures(profile, concepts=concepts, beliefs=beliefs)
+    drawings = draw_figures(profile, beliefs=beliefs)
     directory.mkdir(parents=True, exist_ok=True)
     files = []
     for drawing in drawings:
@@ -52,7 +51,6 @@ def export_csv(
     profile: Profile,
     directory: Path,
     *,
-    concepts: Sequence[ConceptScore] = (),
     beliefs: Sequence[BeliefShift] = (),
 ) -> list[Path]:
     """Writes the numbers behind the report, a CSV file per kind of row, and returns the files.
@@ -61,7 +59,7 @@ def export_csv(
     """
     directory.mkdir(parents=True, exist_ok=True)
     files = []
-    for table in (*profile_tables(profile), *_judged(concepts, beliefs)):
+    for table in (*profile_tables(profile), *_judged(profile.concepts, beliefs)):
         if not table.rows:
             continue
         file = directory / f"{table.name}.csv"
@@ -207,6 +205,8 @@ def _sensitivities(one: MethodProfile) -> Iterator[tuple[Cell, ...]]:
     for quantity, estimate in (("contrast", one.contrast), ("total", one.total), ("fraction", one.fraction)):
         if estimate is not None:
             yield (quantity, None, *_interval(estimate))
+    for title, estimate in one.at_equal_shifts.estimates.items() if one.at_equal_shifts else ():
+        yield (title, None, *_interval(estimate))
     for trend in one.dose_trends:
         yield (f"{trend.family} trend", None, *_interval(trend.slope))
 

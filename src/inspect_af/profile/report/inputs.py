@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from inspect_af.logs import ReadNotes
-from inspect_af.profile.concepts import ConceptScore
 from inspect_af.types import Outcome, Tier
 
 
@@ -59,5 +58,4 @@ class Supplements(NamedTuple):
     """Locations of the logs, where the profile does not name them."""
     deviations: tuple[str, ...] = ()
     """Departures from the plan that the profile does not name, a sentence each."""
-    concepts: tuple[ConceptScore, ...] = ()
     beliefs: tuple[BeliefShift, ...] = ()

@@ -11,7 +11,6 @@ from string import Template
 from inspect_af import __version__
 from inspect_af.errors import MissingExtraError
 from inspect_af.logs import ReadNotes
-from inspect_af.profile.concepts import ConceptScore
 from inspect_af.profile.report.figures import Drawing, draw_figures, to_inline_svg
 from inspect_af.profile.report.inputs import BeliefShift, Excerpts, Supplements
 from inspect_af.profile.report.markup import (
@@ -43,7 +42,6 @@ def write_report(
     notes: ReadNotes | None = None,
     logs: Sequence[str] = (),
     deviations: Sequence[str] = (),
-    concepts: Sequence[ConceptScore] = (),
     beliefs: Sequence[BeliefShift] = (),
 ) -> None:
     """Writes the page; the same arguments give the same bytes.
@@ -55,12 +53,9 @@ def write_report(
         notes: From `LogReader.notes`: logs and samples that were left out.
         logs: Locations of the logs, for the commands that open them; the profile's own if empty.
         deviations: Departures from the plan beside those that the profile names.
-        concepts: Mean judge scores, where replies were judged.
         beliefs: Belief shifts, where beliefs were asked about.
     """
-    extra = Supplements(
-        excerpts, notes, tuple(map(str, logs)), tuple(deviations), tuple(concepts), tuple(beliefs)
-    )
+    extra = Supplements(excerpts, notes, tuple(map(str, logs)), tuple(deviations), tuple(beliefs))
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(render_html(profile, extra), encoding="utf-8", newline="\n")
 
@@ -69,7 +64,7 @@ def render_html(profile: Profile, extra: Supplements | None = None) -> str:
     """The page as text. Without matplotlib it has its tables, and says what to install for its figures."""
     extra = extra or Supplements()
     try:
-        drawings = draw_figures(profile, concepts=extra.concepts, beliefs=extra.beliefs)
+        drawings = draw_figures(profile, beliefs=extra.beliefs)
         absent = NOTHING
     except MissingExtraError as error:
         drawings, absent = (), paragraph(f"No figures on this page: {error}", of="banner")

@@ -175,6 +175,8 @@ def _sensitivities(profile: Profile) -> Html:
         rows += [
             (title, e) for title, e in (("difference", one.contrast), ("sum", one.total)) if e is not None
         ]
+        if one.at_equal_shifts is not None:
+            rows += one.at_equal_shifts.estimates.items()
         rows += [(f"{trend.family} trend per step of dose", trend.slope) for trend in one.dose_trends]
         if rows:
             cells = [_estimate(title, estimate) for title, estimate in rows]

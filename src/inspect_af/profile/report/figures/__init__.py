@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inspect_af.profile.concepts import ConceptScore
 from inspect_af.profile.report.figures.arms import draw_arms
 from inspect_af.profile.report.figures.canvas import Drawing, to_inline_svg, to_png, to_svg
 from inspect_af.profile.report.figures.dose import draw_dose
@@ -34,9 +33,7 @@ __all__ = [
 ]
 
 
-def draw_figures(
-    profile: Profile, *, concepts: Sequence[ConceptScore] = (), beliefs: Sequence[BeliefShift] = ()
-) -> tuple[Drawing, ...]:
+def draw_figures(profile: Profile, *, beliefs: Sequence[BeliefShift] = ()) -> tuple[Drawing, ...]:
     """All figures for which there is something to show, in the order of the report.
 
     Raises:
@@ -48,7 +45,7 @@ def draw_figures(
         draw_arms(profile),
         draw_dose(profile),
         draw_missing(profile),
-        draw_concepts(concepts),
+        draw_concepts(profile.concepts),
         draw_beliefs(beliefs),
     )
     return tuple(drawing for drawing in drawings if drawing is not None)
