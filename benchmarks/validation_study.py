@@ -36,10 +36,15 @@ from inspect_af.profile.simulate import Motivation, Planted, simulate_outcomes
 
 N_RESAMPLES = 1000
 N_DRAWS = 40
-STUDIED: tuple[Motivation, ...] = ("null", "unmoved", "mixed", "global-shift", "expectation")
-"""Three nulls come first: no gap; a gap that nothing moves; two sensitivities that are equal and above 0.
-A consequence-tracking model is an expectation-tracking one with the families swapped, which mirrors every
-result (tests/profile/test_planted.py)."""
+STUDIED: tuple[Motivation, ...] = (
+    "null",
+    "unmoved",
+    "mixed",
+    "global-shift",
+    "expectation",
+    "consequence",
+)
+"""Three nulls come first: no gap; a gap that nothing moves; two sensitivities that are equal and above 0."""
 BASES = {
     # unmonitored, monitored, effect on the monitored arm
     "floor": (0.03, 0.08, 0.05),
