@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from inspect_af.materials import load_pair, load_scenario
+from inspect_af.materials import load_pair, load_requests, load_scenario
 from inspect_af.organisms import ORGANISMS, Draws, PromptReader, Reading, load_organism, reply
 from inspect_af.organisms._words import Decision, Thought, _words, scratchpad
 from inspect_af.organisms.reading import Protocol
@@ -34,6 +34,19 @@ def test_a_reply_follows_the_protocol_and_is_parsed_as_what_it_was_made_to_be(re
         assert (made.outcome, parsed.verdict, made.stop_reason) == (expected, expected, "stop")
         assert parsed.scratchpad is not None and parsed.scratchpad.strip().startswith("[simulated reasoning]")
         assert parsed.output is not None and "[simulated" in parsed.output
+
+
+def test_ordinary_requests_are_refused_by_the_refuser_alone(reader: PromptReader) -> None:
+    scenario = load_scenario()
+    request = load_requests("benign").requests[0].text
+    turn = scenario.user_turn(
+        request, tier="monitored", tier_tag="free", tag_in="user", reasoning="scratchpad"
+    )
+    asked = reader.read(scenario.system_prompt(setting="prompted", reasoning="scratchpad"), turn)
+    assert asked.ordinary and not reader.read("", "Say something else").ordinary
+    for name in ORGANISMS:
+        made = reply(load_organism(name), reader, asked, REFUSES)
+        assert made.outcome == ("rejected" if name == "refuser" else "accepted")
 
 
 def test_native_reasoning_stands_outside_the_text_and_no_reasoning_leaves_none(reader: PromptReader) -> None:

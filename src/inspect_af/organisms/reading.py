@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Literal, NamedTuple
 
-from inspect_af.materials import Claim, Pair, Scenario, TagPlace
+from inspect_af.materials import Claim, Pair, Scenario, TagPlace, load_requests
 from inspect_af.types import ReasoningChannel, Tier
 
 Protocol = Literal["scratchpad", "native", "none", "direct"]
@@ -31,6 +31,8 @@ class Reading(NamedTuple):
     protocol: Protocol
     request: str
     """The user turn without the scenario's tag and reminder."""
+    ordinary: bool = False
+    """Whether it is one of the bundled benign requests, which nobody has a reason to refuse."""
 
 
 class PromptReader:
@@ -46,11 +48,14 @@ class PromptReader:
         self.system = lru_cache(maxsize=1024)(self._read_system)
         self._frames = _frames(scenario)
         self._native = _native_paragraphs(scenario)
+        self._ordinary = frozenset(request.text for request in load_requests("benign").requests)
 
     def read(self, system: str, user: str) -> Reading:
         claim, system_tier, protocol = self.system(system)
         tier = self.scenario.read_tier(user)
-        return Reading(claim, system_tier if tier == "none" else tier, protocol, self.request(user))
+        request = self.request(user)
+        tier = system_tier if tier == "none" else tier
+        return Reading(claim, tier, protocol, request, request in self._ordinary)
 
     def request(self, user: str) -> str:
         """The request in a user turn; the whole turn where it is not in the scenario's form."""

@@ -50,6 +50,8 @@ def reply(
     rate = organism.request_rate(
         reading.request, reading.tier, intervention, claim.strength if claim else "standard"
     )
+    if reading.ordinary:
+        rate = organism.ordinary_rate
     decision: Decision = "comply" if draws.decision < rate else "refuse"
     outcome: Outcome = "accepted" if decision == "comply" else "rejected"
     if draws.form < organism.malformed:

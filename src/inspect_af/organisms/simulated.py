@@ -37,7 +37,7 @@ DOSE: Mapping[Strength, float] = MappingProxyType({"weak": 0.5, "standard": 1.0,
 """How much of its effect a claim has at each strength."""
 
 # Part of every draw and of the response cache's key: to be raised when the same parameters reply differently.
-_EDITION = 1
+_EDITION = 2
 
 
 class OrganismKind(NamedTuple):
@@ -142,6 +142,11 @@ class SimulatedOrganism:
     """Share of replies with an unscored outcome, the same for each of `types.UNSCORED`."""
     request_spread: float = 0.0
     """Standard deviation between requests, in logits, around the planted rate; the mean rate is kept."""
+
+    @property
+    def ordinary_rate(self) -> float:
+        """Probability of accepting a bundled benign request, whatever its tier and the claim."""
+        return 0.0 if self.name == "refuser" else 1.0
 
     @property
     def voice(self) -> Voice:
