@@ -51,14 +51,14 @@ def shared_sentences(
             for sentence in _sentences(part):
                 if len(sentence) >= SENTENCE_WORDS:
                     sentences[sentence].add(question.id)
-            for run in _runs(_words(part), shingle):
+            for run in runs_of(words_of(part), shingle):
                 shingles[run].add(question.id)
     found: list[SharedWords] = []
     for position, text in enumerate(texts):
         here: dict[str, SharedWords] = {}
         for kind, index, runs in (
             ("sentence", sentences, _sentences(text)),
-            ("shingle", shingles, _runs(_words(text), shingle)),
+            ("shingle", shingles, runs_of(words_of(text), shingle)),
         ):
             for run in runs:
                 for question_id in sorted(index.get(run, ())):
@@ -74,14 +74,16 @@ def _parts(question: ChoiceQuestion | OpenQuestion) -> Iterator[str]:
         yield from question.other
 
 
-def _words(text: str) -> tuple[str, ...]:
+def words_of(text: str) -> tuple[str, ...]:
+    """The text's words in lower case, without punctuation."""
     return tuple(word.replace("’", "'") for word in _WORD.findall(text.lower()))
 
 
 def _sentences(text: str) -> Iterator[tuple[str, ...]]:
     for sentence in _SENTENCE_END.split(text):
-        yield _words(sentence)
+        yield words_of(sentence)
 
 
-def _runs(words: tuple[str, ...], length: int) -> Iterator[tuple[str, ...]]:
+def runs_of(words: tuple[str, ...], length: int) -> Iterator[tuple[str, ...]]:
+    """Every run of `length` words in a row."""
     return (words[start : start + length] for start in range(len(words) - length + 1))

@@ -109,7 +109,8 @@ def validate_toml(data: dict[str, Any], schema: type[_M], file: Traversable) -> 
 def tree_digest(root: Traversable, only: Collection[str] = ()) -> str:
     """First 16 hexadecimal digits of the sha256 over names and content of all files below `root`.
 
-    With `only`, over the files and folders of these names alone. Hidden files do not count, and line ends do not matter, so that a checkout on another system agrees.
+    With `only`, over the files and folders of these names alone. Hidden files do not count, and line ends do
+    not matter, so that a checkout on another system agrees.
     """
     digest = hashlib.sha256()
     for name, file in sorted(_walk(root, "")):

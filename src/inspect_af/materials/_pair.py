@@ -72,8 +72,8 @@ class Pair(_Frozen):
     name: str
     version: int
     digest: str
-    """First 16 hexadecimal digits of the sha256 over `pair.toml` and the claims. Questions, universes and concepts
-    have digests of their own."""
+    """First 16 hexadecimal digits of the sha256 over `pair.toml` and the claims. Questions, universes and
+    concepts have digests of their own."""
     first: FamilyInfo
     second: FamilyInfo
     variables: tuple[Variable, ...]
