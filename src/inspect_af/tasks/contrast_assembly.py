@@ -1,0 +1,257 @@
+"""From logs of the task `contrast_pairs` to contrast pairs: filters, duplicates, splits, provenance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
+
+from inspect_af.errors import LogError
+from inspect_af.logs import LogHeader, Skipped
+from inspect_af.logs.headers import read_header
+from inspect_af.logs.sources import find_logs
+from inspect_af.materials import (
+    Concepts,
+    PlannedDialogue,
+    Scenario,
+    load_concepts,
+    load_scenario,
+)
+from inspect_af.scorers.contrast import (
+    PLANNED_DIALOGUE,
+    SCRATCHPAD_START,
+    CheckedPair,
+    PairSide,
+    check_output,
+    render,
+)
+from inspect_af.steering.pair_filters import find_duplicates, keyword_audit, take_in_turns
+from inspect_af.steering.pair_origins import log_digest
+from inspect_af.steering.pairs import SPLITS, ContrastPair, Message, Origin, Span, Split, Transcript
+from inspect_af.tasks.contrast_pairs import CONTRAST_PAIRS
+from inspect_af.tasks.contrast_report import ConceptReport, PairsReport, SplitCounts, WrittenLog
+
+PairSystem = Literal["none", "documents", "prompted"]
+"""What stands before the task: nothing, or the scenario's system prompt without or with training facts."""
+
+_HEAVY_FIELDS = {"messages", "events", "store", "attachments"}
+_SIMULATED = ("af-simulated-dialogues", "mockllm")
+
+
+class Assembled(NamedTuple):
+    """Pairs by concept, in the order of the pair's families, and the report."""
+
+    pairs: dict[str, tuple[ContrastPair, ...]]
+    report: PairsReport
+
+
+class _Answer(NamedTuple):
+    planned: PlannedDialogue
+    origin: Origin
+    checked: CheckedPair
+    rejected: str | None
+    """First fault, `struck_out`, `failed`, or None."""
+
+
+def assemble_pairs(
+    sources: Sequence[str | Path],
+    *,
+    wanted: Mapping[Split, int | None] | None = None,
+    concept: str = "both",
+    pair: str | None = None,
+    system: PairSystem = "none",
+    scenario: str | None = None,
+) -> Assembled:
+    """Reads logs, applies every filter anew, removes duplicates and takes as many pairs as are wanted.
+
+    A pair whose score somebody set to 0 in Inspect, or whose sample is marked invalid, is left out.
+
+    Args:
+        sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
+        wanted: Pairs to take per split; None for all that pass.
+        concept: Label of a family, or `both`.
+        pair: The hypothesis pair that the logs were written for.
+        system: What stands before the task in each transcript.
+        scenario: Directory of a scenario of your own, for `system`.
+
+    Raises:
+        LogError: No log can be used, or logs were written with different seeds or other concepts.
+    """
+    concepts = load_concepts(pair)
+    chosen = [each.label for each in concepts.chosen(concept)]
+    words = load_scenario(scenario)
+    logs, headers, skipped = _usable_logs(sources, concepts)
+    answers: list[_Answer] = []
+    seen: set[str] = set()
+    for log, header in zip(logs, headers, strict=True):
+        for answer in _answers(log, header, concepts, words):
+            if answer.origin.sample_uuid not in seen:
+                seen.add(answer.origin.sample_uuid)
+                answers.append(answer)
+    pairs: dict[str, tuple[ContrastPair, ...]] = {}
+    reports = []
+    for label in chosen:
+        mine = [answer for answer in answers if answer.planned.concept == label]
+        pairs[label], splits = _concept_pairs(mine, wanted or {}, words, system)
+        audit = keyword_audit(pairs[label], concepts.concept(label).keyword_counts)
+        reports.append(ConceptReport(concept=label, splits=splits, keywords=audit))
+    report = PairsReport(
+        pair=concepts.pair,
+        concepts_digest=concepts.digest,
+        seed=headers[0].meta.run_seed,
+        system=system,
+        concepts=tuple(reports),
+        logs=logs,
+        skipped=skipped,
+    )
+    return Assembled(pairs, report)
+
+
+def _usable_logs(
+    sources: Sequence[str | Path], concepts: Concepts
+) -> tuple[tuple[WrittenLog, ...], tuple[LogHeader, ...], tuple[str, ...]]:
+    logs, headers, skipped = [], [], []
+    for location in find_logs(sources):
+        found = read_header(location, CONTRAST_PAIRS)
+        if isinstance(found, Skipped):
+            skipped.append(f"{found.location}: {found.reason}")
+            continue
+        header = found.header
+        if header.meta.prompt_digest != concepts.digest:
+            raise LogError(
+                f"{location}: was written for other concepts (digest {header.meta.prompt_digest}; the pair "
+                f"'{concepts.pair}' has {concepts.digest}); give the pair that it was written for, as it was"
+            )
+        model = header.subject.model
+        headers.append(header)
+        logs.append(
+            WrittenLog(
+                location=location,
+                eval_id=header.eval_id,
+                digest=log_digest(location),
+                model=model,
+                simulated=model.split("/")[0] in _SIMULATED,
+            )
+        )
+    if not logs:
+        raise LogError("no log can be used:\n" + "\n".join(f"  {reason}" for reason in skipped))
+    if len(seeds := {header.meta.run_seed for header in headers}) > 1:
+        raise LogError(
+            f"the logs were written with the seeds {', '.join(map(str, sorted(seeds)))}, so that a topic "
+            "would lie in several splits; give logs of one seed"
+        )
+    return tuple(logs), tuple(headers), tuple(skipped)
+
+
+def _answers(log: WrittenLog, header: LogHeader, concepts: Concepts, scenario: Scenario) -> Iterator[_Answer]:
+    for sample in _samples(log.location):
+        try:
+            planned = PlannedDialogue(**sample.metadata[PLANNED_DIALOGUE])
+        except (KeyError, TypeError) as error:
+            raise LogError(
+                f"{log.location}: sample {sample.id!r} does not say what it was to be about"
+            ) from error
+        uuid = sample.uuid or f"{header.eval_id}/{sample.id}/{sample.epoch}"
+        origin = Origin(eval_id=log.eval_id, sample_uuid=uuid, log_digest=log.digest)
+        checked = check_output(sample.output, concepts, planned)
+        rejected: str | None = checked.faults[0] if checked.faults else None
+        if sample.error is not None:
+            rejected = "failed"
+        elif rejected is None and scenario.read_tier(checked.task) != "none":
+            rejected = "banned_term"
+        elif rejected is None and (sample.invalidation is not None or _struck_out(sample)):
+            rejected = "struck_out"
+        yield _Answer(planned, origin, checked, rejected)
+
+
+def _samples(location: str) -> Iterator[EvalSample]:
+    try:
+        if location.endswith(".eval"):
+            yield from read_eval_log_samples(
+                location, all_samples_required=False, exclude_fields=_HEAVY_FIELDS, resolve_attachments=False
+            )
+        else:
+            yield from read_eval_log(location).samples or []
+    except (OSError, ValueError) as error:
+        raise LogError(f"{location}: its samples are unreadable ({error}); leave the log out") from error
+
+
+def _struck_out(sample: EvalSample) -> bool:
+    """Whether a recorded score says no although every filter is passed."""
+    for name, score in (sample.scores or {}).items():
+        if name.rpartition("/")[2] == "contrast_pair" and isinstance(score.value, Mapping):
+            return not score.value.get("kept", 1)
+    return False
+
+
+def _concept_pairs(
+    answers: Sequence[_Answer],
+    wanted: Mapping[Split, int | None],
+    scenario: Scenario,
+    system: PairSystem,
+) -> tuple[tuple[ContrastPair, ...], tuple[SplitCounts, ...]]:
+    built = [
+        _pair(answer, answer.checked.sides, scenario, system)
+        for answer in sorted(answers, key=lambda a: (SPLITS.index(a.planned.split), a.planned.number))
+        if answer.rejected is None and answer.checked.sides is not None
+    ]
+    duplicates = {each.id: each for each in find_duplicates(built)}
+    unique = [pair for pair in built if pair.id not in duplicates]
+    split_of = {pair.id: pair.split for pair in built}
+    chosen: list[ContrastPair] = []
+    counts = []
+    for split in SPLITS:
+        passed = [pair for pair in unique if pair.split == split]
+        taken = take_in_turns(passed, wanted.get(split))
+        chosen += taken
+        mine = [answer for answer in answers if answer.planned.split == split]
+        kinds = Counter(each.kind for each in duplicates.values() if split_of[each.id] == split)
+        counts.append(
+            SplitCounts(
+                split=split,
+                wanted=wanted.get(split),
+                written=len(mine),
+                rejected=dict(Counter(a.rejected for a in mine if a.rejected is not None).most_common()),
+                duplicates=kinds["duplicate"],
+                near_duplicates=kinds["near_duplicate"],
+                surplus=len(passed) - len(taken),
+                kept=len(taken),
+            )
+        )
+    return tuple(chosen), tuple(counts)
+
+
+def _pair(
+    answer: _Answer, sides: tuple[PairSide, PairSide], scenario: Scenario, system: PairSystem
+) -> ContrastPair:
+    planned = answer.planned
+    before: tuple[Message, ...] = ()
+    task = answer.checked.task
+    if system != "none":
+        before = (Message(role="system", content=scenario.system_prompt(setting=system)),)
+        task = scenario.user_turn(task, tier="none")
+    asked = (*before, Message(role="user", content=task))
+    positive, negative = (_transcript(side, asked, answer.origin) for side in sides)
+    return ContrastPair(
+        id=f"{planned.concept}/{planned.split}/{planned.number + 1:04}-{answer.origin.sample_uuid[:6]}",
+        concept=planned.concept,
+        split=planned.split,
+        source="ooc",
+        group=planned.topic,
+        positive=positive,
+        negative=negative,
+    )
+
+
+def _transcript(side: PairSide, asked: tuple[Message, ...], origin: Origin) -> Transcript:
+    text = side.blocks.scratchpad
+    at = SCRATCHPAD_START + text.index(side.sentence)
+    return Transcript(
+        messages=(*asked, Message(role="assistant", content=render(side.blocks))),
+        scratchpad=Span(start=SCRATCHPAD_START, end=SCRATCHPAD_START + len(text)),
+        sentence=Span(start=at, end=at + len(side.sentence)),
+        origin=origin,
+    )
