@@ -5,6 +5,7 @@ Nothing else is read. Pickle, which torch and numpy files may hold, can run code
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +47,35 @@ def serialise(arrays: Mapping[str, Float32Array], header: Record) -> bytes:
         raise _no_safetensors() from error
     contiguous = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in arrays.items()}
     return save(contiguous, metadata={_KEY: header.model_dump_json()})
+
+
+def stream_file(path: Path, arrays: Mapping[str, Float32Array], header: Record) -> None:
+    """Writes what `serialise` gives, byte for byte, from arrays that may be mapped files.
+
+    An interruption leaves no half of a file.
+    """
+    described: dict[str, Any] = {"__metadata__": {_KEY: header.model_dump_json()}}
+    at = 0
+    for name, array in sorted(arrays.items()):
+        described[name] = {
+            "dtype": "F32",
+            "shape": list(array.shape),
+            "data_offsets": [at, at + array.nbytes],
+        }
+        at += array.nbytes
+    start = json.dumps(described, separators=(",", ":"), ensure_ascii=False).encode()
+    start += b" " * (-len(start) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(len(start).to_bytes(8, "little") + start)
+            for _, array in sorted(arrays.items()):
+                for part in array:
+                    file.write(np.ascontiguousarray(part, dtype="<f4").data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -24,8 +24,7 @@ from inspect_af.steering._tensors import (
     check_array,
     open_tensors,
     read_header,
-    replace_file,
-    serialise,
+    stream_file,
 )
 from inspect_af.steering.pairs import PairSource, Split
 
@@ -55,6 +54,8 @@ class ActivationsHeader(Record):
     """[pair]"""
     mean_norms: tuple[float, ...]
     """Mean Euclidean norm of the residual stream over the tokens that were averaged, [layer]."""
+    fingerprint: str = ""
+    """First 16 hexadecimal digits of a sha256 over all that the values depend on, with the weights."""
 
     @model_validator(mode="after")
     def _axes_agree(self) -> ActivationsHeader:
@@ -152,7 +153,7 @@ def load_activations(path: str | Path) -> Activations:
 def write_activations(
     path: str | Path, header: ActivationsHeader, positive: Float32Array, negative: Float32Array
 ) -> Activations:
-    """Writes activations.
+    """Writes activations, one layer in memory at a time: the arrays may be mapped files.
 
     Args:
         path: File to write; an existing one is replaced.
@@ -166,7 +167,7 @@ def write_activations(
     for name, array in (("positive", positive), ("negative", negative)):
         if array.shape != header.shape:
             raise AnalysisError(f"{name} has shape {array.shape}; by the header it is {header.shape}")
-        if not np.isfinite(array).all():
+        if not all(np.isfinite(layer).all() for layer in array):
             raise AnalysisError(f"{name} has values that are not finite; extract in a wider dtype")
-    replace_file(Path(path), serialise({"positive": positive, "negative": negative}, header))
+    stream_file(Path(path), {"positive": positive, "negative": negative}, header)
     return Activations(Path(path), header)
