@@ -16,11 +16,24 @@ from inspect_af.types import Subject, TaskMeta
 SIMULATED_API = "af-organism"
 """Name of the model provider whose models are simulations."""
 
-TREATMENT_ARGS = frozenset({"adapter", "vector", "multiplier", "layers", "role"})
+TREATMENT_ARGS = frozenset(
+    {"adapter", "adapter_role", "intervention", "intervention_pair", "vector", "multiplier", "layers", "role"}
+)
 """Model arguments that apply treatments; those are read from each sample, where they are recorded."""
 
 OPERATIONAL_ARGS = frozenset(
-    {"batch_size", "device", "device_map", "host", "max_connections", "max_retries", "port", "timeout"}
+    {
+        "batch_size",
+        "device",
+        "device_map",
+        "host",
+        "max_batch_tokens",
+        "max_connections",
+        "max_requests",
+        "max_retries",
+        "port",
+        "timeout",
+    }
 )
 """Model arguments about where and how fast a model runs, not about what it says."""
 

@@ -1,0 +1,50 @@
+"""What af-hf applies to a model: adapters and one steering vector; torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inspect_af.digests import text_digest
+from inspect_af.sdf.adapters import Adapter
+from inspect_af.steering import SteeringVector
+from inspect_af.types import Treatment
+
+
+@dataclass(frozen=True, eq=False)
+class Steered:
+    """A vector with how it is added."""
+
+    vector: SteeringVector
+    multiplier: float
+    layers: str
+
+
+@dataclass(frozen=True, eq=False)
+class Applied:
+    """A condition as the engine sees it. Two with equal keys do the same to every token."""
+
+    adapters: tuple[Adapter, ...] = ()
+    steered: Steered | None = None
+
+    @property
+    def key(self) -> str:
+        """Digest of everything that changes the model's output."""
+        parts = [adapter.digest for adapter in self.adapters]
+        if self.steered is not None:
+            held = self.steered
+            parts += ["steer", held.vector.sha256, repr(held.multiplier), held.layers]
+        return text_digest(*parts) if parts else "none"
+
+    @property
+    def organism(self) -> tuple[str, ...]:
+        """Digests of the adapters that belong to the subject, in order."""
+        return tuple(digest for adapter in self.adapters for digest in adapter.organism)
+
+    @property
+    def treatments(self) -> tuple[Treatment, ...]:
+        """What logs record: adapters of interventions in order, then the vector."""
+        found: list[Treatment] = [t for adapter in self.adapters for t in adapter.treatments]
+        if self.steered is not None:
+            held = self.steered
+            found.append(held.vector.treatment(held.multiplier, held.layers))
+        return tuple(found)

@@ -1,0 +1,206 @@
+"""A transformers model with its tokenizer: loading, one forward pass, and applying a condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
+
+from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
+from inspect_af.providers._hf_attention import NAME, SharedPrefixCache, Span, attention, step
+from inspect_af.providers._hf_condition import Applied
+from inspect_af.sdf.adapters import Adapter, check_base
+from inspect_af.steering.decoder import decoder_layers, text_config
+from inspect_af.steering.hooks import additions, steering
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+_BATCH_DEPENDENT_ROTATIONS = ("dynamic", "longrope")
+_LAYER_TYPES = ("full_attention", "sliding_attention")
+
+
+class ModelKey(NamedTuple):
+    """What decides which weights are in memory and how."""
+
+    name: str
+    """Hub id or local directory."""
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+
+
+class LocalModel:
+    """A model that runs steps of the shared-prefix attention.
+
+    Raises:
+        ConfigError: It cannot be loaded.
+        TreatmentError: Its architecture cannot be served by af-hf.
+    """
+
+    def __init__(self, key: ModelKey) -> None:
+        AttentionInterface.register(NAME, attention)
+        self.key = key
+        where = _device_map(key.device)
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(
+                key.name, revision=key.revision, trust_remote_code=False
+            )
+            self.model: Any = AutoModelForCausalLM.from_pretrained(
+                key.name,
+                revision=key.revision,
+                dtype=key.dtype if key.dtype == "auto" else _dtype(key.dtype),
+                device_map=where,
+                attn_implementation=NAME,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"af-hf cannot load {key.name!r} (revision {key.revision or 'default'}, dtype {key.dtype}, "
+                f"device {key.device}): {error}"
+            ) from error
+        self.model.eval()
+        self._refuse_unsupported()
+        self._device: torch.device = self.model.get_input_embeddings().weight.device
+        self._peft: PeftModel | None = None
+        self._checked = False
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens that prompt and reply may have together; None where the configuration does not say."""
+        limit = getattr(text_config(self.model), "max_position_embeddings", None)
+        return limit if isinstance(limit, int) and limit > 0 else None
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end a reply."""
+        named = [self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id]
+        flat = [token for one in named for token in (one if isinstance(one, list) else [one])]
+        return frozenset(token for token in flat if token is not None)
+
+    def logits(
+        self,
+        cache: SharedPrefixCache,
+        spans: Sequence[Span],
+        tokens: Sequence[int],
+        keep: Sequence[int],
+    ) -> torch.Tensor:
+        """One forward pass over the tokens of the spans, which it adds to the cache.
+
+        Args:
+            cache: Keys and values so far.
+            spans: Whose tokens these are, in order.
+            tokens: All spans' tokens, one after the other.
+            keep: At which of them logits are wanted.
+
+        Returns:
+            [kept token, vocabulary].
+        """
+        positions = [
+            cache.prefix_length + span.start + offset for span in spans for offset in range(span.length)
+        ]
+        with step(cache, spans) as seen:
+            output = self.model(
+                input_ids=torch.tensor([tokens], device=self._device),
+                position_ids=torch.tensor([positions], device=self._device),
+                logits_to_keep=torch.tensor(keep, device=self._device),
+                use_cache=False,
+            )
+        if not self._checked:
+            self._check_attention_ran(seen)
+        logits: torch.Tensor = output.logits[0]
+        return logits
+
+    @contextmanager
+    def applied(self, condition: Applied) -> Iterator[None]:
+        """Adapters and steering of one condition, while the context is open.
+
+        Raises:
+            TreatmentError: An adapter is for another base, or a vector does not fit the model.
+        """
+        names = [self._adapter(adapter) for adapter in condition.adapters]
+        if self._peft is not None:
+            tuner: Any = self._peft.base_model
+            if names:
+                tuner.enable_adapter_layers()
+                tuner.set_adapter(names, inference_mode=True)
+            else:
+                tuner.disable_adapter_layers()
+        held = condition.steered
+        if held is None:
+            yield
+            return
+        with steering(self.model, additions(held.vector, held.multiplier, held.layers, self.model)):
+            yield
+
+    def _adapter(self, adapter: Adapter) -> str:
+        """The name under which an adapter is in the model, which it is put into on first use."""
+        if self._peft is not None and adapter.digest in self._peft.peft_config:
+            return str(adapter.digest)
+        local = self.key.name if Path(self.key.name).is_dir() else None
+        check_base(adapter, self.model.config, name=self.key.name, directory=local)
+        try:
+            from peft import PeftModel
+        except ImportError as error:
+            raise MissingExtraError(
+                "adapters need peft, which is not installed; pip install 'inspect-af[local]'"
+            ) from error
+        path, name = str(adapter.path), adapter.digest
+        try:
+            if self._peft is None:
+                self._peft = PeftModel.from_pretrained(self.model, path, adapter_name=name)
+            else:
+                self._peft.load_adapter(path, adapter_name=name)
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise TreatmentError(
+                f"adapter {path} does not fit {self.key.name}: {error}. It was trained on another base, or "
+                "with an option that PEFT cannot combine"
+            ) from error
+        self.model.eval()
+        return str(name)
+
+    def _refuse_unsupported(self) -> None:
+        config, kind = text_config(self.model), type(self.model).__name__
+        rotations = getattr(config, "rope_parameters", None) or {}
+        nested = [rotations, *(value for value in rotations.values() if isinstance(value, dict))]
+        for rotation in (one.get("rope_type") for one in nested):
+            if rotation in _BATCH_DEPENDENT_ROTATIONS:
+                raise TreatmentError(
+                    f"{kind} rotates positions by {rotation!r}, where one row's length changes the rows "
+                    "beside it; use Inspect's hf/ or af-vllm for this model"
+                )
+        other = set(getattr(config, "layer_types", None) or ()) - set(_LAYER_TYPES)
+        if other or getattr(config, "attention_chunk_size", None):
+            raise TreatmentError(
+                f"{kind} has {', '.join(sorted(other)) or 'chunked attention'} layers; af-hf serves "
+                f"{' and '.join(_LAYER_TYPES)}. Use Inspect's hf/ or af-vllm for this model"
+            )
+
+    def _check_attention_ran(self, seen: Sequence[int]) -> None:
+        layers = len(decoder_layers(self.model))
+        if sorted(seen) != list(range(layers)):
+            raise TreatmentError(
+                f"{type(self.model).__name__} called af-hf's attention in {len(set(seen))} of {layers} "
+                "layers: it has an attention of its own. Use Inspect's hf/ or af-vllm for this model"
+            )
+        self._checked = True
+
+
+def _device_map(device: str) -> str:
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda:0" if torch.cuda.device_count() == 1 else "auto"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _dtype(name: str) -> torch.dtype:
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ConfigError(f"dtype {name!r}; one of auto, float32, bfloat16, float16")
+    return found

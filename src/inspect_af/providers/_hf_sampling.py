@@ -1,0 +1,125 @@
+"""From logits to one token for each row: temperature, top-k, top-p, a row's own random numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+GREEDY = 1e-5
+"""Temperatures below this are greedy decoding."""
+
+
+class Sampling(NamedTuple):
+    """How one request's tokens are drawn."""
+
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 is all."""
+    logprobs: bool = False
+    top_logprobs: int = 0
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature < GREEDY
+
+
+class TokenLogprob(NamedTuple):
+    """A generated token's log-probability before temperature, top-k and top-p, and the likeliest tokens'."""
+
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+class Uniforms:
+    """A row's random numbers in [0, 1): they depend on its seed alone, never on the rows beside it."""
+
+    def __init__(self, seed: int | None, choice: int = 0) -> None:
+        content = os.urandom(32) if seed is None else f"{seed}:{choice}".encode()
+        key = int.from_bytes(hashlib.sha256(content).digest()[:16], "little")
+        self._generator = np.random.Generator(np.random.Philox(key=key))
+
+    def next(self) -> float:
+        return float(self._generator.random())
+
+
+class Choice(NamedTuple):
+    """What was drawn for the rows of a step."""
+
+    tokens: list[int]
+    logprobs: list[TokenLogprob | None]
+
+
+def choose(logits: torch.Tensor, rows: Sequence[Sampling], uniforms: Sequence[Uniforms]) -> Choice:
+    """Draws a token for each row by inverting its cumulative distribution at the row's next random number.
+
+    Args:
+        logits: [row, vocabulary], any float dtype.
+        rows: How to draw.
+        uniforms: Each sampled row's numbers; one is used up.
+    """
+    logits = logits.float()
+    tokens = logits.argmax(dim=-1)
+    sampled = [i for i, row in enumerate(rows) if not row.greedy]
+    if sampled:
+        drawn = _draw(
+            logits if len(sampled) == len(rows) else logits[sampled],
+            [rows[i] for i in sampled],
+            [uniforms[i].next() for i in sampled],
+        )
+        tokens[torch.tensor(sampled, device=tokens.device)] = drawn
+    chosen: list[int] = tokens.tolist()
+    return Choice(chosen, _logprobs(logits, chosen, rows))
+
+
+def _draw(logits: torch.Tensor, rows: Sequence[Sampling], numbers: Sequence[float]) -> torch.Tensor:
+    device = logits.device
+    logits = logits / torch.tensor([[row.temperature] for row in rows], device=device)
+    size = logits.shape[-1]
+    if any(0 < row.top_k < size or row.top_p < 1 for row in rows):
+        logits = _filtered(logits, rows)
+    at = torch.tensor(numbers, dtype=torch.float64, device=device)[:, None]
+    cumulative = torch.softmax(logits, dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    # The total is 1 up to rounding; scaled by it, a number below 1 finds a token of positive probability.
+    return torch.searchsorted(cumulative, at * cumulative[:, -1:], right=True)[:, 0].clamp(max=size - 1)
+
+
+def _filtered(logits: torch.Tensor, rows: Sequence[Sampling]) -> torch.Tensor:
+    """Logits with minus infinity outside top-k, then outside top-p of what is left.
+
+    Top-p keeps the fewest tokens, likeliest first, whose probabilities reach p, as transformers does.
+    """
+    device, size = logits.device, logits.shape[-1]
+    ordered, order = logits.sort(dim=-1, descending=True, stable=True)
+    k = torch.tensor([[row.top_k if 0 < row.top_k < size else size] for row in rows], device=device)
+    ordered = ordered.masked_fill(torch.arange(size, device=device) >= k, float("-inf"))
+    probabilities = torch.softmax(ordered, dim=-1)
+    before = probabilities.cumsum(dim=-1) - probabilities
+    p = torch.tensor([[row.top_p] for row in rows], device=device)
+    outside = (before >= p) & (p < 1)
+    outside[:, 0] = False
+    ordered = ordered.masked_fill(outside, float("-inf"))
+    return torch.full_like(logits, float("-inf")).scatter(-1, order, ordered)
+
+
+def _logprobs(
+    logits: torch.Tensor, chosen: Sequence[int], rows: Sequence[Sampling]
+) -> list[TokenLogprob | None]:
+    asked = [i for i, row in enumerate(rows) if row.logprobs]
+    found: list[TokenLogprob | None] = [None] * len(rows)
+    if not asked:
+        return found
+    logprobs = torch.log_softmax(logits[asked], dim=-1)
+    most = min(max(rows[i].top_logprobs for i in asked), logits.shape[-1])
+    values, tokens = logprobs.topk(most, dim=-1)
+    own = logprobs.gather(-1, torch.tensor([[chosen[i]] for i in asked], device=logits.device))[:, 0].tolist()
+    for i, logprob, likeliest, their in zip(asked, own, tokens.tolist(), values.tolist(), strict=True):
+        top = tuple(zip(likeliest, their, strict=True))[: rows[i].top_logprobs]
+        found[i] = TokenLogprob(logprob, top)
+    return found

@@ -1,0 +1,265 @@
+"""Continuous batching over one model: who is served when, and one step of the work.
+
+A batch holds one condition (adapters and steering) and one shared prefix. Requests join and leave it at any
+step. Another condition, or a prompt that does not begin with the prefix, waits until the batch is empty;
+nothing that was cached survives a change of condition. Whoever waits longest goes first, and a batch that
+others wait for takes in a bounded number of requests before it runs dry.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import chain
+
+import torch
+
+from inspect_af.errors import ConfigError
+from inspect_af.providers._hf_attention import SharedPrefixCache, Span
+from inspect_af.providers._hf_model import LocalModel
+from inspect_af.providers._hf_prefix import best_prefix, common_length
+from inspect_af.providers._hf_requests import Ending, Generated, Request
+from inspect_af.providers._hf_sampling import choose
+
+_PATIENCE = 4  # batches' worth of requests that may join while others wait
+
+
+class Scheduler:
+    """Serves requests on a model, on the caller's thread.
+
+    Args:
+        model: The model.
+        max_requests: Rows in a batch.
+        max_batch_tokens: Prompt tokens in one forward pass.
+    """
+
+    def __init__(self, model: LocalModel, *, max_requests: int, max_batch_tokens: int) -> None:
+        self.model = model
+        self.waiting: list[Request] = []
+        self.rows: list[Request] = []
+        """By slot of the cache."""
+        self.prefilled_tokens = 0
+        """Prompt tokens that went through the model, the measure of what sharing saves."""
+        self._max_requests = max_requests
+        self._max_batch_tokens = max_batch_tokens
+        self._decoder = copy.deepcopy(model.tokenizer)  # tokenizers are not made for two threads
+        self._end_tokens = model.end_tokens
+        self._context = model.context_length
+        self._cache = SharedPrefixCache()
+        self._prefix: list[int] = []
+        self._condition: str | None = None
+        self._applied = ExitStack()
+        self._joined = 0
+        self._look = True
+        """Whether who may join can have changed since the last look."""
+
+    def submit(self, request: Request) -> None:
+        self.waiting.append(request)
+        self._look = True
+
+    @property
+    def idle(self) -> bool:
+        return not self.waiting and not self.rows
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Drops cancelled requests, lets waiting ones join, and generates one token for each row.
+
+        Whatever goes wrong is reported to the requests that it concerns.
+        """
+        self._drop_cancelled()
+        if not self.rows and self.waiting:
+            first = self.waiting[0]
+            try:
+                self._begin(first)
+            except Exception as error:  # noqa: BLE001 - reported to everyone who waits for this condition
+                self._switch_off()
+                self._fail([r for r in self.waiting if r.condition_key == first.condition_key], error)
+                return
+        try:
+            if self._look and len(self.rows) < self._max_requests:
+                self._admit()
+            if self.rows:
+                self._decode()
+        except Exception as error:  # noqa: BLE001 - reported to every row; the next batch starts afresh
+            self._fail(list(self.rows), _explained(error, len(self.rows)))
+            self._switch_off()
+
+    def close(self, error: Exception) -> None:
+        """Takes off hooks and adapters, and fails whoever is left."""
+        self._fail([*self.rows, *self.waiting], error)
+        self._switch_off()
+
+    def _begin(self, first: Request) -> None:
+        """Sets the model up for a request's condition and for the prefix that most requests share with it."""
+        if first.condition_key != self._condition:
+            self._switch_off()
+            self._applied.enter_context(self.model.applied(first.condition))
+            self._condition = first.condition_key
+        self._joined, self._look = 0, True
+        group = [r for r in self.waiting if r.condition_key == self._condition]
+        length = best_prefix([_shareable(first.prompt, r) for r in group])
+        wanted = first.prompt[: length or len(first.prompt) - 1]
+        kept = common_length(self._prefix, wanted)
+        if kept < len(self._prefix):
+            self._cache.cut_prefix(kept)
+            self._prefix = self._prefix[:kept]
+        if length > kept:
+            self._fill_prefix(first.prompt[:length])
+
+    def _fill_prefix(self, tokens: list[int]) -> None:
+        start = held = len(self._prefix)
+        while start < len(tokens):
+            chunk = tokens[start : start + self._max_batch_tokens]
+            self.model.logits(self._cache, [Span(0, start - held, len(chunk))], chunk, [0])
+            start += len(chunk)
+            self.prefilled_tokens += len(chunk)
+        self._cache.extend_prefix(0, len(tokens) - held, [0])
+        self._prefix = list(tokens)
+
+    def _admit(self) -> None:
+        """Lets requests of the batch's condition join that begin with its prefix, which may grow first."""
+        self._look = False
+        group = [r for r in self.waiting if r.condition_key == self._condition]
+        base = self.rows[0].prompt if self.rows else self._prefix
+        if self.rows:
+            base = base[: min(_shareable(base, row) for row in self.rows)]
+        shared = {id(r): _shareable(base, r) for r in group}
+        floor = len(self._prefix)
+        if self.rows and group:
+            length = best_prefix([len(base), *shared.values()], floor)
+            if length > floor:
+                self._grow_prefix(length)
+                floor = length
+        joining = [r for r in group if shared[id(r)] >= floor][: self._max_requests - len(self.rows)]
+        if len(joining) < len(self.waiting) and self._joined >= _PATIENCE * self._max_requests:
+            return
+        self._joined += len(joining)
+        chosen = {id(r) for r in joining}
+        self.waiting = [r for r in self.waiting if id(r) not in chosen]
+        self._prefill(joining)
+
+    def _grow_prefix(self, length: int) -> None:
+        """Makes a longer beginning of all rows' prompts the shared prefix."""
+        more = length - len(self._prefix)
+        self._cache.extend_prefix(0, more, [row.own for row in self.rows])
+        self._prefix = self.rows[0].prompt[:length]
+        for row in self.rows:
+            row.own -= more
+
+    def _prefill(self, joining: list[Request]) -> None:
+        """Runs prompts through the model in passes of `max_batch_tokens`, and draws their first tokens."""
+        first_slot = len(self.rows)
+        self.rows.extend(joining)
+        todo = {
+            slot: self.rows[slot].prompt[len(self._prefix) :] for slot in range(first_slot, len(self.rows))
+        }
+        finished: list[tuple[int, torch.Tensor]] = []
+        while todo:
+            spans, tokens, keep, ends = [], [], [], []
+            room = self._max_batch_tokens
+            for slot, left in list(todo.items()):
+                chunk = left[:room]
+                spans.append(Span(slot, self.rows[slot].own, len(chunk)))
+                tokens += chunk
+                room -= len(chunk)
+                if len(chunk) == len(left):
+                    del todo[slot]
+                    keep.append(len(tokens) - 1)
+                    ends.append(slot)
+                else:
+                    todo[slot] = left[len(chunk) :]
+                if room == 0:
+                    break
+            logits = self.model.logits(self._cache, spans, tokens, keep or [0])
+            self.prefilled_tokens += len(tokens)
+            for span in spans:
+                self.rows[span.row].own += span.length
+            finished += [(slot, logits[i]) for i, slot in enumerate(ends)]
+        if finished:
+            self._take([slot for slot, _ in finished], torch.stack([logits for _, logits in finished]))
+
+    def _decode(self) -> None:
+        spans = [Span(slot, row.own, 1) for slot, row in enumerate(self.rows)]
+        tokens = [row.tokens[-1] for row in self.rows]
+        logits = self.model.logits(self._cache, spans, tokens, range(len(tokens)))
+        for row in self.rows:
+            row.own += 1
+        self._take(range(len(tokens)), logits)
+
+    def _take(self, slots: Sequence[int], logits: torch.Tensor) -> None:
+        """Draws a token for each of the rows, and lets go of those that are done."""
+        rows = [self.rows[slot] for slot in slots]
+        drawn = choose(logits, [r.sampling for r in rows], [r.uniforms for r in rows])
+        done: dict[int, Ending] = {}
+        for slot, row, token, logprob in zip(slots, rows, drawn.tokens, drawn.logprobs, strict=True):
+            row.tokens.append(token)
+            if logprob is not None:
+                row.logprobs.append(logprob)
+            if ending := self._ending(row):
+                done[slot] = ending
+        ended = [(self.rows[slot], ending) for slot, ending in done.items()]
+        self._release(done)
+        for row, ending in ended:
+            row.finish(Generated(tuple(row.tokens), tuple(row.logprobs), ending))
+
+    def _ending(self, row: Request) -> Ending | None:
+        if row.tokens[-1] in self._end_tokens:
+            return "stop"
+        if row.stop and self._stopped(row):
+            return "stop_sequence"
+        if len(row.tokens) >= row.max_tokens:
+            return "max_tokens"
+        if self._context is not None and len(row.prompt) + len(row.tokens) >= self._context:
+            return "model_length"
+        return None
+
+    def _stopped(self, row: Request) -> bool:
+        # A token holds at least one byte, and the last one completes the sequence.
+        window = max(len(sequence.encode()) for sequence in row.stop) + 4
+        text = self._decoder.decode(row.tokens[-window:], skip_special_tokens=True)
+        return any(sequence in text for sequence in row.stop)
+
+    def _release(self, slots: Sequence[int] | dict[int, Ending]) -> None:
+        """Frees slots; the last rows move into the gaps, so that rows stay in slots 0, 1, ..."""
+        for slot in sorted(slots, reverse=True):
+            last = len(self.rows) - 1
+            if slot != last:
+                self._cache.move(last, slot)
+                self.rows[slot] = self.rows[last]
+            self.rows.pop()
+            self._look = True
+
+    def _drop_cancelled(self) -> None:
+        if any(request.cancelled for request in chain(self.waiting, self.rows)):
+            self.waiting = [request for request in self.waiting if not request.cancelled]
+            self._release([slot for slot, row in enumerate(self.rows) if row.cancelled])
+            self._look = True
+
+    def _fail(self, requests: list[Request], error: Exception) -> None:
+        failed = {id(request) for request in requests}
+        self.waiting = [r for r in self.waiting if id(r) not in failed]
+        self.rows = [r for r in self.rows if id(r) not in failed]
+        for request in requests:
+            request.finish(error)
+
+    def _switch_off(self) -> None:
+        """Takes the condition off the model and forgets what was cached under it."""
+        self._applied.close()
+        self._condition, self._prefix = None, []
+        self._cache = SharedPrefixCache()
+
+
+def _shareable(base: list[int], request: Request) -> int:
+    """How much of `base` a request may take from a prefix: its last token has to run, for its logits."""
+    return min(common_length(base, request.prompt), len(request.prompt) - 1)
+
+
+def _explained(error: Exception, rows: int) -> Exception:
+    if isinstance(error, torch.OutOfMemoryError):
+        return ConfigError(
+            f"af-hf ran out of memory with {rows} requests in a batch: {error}. Lower -M max_requests or "
+            "-M max_batch_tokens"
+        )
+    return error

@@ -1,0 +1,92 @@
+"""LoRA adapters in the engine against PEFT's own, alone and one upon the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+pytestmark = pytest.mark.local
+
+from tests.local_models import save_adapter, save_model  # noqa: E402
+
+from inspect_af.errors import TreatmentError  # noqa: E402
+from inspect_af.providers._hf_attention import SharedPrefixCache, Span  # noqa: E402
+from inspect_af.providers._hf_condition import Applied  # noqa: E402
+from inspect_af.providers._hf_model import LocalModel, ModelKey  # noqa: E402
+from inspect_af.sdf.adapters import load_adapter  # noqa: E402
+
+TOKENS = np.random.default_rng(0).integers(4, 500, 20).tolist()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("adapters")
+    base = save_model(folder / "base")
+    return {
+        "base": base,
+        "first": save_adapter(base, folder / "first", seed=1),
+        "second": save_adapter(base, folder / "second", seed=2),
+    }
+
+
+@pytest.fixture(scope="module")
+def local(files: dict[str, Path]) -> LocalModel:
+    return LocalModel(ModelKey(str(files["base"]), device="cpu"))
+
+
+def ours(local: LocalModel, *adapters: Path) -> Any:
+    applied = Applied(tuple(load_adapter(path, role="organism") for path in adapters))
+    with torch.inference_mode(), local.applied(applied):
+        return local.logits(SharedPrefixCache(), [Span(0, 0, len(TOKENS))], TOKENS, range(len(TOKENS)))
+
+
+def by_peft(files: dict[str, Path], *names: str) -> Any:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(files["base"])
+    for position, name in enumerate(names):
+        if position == 0:
+            model = PeftModel.from_pretrained(model, files[name], adapter_name=name)
+        else:
+            model.load_adapter(files[name], adapter_name=name)
+    if names:
+        model.base_model.set_adapter(list(names))
+    with torch.inference_mode():
+        return model.eval()(torch.tensor([TOKENS])).logits[0]
+
+
+@pytest.mark.parametrize("names", [(), ("first",), ("second",), ("first", "second"), ("second", "first"), ()])
+def test_adapters_give_the_logits_of_peft_whatever_ran_before(
+    names: tuple[str, ...], files: dict[str, Path], local: LocalModel
+) -> None:
+    got = ours(local, *(files[name] for name in names))
+    torch.testing.assert_close(got, by_peft(files, *names), atol=1e-3, rtol=1e-4)
+
+
+def test_two_adapters_are_neither_of_them_alone(files: dict[str, Path], local: LocalModel) -> None:
+    both = ours(local, files["first"], files["second"])
+    for name in ("first", "second", "base"):
+        alone = ours(local) if name == "base" else ours(local, files[name])
+        assert (both - alone).abs().max() > 0.1
+
+
+def test_without_adapters_the_logits_are_bit_for_bit_those_before_any_was_loaded(
+    files: dict[str, Path],
+) -> None:
+    fresh = LocalModel(ModelKey(str(files["base"]), device="cpu"))
+    before = ours(fresh)
+    ours(fresh, files["first"])
+    assert torch.equal(ours(fresh), before)
+
+
+def test_an_adapter_of_another_base_is_refused(local: LocalModel, tmp_path: Path) -> None:
+    wide = save_model(tmp_path / "wide", hidden_size=64, head_dim=16)
+    with pytest.raises(TreatmentError, match="width of 64"):
+        ours(local, save_adapter(wide, tmp_path / "adapter"))
