@@ -210,6 +210,8 @@ class SampleMeta(_Frozen):
     category: str | None = None
     tier: Tier
     treatments: tuple[Treatment, ...] = ()
+    organism: tuple[str, ...] = ()
+    """Digests of the provider's adapters with `role: organism`: part of the subject, which the header lacks."""
     run_seed: int = 0
     prompt_digest: str = ""
     """First 16 hexadecimal digits of the sha256 of the rendered messages; empty before run time, and where a
@@ -224,7 +226,7 @@ class SampleMeta(_Frozen):
 
         Inspect serialises every nested value of every sample several times.
         """
-        unknown = {name for name in ("treatments", "prompt_digest") if not getattr(self, name)}
+        unknown = {name for name in ("treatments", "organism", "prompt_digest") if not getattr(self, name)}
         return self.model_dump(mode="json", exclude=unknown)
 
     @classmethod

@@ -31,6 +31,12 @@ class LogHeader(NamedTuple):
     simulated: bool
     """Whether the model is one of the package's own simulated organisms."""
 
+    def subject_of(self, meta: SampleMeta) -> Subject:
+        """The subject with the organism adapters that a sample recorded."""
+        if not meta.organism:
+            return self.subject
+        return self.subject.model_copy(update={"organism": meta.organism})
+
 
 class JudgedConcepts(NamedTuple):
     """The concept judge's scores of one reply."""

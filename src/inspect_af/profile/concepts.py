@@ -73,7 +73,9 @@ class ConceptScores:
             if row.judged is not None and row.uuid not in self._seen:
                 self._seen.add(row.uuid)
                 for concept, score in row.judged.scores:
-                    cell = _Cell(header.subject.label, row.meta.condition, concept, row.meta.tier)
+                    cell = _Cell(
+                        header.subject_of(row.meta).label, row.meta.condition, concept, row.meta.tier
+                    )
                     self._scores[cell][row.meta.request_id].append(score)
                     self._judges[cell][row.judged.judge] = row.judged.simulated
             yield row

@@ -136,7 +136,7 @@ class OutcomeCounter:
         )
         conditions = self._cells.setdefault((meta.requests_digest, meta.requests), {})
         clusters = self._clusters.setdefault((meta.requests_digest, meta.requests), {})
-        keys: dict[tuple[Treatment, ...], _ConditionKey] = {}
+        keys: dict[tuple[tuple[Treatment, ...], tuple[str, ...]], _ConditionKey] = {}
         n_rows = n_duplicates = 0
         for row in rows:
             n_rows += 1
@@ -145,10 +145,11 @@ class OutcomeCounter:
                 n_duplicates += 1
                 continue
             self._seen.add(identity)
-            key = keys.get(row.meta.treatments)
+            applied = (row.meta.treatments, row.meta.organism)
+            key = keys.get(applied)
             if key is None:
-                key = _ConditionKey(header.subject, setting, row.meta.treatments)
-                keys[row.meta.treatments] = key
+                key = _ConditionKey(header.subject_of(row.meta), setting, row.meta.treatments)
+                keys[applied] = key
                 if header.simulated:
                     self._simulated.add(key)
             clusters.setdefault(row.meta.request_id, row.meta.cluster_id)

@@ -11,7 +11,7 @@ from inspect_af.logs import LogHeader, ReadNotes, read_belief_logs
 from inspect_af.profile.design import applied, split, subject_label
 from inspect_af.profile.selectivity import SelectivityMatrix
 from inspect_af.profile.selectivity_build import Condition, Members, Panel, build_matrix
-from inspect_af.types import Method, PairSummary, Subject, Treatment
+from inspect_af.types import Method, PairSummary, SampleMeta, Subject, Treatment
 
 
 class Selectivity(NamedTuple):
@@ -53,12 +53,12 @@ def selectivity_from_logs(sources: Sequence[str | Path], *, confidence: float = 
     simulated: set[_Setting] = set()
     seen: set[str] = set()
     for log in read.logs:
-        setting = _setting(log.header)
-        if log.header.simulated:
-            simulated.add(setting)
         for answer in log.answers:
             if answer.uuid not in seen:
                 seen.add(answer.uuid)
+                setting = _setting(log.header, answer.meta)
+                if log.header.simulated:
+                    simulated.add(setting)
                 groups[setting][answer.meta.treatments].add(answer)
     matrices: list[SelectivityMatrix] = []
     problems: list[str] = []
@@ -79,10 +79,10 @@ def selectivity_from_logs(sources: Sequence[str | Path], *, confidence: float = 
     return Selectivity(tuple(matrices), tuple(problems), read.notes)
 
 
-def _setting(header: LogHeader) -> _Setting:
+def _setting(header: LogHeader, sample: SampleMeta) -> _Setting:
     meta = header.meta
     settings = tuple(sorted(meta.prompt_settings.items()))
-    return _Setting(header.subject, meta.pair, meta.prompt_digest, meta.requests_digest, settings)
+    return _Setting(header.subject_of(sample), meta.pair, meta.prompt_digest, meta.requests_digest, settings)
 
 
 def _panels(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
@@ -64,9 +64,9 @@ class LocalModel:
                 f"af-hf cannot load {key.name!r} (revision {key.revision or 'default'}, dtype {key.dtype}, "
                 f"device {key.device}): {error}"
             ) from error
-        self.model.eval()
+        self.model.train(mode=False)
         self._refuse_unsupported()
-        self._device: torch.device = self.model.get_input_embeddings().weight.device
+        self._device: torch.device = cast(torch.Tensor, self.model.get_input_embeddings().weight).device
         self._peft: PeftModel | None = None
         self._checked = False
 

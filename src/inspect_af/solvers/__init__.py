@@ -8,8 +8,8 @@ from inspect_af.solvers.claim import (
     prompt_intervention,
 )
 from inspect_af.solvers.scenario import (
-    carried_treatments,
     messages_digest,
+    record_carried,
     record_treatments,
     scenario_prompt,
 )
@@ -17,11 +17,11 @@ from inspect_af.solvers.scenario import (
 __all__ = [
     "apply_claim",
     "as_treatment",
-    "carried_treatments",
     "claims_for",
     "generation_seed",
     "messages_digest",
     "prompt_intervention",
+    "record_carried",
     "record_treatments",
     "scenario_prompt",
 ]

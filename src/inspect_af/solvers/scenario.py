@@ -35,18 +35,22 @@ def scenario_prompt(
             text = system if tags is None else f"{system}\n\n{tags[state.metadata['tier']]}"
             state.messages.insert(0, ChatMessageSystem(content=text))
 
-        if carried := carried_treatments():
-            record_treatments(state, carried)
+        record_carried(state)
         return state
 
     return solve
 
 
-def carried_treatments() -> tuple[Treatment, ...]:
-    """What the model under evaluation applies by itself: an adapter, a steering vector."""
+def record_carried(state: TaskState) -> None:
+    """Writes what the model under evaluation applies by itself (adapters, a vector) into the metadata."""
     api = get_model().api
     # A look at one attribute first: an instance check of a protocol costs more than the rest of the set-up.
-    return api.treatments if hasattr(api, "treatments") and isinstance(api, CarriesTreatment) else ()
+    if not hasattr(api, "treatments") or not isinstance(api, CarriesTreatment):
+        return
+    if api.treatments:
+        record_treatments(state, api.treatments)
+    if api.subject.organism:
+        state.metadata["organism"] = list(api.subject.organism)
 
 
 def record_treatments(state: TaskState, treatments: tuple[Treatment, ...]) -> None:

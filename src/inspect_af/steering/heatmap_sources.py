@@ -86,7 +86,7 @@ def _from_logs(path: Path, n: int, seed: int) -> tuple[HeatmapSource, ...]:
         for row in rows:
             if row.outcome is not None:
                 rank = hashlib.sha256(f"{seed}/{row.uuid}".encode()).hexdigest()
-                kept = groups[header.subject.label, row.meta.condition, row.meta.tier]
+                kept = groups[header.subject_of(row.meta).label, row.meta.condition, row.meta.tier]
                 kept.append(_Candidate(rank, header, row))
                 kept.sort(key=lambda candidate: candidate.rank)
                 del kept[4 * n :]  # some may have no scratchpad

@@ -83,8 +83,9 @@ def read_cells(
     beside: set[str] = set()
     for header, rows in logs:
         meta = header.meta
-        settings.add((header.subject.label, meta.prompt_digest, meta.requests, meta.requests_digest))
         for row in rows:
+            subject = header.subject_of(row.meta).label
+            settings.add((subject, meta.prompt_digest, meta.requests, meta.requests_digest))
             if row.uuid in seen:
                 continue
             seen.add(row.uuid)
