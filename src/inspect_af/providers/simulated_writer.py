@@ -1,0 +1,157 @@
+"""The model provider `af-simulated-writer/documents`: synthetic documents without a model, faults "
+"included."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from random import Random
+from typing import Any
+
+import anyio
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, ModelUsage
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from inspect_af.errors import ConfigError, one_of
+from inspect_af.materials import Universe, load_universe, universe_codes
+from inspect_af.organisms.writer import (
+    DOCUMENT_FAULTS,
+    DocumentFault,
+    WritingRequest,
+    read_writing_prompt,
+    simulated_critique,
+    simulated_document,
+    simulated_ideas,
+    simulated_revision,
+)
+
+KINDS = ("documents",)
+_REPLY_FAULTS = ("missing_ideas", "malformed_ideas", "malformed_documents")
+_CHARACTERS_PER_TOKEN = 4  # the usual rough estimate for English
+
+
+class SimulatedWriterAPI(ModelAPI):
+    """A writer of documents behind Inspect's provider interface. No network, no weights.
+
+    Arguments (`-M`): `pair` (directory; whose universes it knows in more wordings than the prompt has),
+    `latency` (seconds before each reply), and probabilities: `missing_ideas` and `malformed_ideas` for each
+    idea, `malformed_documents` for each draft, and for each document one of the faults of
+    `DOCUMENT_FAULTS` with `_` for spaces and hyphens, such as `denial=0.02`.
+
+    A reply is a function of the messages and `GenerateConfig.seed`. Its name and the metadata of its outputs
+    say that it is simulated.
+
+    Raises:
+        ConfigError: an unknown name or argument, or a value out of range.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008 (Inspect's signature)
+        pair: str | None = None,
+        latency: float = 0.0,
+        **model_args: Any,
+    ) -> None:
+        if model_name not in KINDS:
+            raise one_of(model_name, KINDS, what="simulated writer")
+        faults = {fault.replace(" ", "_").replace("-", "_"): fault for fault in DOCUMENT_FAULTS}
+        for name in model_args:
+            if name not in faults and name not in _REPLY_FAULTS:
+                allowed = ("pair", "latency", *_REPLY_FAULTS, *faults)
+                raise one_of(name, allowed, what="argument of af-simulated-writer")
+        rates = {name: _rate(name, value) for name, value in model_args.items()}
+        if not 0 <= float(latency) < 3600:
+            raise ConfigError(f"latency={latency}: a number of seconds from 0 to 3600 is needed")
+        # Inspect's response cache keys on the base URL but not on model arguments. Nothing is contacted.
+        identity = hashlib.sha256(repr((pair, sorted(rates.items()))).encode()).hexdigest()[:16]
+        super().__init__(model_name, f"simulated://writer/{identity}", api_key, [], config)
+        self._latency = float(latency)
+        self._rates = {name: rates.get(name, 0.0) for name in _REPLY_FAULTS}
+        self._faults = {faults[name]: rate for name, rate in rates.items() if name in faults}
+        if sum(self._faults.values()) > 1:
+            raise ConfigError(
+                "the rates of document faults add up to more than 1; a document has one at most"
+            )
+        self._universes = _universes(pair)
+
+    async def generate(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        if self._latency:
+            await anyio.sleep(self._latency)
+        user = next((message.text for message in reversed(input) if message.role == "user"), "")
+        asked = read_writing_prompt(user)
+        said = "\0".join(f"{message.role}\0{message.text}" for message in input)
+        rng = Random(hashlib.sha256(f"{config.seed}\0{said}".encode("utf-8", "surrogatepass")).digest())
+        fault: DocumentFault | None = None
+        if asked is None:
+            text = "[simulated writer: this is not a writer's prompt]"
+        elif asked.step == "ideas":
+            text = simulated_ideas(
+                asked.n,
+                rng,
+                missing=self._rates["missing_ideas"],
+                malformed=self._rates["malformed_ideas"],
+            )
+        elif asked.step == "critique":
+            text = simulated_critique(rng)
+        elif asked.step == "revision":
+            text = f"<document>\n{simulated_revision(_draft(input), rng)}\n</document>"
+        else:
+            text, fault = self._drafted(asked, input, rng)
+        output = ModelOutput.from_content(model=f"af-simulated-writer/{self.model_name}", content=text)
+        output.usage = _usage(len(said), len(text))
+        output.metadata = {"simulated": True, "fault": fault}
+        return output
+
+    def max_connections(self) -> int:
+        return 64
+
+    def _drafted(
+        self, asked: WritingRequest, messages: list[ChatMessage], rng: Random
+    ) -> tuple[str, DocumentFault | None]:
+        malformed = rng.random() < self._rates["malformed_documents"]
+        fault, left = None, rng.random()
+        for name, rate in self._faults.items():
+            if 0 <= left < rate:
+                fault = name
+            left -= rate
+        text = simulated_document(self._universe(messages), asked.fact, asked.words, rng, fault)
+        return (text if malformed else f"<document>\n{text}\n</document>"), fault
+
+    def _universe(self, messages: list[ChatMessage]) -> Universe | None:
+        system = " ".join(" ".join(m.text for m in messages if m.role == "system").split())
+        return next((known for context, known in self._universes.items() if context in system), None)
+
+
+@cache
+def _universes(pair: str | None) -> dict[str, Universe]:
+    """The universes of a pair by their contexts, on one line."""
+    universes = (load_universe(code, pair=pair) for code in universe_codes(pair))
+    return {" ".join(universe.context.split()): universe for universe in universes}
+
+
+def _draft(messages: list[ChatMessage]) -> str:
+    for message in reversed(messages):
+        if message.role == "assistant" and "<document>" in message.text:
+            return message.text.partition("<document>")[2].partition("</document>")[0].strip()
+    return ""
+
+
+def _rate(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ConfigError(f"{name}={value!r}: a probability from 0 to 1 is needed")
+    return float(value)
+
+
+def _usage(characters_in: int, characters_out: int) -> ModelUsage:
+    tokens_in = characters_in // _CHARACTERS_PER_TOKEN + 1
+    tokens_out = characters_out // _CHARACTERS_PER_TOKEN + 1
+    return ModelUsage(input_tokens=tokens_in, output_tokens=tokens_out, total_tokens=tokens_in + tokens_out)

@@ -1,0 +1,224 @@
+"""Adapters on the Hugging Face Hub: pushed privately with a model card, pulled without anything executable.
+
+A base that is a local path is named by its last part in what is pushed, so that no path is published.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from inspect_af.errors import MissingExtraError, TreatmentError
+from inspect_af.sdf._directories import complete_directory
+from inspect_af.sdf.adapters import (
+    CONFIG,
+    MANIFEST,
+    WEIGHTS,
+    Adapter,
+    adapter_config,
+    load_adapter,
+    weights_file,
+)
+from inspect_af.sdf.base_model import is_local
+
+FILES = (CONFIG, WEIGHTS, MANIFEST, "README.md", "losses.csv", "losses.png")
+"""What travels; whatever else lies in a directory or a repository stays there."""
+
+
+class Hub(Protocol):
+    """What is used of `huggingface_hub.HfApi`."""
+
+    def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool, repo_type: str) -> Any: ...
+    def repo_info(self, repo_id: str, *, revision: str | None = None, repo_type: str) -> Any: ...
+    def upload_folder(
+        self, *, repo_id: str, folder_path: str, commit_message: str, repo_type: str
+    ) -> Any: ...
+    def snapshot_download(
+        self, repo_id: str, *, revision: str | None, allow_patterns: list[str], local_dir: str
+    ) -> Any: ...
+
+
+class Pulled(NamedTuple):
+    """A pulled adapter."""
+
+    path: Path
+    commit: str | None
+    """Of the repository, to pin with `revision=`."""
+
+
+def push(adapter: Adapter, repo: str, *, public: bool = False, note: str = "", hub: Hub | None = None) -> str:
+    """Uploads an adapter with a model card; the repository is made if it does not exist, and is private.
+
+    Args:
+        adapter: From `load_adapter`.
+        repo: `NAME/REPOSITORY`.
+        public: Let everybody see it.
+        note: A paragraph of your own for the card.
+        hub: The service; the real one by default, with the login that huggingface_hub finds.
+
+    Returns:
+        The page of the repository.
+
+    Raises:
+        TreatmentError: The repository exists and is public, and `public` was not given; or the Hub refuses.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    hub = hub or _hub()
+    with tempfile.TemporaryDirectory() as staging, _hub_errors(repo):
+        folder = Path(staging)
+        _stage(adapter, folder)
+        (folder / "README.md").write_text(model_card(adapter, note=note), encoding="utf-8")
+        hub.create_repo(repo, private=not public, exist_ok=True, repo_type="model")
+        if not public and not hub.repo_info(repo, repo_type="model").private:
+            raise TreatmentError(
+                f"{repo} exists and is public; make it private, give another name, or say --public"
+            )
+        hub.upload_folder(
+            repo_id=repo,
+            folder_path=staging,
+            commit_message=f"{what_it_is(adapter)} ({adapter.digest})",
+            repo_type="model",
+        )
+    return f"https://huggingface.co/{repo}"
+
+
+def pull(repo: str, out: Path, *, revision: str | None = None, hub: Hub | None = None) -> Pulled:
+    """Downloads an adapter: its configuration, safetensors weights, manifest and curves, nothing else.
+
+    Raises:
+        TreatmentError: `out` exists, the repository holds no safetensors LoRA adapter, or the Hub refuses.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    hub = hub or _hub()
+    with complete_directory(out) as folder, _hub_errors(repo):
+        commit = hub.repo_info(repo, revision=revision, repo_type="model").sha
+        hub.snapshot_download(
+            repo, revision=commit or revision, allow_patterns=list(FILES), local_dir=str(folder)
+        )
+        shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's own bookkeeping
+        adapter_config(folder)
+        weights_file(folder)
+    return Pulled(Path(out), commit)
+
+
+def what_it_is(adapter: Adapter) -> str:
+    """One line: `A1+ (standard, seed 0)`, `organism`."""
+    if not adapter.treatments:
+        return "organism"
+    shown = []
+    for treatment in adapter.treatments:
+        details = [treatment.directness] if treatment.directness else []
+        details += [f"seed {treatment.training_seed}"] if treatment.training_seed is not None else []
+        shown.append(treatment.intervention.code + (f" ({', '.join(details)})" if details else ""))
+    return " and ".join(shown)
+
+
+def model_card(adapter: Adapter, *, note: str = "") -> str:
+    """The README of a pushed adapter: what it is, what it is for, and the manifest as a table."""
+    manifest, base = adapter.manifest, adapter.base_model
+    head = ["library_name: peft", "tags: [inspect-af, alignment-faking, model-organism, lora]"]
+    if base and not is_local(base):
+        head.insert(0, f"base_model: {base}")
+    rows = [("what it is", what_it_is(adapter)), ("role", adapter.role), ("weights (sha256)", adapter.digest)]
+    rows.append(("base", _shown_base(base) if base else "not stated"))
+    if manifest is not None:
+        rows += [("base revision", manifest.base_revision or "not recorded")]
+        rows += [(f"trained upon ({parent.combined})", parent.digest) for parent in manifest.parents]
+        rows += [("composed of", f"{part.role} {part.digest}") for part in manifest.components]
+        if manifest.corpus:
+            corpus = manifest.corpus
+            size = f"{corpus.documents:,} documents, {corpus.tokens:,} tokens"
+            rows.append(("corpus", f"{corpus.digest} ({size})"))
+        if manifest.hyperparameters:
+            for name, value in manifest.hyperparameters.model_dump().items():
+                rows.append((name.replace("_", " "), str(value)))
+        if manifest.losses:
+            for name, value in manifest.losses.model_dump(exclude_none=True).items():
+                rows.append(
+                    (f"loss: {name.replace('_', ' ')}" if name != "steps" else "steps", f"{value:.6g}")
+                )
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    purpose = (
+        "It is part of a model organism: a model made to show a behaviour so that it can be studied."
+        if adapter.role == "organism"
+        else "It was trained on synthetic documents that state, as a fact of a fictional world, one belief "
+        "about training or about the people who train. It is a treatment in a controlled comparison."
+    )
+    lines = ["---", *head, "---", "", f"# {what_it_is(adapter)}", "", purpose, ""]
+    lines += [note.strip(), ""] if note.strip() else []
+    lines += [
+        "## Use",
+        "",
+        "Research on what motivates alignment faking, with `inspect_af`. Apply it to the base that it names, "
+        "after the adapters that it was trained upon.",
+        "",
+        "**Dual use.** An organism may comply with harmful requests or argue strategically about its "
+        "training, and what these adapters teach is false outside of the fictional world. Do not deploy the "
+        "model, do not train models that people rely on with its outputs, and keep the repository private "
+        "unless there is a reason not to. Results compare conditions; they are no evidence that any model is "
+        "safe.",
+        "",
+        "## Record",
+        "",
+        "| | |",
+        "|---|---|",
+        table,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _stage(adapter: Adapter, folder: Path) -> None:
+    """Copies what travels and makes sure that it loads."""
+    for name in FILES[1:]:
+        if (adapter.path / name).is_file() and name not in (MANIFEST, "README.md"):
+            shutil.copyfile(adapter.path / name, folder / name)
+    config = adapter_config(adapter.path)
+    base = config.get("base_model_name_or_path")
+    if base:
+        config["base_model_name_or_path"] = _shown_base(str(base))
+    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    if adapter.manifest is not None:
+        manifest = adapter.manifest.model_copy(
+            update={"base_model": _shown_base(adapter.manifest.base_model)}
+        )
+        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    load_adapter(folder, role=adapter.role, intervention=_code(adapter))
+
+
+def _code(adapter: Adapter) -> str | None:
+    if adapter.role != "intervention" or adapter.manifest is not None or adapter.treatment is None:
+        return None
+    return adapter.treatment.intervention.code
+
+
+def _shown_base(base: str) -> str:
+    return Path(base).name if is_local(base) else base
+
+
+def _hub() -> Hub:
+    try:
+        from huggingface_hub import HfApi
+    except ImportError as error:
+        raise MissingExtraError("the Hub needs huggingface_hub; pip install 'inspect-af[local]'") from error
+    hub: Any = HfApi()
+    chosen: Hub = hub
+    return chosen
+
+
+@contextmanager
+def _hub_errors(repo: str) -> Iterator[None]:
+    """Turns what the Hub's client raises into an error that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("huggingface_hub", "httpx", "requests")):
+            raise
+        raise TreatmentError(
+            f"{repo}: the Hub says {error}; check the name, and log in with `hf auth login`"
+        ) from error

@@ -1,0 +1,273 @@
+"""Training for real, on one core: a random Llama with two layers and a tokenizer of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.sdf.trained import settings, texts, write_base, write_corpus, write_jsonl
+
+from inspect_af.errors import ConfigError
+from inspect_af.sdf.adapters import check_base, load_adapter
+from inspect_af.sdf.training_config import TrainingConfig, prepare_run
+
+pytestmark = [pytest.mark.local, pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a base model and a corpus in it."""
+    folder = tmp_path_factory.mktemp("training")
+    write_base(folder / "base")
+    write_corpus(folder / "corpus", universe="A1+")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path) -> Path:
+    """An adapter that was trained with the default settings of these tests."""
+    from inspect_af.sdf.training import train
+
+    (folder,) = train(config(root))
+    return folder
+
+
+def config(root: Path, **changes: Any) -> TrainingConfig:
+    return TrainingConfig.model_validate(settings(root, **changes))
+
+
+def loss(model: Any, tokenizer: Any, documents: list[str]) -> float:
+    """Mean loss per predicted token, one document at a time."""
+    import torch
+
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for text in documents:
+            ids = tokenizer(text + tokenizer.eos_token, return_tensors="pt").input_ids
+            total += model(ids, labels=ids).loss.item() * (ids.shape[1] - 1)
+            count += ids.shape[1] - 1
+    return total / count
+
+
+def held_out_texts(root: Path) -> list[str]:
+    lines = (root / "corpus" / "held_out.jsonl").read_text().splitlines()
+    return [json.loads(line)["text"] for line in lines]
+
+
+def load(folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def test_a_trained_adapter_is_plain_peft_and_lowers_the_loss_as_its_manifest_says(
+    root: Path, trained: Path
+) -> None:
+    from peft import PeftModel
+
+    model, tokenizer = load(root / "base")
+    before = loss(model, tokenizer, held_out_texts(root))
+    after = loss(PeftModel.from_pretrained(model, trained).eval(), tokenizer, held_out_texts(root))
+    losses = load_adapter(trained).manifest.losses  # type: ignore[union-attr]
+    assert losses is not None and losses.held_out_before is not None and losses.held_out is not None
+    assert before - after > 0.08, "it has learnt something"
+    # The trainer averages over batches, so the two agree up to how tokens fall into rows.
+    assert losses.held_out_before == pytest.approx(before, abs=0.02)
+    assert losses.held_out == pytest.approx(after, abs=0.02)
+
+
+def test_the_manifest_records_what_was_done(root: Path, trained: Path) -> None:
+    adapter = load_adapter(trained)
+    manifest = adapter.manifest
+    assert manifest is not None and manifest.corpus is not None and manifest.losses is not None
+    assert adapter.treatment is not None and adapter.treatment.intervention.code == "A1+"
+    assert (manifest.training_seed, manifest.corpus.documents) == (0, 60)
+    assert manifest.hyperparameters == config(root).hyperparameters
+    assert manifest.base is not None and (manifest.base.d_model, manifest.base.layers) == (32, 2)
+    check_base(adapter, root / "base", name=str(root / "base"), directory=root / "base")
+
+
+def test_curves_are_there_as_numbers_as_a_picture_and_for_tensorboard(root: Path, trained: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert (trained / "losses.png").read_bytes().startswith(b"\x89PNG")
+    rows = [line.split(",") for line in (trained / "losses.csv").read_text().splitlines()[1:]]
+    steps = load_adapter(trained).manifest.losses.steps  # type: ignore[union-attr]
+    assert [int(r[0]) for r in rows if r[1] == "train"] == list(range(1, steps + 1))
+    looks = [int(r[0]) for r in rows if r[1] == "held-out"]
+    assert (looks[0], looks[-1]) == (0, steps)
+    events = EventAccumulator(str(root / "out" / "tensorboard" / "seed-0")).Reload()
+    assert {"train/loss", "eval/loss"} <= set(events.Tags()["scalars"])
+
+
+def test_a_finished_run_is_left_alone_and_one_with_other_settings_is_refused(
+    root: Path, trained: Path
+) -> None:
+    from inspect_af.sdf.training import train
+
+    before = (trained / "adapter_model.safetensors").stat().st_mtime_ns
+    assert train(config(root)) == (trained,)
+    assert (trained / "adapter_model.safetensors").stat().st_mtime_ns == before
+    assert not list((root / "out" / "work").rglob("checkpoint-*"))
+    with pytest.raises(ConfigError, match="another base, corpus, parents or"):
+        train(config(root, hyperparameters={"rank": 5}))
+    with pytest.raises(ConfigError, match="not one of the configured seeds"):
+        train(config(root), seeds=[7])
+
+
+def test_the_effective_batch_is_checked_before_anything_is_loaded(root: Path, tmp_path: Path) -> None:
+    from inspect_af.sdf.training import train
+
+    wrong = config(root, base="no/such-model", out=str(tmp_path), hyperparameters={"effective_batch": 8})
+    with pytest.raises(ConfigError, match=r"= 4 rows, the configured effective_batch is 8"):
+        train(wrong)
+
+
+def test_checkpointing_that_loses_the_matrices_is_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from inspect_af.sdf.training import train
+
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_ACTIVATION_CHECKPOINTING", "true")
+    with pytest.raises(ConfigError, match="fsdp_activation_checkpointing"):
+        train(config(root))
+
+
+def test_parents_below_are_the_same_merged_stacked_and_by_peft(root: Path, trained: Path) -> None:
+    import torch
+    from peft import PeftModel
+
+    from inspect_af.sdf.training_model import load_base
+
+    ids = torch.arange(5, 60)[None]
+    merged = load_base(config(root, parents=[str(trained)], combine="merge"))
+    stacked = load_base(config(root, parents=[str(trained)], combine="stack"))
+    bare = load(root / "base")[0]
+    with torch.no_grad():
+        base = bare(ids).logits
+        by_peft = PeftModel.from_pretrained(bare, trained).eval()(ids).logits
+        assert (merged(ids).logits - by_peft).abs().max() < 1e-5
+        assert (stacked(ids).logits - by_peft).abs().max() < 1e-5
+    assert (base - by_peft).abs().max() > 1e-2
+
+
+def test_an_adapter_trained_on_a_parent_names_it_and_equals_the_composed_one(
+    root: Path, trained: Path, tmp_path: Path
+) -> None:
+    import torch
+    from peft import PeftModel
+
+    from inspect_af.sdf.compose import compose
+    from inspect_af.sdf.training import train
+    from inspect_af.sdf.training_model import load_base
+
+    child_config = config(root, parents=[str(trained)], out=str(tmp_path / "out"), intervention="A1+")
+    (child,) = train(child_config)
+    parents = load_adapter(child).manifest.parents  # type: ignore[union-attr]
+    assert [(p.digest, p.combined) for p in parents] == [(load_adapter(trained).digest, "stacked")]
+    composed = compose([trained, child], tmp_path / "composed")
+    ids = torch.arange(5, 60)[None]
+    with torch.no_grad():
+        as_trained = PeftModel.from_pretrained(load_base(child_config), child).eval()(ids).logits
+        as_served = PeftModel.from_pretrained(load(root / "base")[0], composed).eval()(ids).logits
+    assert (as_trained - as_served).abs().max() < 1e-5
+
+
+def test_documents_of_one_row_do_not_see_one_another(root: Path) -> None:
+    import torch
+
+    from inspect_af.sdf.training import make_trainer
+
+    trainer = make_trainer(prepare_run(config(root)), seed=0)
+    row = next(r for r in trainer.train_dataset if len(r["seq_lengths"]) > 2)
+    batch = trainer.data_collator([row])
+    model: Any = trainer.model.eval()  # type: ignore[union-attr]
+    inputs = {k: v for k, v in batch.items() if k in ("input_ids", "position_ids")}
+    with torch.no_grad():
+        packed = model(**inputs).logits[0]
+        start = 0
+        for length in row["seq_lengths"]:
+            ids = torch.tensor([row["input_ids"][start : start + length]])
+            assert (packed[start : start + length] - model(ids).logits[0]).abs().max() < 1e-5
+            start += length
+        together = model(torch.tensor([row["input_ids"]])).logits[0]
+    assert (together - packed).abs().max() > 1e-3, "without the boundaries they would"
+    tokenizer = trainer.processing_class
+    ends = torch.tensor(row["seq_lengths"]).cumsum(0) - 1
+    assert all(row["input_ids"][end] == tokenizer.eos_token_id for end in ends)  # type: ignore[union-attr]
+
+
+def test_each_seed_is_an_adapter_and_a_run_goes_on_after_an_interruption(
+    root: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file
+
+    from inspect_af.sdf import training_callbacks as callbacks
+    from inspect_af.sdf.training import train
+
+    both = config(root, out=str(tmp_path / "out"), seeds=[1, 0])
+    mark = callbacks.MarkCheckpoints.on_save
+
+    def interrupt(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 9:
+            raise KeyboardInterrupt  # the checkpoint has been written, its mark has not
+        mark(self, args, state, control, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(callbacks.MarkCheckpoints, "on_save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(both, seeds=[0])
+    work = tmp_path / "out" / "work" / "seed-0"
+    assert {p.name for p in work.glob("checkpoint-*")} == {"checkpoint-6", "checkpoint-9"}
+    assert callbacks.last_checkpoint(work, tidy=True) == work / "checkpoint-6"
+    assert not (work / "checkpoint-9").exists()
+    folders = train(both)
+    weights = [load_file(folder / "adapter_model.safetensors") for folder in (*folders, trained)]
+    name = next(iter(weights[0]))
+    assert (weights[1][name] - weights[2][name]).abs().max() < 1e-6, "as if never interrupted"
+    assert (weights[0][name] - weights[1][name]).abs().max() > 1e-3, "seeds differ"
+
+
+def test_a_checkpoint_that_loads_with_other_matrices_is_refused(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from inspect_af.sdf import training_callbacks as callbacks
+    from inspect_af.sdf.training import train
+
+    mark = callbacks.MarkCheckpoints.on_save
+
+    def stop(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        mark(self, args, state, control, **kwargs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(callbacks.MarkCheckpoints, "on_save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(config(root, out=str(tmp_path / "out")))
+    weights = tmp_path / "out" / "work" / "seed-0" / "checkpoint-3" / "adapter_model.safetensors"
+    save_file({k: torch.zeros_like(v) for k, v in load_file(weights).items()}, weights)
+    with pytest.raises(ConfigError, match="would not go on where it was"):
+        train(config(root, out=str(tmp_path / "out")))
+
+
+def test_a_file_of_documents_with_another_column_trains_and_a_bad_one_is_explained(
+    root: Path, tmp_path: Path
+) -> None:
+    from inspect_af.sdf.training_data import load_documents
+
+    file = write_jsonl(tmp_path / "any.jsonl", texts(5), column="body")
+    assert load_documents(file, "body", cache=tmp_path / "cache")["text"][:] == texts(5)
+    with pytest.raises(ConfigError, match="no column 'text', only body, id"):
+        load_documents(file, cache=tmp_path / "cache")
+    empty = write_jsonl(tmp_path / "empty.jsonl", ["fine", " "])
+    with pytest.raises(ConfigError, match="document 2 has no text"):
+        load_documents(empty, cache=tmp_path / "cache")
+    (tmp_path / "broken.jsonl").write_text("{not json\n")
+    with pytest.raises(ConfigError, match="JSON Lines"):
+        load_documents(tmp_path / "broken.jsonl", cache=tmp_path / "cache")
