@@ -211,7 +211,7 @@ class SampleMeta(_Frozen):
     tier: Tier
     treatments: tuple[Treatment, ...] = ()
     organism: tuple[str, ...] = ()
-    """Digests of the provider's adapters with `role: organism`: part of the subject, which the header lacks."""
+    """Digests of the provider's adapters with `role: organism`, which are part of the subject."""
     run_seed: int = 0
     prompt_digest: str = ""
     """First 16 hexadecimal digits of the sha256 of the rendered messages; empty before run time, and where a
