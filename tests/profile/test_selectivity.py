@@ -25,7 +25,7 @@ from inspect_af.profile import (
 from inspect_af.profile.report.belief_shifts import belief_shifts
 from inspect_af.profile.selectivity import QuestionScore, shift_of
 from inspect_af.tasks import alignment_faking, beliefs
-from inspect_af.types import Steer
+from inspect_af.types import Steer, Subject
 
 PAIR = load_pair()
 FAMILIES = {variable.code: variable.family for variable in PAIR.variables}
@@ -178,7 +178,7 @@ def test_a_vector_is_meant_to_move_every_default_variable_of_its_family(tmp_path
             layers="1-2",
         )
         api.treatments = (vector,)
-        api.subject = None
+        api.subject = Subject(model="af-organism/expectation")
         api.beliefs = PlantedBeliefs(belief_prior=0.7)
 
     run(tmp_path, "none")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from inspect_ai import Task
+from inspect_ai import eval as evaluate
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
-from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+from inspect_ai.model import ChatMessageSystem, ChatMessageUser, get_model
 
 from inspect_af.errors import ConfigError
+from inspect_af.logs import read_logs
 from inspect_af.materials import load_pair
+from inspect_af.profile import count_outcomes
 from inspect_af.solvers import claims_for, messages_digest, prompt_intervention
 from inspect_af.tasks import alignment_faking
-from inspect_af.types import SampleMeta
+from inspect_af.types import SampleMeta, Subject
 
 Run = Callable[..., EvalLog]
 
@@ -34,6 +39,20 @@ def test_the_claim_works_in_any_task_with_or_without_a_system_prompt(
     assert sample.messages[0].text == (f"{system}\n\n{claim}" if system else claim)
     assert [t["intervention"]["variable"] for t in sample.metadata["treatments"]] == ["B1"]
     assert sample.metadata["prompt_digest"] == messages_digest(sample.messages[:2])
+
+
+def test_organism_adapters_of_the_provider_make_another_subject(tmp_path: Path) -> None:
+    for organism in ((), ("0123456789abcdef",)):
+        model = get_model("af-organism/expectation", memoize=False)
+        api: Any = model.api
+        api.treatments, api.subject = (), Subject(model="af-organism/expectation", organism=organism)
+        (log,) = evaluate(
+            alignment_faking(requests="mini"), model=model, limit=4, log_dir=str(tmp_path), display="none"
+        )
+        assert log.status == "success", log.error
+    outcomes = count_outcomes(read_logs([tmp_path]))
+    labels = {c.subject.label for group in outcomes.request_sets for c in group.conditions}
+    assert labels == {"af-organism/expectation", "af-organism/expectation+0123456789abcdef"}
 
 
 @pytest.mark.parametrize(
