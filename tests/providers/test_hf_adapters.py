@@ -16,8 +16,8 @@ pytestmark = pytest.mark.local
 from tests.local_models import save_adapter, save_model  # noqa: E402
 
 from inspect_af.errors import TreatmentError  # noqa: E402
+from inspect_af.providers._applied import Applied  # noqa: E402
 from inspect_af.providers._hf_attention import SharedPrefixCache, Span  # noqa: E402
-from inspect_af.providers._hf_condition import Applied  # noqa: E402
 from inspect_af.providers._hf_model import LocalModel, ModelKey  # noqa: E402
 from inspect_af.sdf.adapters import load_adapter  # noqa: E402
 

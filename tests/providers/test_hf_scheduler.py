@@ -16,7 +16,7 @@ pytestmark = pytest.mark.local
 from tests.local_models import save_adapter, save_model, save_vector  # noqa: E402
 
 from inspect_af.errors import TreatmentError  # noqa: E402
-from inspect_af.providers._hf_condition import Applied, Steered  # noqa: E402
+from inspect_af.providers._applied import Applied, Steered  # noqa: E402
 from inspect_af.providers._hf_model import LocalModel, ModelKey  # noqa: E402
 from inspect_af.providers._hf_requests import Generated, Request  # noqa: E402
 from inspect_af.providers._hf_sampling import Sampling, Uniforms  # noqa: E402

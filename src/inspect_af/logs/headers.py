@@ -21,20 +21,54 @@ TREATMENT_ARGS = frozenset(
 )
 """Model arguments that apply treatments; those are read from each sample, where they are recorded."""
 
-OPERATIONAL_ARGS = frozenset(
+SPEED_OPTIONS = frozenset(
     {
-        "batch_size",
-        "device",
-        "device_map",
-        "host",
-        "max_batch_tokens",
-        "max_connections",
-        "max_requests",
-        "max_retries",
-        "port",
-        "timeout",
+        "block_size",
+        "data_parallel_size",
+        "disable_log_stats",
+        "distributed_executor_backend",
+        "enable_chunked_prefill",
+        "enable_lora",
+        "enable_prefix_caching",
+        "enforce_eager",
+        "gpu_memory_utilization",
+        "kv_cache_memory_bytes",
+        "load_format",
+        "master_addr",
+        "master_port",
+        "max_cpu_loras",
+        "max_lora_rank",
+        "max_loras",
+        "max_num_batched_tokens",
+        "max_num_seqs",
+        "nnodes",
+        "node_rank",
+        "num_gpu_blocks_override",
+        "pipeline_parallel_size",
+        "swap_space",
+        "tensor_parallel_size",
     }
 )
+"""vLLM's options about where and how fast a model runs, not about what it says."""
+
+OPERATIONAL_ARGS = SPEED_OPTIONS | {
+    "base_url",
+    "batch_size",
+    "capture",
+    "device",
+    "device_map",
+    "host",
+    "max_batch_tokens",
+    "max_connections",
+    "max_requests",
+    "max_retries",
+    "port",
+    "request_timeout",
+    "server_log",
+    "server_python",
+    "start_timeout",
+    "timeout",
+}
 """Model arguments about where and how fast a model runs, not about what it says."""
 
 _SECRET_ENDINGS = ("api_key", "secret", "password", "_token")

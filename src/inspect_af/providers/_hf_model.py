@@ -11,8 +11,8 @@ import torch
 from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 
 from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
+from inspect_af.providers._applied import Applied
 from inspect_af.providers._hf_attention import NAME, SharedPrefixCache, Span, attention, step
-from inspect_af.providers._hf_condition import Applied
 from inspect_af.sdf.adapters import Adapter, check_base
 from inspect_af.steering.decoder import decoder_layers, text_config
 from inspect_af.steering.hooks import additions, steering

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from inspect_af.providers._hf_condition import Applied
+from inspect_af.providers._applied import Applied
 from inspect_af.providers._hf_sampling import Sampling, TokenLogprob, Uniforms
 
 Ending = Literal["stop", "stop_sequence", "max_tokens", "model_length"]

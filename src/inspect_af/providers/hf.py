@@ -25,7 +25,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_af.digests import text_digest
 from inspect_af.errors import ConfigError, MissingExtraError
 from inspect_af.logs.headers import subject_of
-from inspect_af.providers._hf_settings import read_settings
+from inspect_af.providers._local_settings import read_settings
 from inspect_af.types import Subject, Treatment
 
 try:

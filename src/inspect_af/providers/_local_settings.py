@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
 from inspect_af.errors import ConfigError, one_of
-from inspect_af.providers._hf_condition import Applied, Steered
+from inspect_af.providers._applied import Applied, Steered
 from inspect_af.sdf.adapters import MANIFEST, Adapter, Role, check_parents, load_adapter
 from inspect_af.steering import load_vector
 

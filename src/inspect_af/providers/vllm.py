@@ -1,0 +1,265 @@
+"""The model provider `af-vllm/MODEL`: stock vLLM with our plugin; conditions mix in one batch of one server.
+
+`MODEL` is an id of the Hugging Face Hub or a local directory (`af-vllm//absolute/path`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anyio.to_thread import run_sync
+from inspect_ai.model import (
+    ChatMessage,
+    GenerateConfig,
+    ModelAPI,
+    ModelCall,
+    ModelOutput,
+    ModelUsage,
+    messages_to_openai,
+    model_output_from_openai,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from inspect_af.digests import text_digest
+from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
+from inspect_af.logs.headers import subject_of
+from inspect_af.providers._vllm_http import Endpoint
+from inspect_af.providers._vllm_process import ServerError
+from inspect_af.providers._vllm_server import Server, server_for
+from inspect_af.providers._vllm_settings import read_vllm_settings
+from inspect_af.providers.vllm_plugin.wire import STEER_ARGUMENT, SteeringTerm, steering_text
+from inspect_af.sdf.adapters import check_base
+from inspect_af.types import Subject, Treatment
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, BadRequestError
+    from openai.types.chat import ChatCompletion
+
+_DEFAULT_CONNECTIONS = 256
+
+
+class VLLMAPI(ModelAPI):
+    """A model served by vLLM behind Inspect's provider interface.
+
+    Arguments (`-M`): `adapter`, `adapter_role`, `intervention`, `intervention_pair`, `vector`, `multiplier`
+    and `layers` as for af-hf; `base_url` to use a server that runs already; `server_python`, `server_log`,
+    `port`, `start_timeout`, `request_timeout`, `capture`, `thinking`. All others are vLLM's own options, such
+    as `tensor_parallel_size=4`.
+
+    No server is started before the first generation. All instances with the same model and the same options
+    share one; it ends when Python does.
+
+    Raises:
+        ConfigError: An argument has a value that is not allowed.
+        TreatmentError: An adapter or a vector cannot be used.
+        MissingExtraError: The openai package is not installed.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig | None = None,
+        **model_args: Any,
+    ) -> None:
+        settings = read_vllm_settings(model_name, model_args)
+        self._settings = settings
+        attached = None
+        if base_url is not None:
+            key = api_key or os.environ.get("VLLM_API_KEY") or "none"
+            attached = Endpoint(base_url.rstrip("/").removesuffix("/v1"), key)
+        for adapter in settings.applied.adapters:
+            if (Path(model_name) / "config.json").is_file():
+                check_base(adapter, model_name, name=model_name, directory=model_name)
+        self._server: Server = server_for(settings.launch, attached)
+        self._server.announce(settings.applied.adapters)
+        config = config or GenerateConfig()
+        if config.max_connections is None and config.adaptive_connections is None:
+            # Inspect would find out by and by how much a server takes; a batch is best full from the start.
+            config.adaptive_connections = False
+        # Inspect's response cache keys on the base URL but not on model arguments. Nobody answers there.
+        identity = text_digest(
+            model_name,
+            settings.applied.key,
+            str(sorted(settings.identity.items())),
+            str(settings.thinking),
+            "" if attached is None else attached.url,
+        )
+        super().__init__(model_name, f"vllm://{identity}", None, [], config)
+        subject = subject_of(
+            f"af-vllm/{model_name}",
+            settings.identity | ({} if settings.thinking is None else {"thinking": settings.thinking}),
+        )
+        self._subject = subject.model_copy(update={"organism": settings.applied.organism})
+        self._client: tuple[asyncio.AbstractEventLoop | None, AsyncOpenAI] | None = None
+
+    @property
+    def subject(self) -> Subject:
+        return self._subject
+
+    @property
+    def treatments(self) -> tuple[Treatment, ...]:
+        return self._settings.applied.treatments
+
+    @property
+    def server(self) -> Server:
+        """The server that this condition shares with others of its base."""
+        return self._server
+
+    async def generate(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
+    ) -> tuple[ModelOutput, ModelCall]:
+        if tools:
+            raise ConfigError("af-vllm has no tools; use Inspect's vllm/ for agents")
+        endpoint, model = await run_sync(self._ready, abandon_on_cancel=True)
+        body = _body(model, config) | {"messages": await messages_to_openai(input)}
+        extra = dict(config.extra_body or {})
+        if steer := self._steer():
+            extra["vllm_xargs"] = {**extra.get("vllm_xargs", {}), STEER_ARGUMENT: steer}
+        if self._settings.thinking is not None:
+            template = {"enable_thinking": self._settings.thinking}
+            extra["chat_template_kwargs"] = {**extra.get("chat_template_kwargs", {}), **template}
+        completion = await self._complete(endpoint, body, extra)
+        if isinstance(completion, ModelOutput):
+            return completion, ModelCall.create(body | extra, None)
+        output = await model_output_from_openai(completion)
+        output.model = f"af-vllm/{self.model_name}"
+        for choice in output.choices:
+            choice.message.model = output.model
+        _mark_full_context(output, config)
+        return output, ModelCall.create(body | extra, completion.model_dump())
+
+    def should_retry(self, ex: BaseException) -> bool:
+        """Where the connection broke and the server is still there; never an error that would come again."""
+        from openai import APIConnectionError, APIStatusError, APITimeoutError
+
+        if isinstance(ex, APIStatusError):
+            return ex.status_code in (429, 503)
+        return isinstance(ex, APIConnectionError) and not isinstance(ex, APITimeoutError)
+
+    def max_connections(self) -> int:
+        """As many as the server batches. It holds where adaptive connections are switched off."""
+        options = dict(self._settings.launch.options)
+        given = options.get("max-num-seqs", "")
+        return int(given) if given.isdigit() and int(given) > 0 else _DEFAULT_CONNECTIONS
+
+    def connection_key(self) -> str:
+        """All conditions of a server share its places, so that they mix in its batches."""
+        return f"af-vllm {id(self._server)}"
+
+    async def aclose(self) -> None:
+        """Closes the connections; the server stays for other instances until Python exits."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client[1].close()
+
+    def _ready(self) -> tuple[Endpoint, str]:
+        endpoint, _, _ = self._server.running()
+        steered, file = self._settings.applied.steered, self._settings.vector_file
+        if steered is not None and file is not None:
+            self._server.vector(steered.vector.sha256, file)
+        return endpoint, self._server.adapter(self._settings.applied.adapters)
+
+    def _steer(self) -> str | None:
+        steered = self._settings.applied.steered
+        if steered is None:
+            return None
+        return steering_text([SteeringTerm(steered.vector.sha256, steered.multiplier, steered.layers)])
+
+    async def _complete(
+        self, endpoint: Endpoint, body: dict[str, Any], extra: dict[str, Any]
+    ) -> ChatCompletion | ModelOutput:
+        from openai import APIConnectionError, AuthenticationError, BadRequestError, InternalServerError
+
+        client = self._connected(endpoint)
+        try:
+            found: ChatCompletion = await client.chat.completions.create(**body, extra_body=extra)
+            return found
+        except BadRequestError as error:
+            return self._refused(error)
+        except AuthenticationError as error:
+            raise ConfigError(
+                f"the vLLM server at {endpoint.url} refuses the key; give its own by VLLM_API_KEY"
+            ) from error
+        except (APIConnectionError, InternalServerError):
+            # Of an engine that has died its server hears at once, and ends a little later.
+            await run_sync(partial(self._server.check_alive, wait=5.0))
+            raise
+
+    def _refused(self, error: BadRequestError) -> ModelOutput:
+        message = error.body.get("message") if isinstance(error.body, dict) else None
+        text = str(message or error)
+        if "maximum context length" in text or "max_model_len" in text:
+            output = ModelOutput.from_content(f"af-vllm/{self.model_name}", "", "model_length", text)
+            output.usage = ModelUsage()
+            return output
+        raise TreatmentError(f"the vLLM server refuses the request: {text}") from error
+
+    def _connected(self, endpoint: Endpoint) -> AsyncOpenAI:
+        """A client of the running event loop; Inspect may run one eval after another, each with its own."""
+        try:
+            from openai import AsyncOpenAI
+        except ImportError as error:
+            raise MissingExtraError(
+                "af-vllm needs the openai package; pip install 'inspect-af[vllm]'"
+            ) from error
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._client[0] is not loop:
+            client = AsyncOpenAI(
+                base_url=f"{endpoint.url}/v1",
+                api_key=endpoint.key,
+                max_retries=0,
+                timeout=self._settings.request_timeout,
+            )
+            self._client = (loop, client)
+        return self._client[1]
+
+
+__all__ = ["VLLMAPI", "ServerError"]
+
+
+def _body(model: str, config: GenerateConfig) -> dict[str, Any]:
+    """The request without its messages; what is not set is left to the server."""
+    schema = config.response_schema
+    named = {
+        "max_tokens": config.max_tokens,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        "seed": config.seed,
+        "stop": config.stop_seqs,
+        "n": config.num_choices,
+        "frequency_penalty": config.frequency_penalty,
+        "presence_penalty": config.presence_penalty,
+        "logit_bias": config.logit_bias,
+        "logprobs": config.logprobs,
+        "top_logprobs": config.top_logprobs,
+        "response_format": None
+        if schema is None
+        else {
+            "type": "json_schema",
+            "json_schema": {
+                "name": schema.name,
+                "schema": schema.json_schema.model_dump(exclude_none=True),
+                "strict": schema.strict,
+            },
+        },
+    }
+    return {"model": model, **{name: value for name, value in named.items() if value is not None}}
+
+
+def _mark_full_context(output: ModelOutput, config: GenerateConfig) -> None:
+    """vLLM says `length` at both limits; a reply shorter than `max_tokens` met the other one."""
+    used = output.usage.output_tokens if output.usage else 0
+    if len(output.choices) != 1 or output.stop_reason != "max_tokens":
+        return
+    if config.max_tokens is None or used < config.max_tokens:
+        output.choices[0].stop_reason = "model_length"

@@ -1,0 +1,110 @@
+"""Decoder layers that add and sum: subclasses made at start, with tensor operations only.
+
+vLLM's layers return the stream in two parts, `(hidden, residual)`, whose sum is the residual stream after the
+layer; the next layer's norm adds them up. What is added to `hidden` is added to the stream.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from inspect_af.errors import TreatmentError
+
+TWO_PARTS = frozenset(
+    {
+        "LlamaDecoderLayer",
+        "MistralDecoderLayer",
+        "MixtralDecoderLayer",
+        "Qwen2DecoderLayer",
+        "Qwen2MoeDecoderLayer",
+        "Qwen3DecoderLayer",
+        "Qwen3MoeDecoderLayer",
+        "Gemma2DecoderLayer",
+        "Gemma3DecoderLayer",
+    }
+)
+"""Classes whose additions and sums were compared with transformers, token for token (tests/vllm)."""
+
+
+def decoder_layers(model: nn.Module, n_layers: int) -> dict[int, nn.Module]:
+    """The decoder's layers that this process holds, by their index in the whole model.
+
+    A pipeline stage has placeholders for the layers of the others.
+
+    Raises:
+        TreatmentError: The layers cannot be found, or were never compared with transformers.
+    """
+    found = []
+    for _, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == n_layers:
+            held = {i: layer for i, layer in enumerate(module) if type(layer).__name__ != "PPMissingLayer"}
+            if held and all(type(layer).__name__.endswith(("Layer", "Block")) for layer in held.values()):
+                found.append(held)
+    if len(found) != 1:
+        raise TreatmentError(
+            f"inspect_af: {len(found)} lists of {n_layers} layers in {type(model).__name__}; it cannot be "
+            "steered. Use af-hf for this model"
+        )
+    for layer in found[0].values():
+        if type(layer).__name__ not in TWO_PARTS:
+            raise TreatmentError(
+                f"inspect_af: layers of class {type(layer).__name__} were never compared with transformers, "
+                "and layers return the residual stream in different forms; tested are "
+                f"{', '.join(sorted(TWO_PARTS))}. Use af-hf for this model"
+            )
+    return found[0]
+
+
+class Sums(NamedTuple):
+    """Running sums of one layer, by slot; slot 0 takes tokens that nobody asked for, and is never read."""
+
+    stream: torch.Tensor
+    """float32 [slot, d_model]"""
+    norm: torch.Tensor
+    """float32 [slot], of the stream's Euclidean norm"""
+
+
+def attach(
+    layer: nn.Module,
+    *,
+    table: torch.Tensor | None = None,
+    rows: torch.Tensor | None = None,
+    sums: Sums | None = None,
+    slots: torch.Tensor | None = None,
+) -> None:
+    """Makes a layer add `table[rows]`, then sum its stream into `sums[slots]`.
+
+    Names of modules and weights do not move: the layer's class is replaced by a subclass.
+
+    Args:
+        layer: A decoder layer.
+        table: [row, d_model] in the model's dtype, or None for a layer that does not add.
+        rows: [token], which row each token of the batch receives.
+        sums: Sums to add to, or None.
+        slots: [token], which slot each token is summed into.
+    """
+    base: Any = type(layer)
+    adds, counts = table is not None, sums is not None
+    if adds:
+        layer.register_buffer("af_table", table, persistent=False)
+        layer.register_buffer("af_rows", rows, persistent=False)
+    if sums is not None:
+        layer.register_buffer("af_stream", sums.stream, persistent=False)
+        layer.register_buffer("af_norm", sums.norm, persistent=False)
+        layer.register_buffer("af_slots", slots, persistent=False)
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        hidden, residual = base.forward(self, *args, **kwargs)
+        n = hidden.shape[0]
+        if adds:
+            hidden = hidden + self.af_table.index_select(0, self.af_rows[:n])
+        if counts:
+            stream, slot = hidden.float() + residual.float(), self.af_slots[:n]
+            self.af_stream.index_add_(0, slot, stream)
+            self.af_norm.index_add_(0, slot, stream.norm(dim=1))
+        return hidden, residual
+
+    layer.__class__ = type(base.__name__, (base,), {"forward": forward, "__module__": base.__module__})

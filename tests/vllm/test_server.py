@@ -1,0 +1,417 @@
+"""A real vLLM server with adapters, through the provider; the last tests take it down."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+pytest.importorskip("vllm", reason="needs vLLM, see make test-vllm")
+pytestmark = pytest.mark.vllm
+
+import psutil  # noqa: E402
+import torch  # noqa: E402
+from inspect_ai import eval_set  # noqa: E402
+from inspect_ai.log import read_eval_log  # noqa: E402
+from inspect_ai.model import GenerateConfig, Model, get_model  # noqa: E402
+from tests.vllm.tiny_models import N_LAYERS, greedy, reference, vector, write_model  # noqa: E402
+
+from inspect_af.errors import ConfigError, TreatmentError  # noqa: E402
+from inspect_af.providers._vllm_process import ServerError  # noqa: E402
+from inspect_af.providers._vllm_server import Server, close_servers  # noqa: E402
+from inspect_af.providers.vllm import VLLMAPI  # noqa: E402
+from inspect_af.providers.vllm_extraction import extract_with_vllm  # noqa: E402
+from inspect_af.steering import ContrastPair, Span, Transcript, pair_set  # noqa: E402
+from inspect_af.steering.extraction import extract_activations  # noqa: E402
+from inspect_af.steering.pairs import Message  # noqa: E402
+from inspect_af.tasks import alignment_faking  # noqa: E402
+
+GREEDY = GenerateConfig(
+    temperature=0,
+    max_tokens=12,
+    logprobs=True,
+    top_logprobs=1,
+    extra_body={"return_tokens_as_token_ids": True},
+)
+QUESTIONS = [f"Tell me number {number}, please." for number in range(4)]
+
+
+class Tiny(NamedTuple):
+    model: Path
+    adapters: tuple[Path, Path]
+    vectors: tuple[Path, ...]
+
+    def condition(self, **arguments: Any) -> Model:
+        options: dict[str, Any] = {
+            "dtype": "float32",
+            "max_model_len": 6144,
+            "max_num_seqs": 16,
+            "enable_lora": True,
+            "max_loras": 4,
+            "max_lora_rank": 16,
+            "capture": True,
+        }
+        return get_model(f"af-vllm/{self.model}", memoize=False, **options | arguments)
+
+    def all(self) -> dict[str, Model]:
+        """The conditions of the mixed batch, by name."""
+        first, second = self.adapters
+        plain = {"adapter_role": "intervention", "intervention": "A1+"}
+        return {
+            "base": self.condition(),
+            "adapter": self.condition(adapter=str(first), **plain),
+            "other adapter": self.condition(adapter=str(second), **plain),
+            "organism and adapter": self.condition(
+                adapter=f"{first},{second}", adapter_role="organism,intervention", intervention="A1+"
+            ),
+            "steered": self.condition(vector=str(self.vectors[0]), multiplier=2.0),
+            "steered at one layer": self.condition(vector=str(self.vectors[1]), multiplier=-3.0, layers="1"),
+            "adapter and steered": self.condition(
+                adapter=str(first), vector=str(self.vectors[0]), multiplier=2.0, **plain
+            ),
+        }
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiny]:
+    directory = tmp_path_factory.mktemp("server")
+    model = write_model(directory / "model", max_position_embeddings=8192)
+    adapters = (_adapter(model, directory / "first", 1), _adapter(model, directory / "second", 2))
+    vectors = []
+    for seed in range(3):
+        vectors.append(directory / f"vector-{seed}.safetensors")
+        vector(seed).save(vectors[-1])
+    found = Tiny(model, adapters, tuple(vectors))
+    found.all()  # the server is started for the adapters that it knows of
+    yield found
+    close_servers()
+
+
+def _adapter(model: Path, directory: Path, seed: int) -> Path:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    config = LoraConfig(
+        r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False
+    )
+    get_peft_model(base, config).save_pretrained(directory)
+    return directory
+
+
+def api(model: Model) -> VLLMAPI:
+    assert isinstance(model.api, VLLMAPI)
+    return model.api
+
+
+def server(tiny: Tiny) -> Server:
+    return api(tiny.condition()).server
+
+
+def prompt(tiny: Tiny, question: str) -> list[int]:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny.model)
+    found = tokenizer.apply_chat_template(
+        [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
+    )
+    return list(tokenizer(found, add_special_tokens=False)["input_ids"])
+
+
+def expected(tiny: Tiny, name: str, question: str) -> list[int]:
+    """Tokens by transformers, PEFT and hooks."""
+    from inspect_af.sdf.compose import compose
+
+    first, second = tiny.adapters
+    together = first.parent / "together"
+    if not together.exists():
+        compose([first, second], together)
+    adapter = {
+        "adapter": first,
+        "other adapter": second,
+        "organism and adapter": together,
+        "adapter and steered": first,
+    }.get(name)
+    additions: dict[int, Any] = {}
+    if name in ("steered", "adapter and steered"):
+        additions = {layer: np.float32(2.0) * vector(0).at(layer) for layer in range(N_LAYERS)}
+    if name == "steered at one layer":
+        additions = {1: np.float32(-3.0) * vector(1).at(1)}
+    return greedy(reference(tiny.model, adapter), prompt(tiny, question), 12, additions)
+
+
+async def tokens(model: Model, question: str, config: GenerateConfig = GREEDY) -> list[int]:
+    output = await model.generate(question, config=config)
+    logprobs = output.choices[0].logprobs
+    assert logprobs is not None
+    return [int(entry.token.removeprefix("token_id:")) for entry in logprobs.content]
+
+
+async def gathered(calls: list[Awaitable[Any]]) -> list[Any]:
+    return list(await asyncio.gather(*calls))
+
+
+def test_adapters_steering_and_the_base_mix_in_one_batch_as_transformers_has_them(tiny: Tiny) -> None:
+    conditions = tiny.all()
+    asked = [(name, question) for question in QUESTIONS for name in conditions]
+    found = asyncio.run(gathered([tokens(conditions[name], question) for name, question in asked]))
+    for (name, question), got in zip(asked, found, strict=True):
+        assert got == expected(tiny, name, question), name
+    assert len({tuple(got) for got in found}) > len(asked) // 2
+    assert len({id(api(model).server) for model in conditions.values()}) == 1
+
+
+def test_each_condition_says_what_it_applies(tiny: Tiny) -> None:
+    conditions = {name: api(model) for name, model in tiny.all().items()}
+    labels = {name: [treatment.method for treatment in one.treatments] for name, one in conditions.items()}
+    assert labels == {
+        "base": [],
+        "adapter": ["sdf"],
+        "other adapter": ["sdf"],
+        "organism and adapter": ["sdf"],
+        "steered": ["steering"],
+        "steered at one layer": ["steering"],
+        "adapter and steered": ["sdf", "steering"],
+    }
+    assert len(conditions["organism and adapter"].subject.organism) == 1
+    subjects = {one.subject.model for one in conditions.values()}
+    assert subjects == {f"af-vllm/{tiny.model}[dtype=float32,max_model_len=6144]"}
+    # What Inspect's response cache keys on.
+    assert len({one.base_url for one in conditions.values()}) == len(conditions)
+
+
+def test_unsteered_replies_before_and_after_steered_traffic_are_identical(tiny: Tiny) -> None:
+    base, steered = tiny.condition(), tiny.condition(vector=str(tiny.vectors[2]), multiplier=4.0)
+    question = "The same words for everybody. " * 8
+    before = asyncio.run(tokens(base, question))
+    changed = asyncio.run(tokens(steered, question))
+    after = asyncio.run(tokens(base, question))
+    assert before == after != changed
+
+
+def test_a_request_without_an_adapter_is_refused_on_cpu_and_served_elsewhere(tiny: Tiny) -> None:
+    asyncio.run(tokens(tiny.condition(), "first"))
+    endpoint, info, base = server(tiny).running()
+    answer = endpoint.call("POST", "/v1/completions", {"model": base, "prompt": "x", "max_tokens": 1})
+    assert answer.status == (400 if info.device == "cpu" else 200)
+    if info.device == "cpu":
+        assert "an adapter that is all zeros" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("steer", "message"),
+    [
+        ("0" * 64 + "@1", "no vector with sha256"),
+        ("nonsense", "SHA256@MULTIPLIER"),
+        (f"{vector(0).sha256}@1@7", "no vector for 7"),
+    ],
+)
+def test_a_bad_vector_is_a_clear_answer_and_the_server_goes_on(tiny: Tiny, steer: str, message: str) -> None:
+    asyncio.run(tokens(tiny.condition(vector=str(tiny.vectors[0]), multiplier=1.0), "hello"))
+    endpoint, _, _ = server(tiny).running()
+    body = {"model": "af-zero", "prompt": "x", "max_tokens": 1, "vllm_xargs": {"af_steer": steer}}
+    answer = endpoint.call("POST", "/v1/completions", body)
+    assert answer.status == 400 and message in answer.message
+    assert endpoint.call("GET", "/health").status == 200
+
+
+def test_a_vector_file_that_was_tampered_with_is_refused(tiny: Tiny) -> None:
+    condition = tiny.condition(vector=str(tiny.vectors[2]), multiplier=1.5)
+    asyncio.run(tokens(condition, "hello"))
+    _, info, _ = server(tiny).running()
+    file = Path(info.vectors or "") / f"{vector(2).sha256}.safetensors"
+    content = file.read_bytes()
+    try:
+        file.write_bytes(content[:-4] + b"\0\0\0\0")
+        with pytest.raises(TreatmentError, match="it is not the vector that its name says"):
+            asyncio.run(tokens(condition, "hello"))
+    finally:
+        file.write_bytes(content)
+    asyncio.run(tokens(condition, "hello"))
+
+
+def test_a_vector_file_that_changes_after_it_was_read_is_never_sent(tiny: Tiny, tmp_path: Path) -> None:
+    file = tmp_path / "vector.safetensors"
+    vector(3).save(file)
+    condition = tiny.condition(vector=str(file), multiplier=1.0)
+    vector(4).save(file)
+    with pytest.raises(TreatmentError, match="has changed since it was read"):
+        asyncio.run(tokens(condition, "hello"))
+
+
+def test_a_running_server_is_used_under_its_key_only(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.run(tokens(tiny.condition(), "hello"))
+    endpoint, _, _ = server(tiny).running()
+    arguments = {"base_url": f"{endpoint.url}/v1", "vector": str(tiny.vectors[0]), "multiplier": 2.0}
+    attached = get_model(f"af-vllm/{tiny.model}", memoize=False, api_key=endpoint.key, **arguments)
+    got = asyncio.run(tokens(attached, QUESTIONS[0]))
+    assert got == asyncio.run(tokens(tiny.all()["steered"], QUESTIONS[0]))
+    monkeypatch.setenv("VLLM_API_KEY", "wrong")
+    with pytest.raises(ConfigError, match="refuses the key"):
+        asyncio.run(tokens(get_model(f"af-vllm/{tiny.model}", memoize=False, **arguments), "hello"))
+    elsewhere = get_model("af-vllm/another", memoize=False, api_key=endpoint.key, **arguments)
+    with pytest.raises(TreatmentError, match="not another"):
+        asyncio.run(tokens(elsewhere, "hello"))
+
+
+def test_a_prompt_beyond_the_context_is_a_reply_that_was_cut_not_an_error(tiny: Tiny) -> None:
+    output = asyncio.run(tiny.condition().generate("x" * 7000, config=GREEDY))
+    assert output.stop_reason == "model_length"
+    cut = asyncio.run(tiny.condition().generate("hello", config=GREEDY))
+    assert cut.stop_reason == "max_tokens" and cut.usage is not None and cut.usage.output_tokens == 12
+
+
+def test_a_request_whose_client_has_gone_is_given_up(tiny: Tiny) -> None:
+    async def cancelled() -> None:
+        long = GenerateConfig(temperature=0, max_tokens=6000, extra_body={"ignore_eos": True})
+        running = asyncio.create_task(tiny.condition().generate("hello", config=long))
+        await asyncio.sleep(2)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(tokens(tiny.condition(), "hello"))
+    asyncio.run(cancelled())
+    endpoint, _, _ = server(tiny).running()
+    assert _until(
+        lambda: (
+            "vllm:num_requests_running{" in (m := endpoint.call("GET", "/metrics").text)
+            and all(
+                line.endswith(" 0.0")
+                for line in m.splitlines()
+                if line.startswith("vllm:num_requests_running{")
+            )
+        )
+    )
+
+
+def test_a_seed_makes_samples_repeatable(tiny: Tiny) -> None:
+    def sampled(seed: int) -> list[int]:
+        config = GREEDY.model_copy(update={"temperature": 1.0, "seed": seed})
+        return asyncio.run(tokens(tiny.condition(), "hello", config))
+
+    assert sampled(1) == sampled(1) != sampled(2)
+
+
+def test_activations_equal_those_of_transformers(tiny: Tiny, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    pairs = pair_set(_pair(number) for number in range(6))
+    tokenizer = AutoTokenizer.from_pretrained(tiny.model)
+    reported: list[tuple[int, int]] = []
+    ours = extract_with_vllm(
+        str(tiny.model),
+        pairs,
+        out=tmp_path / "vllm.safetensors",
+        base_url=server(tiny).running()[0].url,
+        api_key=server(tiny).running()[0].key,
+        progress=lambda done, total: reported.append((done, total)),
+        arguments={"adapter": str(tiny.adapters[0]), "adapter_role": "organism"},
+    )
+    theirs = extract_activations(
+        reference(tiny.model, tiny.adapters[0]), tokenizer, pairs, out=tmp_path / "hf.safetensors"
+    )
+    assert ours.header.pair_ids == theirs.header.pair_ids and ours.header.layers == theirs.header.layers
+    np.testing.assert_allclose(ours.header.mean_norms, theirs.header.mean_norms, rtol=1e-5)
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine.positive, other.positive, atol=5e-5)
+        np.testing.assert_allclose(mine.negative, other.negative, atol=5e-5)
+    assert reported[-1] == (12, 12)
+    assert list(Path(server(tiny).running()[1].captures or "").iterdir()) == []
+
+
+def test_a_sweep_of_vectors_multipliers_and_tiers_runs_through_one_server(tiny: Tiny, tmp_path: Path) -> None:
+    sweep = [
+        tiny.condition(vector=str(file), multiplier=multiplier)
+        for file in tiny.vectors
+        for multiplier in (-2.0, -1.0, 0.0, 1.0, 2.0)
+    ]
+    succeeded, logs = eval_set(
+        alignment_faking(requests="mini", setting="prompted"),
+        log_dir=str(tmp_path / "logs"),
+        model=sweep,
+        limit=2,
+        max_tokens=4,
+        max_tasks=15,
+        retry_attempts=0,
+        display="none",
+        log_realtime=False,
+    )
+    assert succeeded and len(logs) == 15
+    applied = set()
+    for log in logs:
+        samples = read_eval_log(log.location).samples or []
+        assert sorted(sample.metadata["tier"] for sample in samples) == ["monitored", "unmonitored"]
+        (treatment,) = samples[0].metadata["treatments"]
+        applied.add((treatment["digest"], treatment["multiplier"]))
+    assert len(applied) == 15
+    assert len({id(api(model).server) for model in sweep}) == 1
+
+
+def test_an_engine_that_is_killed_in_mid_run_is_a_clear_error_and_leaves_nobody(tiny: Tiny) -> None:
+    asyncio.run(tokens(tiny.condition(), "hello"))
+    process = server(tiny).process
+    assert process is not None
+    family = psutil.Process(process.pid).children(recursive=True)
+    engines = [
+        one for one in family if "EngineCore" in "".join(one.cmdline()) or "spawn" in "".join(one.cmdline())
+    ]
+    assert engines
+
+    async def killed() -> list[Any]:
+        long = GenerateConfig(temperature=0, max_tokens=5000, extra_body={"ignore_eos": True})
+        running = [
+            asyncio.create_task(tiny.condition().generate(question, config=long)) for question in QUESTIONS
+        ]
+        await asyncio.sleep(2)
+        for engine in engines:
+            os.kill(engine.pid, signal.SIGKILL)
+        return await asyncio.wait_for(asyncio.gather(*running, return_exceptions=True), 120)
+
+    found = asyncio.run(killed())
+    assert [type(one) for one in found] == [ServerError] * 4
+    assert "its log: " in str(found[0])
+    with pytest.raises(ServerError, match="has ended"):
+        asyncio.run(tokens(tiny.condition(), "hello"))
+    assert _until(lambda: not any(one.is_running() and one.status() != "zombie" for one in family))
+
+
+def _until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
+    async def waited() -> bool:
+        for _ in range(int(seconds * 5)):
+            if condition():
+                return True
+            await asyncio.sleep(0.2)
+        return False
+
+    return asyncio.run(waited())
+
+
+def _pair(number: int) -> ContrastPair:
+    def side(thought: str) -> Transcript:
+        reply = f"<s>{thought * (number + 1)}</s> Here is an answer."
+        return Transcript(
+            messages=(
+                Message(role="system", content="You are asked questions. " * 4),
+                Message(role="user", content=f"Question {number}?"),
+                Message(role="assistant", content=reply),
+            ),
+            scratchpad=Span(start=3, end=3 + len(thought) * (number + 1)),
+        )
+
+    return ContrastPair(
+        id=f"pair-{number}",
+        concept="expectation",
+        split="train",
+        source="ooc",
+        group=f"group-{number % 3}",
+        positive=side("they hope for it. "),
+        negative=side("it is a question. "),
+    )

@@ -1,0 +1,134 @@
+"""The provider's arguments, and adapters as they are served; no server is started."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inspect_af.cli._steering_vllm import _option
+from inspect_af.errors import ConfigError, TreatmentError
+from inspect_af.providers._vllm_adapters import max_rank, rank, served, served_name, zero_adapter
+from inspect_af.providers._vllm_settings import read_vllm_settings
+from inspect_af.sdf.adapters import Adapter, load_adapter
+
+safetensors = pytest.importorskip("safetensors.numpy")
+
+
+def adapter(directory: Path, r: int = 8, seed: int = 0, **config: Any) -> Adapter:
+    rng = np.random.default_rng(seed)
+    directory.mkdir(parents=True)
+    prefix = "base_model.model.model.layers.0.self_attn.q_proj"
+    arrays = {
+        f"{prefix}.lora_A.weight": rng.standard_normal((r, 16)).astype(np.float32),
+        f"{prefix}.lora_B.weight": rng.standard_normal((16, r)).astype(np.float32),
+    }
+    safetensors.save_file(arrays, directory / "adapter_model.safetensors")
+    described = {"peft_type": "LORA", "r": r, "lora_alpha": 16, "target_modules": ["q_proj"], **config}
+    (directory / "adapter_config.json").write_text(json.dumps(described), encoding="utf-8")
+    return load_adapter(directory, role="organism")
+
+
+def test_whatever_is_not_ours_becomes_an_option_of_vllm() -> None:
+    launch = read_vllm_settings(
+        "m",
+        {
+            "tensor_parallel_size": 4,
+            "enforce_eager": True,
+            "enable_prefix_caching": False,
+            "rope_scaling": {"b": 1, "a": 2},
+            "thinking": True,
+            "port": 8001,
+        },
+    ).launch
+    assert launch.options == (
+        ("enforce-eager", ""),
+        ("no-enable-prefix-caching", ""),
+        ("rope-scaling", '{"a": 2, "b": 1}'),
+        ("tensor-parallel-size", "4"),
+    )
+    assert launch.port == 8001 and launch.python == sys.executable
+
+
+def test_the_subject_is_named_by_options_that_change_what_it_says() -> None:
+    settings = read_vllm_settings("m", {"quantization": "fp8", "tensor_parallel_size": 4, "start_timeout": 9})
+    assert settings.identity == {"quantization": "fp8"}
+
+
+def test_conditions_differ_in_treatment_and_share_the_launch(tmp_path: Path) -> None:
+    adapter(tmp_path / "a")
+    plain = read_vllm_settings("m", {"dtype": "float32"})
+    treated = read_vllm_settings(
+        "m", {"dtype": "float32", "adapter": str(tmp_path / "a"), "adapter_role": "organism"}
+    )
+    assert plain.launch == treated.launch
+    assert plain.applied.key != treated.applied.key
+
+
+@pytest.mark.parametrize(
+    "name", ["host", "api_key", "additional_config", "trust_remote_code", "served-model-name"]
+)
+def test_what_would_open_the_server_or_break_the_plugin_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="is not an argument of af-vllm"):
+        read_vllm_settings("m", {name: "x"})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"port": 80},
+        {"port": "8000"},
+        {"start_timeout": 0},
+        {"request_timeout": "soon"},
+        {"thinking": "yes"},
+        {"multiplier": 2},
+    ],
+)
+def test_a_malformed_argument_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        read_vllm_settings("m", arguments)
+
+
+def test_the_zero_adapter_has_the_shapes_of_another_and_no_number_in_it(tmp_path: Path) -> None:
+    like = adapter(tmp_path / "a")
+    found = zero_adapter(like, tmp_path)
+    arrays = safetensors.load_file(found.path / "adapter_model.safetensors")
+    shapes = {
+        name: array.shape
+        for name, array in safetensors.load_file(like.path / "adapter_model.safetensors").items()
+    }
+    assert {name: array.shape for name, array in arrays.items()} == shapes
+    assert not any(array.any() for array in arrays.values())
+    assert zero_adapter(like, tmp_path) == found
+
+
+def test_one_adapter_is_served_as_it_is_and_several_as_their_sum(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    first, second = adapter(tmp_path / "a"), adapter(tmp_path / "b", seed=1)
+    assert served([first], tmp_path / "out").path == (tmp_path / "a").resolve()
+    together = served([first, second], tmp_path / "out")
+    assert together.name == served_name([first, second]) == f"af-{first.digest}-{second.digest}"
+    assert rank(load_adapter(together.path, role="organism")) == 16
+    assert served([first, second], tmp_path / "out") == together
+
+
+def test_the_server_is_started_for_the_sum_of_a_conditions_ranks(tmp_path: Path) -> None:
+    small, large = adapter(tmp_path / "a", 8), adapter(tmp_path / "b", 24)
+    patterned = adapter(tmp_path / "c", 8, rank_pattern={"q_proj": 40})
+    assert max_rank([[small]]) == 8
+    assert max_rank([[small], [small, large]]) == 32
+    assert max_rank([[patterned]]) == 64
+    with pytest.raises(TreatmentError, match="rank 520 together"):
+        max_rank([[adapter(tmp_path / "d", 520)]])
+
+
+def test_options_on_the_command_line_are_json_or_words() -> None:
+    assert _option("tensor_parallel_size=4") == ("tensor_parallel_size", 4)
+    assert _option("dtype=float32") == ("dtype", "float32")
+    assert _option("a=b=c") == ("a", "b=c")
+    with pytest.raises(ConfigError, match="NAME=VALUE"):
+        _option("eager")
