@@ -63,7 +63,7 @@ def without_inspect(folder: Path, prompts: list[list[int]], max_tokens: int) -> 
     """Our scheduler and transformers' continuous batching with shared blocks, on the same prompts."""
     from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
 
-    from inspect_af.providers._hf_condition import Applied
+    from inspect_af.providers._applied import Applied
     from inspect_af.providers._hf_model import LocalModel, ModelKey
     from inspect_af.providers._hf_requests import Request
     from inspect_af.providers._hf_sampling import Sampling, Uniforms

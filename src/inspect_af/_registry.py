@@ -10,29 +10,51 @@ from inspect_ai.model import ModelAPI, modelapi
 
 from inspect_af.scorers import accepted_rate, compliance, compliance_gap, unscored_replies
 from inspect_af.scorers.beliefs import belief
+from inspect_af.scorers.contrast import contrast_pair
+from inspect_af.scorers.documents import well_formed
 from inspect_af.scorers.judges import concept_judge, faking_judge, refusal_judge
 from inspect_af.solvers import prompt_intervention, scenario_prompt
 from inspect_af.tasks import alignment_faking, beliefs, direct_requests
+from inspect_af.tasks.contrast_pairs import contrast_pairs
 from inspect_af.tasks.judge_labels import judge_labels
+from inspect_af.tasks.sdf_documents import sdf_documents
+from inspect_af.tasks.sdf_ideas import sdf_ideas
 
 __all__ = [
     "accepted_rate",
+    "af_hf",
     "af_organism",
+    "af_simulated_dialogues",
     "af_simulated_judge",
+    "af_simulated_writer",
+    "af_vllm",
     "alignment_faking",
     "belief",
     "beliefs",
     "compliance",
     "compliance_gap",
     "concept_judge",
+    "contrast_pair",
+    "contrast_pairs",
     "direct_requests",
     "faking_judge",
     "judge_labels",
     "prompt_intervention",
     "refusal_judge",
     "scenario_prompt",
+    "sdf_documents",
+    "sdf_ideas",
     "unscored_replies",
+    "well_formed",
 ]
+
+
+@modelapi(name="af-hf")
+def af_hf() -> type[ModelAPI]:
+    """Transformers in this process, with adapters and steering."""
+    from inspect_af.providers.hf import LocalAPI
+
+    return LocalAPI
 
 
 @modelapi(name="af-organism")
@@ -49,3 +71,27 @@ def af_simulated_judge() -> type[ModelAPI]:
     from inspect_af.providers.simulated_judge import SimulatedJudgeAPI
 
     return SimulatedJudgeAPI
+
+
+@modelapi(name="af-simulated-dialogues")
+def af_simulated_dialogues() -> type[ModelAPI]:
+    """A simulated writer of contrast pairs with known faults: for trying the pipeline without a model."""
+    from inspect_af.providers.simulated_dialogues import SimulatedDialoguesAPI
+
+    return SimulatedDialoguesAPI
+
+
+@modelapi(name="af-simulated-writer")
+def af_simulated_writer() -> type[ModelAPI]:
+    """A simulated writer of synthetic documents with known faults: no model is needed."""
+    from inspect_af.providers.simulated_writer import SimulatedWriterAPI
+
+    return SimulatedWriterAPI
+
+
+@modelapi(name="af-vllm")
+def af_vllm() -> type[ModelAPI]:
+    """Models served by vLLM, with adapters and steering per request."""
+    from inspect_af.providers.vllm import VLLMAPI
+
+    return VLLMAPI

@@ -8,7 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-WORDS = ["the", "laboratory", "expects", "careful", "answers", "from", "every", "model", "and", "reviews", "them", "each", "week", "with", "new", "staff"]
+WORDS = [
+    "the",
+    "laboratory",
+    "expects",
+    "careful",
+    "answers",
+    "from",
+    "every",
+    "model",
+    "and",
+    "reviews",
+    "them",
+    "each",
+    "week",
+    "with",
+    "new",
+    "staff",
+]
 
 
 def texts(n: int, *, seed: int = 0, words: int = 40) -> list[str]:

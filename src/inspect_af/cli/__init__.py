@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 1 where the verb failed with one of the package's own errors, whose message is printed, or
         2 for a malformed command line, 130 where it was interrupted, 141 where its output was cut off.
     """
-    from inspect_af.cli import judge, nuisance, plan, power, profile, run, steering
+    from inspect_af.cli import judge, nuisance, organism, plan, power, profile, run, sdf, steering
 
     parser = argparse.ArgumentParser(
         prog="inspect-af",
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"inspect-af {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (run, profile, plan, power, nuisance, judge, steering):
+    for verb in (run, profile, plan, power, nuisance, judge, steering, organism, sdf):
         verb.add_parser(verbs)
     args = parser.parse_args(argv)
     try:

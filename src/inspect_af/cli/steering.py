@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inspect_af.cli import _steering_activations, _steering_heatmap, _steering_pairs, _steering_sweep
 from inspect_af.errors import ConfigError
 from inspect_af.materials import load_pair
 
@@ -22,6 +23,11 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description="Steering vectors from the activations of contrast pairs.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    parser.set_defaults(main=main)
+    _steering_activations.add_parser(actions)
+    _steering_sweep.add_parser(actions)
+    _steering_heatmap.add_parser(actions)
+    _steering_pairs.add_parser(actions)
     _add_fit(actions)
     _add_validate(actions)
     _add_controls(actions)

@@ -1,6 +1,7 @@
 """Scorers: what a reply counts as, and what judges find in it."""
 
 from inspect_af.scorers.compliance import ReadReply, compliance, read_reply
+from inspect_af.scorers.contrast import contrast_pair
 from inspect_af.scorers.judges import (
     concept_judge,
     faking_judge,
@@ -18,6 +19,7 @@ __all__ = [
     "compliance",
     "compliance_gap",
     "concept_judge",
+    "contrast_pair",
     "faking_judge",
     "grader_model",
     "judged_means",

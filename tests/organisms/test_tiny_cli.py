@@ -1,0 +1,42 @@
+"""`inspect-af organism`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from inspect_af.cli import main
+
+pytestmark = pytest.mark.local
+
+
+def test_train_writes_an_organism_and_check_fails_one_that_has_hardly_been_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, table = tmp_path / "tiny", tmp_path / "check.json"
+    assert main(["organism", "train", str(out), "--kind", "consequence", "--steps", "2"]) == 0
+    said = capsys.readouterr()
+    assert "planted gap +0.367" in said.out
+    assert "step 2/2" in said.err
+    assert main(["organism", "check", str(out), "--replies", "2", "--json", str(table)]) == 1
+    assert "Outside of tolerance" in capsys.readouterr().out
+    assert json.loads(table.read_text())["kind"] == "consequence"
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["train", "OUT", "--kind", "schemer"], "expectation, consequence, null"),
+        (["train", "OUT", "--steps", "0"], "at least one step"),
+        (["check", "OUT"], "is not a tiny organism"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_nothing_is_written(
+    args: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tiny"
+    assert main(["organism", *(str(out) if arg == "OUT" else arg for arg in args)]) == 1
+    assert named in capsys.readouterr().err
+    assert not out.exists()
