@@ -68,6 +68,25 @@ def test_an_unknown_model_is_one_message(model: str, capsys: pytest.CaptureFixtu
     assert "Traceback" not in error
 
 
+def test_a_directory_with_another_studys_logs_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = [
+        "run",
+        "af-organism/null",
+        "--limit",
+        "2",
+        "--log-dir",
+        str(tmp_path / "logs"),
+        "--display",
+        "none",
+    ]
+    assert main([*run, "--requests", "mini"]) == 0
+    assert main([*run, "--requests", "benign"]) == 1
+    error = capsys.readouterr().err
+    assert "log" in error and "Traceback" not in error
+
+
 def test_a_missing_key_is_named_without_terminal_markup(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -107,16 +107,21 @@ def evaluate(asked: EvalSet, log_dir: Path, *, display: Any = None, **options: A
     except Exception as error:  # providers raise what they like, for a missing key above all
         raise ConfigError(_without_markup(str(error))) from error
     log_dir.mkdir(parents=True, exist_ok=True)
-    success, _ = eval_set(
-        evals,
-        log_dir=str(log_dir),
-        model=models,
-        epochs=asked.epochs,
-        limit=asked.limit,
-        display=display,
-        **asked.generation,
-        **options,
-    )
+    try:
+        success, _ = eval_set(
+            evals,
+            log_dir=str(log_dir),
+            model=models,
+            epochs=asked.epochs,
+            limit=asked.limit,
+            display=display,
+            **asked.generation,
+            **options,
+        )
+    except Exception as error:
+        if type(error).__name__ != "PrerequisiteError":  # Inspect's, not public: a directory of another study
+            raise
+        raise ConfigError(_without_markup(str(error))) from error
     return success
 
 
