@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,11 @@ class Finished(NamedTuple):
     code: int
     output: str
     """Standard output and standard error, together."""
+
+
+def _heeds_interrupts() -> None:
+    """Shells start background jobs deaf to interrupts, and so would be what a test starts from there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Commands:
@@ -54,16 +60,17 @@ class Commands:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_heeds_interrupts,
         )
 
-    def interrupt(self, process: subprocess.Popen[str], signal: int, *, after: int) -> int:
+    def interrupt(self, process: subprocess.Popen[str], number: int, *, after: int) -> int:
         """Sends the signal once the model has given `after` replies; returns the exit status."""
         deadline = time.monotonic() + 60
         while self.calls < after:
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline, f"{self.calls} replies in a minute"
             time.sleep(0.02)
-        process.send_signal(signal)
+        process.send_signal(number)
         process.communicate(timeout=60)
         return process.returncode
 

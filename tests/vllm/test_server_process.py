@@ -175,9 +175,10 @@ def test_no_server_outlives_whoever_started_it(
     stand_in: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:
     program = f"""
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from inspect_af.providers._vllm_process import start
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs deaf to it
 start({stand_in!r}, name="base", model="m", port=None, log=Path({str(tmp_path / "log")!r}), timeout=60)
 print("up", flush=True)
 time.sleep(600)
