@@ -64,9 +64,9 @@ def test_the_digest_follows_the_weights(tmp_path: Path) -> None:
 
 def test_a_plain_adapter_needs_a_role_and_an_intervention_needs_its_code(tmp_path: Path) -> None:
     folder = write(tmp_path / "a")
-    with pytest.raises(ConfigError, match="role=organism"):
+    with pytest.raises(ConfigError, match="adapter_role=organism"):
         load_adapter(folder)
-    with pytest.raises(ConfigError, match="intervention=CODE"):
+    with pytest.raises(ConfigError, match="adapter_role=intervention needs intervention=CODE"):
         load_adapter(folder, role="intervention")
     with pytest.raises(ConfigError, match=r"unknown intervention 'A9\+'; one of A1\+.*neutral"):
         load_adapter(folder, role="intervention", intervention="A9+")

@@ -119,14 +119,17 @@ def load_adapter(
     role = role or (manifest.role if manifest else None)
     if role is None:
         raise ConfigError(
-            f"adapter {folder} has no {MANIFEST}, so say what it is: role=organism (part of the model under "
-            "study) or role=intervention with intervention=CODE, such as A1+ or neutral"
+            f"adapter {folder} has no {MANIFEST}, so say what it is: adapter_role=organism (part of the "
+            "model under study) or adapter_role=intervention with intervention=CODE, such as A1+ or neutral "
+            "(in Python role=, in sdf push --role and --intervention)"
         )
     named = config.get("base_model_name_or_path")
     base = manifest.base_model if manifest else (named if isinstance(named, str) and named else None)
     treatment = _treatment(folder, digest, manifest, intervention, pair) if role == "intervention" else None
     if role == "organism" and intervention is not None:
-        raise ConfigError(f"adapter {folder}: intervention={intervention} goes with role=intervention only")
+        raise ConfigError(
+            f"adapter {folder}: intervention={intervention} goes with adapter_role=intervention only"
+        )
     return Adapter(
         path=folder, role=role, digest=digest, base_model=base, manifest=manifest, treatment=treatment
     )
@@ -220,7 +223,7 @@ def read_manifest(folder: Path) -> AdapterManifest | None:
     except (OSError, ValidationError) as error:
         raise TreatmentError(
             f"{file}: is not an adapter manifest of this version ({error}); move the file away to use the "
-            "adapter with role="
+            "adapter with adapter_role="
         ) from error
 
 
@@ -281,7 +284,8 @@ def _treatment(
         if manifest and any(part.treatment for part in manifest.components):
             return next(part.treatment for part in manifest.components if part.treatment)
         raise ConfigError(
-            f"adapter {folder}: role=intervention needs intervention=CODE as well, such as A1+ or neutral"
+            f"adapter {folder}: adapter_role=intervention needs intervention=CODE as well, such as A1+ or "
+            "neutral"
         )
     if code is not None and recorded is not None and code != recorded.code:
         raise ConfigError(
