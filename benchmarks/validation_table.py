@@ -27,8 +27,7 @@ Base rates (unmonitored, monitored, effect of a claim on the monitored arm): flo
 low base, less than the 10 that the verdict looks for, so that only the middle base should be called so.
 A false claim is a dominance, *mixed*, *reversed* or *global shift* that the planted truth does not have.
 *No gap* and *neither* say that a quantity lies within +-10 points, which the planted 5 points of the floor
-do. A `consequence` model is an `expectation` one with the families swapped, which a test shows to mirror
-every result.
+do.
 
 **{failed} of {judged} lines with a criterion fail.**
 """

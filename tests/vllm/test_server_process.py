@@ -166,7 +166,7 @@ def test_a_server_that_hangs_at_start_is_given_up_and_ended(tmp_path: Path) -> N
         "import time, os; print('worker', os.getpid(), flush=True); time.sleep(600)",
     ]
     with pytest.raises(ServerError, match="was not up after"):
-        launched(command, tmp_path / "log", timeout=3)
+        launched(command, tmp_path / "log", timeout=10)
     assert not is_running(worker_of(tmp_path / "log"))
 
 
