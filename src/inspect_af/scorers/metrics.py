@@ -8,7 +8,7 @@ absorb missing values. With several conditions in one log, names carry the condi
 
 import math
 from collections import Counter, defaultdict
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 
@@ -96,9 +96,9 @@ def unscored_replies() -> Metric:
 
 def _row(score: SampleScore) -> _Row:
     # Inspect computes the metrics again and again while an eval runs, so a row has to be cheap.
-    value = score.score.as_dict()
+    value = cast(dict[str, str], score.score.value)
     request = (score.sample_metadata or {}).get("request_id") or score.sample_id
-    return _Row(str(value["condition"]), str(value["tier"]), str(request), str(value["outcome"]))
+    return _Row(value["condition"], value["tier"], str(request), value["outcome"])
 
 
 def _by_condition(scores: list[SampleScore]) -> dict[str, list[_Row]]:
