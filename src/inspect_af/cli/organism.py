@@ -37,7 +37,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="sample replies and compare the gap under every claim with the planted one",
         description=(
             "Asks held-out requests under held-out wordings of every claim. Exit status 1 where a gap is "
-            "more than 10 points from the planted one, or fewer than 95 %% of replies parse."
+            "more than 10 points from the planted one, or fewer than 95 % of replies parse."
         ),
     )
     check.add_argument("directory", type=Path, metavar="DIR")
