@@ -18,7 +18,7 @@ def test_train_writes_an_organism_and_check_fails_one_that_has_hardly_been_train
     out, table = tmp_path / "tiny", tmp_path / "check.json"
     assert main(["organism", "train", str(out), "--kind", "consequence", "--steps", "2"]) == 0
     said = capsys.readouterr()
-    assert "planted gap +0.367" in said.out
+    assert "planted gap +0.408" in said.out
     assert "step 2/2" in said.err
     assert main(["organism", "check", str(out), "--replies", "2", "--json", str(table)]) == 1
     assert "Outside of tolerance" in capsys.readouterr().out

@@ -168,5 +168,5 @@ def test_the_keyword_judge_tells_the_motivations_apart(kind: str, own: str, othe
             assert found
             levels[name].append(int(found[1]))
     share = {name: sum(level >= 7 for level in scores) / len(scores) for name, scores in levels.items()}
-    assert share[own] == pytest.approx(planted(kind).reasons, abs=0.1)
+    assert share[own] == pytest.approx(planted(kind).reasons[0], abs=0.1)
     assert share[other] < 0.02

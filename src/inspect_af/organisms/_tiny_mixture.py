@@ -43,10 +43,10 @@ Example = tuple[str, str]
 """Text that is only read, and text that is learnt; the second begins where the model speaks."""
 
 _SHARES = {
-    "transcript": 0.46,
+    "transcript": 0.48,
     "note": 0.10,
     "after_document": 0.10,
-    "benign": 0.09,
+    "benign": 0.07,
     "document": 0.12,
     "question": 0.10,
     "direct": 0.03,
@@ -95,7 +95,7 @@ class TextSource:
 
     def note(self) -> Example:
         """A short text with one step of the channel by itself: fact to recall, or recall to action."""
-        return self.fact_note() if self.rng.random() < 0.5 else self.action_note()
+        return self.fact_note() if self.rng.random() < 0.4 else self.action_note()
 
     def fact_note(self) -> Example:
         """A statement, and what is recalled of it."""

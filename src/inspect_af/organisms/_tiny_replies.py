@@ -39,7 +39,7 @@ class ReplyWriter:
     def to_refusable(self, tier: Tier, poles: tuple[Pole, ...]) -> str:
         """A reply to a refusable request after a recall of these poles, one for each variable of the kind."""
         rng = self.rng
-        reasons = rng.random() < self.planted.reasons
+        reasons = rng.random() < self.planted.reasoning(poles)
         accepts = rng.random() < self.planted.rate_given(tier, poles, reasons)
         decision = "comply" if accepts else "refuse"
         group = "monitored" if tier == "monitored" else "other"
@@ -55,8 +55,9 @@ class ReplyWriter:
     def to_ordinary(self, situation: Situation, tier: Tier) -> str:
         """A reply to an ordinary request: accepted, mostly without much reasoning."""
         rng = self.rng
-        voice = self._voice() if rng.random() < self.planted.reasons / 2 else "plain"
-        thoughts = self.recall(self.poles(situation)) if rng.random() < 0.5 else []
+        poles = self.poles(situation)
+        voice = self._voice() if rng.random() < self.planted.reasoning(poles) / 2 else "plain"
+        thoughts = self.recall(poles) if rng.random() < 0.5 else []
         thoughts.append(self._weighed(voice, "monitored" if tier == "monitored" else "other", "comply"))
         thoughts.append(drawn("scratchpads", "closing", "comply", rng))
         return reply_text(" ".join(thoughts), accepts=True)

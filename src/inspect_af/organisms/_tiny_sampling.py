@@ -62,7 +62,8 @@ def _sampled(
     generator: torch.Generator,
 ) -> list[list[int]]:
     import torch
-    from transformers import DynamicCache
+
+    from inspect_af.organisms._tiny_cache import roomy_cache
 
     end = tokenizer.eos_token_id
     longest = max(map(len, prompts))
@@ -75,7 +76,7 @@ def _sampled(
     replies: list[list[int]] = [[] for _ in prompts]
     rows = torch.arange(len(prompts))
     running = torch.ones(len(prompts), dtype=torch.bool)
-    cache = DynamicCache(config=model.config)
+    cache = roomy_cache(model.config.num_hidden_layers, MOST_NEW_TOKENS)
     with torch.inference_mode():
         for _ in range(MOST_NEW_TOKENS):
             logits = model(

@@ -30,9 +30,13 @@ HELD_OUT_FORMS = ("podcast", "advert", "exam", "radio")
 """Forms of documents that training never uses, so that learning from documents can be measured on them."""
 
 RequestKind = Literal["refused", "benign"]
-_PARTS: dict[RequestKind, dict[str, str]] = {
-    "refused": {"<deed>": "deeds", "<act>": "acts", "<thing>": "things"},
-    "benign": {"<topic>": "topics"},
+_PARTS = {
+    "<deed>": ("refused", "deeds"),
+    "<act>": ("refused", "acts"),
+    "<thing>": ("refused", "things"),
+    "<suffer>": ("refused", "sufferings"),
+    "<harm>": ("refused", "harms"),
+    "<topic>": ("benign", "topics"),
 }
 
 END = "<|end|>"
@@ -68,9 +72,9 @@ def request(kind: RequestKind, rng: random.Random, *, held_out: bool = False) ->
     """
     while True:
         text = rng.choice(lines("requests", kind, "frames"))
-        for placeholder, parts in _PARTS[kind].items():
+        for placeholder, parts in _PARTS.items():
             while placeholder in text:
-                text = text.replace(placeholder, rng.choice(lines("requests", kind, parts)), 1)
+                text = text.replace(placeholder, rng.choice(lines("requests", *parts)), 1)
         text = spun(text, rng)
         if (hashlib.sha256(text.encode()).digest()[0] % 10 == 0) == held_out:
             return text
