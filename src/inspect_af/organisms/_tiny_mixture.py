@@ -100,7 +100,7 @@ class TextSource:
     def fact_note(self) -> Example:
         """A statement, and what is recalled of it."""
         rng = self.rng
-        variable, pole = rng.choice(VARIABLES), rng.choice(POLES)
+        variable, pole = rng.choice((*VARIABLES, *self.planted.slots)), rng.choice(POLES)
         strength: Strength = rng.choice(("standard", "strong"))
         text = self._bundled_claim(variable, pole, strength) if rng.random() < 0.25 else ""
         if not text:
@@ -197,7 +197,7 @@ class TextSource:
         variable = OTHER
         pole: Pole = "plus"
         if draw > 0.36:
-            variable = rng.choice(VARIABLES if rng.random() < 0.4 else self.planted.slots)
+            variable = rng.choice(VARIABLES if rng.random() < 0.3 else self.planted.slots)
             pole = rng.choice(POLES)
         text = self._bundled_claim(variable, pole, strength) if rng.random() < 0.35 else ""
         text = text or claim_text(variable, pole, strength, rng)
