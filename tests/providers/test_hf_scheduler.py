@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +108,23 @@ def plain(model: Any, prompt: list[int], length: int = LENGTH) -> tuple[int, ...
     return tuple(out[0, len(prompt) :].tolist())
 
 
+def log_probabilities(model: Any, prompt: list[int], reply: Sequence[int]) -> list[float]:
+    """Of a reply's tokens, by one forward pass of transformers."""
+    with torch.no_grad():
+        logits = model(torch.tensor([[*prompt, *reply]])).logits[0, len(prompt) - 1 : -1]
+    chosen = torch.log_softmax(logits, -1).gather(1, torch.tensor(reply)[:, None])
+    return chosen[:, 0].tolist()
+
+
+GEMMA3_LAYERS = ["sliding_attention", "sliding_attention", "full_attention"]
 KINDS: dict[str, dict[str, Any]] = {
     "llama": {},
     "mistral": {"sliding_window": 16},
     "qwen3": {"tie_word_embeddings": True},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
     "gemma2": {"sliding_window": 8, "attn_logit_softcapping": 5.0, "query_pre_attn_scalar": 12},
+    "gemma3_text": {"sliding_window": 8, "query_pre_attn_scalar": 12, "layer_types": GEMMA3_LAYERS},
+    "gpt_neox": {},
     "gpt_oss": {
         "num_local_experts": 2,
         "num_experts_per_tok": 1,
@@ -133,9 +145,14 @@ def test_a_batch_with_a_shared_prefix_equals_one_by_one_in_plain_transformers(
     work = Results(scheduler(LocalModel(ModelKey(str(folder), device="cpu"))))
     asked = [*prompts(9, shared=50), *prompts(1, shared=0, seed=1), *prompts(2, shared=20, seed=2)]
     for prompt in asked:
-        work.submit(prompt)
-    assert work.run() == [plain(reference, prompt) for prompt in asked]
-    assert len(set(work.run())) > 8, "the replies hardly differ, so this shows little"
+        work.submit(prompt, sampling=GREEDY._replace(logprobs=True))
+    replies = work.run()
+    assert replies == [plain(reference, prompt) for prompt in asked]
+    assert len(set(replies)) > 8, "the replies hardly differ, so this shows little"
+    for prompt, got in zip(asked, map(work.got.get, range(len(asked))), strict=True):
+        assert isinstance(got, Generated)
+        found = [one.logprob for one in got.logprobs]
+        assert found == pytest.approx(log_probabilities(reference, prompt, got.tokens), abs=2e-4)
 
 
 def test_the_shared_prefix_goes_through_the_model_once(local: LocalModel) -> None:

@@ -85,6 +85,7 @@ def test_faults_come_at_the_rates_asked_for() -> None:
         ({"denial": 2}, "denial=2: a probability from 0 to 1"),
         ({"denial": 0.6, "labels": 0.6}, "add up to more than 1"),
         ({"latency": -1}, "latency=-1"),
+        ({"forms": "old"}, "unknown forms 'old'; one of known, new"),
     ],
 )
 def test_a_wrong_argument_is_one_message(arguments: dict[str, object], message: str) -> None:

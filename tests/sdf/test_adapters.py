@@ -124,6 +124,12 @@ def test_directories_that_hold_no_lora_adapter_are_refused(tmp_path: Path, what:
         load_adapter(folder, role="organism")
 
 
+def test_a_directory_of_adapters_names_those_in_it(tmp_path: Path) -> None:
+    write(tmp_path / "A1+" / "seed-0")
+    with pytest.raises(TreatmentError, match=r"did you mean .*A1\+/seed-0\?"):
+        load_adapter(tmp_path / "A1+")
+
+
 def test_an_adapter_fits_its_own_base_and_no_other_width_or_depth(tmp_path: Path) -> None:
     plain = load_adapter(write(tmp_path / "a"), role="organism")
     check_base(plain, CONFIG, name="org/tiny")

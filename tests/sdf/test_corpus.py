@@ -189,6 +189,18 @@ def test_tokens_are_those_of_the_tokenizer_without_special_ones(tmp_path: Path) 
         load_token_counter(str(tmp_path / "none"))
 
 
+def test_a_mistyped_directory_of_a_tokenizer_is_not_looked_for_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny" / "expectation").mkdir(parents=True)
+    (tmp_path / "tiny" / "expectation" / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="there is no such directory, only expectation"):
+        load_token_counter("tiny/expectaton")
+    with pytest.raises(ConfigError, match="there is no such directory; give one"):
+        load_token_counter("./expectation")
+
+
 def test_the_manifest_survives_its_file() -> None:
     manifest = CorpusManifest(
         digest="0" * 16,

@@ -20,16 +20,16 @@ import torch  # noqa: E402
 from inspect_ai import eval_set  # noqa: E402
 from inspect_ai.log import read_eval_log  # noqa: E402
 from inspect_ai.model import GenerateConfig, Model, get_model  # noqa: E402
-from tests.vllm.tiny_models import N_LAYERS, greedy, reference, vector, write_model  # noqa: E402
+from tests.vllm.tiny_models import N_LAYERS, greedy, pair, reference, vector, write_model  # noqa: E402
 
+from inspect_af.cli import main  # noqa: E402
 from inspect_af.errors import ConfigError, TreatmentError  # noqa: E402
 from inspect_af.providers._vllm_process import ServerError  # noqa: E402
 from inspect_af.providers._vllm_server import Server, close_servers  # noqa: E402
 from inspect_af.providers.vllm import VLLMAPI  # noqa: E402
 from inspect_af.providers.vllm_extraction import extract_with_vllm  # noqa: E402
-from inspect_af.steering import ContrastPair, Span, Transcript, pair_set  # noqa: E402
+from inspect_af.steering import load_activations, pair_set, write_pairs  # noqa: E402
 from inspect_af.steering.extraction import extract_activations  # noqa: E402
-from inspect_af.steering.pairs import Message  # noqa: E402
 from inspect_af.tasks import alignment_faking  # noqa: E402
 
 GREEDY = GenerateConfig(
@@ -303,7 +303,7 @@ def test_a_seed_makes_samples_repeatable(tiny: Tiny) -> None:
 def test_activations_equal_those_of_transformers(tiny: Tiny, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    pairs = pair_set(_pair(number) for number in range(6))
+    pairs = pair_set(pair(number) for number in range(6))
     tokenizer = AutoTokenizer.from_pretrained(tiny.model)
     reported: list[tuple[int, int]] = []
     ours = extract_with_vllm(
@@ -325,6 +325,28 @@ def test_activations_equal_those_of_transformers(tiny: Tiny, tmp_path: Path) -> 
         np.testing.assert_allclose(mine.negative, other.negative, atol=5e-5)
     assert reported[-1] == (12, 12)
     assert list(Path(server(tiny).running()[1].captures or "").iterdir()) == []
+
+
+def test_the_command_gives_the_same_activations_with_either_engine(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pairs(tmp_path / "pairs.jsonl", [pair(number) for number in range(6)])
+    running = server(tiny).running()[0]
+    monkeypatch.setenv("VLLM_API_KEY", running.key)
+    shared = ["steering", "activations", str(tmp_path / "pairs.jsonl"), "--model", str(tiny.model)]
+    for engine, options in {
+        "vllm": ["--base-url", running.url],
+        "transformers": ["--dtype", "float32"],
+    }.items():
+        out = str(tmp_path / f"{engine}.safetensors")
+        assert main([*shared, "--engine", engine, "--out", out, "--layers", "0,2", *options]) == 0
+    ours, theirs = (load_activations(tmp_path / f"{name}.safetensors") for name in ("vllm", "transformers"))
+    assert ours.header.layers == theirs.header.layers == (0, 2)
+    assert ours.header.pairs_digest == theirs.header.pairs_digest
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine.positive, other.positive, atol=1e-4)
+        np.testing.assert_allclose(mine.negative, other.negative, atol=1e-4)
+        assert np.abs(mine.positive - mine.negative).max() > 0.01
 
 
 def test_a_sweep_of_vectors_multipliers_and_tiers_runs_through_one_server(tiny: Tiny, tmp_path: Path) -> None:
@@ -392,26 +414,3 @@ def _until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
         return False
 
     return asyncio.run(waited())
-
-
-def _pair(number: int) -> ContrastPair:
-    def side(thought: str) -> Transcript:
-        reply = f"<s>{thought * (number + 1)}</s> Here is an answer."
-        return Transcript(
-            messages=(
-                Message(role="system", content="You are asked questions. " * 4),
-                Message(role="user", content=f"Question {number}?"),
-                Message(role="assistant", content=reply),
-            ),
-            scratchpad=Span(start=3, end=3 + len(thought) * (number + 1)),
-        )
-
-    return ContrastPair(
-        id=f"pair-{number}",
-        concept="expectation",
-        split="train",
-        source="ooc",
-        group=f"group-{number % 3}",
-        positive=side("they hope for it. "),
-        negative=side("it is a question. "),
-    )

@@ -13,7 +13,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from inspect_af.steering import SteeringVector, VectorHeader, make_vector
+from inspect_af.steering import ContrastPair, Span, SteeringVector, Transcript, VectorHeader, make_vector
+from inspect_af.steering.pairs import Message
 from inspect_af.steering.vector import MeanDifferenceFit
 
 D_MODEL, N_LAYERS = 64, 3
@@ -145,6 +146,31 @@ def pooled(model: Any, prompt: list[int], spans: Sequence[tuple[int, int]]) -> t
     positions = [position for start, end in spans for position in range(start, end)]
     streams = torch.stack([seen[layer][0, positions] for layer in range(N_LAYERS)])
     return streams.mean(dim=1).numpy(), streams.norm(dim=2).mean(dim=1).numpy()
+
+
+def pair(number: int) -> ContrastPair:
+    """A contrast pair; a higher number is longer."""
+
+    def side(thought: str) -> Transcript:
+        reply = f"<s>{thought * (number + 1)}</s> Here is an answer."
+        return Transcript(
+            messages=(
+                Message(role="system", content="You are asked questions. " * 4),
+                Message(role="user", content=f"Question {number}?"),
+                Message(role="assistant", content=reply),
+            ),
+            scratchpad=Span(start=3, end=3 + len(thought) * (number + 1)),
+        )
+
+    return ContrastPair(
+        id=f"pair-{number}",
+        concept="expectation",
+        split="train",
+        source="ooc",
+        group=f"group-{number % 3}",
+        positive=side("they hope for it. "),
+        negative=side("it is a question. "),
+    )
 
 
 def _write_tokenizer(directory: Path) -> int:

@@ -38,6 +38,7 @@ from inspect_af.materials._scenario_files import load_scenario
 from inspect_af.materials._terms import count_terms
 from inspect_af.materials._universes import DIRECTNESS, NEUTRAL, ORGANISM, Directness, Universe
 from inspect_af.materials._universes_files import load_universe, universe_codes
+from inspect_af.materials._wordings import Wording, Wordings, load_wordings, universe_wordings
 
 __all__ = [
     "CONTROLS",
@@ -73,6 +74,8 @@ __all__ = [
     "TagPlace",
     "Universe",
     "Variable",
+    "Wording",
+    "Wordings",
     "cache_dir",
     "choice_turn",
     "count_terms",
@@ -84,10 +87,12 @@ __all__ = [
     "load_requests",
     "load_scenario",
     "load_universe",
+    "load_wordings",
     "near_duplicates",
     "open_turn",
     "shared_sentences",
     "situation_only",
     "universe_codes",
+    "universe_wordings",
     "writer_prompt",
 ]

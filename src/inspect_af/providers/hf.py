@@ -26,6 +26,7 @@ from inspect_af.digests import text_digest
 from inspect_af.errors import ConfigError, MissingExtraError
 from inspect_af.logs.headers import subject_of
 from inspect_af.providers._local_settings import read_settings
+from inspect_af.providers._model_paths import check_model_path
 from inspect_af.types import Subject, Treatment
 
 try:
@@ -58,7 +59,7 @@ class LocalAPI(ModelAPI):
     the last bits of logits depend on what else is in the batch. Without a seed it is drawn afresh each time.
 
     Raises:
-        ConfigError: An unknown argument, or a value that is not allowed.
+        ConfigError: An unknown argument, a value that is not allowed, or a directory that does not exist.
         TreatmentError: An adapter or a vector cannot be used.
     """
 
@@ -70,6 +71,7 @@ class LocalAPI(ModelAPI):
         config: GenerateConfig | None = None,
         **model_args: Any,
     ) -> None:
+        check_model_path(model_name, provider="af-hf")
         settings = read_settings(model_args, (Limits().max_requests, Limits().max_batch_tokens))
         self._settings = settings
         self._limits = Limits(settings.max_requests, settings.max_batch_tokens)

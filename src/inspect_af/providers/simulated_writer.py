@@ -1,5 +1,4 @@
-"""The model provider `af-simulated-writer/documents`: synthetic documents without a model, faults "
-"included."""
+"""The model provider `af-simulated-writer/...`: synthetic documents without a model, faults included."""
 
 from __future__ import annotations
 
@@ -24,8 +23,10 @@ from inspect_af.organisms.writer import (
     simulated_ideas,
     simulated_revision,
 )
+from inspect_af.organisms.writer_tiny import FORMS, Forms, tiny_document
 
-KINDS = ("documents",)
+KINDS = ("documents", "tiny")
+"""`tiny` writes in the words of the tiny organism."""
 _REPLY_FAULTS = ("missing_ideas", "malformed_ideas", "malformed_documents")
 _CHARACTERS_PER_TOKEN = 4  # the usual rough estimate for English
 
@@ -34,9 +35,10 @@ class SimulatedWriterAPI(ModelAPI):
     """A writer of documents behind Inspect's provider interface. No network, no weights.
 
     Arguments (`-M`): `pair` (directory; whose universes it knows in more wordings than the prompt has),
-    `latency` (seconds before each reply), and probabilities: `missing_ideas` and `malformed_ideas` for each
-    idea, `malformed_documents` for each draft, and for each document one of the faults of
-    `DOCUMENT_FAULTS` with `_` for spaces and hyphens, such as `denial=0.02`.
+    `latency` (seconds before each reply), `forms` (of the writer `tiny`: `known`, which the tiny organism was
+    pretrained on, or `new`), and probabilities: `missing_ideas` and `malformed_ideas` for each idea,
+    `malformed_documents` for each draft, and for each document one of the faults of `DOCUMENT_FAULTS` with
+    `_` for spaces and hyphens, such as `denial=0.02`. The writer `tiny` ignores the length.
 
     A reply is a function of the messages and `GenerateConfig.seed`. Its name and the metadata of its outputs
     say that it is simulated.
@@ -53,6 +55,7 @@ class SimulatedWriterAPI(ModelAPI):
         config: GenerateConfig = GenerateConfig(),  # noqa: B008 (Inspect's signature)
         pair: str | None = None,
         latency: float = 0.0,
+        forms: str = "known",
         **model_args: Any,
     ) -> None:
         if model_name not in KINDS:
@@ -60,15 +63,18 @@ class SimulatedWriterAPI(ModelAPI):
         faults = {fault.replace(" ", "_").replace("-", "_"): fault for fault in DOCUMENT_FAULTS}
         for name in model_args:
             if name not in faults and name not in _REPLY_FAULTS:
-                allowed = ("pair", "latency", *_REPLY_FAULTS, *faults)
+                allowed = ("pair", "latency", "forms", *_REPLY_FAULTS, *faults)
                 raise one_of(name, allowed, what="argument of af-simulated-writer")
         rates = {name: _rate(name, value) for name, value in model_args.items()}
+        if forms not in FORMS:
+            raise one_of(forms, FORMS, what="forms")
         if not 0 <= float(latency) < 3600:
             raise ConfigError(f"latency={latency}: a number of seconds from 0 to 3600 is needed")
         # Inspect's response cache keys on the base URL but not on model arguments. Nothing is contacted.
-        identity = hashlib.sha256(repr((pair, sorted(rates.items()))).encode()).hexdigest()[:16]
+        identity = hashlib.sha256(repr((pair, forms, sorted(rates.items()))).encode()).hexdigest()[:16]
         super().__init__(model_name, f"simulated://writer/{identity}", api_key, [], config)
         self._latency = float(latency)
+        self._forms: Forms = "new" if forms == "new" else "known"
         self._rates = {name: rates.get(name, 0.0) for name in _REPLY_FAULTS}
         self._faults = {faults[name]: rate for name, rate in rates.items() if name in faults}
         if sum(self._faults.values()) > 1:
@@ -103,7 +109,8 @@ class SimulatedWriterAPI(ModelAPI):
         elif asked.step == "critique":
             text = simulated_critique(rng)
         elif asked.step == "revision":
-            text = f"<document>\n{simulated_revision(_draft(input), rng)}\n</document>"
+            revised = _draft(input) if self.model_name == "tiny" else simulated_revision(_draft(input), rng)
+            text = f"<document>\n{revised}\n</document>"
         else:
             text, fault = self._drafted(asked, input, rng)
         output = ModelOutput.from_content(model=f"af-simulated-writer/{self.model_name}", content=text)
@@ -123,7 +130,11 @@ class SimulatedWriterAPI(ModelAPI):
             if 0 <= left < rate:
                 fault = name
             left -= rate
-        text = simulated_document(self._universe(messages), asked.fact, asked.words, rng, fault)
+        universe = self._universe(messages)
+        if self.model_name == "tiny" and fault is None:
+            text = tiny_document(universe, rng, forms=self._forms)
+        else:
+            text = simulated_document(universe, asked.fact, asked.words, rng, fault)
         return (text if malformed else f"<document>\n{text}\n</document>"), fault
 
     def _universe(self, messages: list[ChatMessage]) -> Universe | None:

@@ -27,6 +27,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_af.digests import text_digest
 from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
 from inspect_af.logs.headers import subject_of
+from inspect_af.providers._model_paths import check_model_path
 from inspect_af.providers._vllm_http import Endpoint
 from inspect_af.providers._vllm_process import ServerError
 from inspect_af.providers._vllm_server import Server, server_for
@@ -54,7 +55,7 @@ class VLLMAPI(ModelAPI):
     share one; it ends when Python does.
 
     Raises:
-        ConfigError: An argument has a value that is not allowed.
+        ConfigError: An argument has a value that is not allowed, or a directory does not exist.
         TreatmentError: An adapter or a vector cannot be used.
         MissingExtraError: The openai package is not installed.
     """
@@ -67,6 +68,8 @@ class VLLMAPI(ModelAPI):
         config: GenerateConfig | None = None,
         **model_args: Any,
     ) -> None:
+        if base_url is None:  # else the path is one of the server's machine
+            check_model_path(model_name, provider="af-vllm")
         settings = read_vllm_settings(model_name, model_args)
         self._settings = settings
         attached = None

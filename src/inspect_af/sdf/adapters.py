@@ -239,6 +239,11 @@ def adapter_config(folder: Path) -> dict[str, Any]:
             f"adapter {folder}: no such directory; give a PEFT adapter directory (inspect-af sdf pull brings "
             "one from the Hub)"
         )
+    if not file.exists() and (inside := sorted(found.parent for found in folder.glob(f"*/{CONFIG}"))):
+        raise TreatmentError(
+            f"adapter {folder}: has no {CONFIG}, but there are adapters in it; did you mean "
+            f"{' or '.join(map(str, inside[:5]))}?"
+        )
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

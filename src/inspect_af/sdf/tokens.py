@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from inspect_af.errors import ConfigError, MissingExtraError
 
@@ -49,6 +50,7 @@ def load_token_counter(tokenizer: str | None) -> TokenCounter:
             "an "
             "estimate"
         ) from error
+    _refuse_missing_directory(tokenizer)
     try:
         loaded = AutoTokenizer.from_pretrained(tokenizer)
     except Exception as error:  # a missing file, a private repository, no network: all alike for the user
@@ -63,6 +65,24 @@ def load_token_counter(tokenizer: str | None) -> TokenCounter:
         return [len(ids) for ids in encoded["input_ids"]]
 
     return TokenCounter(tokenizer, count)
+
+
+def _refuse_missing_directory(tokenizer: str) -> None:
+    """A path that is not there would be looked for on the Hub, again and again where there is no network.
+
+    `tiny/expectation` may be either: it is a path where its folder has other directories with tokenizers.
+    """
+    path = Path(tokenizer).expanduser()
+    if path.exists():
+        return
+    beside = sorted(found.parent.name for found in path.parent.glob("*/tokenizer_config.json"))
+    surely = tokenizer.startswith((".", "/", "~")) or tokenizer.count("/") > 1
+    if surely or ("/" in tokenizer and beside):
+        there = f", only {', '.join(beside[:10])}" if beside else ""
+        raise ConfigError(
+            f"the tokenizer {tokenizer!r} cannot be loaded: there is no such directory{there}; give one with "
+            "a tokenizer, a model name on the Hugging Face Hub, or 'characters' for an estimate"
+        )
 
 
 def _estimate(texts: Sequence[str]) -> list[int]:

@@ -1,6 +1,8 @@
 """Activation steering: contrast pairs, activations, fitted vectors, their validation and random controls.
 
-This part needs numpy alone (and safetensors for files); nothing here loads a model.
+Importing this needs numpy and safetensors alone. What runs a model (`load_model`, `extract_activations`,
+`additions`, `steering`) imports torch when it is called. Sweeps, heatmaps and pairs from logs are in modules
+of their own: `inspect_af.steering.sweep`, `sweep_cells`, `sweep_report`, `heatmap`, `in_context`.
 """
 
 from inspect_af.steering.activations import (
@@ -14,8 +16,11 @@ from inspect_af.steering.activations import (
 from inspect_af.steering.build import FitSettings, FittedVectors, fit_vectors, validate_vectors
 from inspect_af.steering.controls import random_controls
 from inspect_af.steering.discrimination import Discrimination, discriminate
+from inspect_af.steering.extraction import extract_activations
+from inspect_af.steering.extraction_model import LoadedModel, load_model
 from inspect_af.steering.fit import PairedFit, fit_mean_difference, fit_paired_logistic
 from inspect_af.steering.folds import grouped_folds
+from inspect_af.steering.hooks import additions, steering
 from inspect_af.steering.layers import parse_layers
 from inspect_af.steering.pairs import (
     ContrastPair,
@@ -58,6 +63,7 @@ __all__ = [
     "FitSettings",
     "FittedVectors",
     "LayerActivations",
+    "LoadedModel",
     "Locus",
     "LogisticFit",
     "MeanDifferenceFit",
@@ -74,15 +80,18 @@ __all__ = [
     "Transcript",
     "Validation",
     "VectorHeader",
+    "additions",
     "best_layers",
     "control_bands",
     "cosine_curve",
     "discriminate",
+    "extract_activations",
     "fit_mean_difference",
     "fit_paired_logistic",
     "fit_vectors",
     "grouped_folds",
     "load_activations",
+    "load_model",
     "load_pairs",
     "load_vector",
     "make_vector",
@@ -90,6 +99,7 @@ __all__ = [
     "parse_layers",
     "random_controls",
     "report_text",
+    "steering",
     "steering_report",
     "text_table",
     "validate_vectors",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from inspect_af.errors import ConfigError, MissingExtraError, one_of
 
@@ -46,18 +46,20 @@ def load_model(
         raise one_of(dtype, get_args(Dtype), what="dtype")
     try:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise MissingExtraError("local models need torch; pip install 'inspect-af[local]'") from error
     if device_map is None and torch.accelerator.is_available():
         device_map = "auto"
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             name,
             revision=revision,
             dtype=dtype,
             device_map=device_map,
+            attn_implementation=_attention(config),
             trust_remote_code=False,
             use_safetensors=True,
         )
@@ -67,6 +69,15 @@ def load_model(
         model = _merged(model, adapter)
     model.train(False)
     return LoadedModel(model, tokenizer)
+
+
+def _attention(config: Any) -> str | None:
+    """`eager` where attention logits are capped, as in Gemma 2; None leaves the choice to transformers.
+
+    PyTorch's own attention knows no cap: some versions of transformers leave it out without a word.
+    """
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
+    return None if capped is None else "eager"
 
 
 def _merged(model: PreTrainedModel, adapter: str) -> PreTrainedModel:

@@ -1,6 +1,6 @@
 """Steering at inference: h <- h + v_l after each selected decoder layer, at every token that passes.
 
-Needs torch, so it is imported from here and not from `inspect_af.steering`.
+Needs torch, which is imported when a function is called.
 """
 
 from __future__ import annotations
