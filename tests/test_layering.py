@@ -16,6 +16,7 @@ LAYERS = [
     {"logs", "materials", "plan"},
     {"solvers", "scorers", "steering", "sdf", "profile", "organisms"},
     {"tasks", "providers", "columns"},
+    {"study"},
     {"cli", "_registry"},
 ]
 # Within the row of small modules at the bottom, imports are allowed: they are one vocabulary.

@@ -33,6 +33,10 @@ class LogError(InspectAFError, ValueError):
     """An eval log cannot be used: unreadable, of another task, or without what is needed."""
 
 
+class OtherTasksError(LogError):
+    """Every log that was given is of another task than the one that was asked for."""
+
+
 class AnalysisError(InspectAFError, ValueError):
     """The logs at hand do not allow the analysis that was asked for."""
 

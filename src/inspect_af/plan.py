@@ -1,7 +1,7 @@
 """What a study will run and how it will be judged, written down before the first call.
 
-A plan is a YAML file with its own digest. `inspect-af run --plan` executes it, and a profile given the
-plan lists every way in which the logs depart from it.
+A plan is a YAML file with its own digest. `inspect-af study` executes all of it, `inspect-af run --plan` its
+prompt evals, and a profile given the plan lists every way in which the logs depart from it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from inspect_af.digests import text_digest
 from inspect_af.errors import ConfigError
 from inspect_af.thresholds import Thresholds
-from inspect_af.types import PromptClaim, Strength, Tier
+from inspect_af.types import Method, PromptClaim, Strength, Tier
 
 Scalar = str | int | float | bool | None
 
@@ -24,13 +24,35 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class PlannedSubject(_Frozen):
-    """A model to evaluate."""
+class PlannedModel(_Frozen):
+    """A model by its name, or by name and arguments."""
 
     model: str
     """Inspect's model name."""
     args: dict[str, Scalar | list[Scalar]] = {}
     """Model arguments, as given with `-M`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_name_alone(cls, given: object) -> object:
+        return {"model": given} if isinstance(given, str) else given
+
+
+class PlannedOrganism(_Frozen):
+    """A tiny real organism that is trained where its directory is missing."""
+
+    kind: str
+    """What is planted: `expectation`, `consequence` or `null`."""
+    seed: int = 0
+    steps: int | None = Field(default=None, ge=1)
+    """Training steps; None for those that its checks were made with."""
+
+
+class PlannedSubject(PlannedModel):
+    """A model to evaluate."""
+
+    organism: PlannedOrganism | None = None
+    """How to make the model, where its name is `af-hf/./DIRECTORY` and the directory does not exist."""
 
 
 class PlannedPrompt(_Frozen):
@@ -83,8 +105,117 @@ class Estimate(_Frozen):
     note: str = ""
 
 
+class PlannedSdf(_Frozen):
+    """Synthetic document fine-tuning: documents, corpora, and an adapter for each intervention and seed."""
+
+    interventions: tuple[str, ...] = Field(min_length=1)
+    """Universes: codes such as `A1+`, and `neutral`, the placebo of this method."""
+    writer: PlannedModel
+    tokens: int = Field(ge=1)
+    """Of each corpus."""
+    words: int | None = Field(default=None, ge=10)
+    """Of a document; None leaves it to the kind of document."""
+    min_words: int | None = Field(default=None, ge=1)
+    """Shorter documents are left out; None for the builder's default."""
+    kinds: str = "all"
+    ideas: int = Field(default=10, ge=1)
+    revisions: int = Field(default=1, ge=0)
+    directness: tuple[str, ...] = Field(default=("standard",), min_length=1)
+    """How plainly documents state the fact; every one is a corpus and an adapter of its own."""
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    """Training seeds: one adapter each."""
+    hyperparameters: dict[str, Scalar | list[str]]
+    """As in the training configuration; `learning_rate` is required, the source does not state it."""
+    prompt_claims: tuple[str, ...] = ()
+    """Interventions that are also put into the prompt of every checkpoint, at standard strength."""
+
+
+class PlannedSteering(_Frozen):
+    """Steering vectors for both concepts, swept against random controls."""
+
+    writer: PlannedModel | None = None
+    """Writes contrast pairs out of context. Pairs come from one of `writer`, `in_context`, `files` and
+    `tiny_world`."""
+    in_context: bool = False
+    """Takes the pairs from the judged replies of the prompt evals."""
+    files: dict[str, str] = {}
+    """Contrast pairs that exist already: a .jsonl file by concept."""
+    tiny_world: bool = False
+    """Takes pairs in the words that tiny organisms are trained on (`inspect-af organism pairs`)."""
+    train: int = Field(default=400, ge=1)
+    held_out: int = Field(default=100, ge=0)
+    keyword_hard: int = Field(default=100, ge=0)
+    system: Literal["none", "documents", "prompted"] = "none"
+    """What stands before a written dialogue."""
+    locus: Literal["response_mean", "span"] = "response_mean"
+    vector: Literal["regression", "mean-difference"] = "regression"
+    c: float = Field(default=1.0, gt=0)
+    """Inverse penalty of the regression. Not in source."""
+    layers: tuple[str, ...] = Field(default=("all",), min_length=1)
+    multipliers: tuple[float, ...] = ()
+    doses: tuple[float, ...] = ()
+    """Either multipliers, or doses ||m v|| / mean ||h||, of both signs."""
+    controls: int = Field(default=20, ge=1)
+    """Random vectors for each fitted one; a claim about significance needs at least 20."""
+    parse_floor: float = Field(default=0.9, ge=0, le=1)
+    control_epochs: int | None = Field(default=None, ge=1)
+    control_requests: int | None = Field(default=None, ge=1)
+    """Fewer replies for the comparison with random vectors, which is what costs most: so many epochs, and
+    only so many requests. The fitted vectors alone then run on all requests as well."""
+
+    @model_validator(mode="after")
+    def _one_source_and_one_scale(self) -> PlannedSteering:
+        if (self.writer is not None) + self.in_context + bool(self.files) + self.tiny_world != 1:
+            raise ValueError("contrast pairs come from one of writer, in_context, files and tiny_world")
+        if bool(self.multipliers) == bool(self.doses):
+            raise ValueError("give either multipliers or doses, such as [-0.2, -0.1, 0.1, 0.2]")
+        return self
+
+
+class PlannedBeliefs(_Frozen):
+    """Whether interventions move the beliefs that they name, by the task `beliefs`."""
+
+    methods: tuple[Method, ...] = ("prompt", "sdf", "steering")
+    """Those among them that are not planned are passed over."""
+    questions: Literal["choice", "open", "all"] = "choice"
+    orders: int | None = Field(default=None, ge=1)
+    epochs: int = Field(default=1, ge=1)
+    logprobs: bool = True
+
+
+class PlannedJudging(_Frozen):
+    """Judges of replies, beside the tags that decide compliance."""
+
+    grader: PlannedModel
+    judges: tuple[Literal["concept", "faking", "refusal"], ...] = ("concept",)
+
+
+class PlannedChecks(_Frozen):
+    """Controls beside the methods."""
+
+    direct_requests: bool = False
+    """The same requests without the scenario, with a benign arm; needs judging."""
+    identities: tuple[str, ...] = ()
+    """Further identities under which the baseline is asked: the role-play ablation."""
+
+
+class Budget(_Frozen):
+    """What a study may take; one whose estimate is above any of these does not start."""
+
+    max_calls: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Input and output, estimated."""
+    max_cost_usd: float | None = Field(default=None, ge=0)
+    prices: dict[str, tuple[float, float]] = {}
+    """Dollars per million input and output tokens by model name, where Inspect has none."""
+
+
+SECTIONS = ("sdf", "steering", "beliefs", "judging", "checks", "budget")
+"""Optional parts of a plan, which `study` executes and `run` passes over."""
+
+
 class Plan(_Frozen):
-    """One study: subjects, conditions, requests, sampling and thresholds."""
+    """One study: subjects, conditions, requests, sampling and thresholds; and what `SECTIONS` add."""
 
     schema_version: Literal[1] = 1
     name: str
@@ -102,6 +233,12 @@ class Plan(_Frozen):
     headline_strength: Strength | None = None
     """The strength that decides the verdict; None where only one strength is planned."""
     thresholds: Thresholds = Thresholds()
+    sdf: PlannedSdf | None = None
+    steering: PlannedSteering | None = None
+    beliefs: PlannedBeliefs | None = None
+    judging: PlannedJudging | None = None
+    checks: PlannedChecks | None = None
+    budget: Budget | None = None
     estimate: Estimate | None = None
 
     @field_validator("conditions")
@@ -114,8 +251,10 @@ class Plan(_Frozen):
 
     @property
     def digest(self) -> str:
-        """First 16 hexadecimal digits of a sha256 over everything but the estimate."""
-        return text_digest(self.model_dump_json(exclude={"estimate"}))
+        """First 16 hexadecimal digits of a sha256 over everything but the estimate and absent sections."""
+        absent = {name: True for name in SECTIONS if getattr(self, name) is None}
+        found = {at: {"organism"} for at, subject in enumerate(self.subjects) if subject.organism is None}
+        return text_digest(self.model_dump_json(exclude={"estimate": True, "subjects": found, **absent}))
 
     @property
     def samples_per_subject(self) -> int:

@@ -14,7 +14,7 @@ from inspect_ai.log import EvalLog, write_eval_log
 
 from inspect_af.cli import main
 from inspect_af.solvers import prompt_intervention
-from inspect_af.tasks import alignment_faking
+from inspect_af.tasks import alignment_faking, beliefs, direct_requests
 
 Run = Callable[..., EvalLog]
 
@@ -44,7 +44,8 @@ def test_bad_logs_are_named_and_the_others_are_analysed(
     mixed = profiled(tmp_path / "mixed.json", directory)
     assert mixed["conditions"] == alone["conditions"]
     notes = [note for note in mixed["notes"] if str(directory) in note]
-    assert any("cut.eval: unreadable" in note for note in notes)
+    assert any("cut.eval: unreadable: not a complete .eval log" in note for note in notes)
+    assert not any("EOCD" in note for note in notes)
     assert any("other.eval: of another task: somebody_elses" in note for note in notes)
     assert any(note.startswith("8 replies were in more than one log") for note in notes)
 
@@ -77,7 +78,7 @@ def test_without_a_baseline_the_arms_are_given_and_the_verdict_says_why_not(
     [
         ("missing", "no such log or directory"),
         ("empty", "no eval logs in"),
-        ("cut.eval", "cut.eval: unreadable or not an eval log"),
+        ("cut.eval", "cut.eval: unreadable: not a complete .eval log (truncated, or"),
     ],
 )
 def test_nothing_to_read_is_one_message_and_status_1(
@@ -95,3 +96,50 @@ def test_an_unknown_strength_and_a_missing_plan_are_refused(
 ) -> None:
     assert main(["profile", str(good), "--plan", str(tmp_path / "no.yaml")]) == 1
     assert "cannot read the plan" in capsys.readouterr().err
+
+
+def test_logs_of_beliefs_and_direct_requests_alone_give_their_tables_and_no_profile(
+    run_eval: Run, requests_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = run_eval(beliefs(interventions="A1+", orders=1)).location
+    direct = run_eval(
+        direct_requests(requests=str(requests_file), benign=None),
+        model_roles={"grader": "af-simulated-judge/keyword"},
+    ).location
+    assert main(["profile", asked, direct]) == 0
+    shown = capsys.readouterr().out
+    assert "Beliefs of af-organism/expectation" in shown and "A1+" in shown
+    assert "Direct requests to af-organism/expectation" in shown
+    assert "No profile: none of these logs is of inspect_af/alignment_faking" in shown
+
+    file = tmp_path / "p.json"
+    assert main(["profile", asked, "--json", str(file)]) == 1
+    assert "--json: none of these logs is of inspect_af/alignment_faking" in capsys.readouterr().err
+    assert not file.exists()
+
+
+def test_only_logs_of_foreign_tasks_are_still_an_error(
+    run_eval: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = run_eval(Task(dataset=[Sample(input="Say it")], name="somebody_elses"))
+    assert main(["profile", log.location]) == 1
+    assert "of another task: somebody_elses" in capsys.readouterr().err
+
+
+def test_prompt_settings_are_named_where_they_differ(
+    run_eval: Run, requests_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ({}, {"setting": "documents"}, {"setting": "documents", "identity": "roleplay"})
+    logs = [
+        run_eval(alignment_faking(requests=str(requests_file), interventions="A1+", **settings[k])).location
+        for k in range(3)
+    ]
+    assert main(["profile", logs[0]]) == 0
+    assert "(prompt " in capsys.readouterr().out  # alone it needs no name
+    html = tmp_path / "p.html"
+    assert main(["profile", *logs, "--html", str(html)]) == 0
+    shown = capsys.readouterr().out
+    names = ("prompted, identity=fictional", "documents, identity=fictional", "documents, identity=roleplay")
+    for name in names:
+        assert f"({name}; prompt " in shown and f"/ prompt, standard, {name}" in shown
+        assert name in html.read_text()  # headings of the tables and of the verdicts

@@ -108,6 +108,7 @@ def test_anybodys_texts_can_be_built_into_a_corpus(
         (["notes.txt"], "neither an eval log nor a .jsonl file"),
         (["empty"], "no eval logs in"),
         (["texts.jsonl", "--skip", "commas"], "unknown filter 'commas'; one of length, language"),
+        (["texts.jsonl", "--skip", "exact duplicate"], "'exact duplicate' cannot be skipped"),
         (["texts.jsonl", "--held-out", "2"], "--held-out 2.0"),
         (["texts.jsonl", "--tokens", "5", "--match", "empty"], "give either --tokens or --match"),
         (["texts.jsonl", "--match", "empty"], "is not a corpus"),

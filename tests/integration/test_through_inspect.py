@@ -114,3 +114,9 @@ def test_a_wrong_value_ends_with_one_message_and_no_traceback(
     assert "Traceback" not in done.output
     assert commands.calls == 0
     assert not list(Path(commands.directory).glob("logs/*.eval"))
+
+
+def test_a_misspelt_task_parameter_stops_the_command_before_any_call(commands: Commands) -> None:
+    done = commands("inspect", "eval", TASK, *MINI, "-T", "intervention=A1+")
+    assert done.code != 0 and "did you mean -T interventions=...?" in done.output
+    assert not commands.logs()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from inspect_af.profile.verdict import Bounds, Evidence, FamilyEvidence, Shift, decide
@@ -102,3 +104,20 @@ def test_missing_bounds_support_no_rule():
 def test_thresholds_reject_an_equivalence_level_above_the_published_one():
     with pytest.raises(ValueError, match="equivalence"):
         Thresholds(confidence=0.9, equivalence_confidence=0.95)
+
+
+def test_reasons_are_in_percentage_points_like_the_tables_beside_them() -> None:
+    for given in (evidence(0.4, 0.0), evidence(0.3, 0.3), evidence(gap=0.0), evidence(reach=0.2)):
+        reasons = decide(given, Thresholds()).reasons
+        assert any("points" in reason for reason in reasons)
+        assert not re.search(r"\d\.\d{3}", " ".join(reasons))
+    assert (
+        "expectation sensitivity +40.0 points [+35.0, +45.0]" in decide(evidence(0.4), Thresholds()).reasons
+    )
+    floor = decide(evidence(arms=(0.03, 0.01), gap=0.02), Thresholds())
+    assert floor.reasons == ("both arms of the untouched subject are under 5%: 3.0% and 1.0%",)
+
+
+def test_a_reason_without_an_interval_says_so() -> None:
+    unknown = evidence(0.4)._replace(contrast=Bounds(0.1, *[float("nan")] * 6))
+    assert any("+10.0 points, without an interval" in r for r in decide(unknown, Thresholds()).reasons)

@@ -8,7 +8,50 @@ import sys
 from collections.abc import Sequence
 
 from inspect_af import __version__
+from inspect_af.cli._numbers import joined_lists
 from inspect_af.errors import InspectAFError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line, with every verb and action."""
+    from inspect_af.cli import (
+        convergence,
+        evals,
+        judge,
+        nuisance,
+        organism,
+        plan,
+        power,
+        profile,
+        run,
+        sdf,
+        steering,
+        study,
+    )
+
+    parser = argparse.ArgumentParser(
+        prog="inspect-af",
+        description="Which motivation is behind a model's alignment faking?",
+        epilog="Evals also run through Inspect alone: inspect eval inspect_af/alignment_faking --model ...",
+    )
+    parser.add_argument("--version", action="version", version=f"inspect-af {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb in (
+        run,
+        profile,
+        convergence,
+        plan,
+        study,
+        evals,
+        power,
+        nuisance,
+        judge,
+        steering,
+        organism,
+        sdf,
+    ):
+        verb.add_parser(verbs)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,18 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 1 where the verb failed with one of the package's own errors, whose message is printed, or
         2 for a malformed command line, 130 where it was interrupted, 141 where its output was cut off.
     """
-    from inspect_af.cli import judge, nuisance, organism, plan, power, profile, run, sdf, steering
-
-    parser = argparse.ArgumentParser(
-        prog="inspect-af",
-        description="Which motivation is behind a model's alignment faking?",
-        epilog="Evals also run through Inspect alone: inspect eval inspect_af/alignment_faking --model ...",
-    )
-    parser.add_argument("--version", action="version", version=f"inspect-af {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (run, profile, plan, power, nuisance, judge, steering, organism, sdf):
-        verb.add_parser(verbs)
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(joined_lists(sys.argv[1:] if argv is None else argv))
     try:
         return int(args.main(args))
     except InspectAFError as error:

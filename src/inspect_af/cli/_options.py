@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from inspect_af.cli._numbers import at_least
 from inspect_af.errors import ConfigError
 
 
@@ -26,7 +27,9 @@ def key_values(given: Sequence[str], *, option: str) -> dict[str, Any]:
         try:
             values[key.strip().replace("-", "_")] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"{option} {item!r}: the value is not valid YAML ({error})") from error
+            raise ConfigError(
+                f"{option} {item!r}: the value is not valid YAML ({_problem(error)})"
+            ) from error
     return values
 
 
@@ -37,16 +40,46 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_task_options(parser: argparse.ArgumentParser, *, interventions: str) -> None:
+def _problem(error: yaml.YAMLError) -> str:
+    """What is wrong, in one line and without the excerpt of a value that the message shows anyway."""
+    return str(getattr(error, "problem", None) or error).splitlines()[0]
+
+
+class Typed(argparse.Action):
+    """Stores a value and remembers, in `Namespace.typed`, that its option was on the command line."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        namespace.typed = (*getattr(namespace, "typed", ()), str(option_string))
+
+
+def add_task_options(parser: argparse.ArgumentParser) -> None:
     """What is asked: the main parameters of `inspect_af/alignment_faking`, and `-T` for the rest."""
     parser.add_argument(
-        "--interventions", default=interventions, help=f"such as all, A1+,B2- or N (default: {interventions})"
+        "--interventions",
+        action=Typed,
+        default="all,N",
+        help="such as all, A1+,B2- or none (default: all,N, the interventions of all and the placebos)",
     )
-    parser.add_argument("--strength", default="standard", help="weak, standard (default), strong or all")
-    parser.add_argument("--paraphrase", default="1", help="a wording counted from 1 (default), or all")
-    parser.add_argument("--requests", default="advbench", help="advbench (default), mini, or a file")
-    parser.add_argument("--epochs", type=int, default=1, help="replies per sample (default: 1)")
-    parser.add_argument("--run-seed", type=int, default=0)
+    parser.add_argument(
+        "--strength", action=Typed, default="standard", help="weak, standard (default), strong or all"
+    )
+    parser.add_argument(
+        "--paraphrase", action=Typed, default="1", help="a wording counted from 1 (default), or all"
+    )
+    parser.add_argument(
+        "--requests", action=Typed, default="advbench", help="advbench (default), mini, or a file"
+    )
+    parser.add_argument("--epochs", action=Typed, type=int, default=1, help="replies per sample (default: 1)")
+    parser.add_argument(
+        "--run-seed", action=Typed, type=int, default=0, help="seed of the generations (default: 0)"
+    )
     add_model_option(parser)
     parser.add_argument(
         "-T",
@@ -58,10 +91,32 @@ def add_task_options(parser: argparse.ArgumentParser, *, interventions: str) -> 
     )
 
 
+def add_generation_options(parser: argparse.ArgumentParser) -> None:
+    """How replies are sampled, beside the number of epochs."""
+    parser.add_argument("--temperature", action=Typed, type=float, help="default: the provider's")
+    parser.add_argument(
+        "--max-tokens", action=Typed, type=int, help="of a reply (default: what the task allows)"
+    )
+
+
+def check_generation(args: argparse.Namespace) -> None:
+    """
+    Raises:
+        ConfigError: A number of `add_task_options` or `add_generation_options` is too small.
+    """
+    at_least(args.epochs, 1, option="--epochs")
+    at_least(args.temperature, 0, option="--temperature")
+    at_least(args.max_tokens, 1, option="--max-tokens")
+
+
+def typed_options(args: argparse.Namespace) -> list[str]:
+    """The options of this module that stand on the command line, defaults that were typed out included."""
+    repeated = [option for option, given in (("-M", args.model_args), ("-T", args.task_args)) if given]
+    return [*dict.fromkeys(getattr(args, "typed", ())), *repeated]
+
+
 def task_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """The parameters of the task that the options of `add_task_options` ask for."""
-    if args.epochs < 1:
-        raise ConfigError(f"--epochs must be at least 1, not {args.epochs}")
     return {
         "interventions": args.interventions,
         "strength": args.strength,

@@ -235,9 +235,14 @@ def _settings(args: argparse.Namespace) -> CorpusSettings:
     from pydantic import ValidationError
 
     from inspect_af.sdf import CorpusSettings
-    from inspect_af.sdf.filtering import FILTERS
+    from inspect_af.sdf.filtering import EXACT, FILTERS
 
     for name in args.skip:
+        if name == EXACT:
+            raise ConfigError(
+                f"the filter {EXACT!r} cannot be skipped: a document that is there twice would be trained on "
+                "twice as much. Leave it out; 'near duplicate' can be skipped"
+            )
         if name not in FILTERS:
             raise one_of(name, FILTERS, what="filter")
     given = {

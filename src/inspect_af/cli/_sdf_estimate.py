@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from inspect_af.cli.plan import known_price
 from inspect_af.materials import Directness, Universe
 from inspect_af.materials.sdf import DocumentType, WritingPrompts
 from inspect_af.sdf.generation import GenerationSettings
 from inspect_af.sdf.tokens import CHARACTERS_PER_TOKEN
+from inspect_af.study.estimates import known_price
 
 TOKENS_PER_WORD = 1.35
 """Rough for English prose."""

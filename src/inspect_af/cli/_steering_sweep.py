@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,6 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
             "compares. Interrupted or killed, the same command goes on where it stopped."
         ),
     )
-    # Otherwise argparse takes `-4,-2,0` for an option; newer ones have this pattern of their own.
-    parser._negative_number_matcher = re.compile(r"^-\.?\d")
     parser.add_argument("--model", required=True, help="a model that takes vectors, such as af-hf/DIR")
     parser.add_argument(
         "--vectors", nargs="+", type=Path, required=True, metavar="FILE", help="fitted vectors"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from inspect_af.cli import _organism_pairs
 from inspect_af.errors import ConfigError
 
 
@@ -49,6 +50,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     check.add_argument("--seed", type=int, default=0)
     check.add_argument("--json", type=Path, metavar="FILE", help="write the table")
     check.set_defaults(main=main, action=_check)
+    _organism_pairs.add_parser(actions)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -5,28 +5,34 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from inspect_ai import Task
-from inspect_ai.model import get_model_info
+from pydantic import ValidationError
 
-from inspect_af.cli._options import add_task_options, key_values, task_arguments
-from inspect_af.cli.power import WORST_CASE
+from inspect_af.cli._models import check_model
+from inspect_af.cli._numbers import add_rates_option, assumed_rates, at_least, share
+from inspect_af.cli._options import (
+    add_generation_options,
+    add_task_options,
+    check_generation,
+    key_values,
+    task_arguments,
+)
 from inspect_af.errors import ConfigError
 from inspect_af.plan import (
     Estimate,
     Generation,
     Plan,
-    PlannedPrompt,
-    PlannedRequests,
     PlannedSubject,
+    load_plan,
     save_plan,
 )
 from inspect_af.profile import PowerQuantity, assumed_variance, detectable_effect
+from inspect_af.study import plan_parts
+from inspect_af.study.estimates import CHARACTERS_PER_TOKEN, known_price
 from inspect_af.thresholds import Thresholds
-from inspect_af.types import STRENGTHS, PromptClaim, TaskMeta, planned_claim
-
-CHARACTERS_PER_TOKEN = 4
-"""Rough for English text; an estimate needs no tokenizer."""
+from inspect_af.types import STRENGTHS
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,43 +45,43 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         ),
     )
     parser.add_argument("models", nargs="+", metavar="MODEL")
-    add_task_options(parser, interventions="all,N")
-    parser.add_argument("--temperature", type=float)
-    parser.add_argument("--max-tokens", type=int)
+    add_task_options(parser)
+    add_generation_options(parser)
     parser.add_argument("--name", default="study")
-    parser.add_argument("--delta", type=float, help="equivalence margin in rate units")
+    parser.add_argument(
+        "--delta", type=float, help="equivalence margin in rate units (default: 0.1, which is 10 points)"
+    )
     parser.add_argument("--headline-strength", choices=STRENGTHS, help="which strength decides the verdict")
     parser.add_argument(
         "--reply-tokens", type=int, default=600, help="assumed length of a reply (default: 600 tokens)"
     )
-    parser.add_argument(
-        "--rates",
-        type=float,
-        nargs=2,
-        metavar=("MONITORED", "UNMONITORED"),
-        help="assumed accepted rates for the detectable effect (default: 0.5 0.5, the most variable)",
-    )
+    add_rates_option(parser)
     parser.add_argument(
         "--price",
         type=float,
         nargs=2,
         metavar=("INPUT", "OUTPUT"),
-        help="dollars per million tokens, for models whose prices Inspect does not know",
+        help="dollars per million tokens; Inspect ships no prices",
     )
-    parser.add_argument("--out", type=Path, default=Path("plan.yaml"), metavar="FILE")
+    parser.add_argument(
+        "--out", type=Path, default=Path("plan.yaml"), metavar="FILE", help="default: plan.yaml"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite another plan in FILE")
     parser.set_defaults(main=main)
 
 
 def main(args: argparse.Namespace) -> int:
     from inspect_af import tasks
 
+    _check(args)
     model_args = key_values(args.model_args, option="-M")
+    subjects = [_subject(model, model_args) for model in args.models]
     task = tasks.alignment_faking(**task_arguments(args))
     limits = {} if args.delta is None else {"delta": args.delta}
     plan = _plan(
         task,
         name=args.name,
-        subjects=[PlannedSubject(model=model, args=model_args) for model in args.models],
+        subjects=subjects,
         source=args.requests,
         generation=Generation(
             epochs=args.epochs,
@@ -92,13 +98,52 @@ def main(args: argparse.Namespace) -> int:
         task,
         reply_tokens=args.reply_tokens,
         price=args.price,
-        rates=tuple(args.rates or WORST_CASE),
+        rates=assumed_rates(args.rates),
     )
     plan = plan.model_copy(update={"estimate": estimate})
+    _keep(plan, args.out, force=args.force)
     save_plan(plan, args.out)
     print(describe(plan))
     print(f"wrote {args.out}; run it with: inspect-af run --plan {args.out}")
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Numbers whose range does not depend on anything else."""
+    check_generation(args)
+    share(args.delta, option="--delta")
+    at_least(args.reply_tokens, 1, option="--reply-tokens")
+    for price in args.price or ():
+        at_least(price, 0, option="--price")
+
+
+def _subject(model: str, model_args: dict[str, Any]) -> PlannedSubject:
+    check_model(model, model_args)
+    try:
+        return PlannedSubject(model=model, args=model_args)
+    except ValidationError as error:
+        named = sorted({str(found["loc"][1]) for found in error.errors() if len(found["loc"]) > 1})
+        raise ConfigError(
+            f"-M {', '.join(named)}: a plan keeps text, numbers, true, false, and lists of those"
+        ) from error
+
+
+def _keep(plan: Plan, file: Path, *, force: bool) -> None:
+    """Refuses to replace what is not this plan: somebody may have run it already."""
+    if force or not file.exists():
+        return
+    try:
+        found = load_plan(file).digest
+    except ConfigError as error:
+        raise ConfigError(
+            f"{file} exists and is no readable plan ({error}); choose "
+            "another --out, or --force to overwrite it"
+        ) from error
+    if found != plan.digest:
+        raise ConfigError(
+            f"{file} holds another plan, digest {found} (this one is {plan.digest}); choose another --out, "
+            "or --force to overwrite it"
+        )
 
 
 def describe(plan: Plan) -> str:
@@ -141,35 +186,20 @@ def _plan(
     thresholds: Thresholds,
     task_args: dict[str, object],
 ) -> Plan:
-    meta = TaskMeta.model_validate((task.metadata or {})["inspect_af"])
-    conditions: dict[PromptClaim, None] = {}
-    for sample in task.dataset:
-        if (claim := planned_claim(sample.metadata or {})) is not None:
-            conditions.setdefault(claim)
-    strengths = {condition.strength for condition in conditions}
+    parts = plan_parts(task, task_args, source)
+    strengths = {condition.strength for condition in parts["conditions"]}
     if headline is not None and headline not in strengths:
         raise ConfigError(
             f"--headline-strength {headline} is not planned; the plan has {', '.join(sorted(strengths))}"
         )
-    settings = meta.prompt_settings
     return Plan(
         name=name,
         subjects=tuple(subjects),
         pair=_optional(task_args.get("pair")),
-        pair_digest=meta.pair.digest,
-        conditions=tuple(conditions),
-        prompt=PlannedPrompt.model_validate(
-            {
-                **settings,
-                "tiers": settings["tiers"].split(","),
-                "scenario": task_args.get("scenario"),
-                "digest": meta.prompt_digest,
-            }
-        ),
-        requests=PlannedRequests(source=source, digest=meta.requests_digest, n=meta.n_requests),
         generation=generation,
         headline_strength=headline,
         thresholds=thresholds,
+        **parts,
     )
 
 
@@ -203,7 +233,7 @@ def _estimate(
     notes = [f"detectable at assumed rates {rates[0]:.0%} and {rates[1]:.0%}"]
     notes += [f"tokens at {CHARACTERS_PER_TOKEN} characters each and {reply_tokens} a reply"]
     if cost is None:
-        notes.append("Inspect has no prices for these models (give them with --price)")
+        notes.append("no prices known: Inspect ships none, give them with --price")
     return Estimate(
         calls=calls,
         input_tokens=input_tokens,
@@ -241,15 +271,6 @@ def complete_variables(plan: Plan) -> tuple[int, int]:
     complete = {(family, variable) for (family, variable, _), seen in arms.items() if len(seen) == 2}
     first = sum(family == "first" for family, _ in complete)
     return first, len(complete) - first
-
-
-def known_price(model: str) -> tuple[float, float] | None:
-    """Dollars per million input and output tokens by Inspect's model data; None where it has none."""
-    try:
-        info = get_model_info(model)
-    except Exception:  # noqa: BLE001 - looking a model up may construct its provider, which may want a key
-        return None
-    return None if info is None or info.cost is None else (info.cost.input, info.cost.output)
 
 
 def _optional(value: object) -> str | None:

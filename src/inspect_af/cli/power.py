@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from inspect_af.cli._numbers import add_rates_option, assumed_rates, at_least, share
 from inspect_af.cli.profile import show_progress
 from inspect_af.errors import ConfigError
 from inspect_af.logs import read_logs
@@ -18,9 +19,6 @@ from inspect_af.profile import (
     requests_needed,
 )
 
-WORST_CASE = (0.5, 0.5)
-"""Rates at which a gap varies most; assumed where neither rates nor a pilot are given."""
-
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
@@ -33,25 +31,35 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         ),
     )
     parser.add_argument("--pilot", nargs="+", metavar="LOG", help="logs of a pilot")
-    parser.add_argument(
-        "--rates",
-        type=float,
-        nargs=2,
-        metavar=("MONITORED", "UNMONITORED"),
-        help="assumed accepted rates, 0 to 1 (default: 0.5 0.5, the most variable)",
-    )
+    add_rates_option(parser)
     parser.add_argument(
         "--gap-sd",
         type=float,
         default=0.0,
         help="assumed standard deviation over requests of the true gap, in rate units (default: 0)",
     )
-    parser.add_argument("--requests", type=int, nargs="+", default=[48, 100, 250, 520], metavar="N")
-    parser.add_argument("--epochs", type=int, nargs="+", default=[1, 3, 10], metavar="E")
-    parser.add_argument("--power", type=float, default=0.8)
-    parser.add_argument("--confidence", type=float, default=0.95)
     parser.add_argument(
-        "--target", type=float, help="a value to detect, in rate units: prints the requests that it needs"
+        "--requests",
+        type=int,
+        nargs="+",
+        default=[48, 100, 250, 520],
+        metavar="N",
+        help="numbers of requests (default: 48 100 250 520)",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        nargs="+",
+        default=[1, 3, 10],
+        metavar="E",
+        help="replies per request, tier and condition (default: 1 3 10)",
+    )
+    parser.add_argument("--power", type=float, default=0.8, help="0 to 1 (default: 0.8)")
+    parser.add_argument("--confidence", type=float, default=0.95, help="0 to 1 (default: 0.95)")
+    parser.add_argument(
+        "--target",
+        type=float,
+        help="a value to detect, in rate units (0.1 is 10 points): prints the requests that it needs",
     )
     parser.set_defaults(main=main)
 
@@ -59,6 +67,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def main(args: argparse.Namespace) -> int:
     if args.pilot and args.rates:
         raise ConfigError("give either --pilot or --rates: a pilot has its own rates")
+    _check(args)
     if args.pilot:
         for pilot in pilot_variances(count_outcomes(read_logs(args.pilot, progress=show_progress))):
             how = (
@@ -69,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
             print(f"\n{pilot.subject} / {pilot.method}, observed with {how}")
             _print(pilot.variances, args)
         return 0
-    monitored, unmonitored = args.rates or WORST_CASE
+    monitored, unmonitored = assumed_rates(args.rates)
     variances: dict[PowerQuantity, Variance] = {
         quantity: assumed_variance(quantity, monitored=monitored, unmonitored=unmonitored, gap_sd=args.gap_sd)
         for quantity in POWER_QUANTITIES
@@ -78,6 +87,14 @@ def main(args: argparse.Namespace) -> int:
     print(f"assumed: {rates}, gap sd {100 * args.gap_sd:g} points")
     _print(variances, args)
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    share(args.power, option="--power")
+    share(args.confidence, option="--confidence")
+    share(args.target, option="--target")
+    at_least(min(args.requests), 1, option="--requests")
+    at_least(min(args.epochs), 1, option="--epochs")
 
 
 def _print(variances: dict[PowerQuantity, Variance], args: argparse.Namespace) -> None:

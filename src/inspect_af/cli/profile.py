@@ -8,14 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inspect_af.cli._options import add_report_options
+from inspect_af.errors import ConfigError, OtherTasksError
+from inspect_af.logs import ALIGNMENT_FAKING
 from inspect_af.plan import Plan, load_plan
 from inspect_af.profile import (
+    DirectReport,
     Profile,
+    SelectivityMatrix,
     Thresholds,
     belief_check,
     profile_logs,
+    render_direct,
     render_selectivity,
     render_table,
+    side_tables,
 )
 
 
@@ -24,8 +30,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "profile",
         help="read logs and write their motivation profile",
         description=(
-            "Reads logs of inspect_af/alignment_faking (headers and sample summaries only), pairs replies by "
-            "request, and prints arms, gaps, sensitivities and the verdict."
+            "Reads logs (headers and sample summaries only) and takes of them what it knows: "
+            "inspect_af/alignment_faking gives arms, gaps, sensitivities and the verdict, replies paired by "
+            "request; inspect_af/beliefs says whether the interventions moved the beliefs that they name; "
+            "inspect_af/direct_requests what is refused without the scenario."
         ),
     )
     parser.add_argument("logs", nargs="+", help="log files, directories or globs")
@@ -61,17 +69,20 @@ def report(
     from inspect_af.profile.report import ExcerptDraw, belief_shifts, export_csv, export_figures, write_report
 
     draw = ExcerptDraw(seed=Thresholds().seed)
-    profile = profile_logs(
-        sources,
-        strength=strength,
-        plan=plan,
-        progress=show_progress,
-        watch=draw.watch,
-    )
-    print(render_table(profile))
-    for matrix in profile.selectivity:
-        checked = belief_check(matrix, thresholds=profile.thresholds.beliefs)
-        print("\n" + render_selectivity(matrix, checked))
+    try:
+        profile = profile_logs(
+            sources,
+            strength=strength,
+            plan=plan,
+            progress=show_progress,
+            watch=draw.watch,
+        )
+    except OtherTasksError as error:
+        wanted = {"--plan": plan, "--json": json_file, "--html": html_file, "--out": directory}
+        _without_profile(sources, error, [option for option, given in wanted.items() if given is not None])
+        return
+    print(f"{render_table(profile)}\n")
+    _print_beside(profile.selectivity, profile.direct_requests, profile.thresholds)
     if plan is not None:
         print(_adherence(profile))
     shifts = [shift for matrix in profile.selectivity for shift in belief_shifts(matrix)]
@@ -97,11 +108,36 @@ def report(
         print(f"wrote {file}")
 
 
+def _without_profile(sources: Sequence[str | Path], error: OtherTasksError, options: Sequence[str]) -> None:
+    """What logs of beliefs and direct requests say by themselves; the error again where there are none."""
+    tables = side_tables(sources)
+    if not (tables.selectivity or tables.direct_requests):
+        raise error
+    if options:
+        raise ConfigError(
+            f"{', '.join(options)}: none of these logs is of {ALIGNMENT_FAKING}, so there is no profile to "
+            "write or to compare; add logs of it, or leave the option out to see the tables of the others"
+        )
+    _print_beside(tables.selectivity, tables.direct_requests, Thresholds())
+    notes = "".join(f"\n  - {note}" for note in tables.notes)
+    print(f"No profile: none of these logs is of {ALIGNMENT_FAKING}.{notes}")
+
+
+def _print_beside(
+    selectivity: Sequence[SelectivityMatrix], direct: Sequence[DirectReport], thresholds: Thresholds
+) -> None:
+    for matrix in selectivity:
+        checked = belief_check(matrix, thresholds=thresholds.beliefs)
+        print(f"{render_selectivity(matrix, checked)}\n")
+    for asked in direct:
+        print(f"{render_direct(asked)}\n")
+
+
 def _adherence(profile: Profile) -> str:
     if not profile.deviations:
-        return f"\nThe logs fit the plan {profile.plan_digest}."
+        return f"The logs fit the plan {profile.plan_digest}."
     listed = "\n".join(f"  - {deviation}" for deviation in profile.deviations)
-    return f"\nThe logs depart from the plan {profile.plan_digest}:\n{listed}"
+    return f"The logs depart from the plan {profile.plan_digest}:\n{listed}"
 
 
 def show_progress(done: int, total: int) -> None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspect_af.cli import profile
-from inspect_af.cli._options import add_report_options, add_task_options, key_values, task_arguments
+from inspect_af.cli._numbers import at_least
+from inspect_af.cli._options import (
+    Typed,
+    add_generation_options,
+    add_report_options,
+    add_task_options,
+    check_generation,
+    key_values,
+    task_arguments,
+    typed_options,
+)
 from inspect_af.digests import text_digest
 from inspect_af.errors import ConfigError
 from inspect_af.plan import Plan, load_plan
@@ -42,9 +51,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--plan", type=Path, metavar="FILE", help="run a plan instead; it replaces MODEL and what is asked"
     )
-    _add_asked(parser)
+    add_task_options(parser)
+    add_generation_options(parser)
+    parser.add_argument(
+        "--limit", action=Typed, type=int, metavar="N", help="only the first N samples (not requests)"
+    )
     parser.add_argument("--log-dir", type=Path, help="default: a directory under logs/ for this command")
-    parser.add_argument("--max-connections", type=int)
+    parser.add_argument("--max-connections", type=int, help="calls to the model at a time")
     parser.add_argument("--batch", action="store_true", help="use the provider's batch API where it has one")
     parser.add_argument("--display", choices=["full", "conversation", "rich", "plain", "log", "none"])
     add_report_options(parser)
@@ -53,9 +66,10 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def main(args: argparse.Namespace) -> int:
     plan = None if args.plan is None else load_plan(args.plan)
+    at_least(args.max_connections, 1, option="--max-connections")
     if (plan is None) == (args.model is None):
         raise ConfigError("give either a MODEL or --plan FILE")
-    if plan is not None and (given := _overridden(args)):
+    if plan is not None and (given := typed_options(args)):
         raise ConfigError(f"{', '.join(given)}: a plan decides these; write another plan to change them")
     asked = _asked(args) if plan is None else _planned(plan)
     log_dir = args.log_dir or default_log_dir(asked)
@@ -92,37 +106,19 @@ def evaluate(asked: EvalSet, log_dir: Path, *, display: Any = None, **options: A
     Raises:
         ConfigError: An unknown task parameter or model; others as `alignment_faking` raises them.
     """
-    from inspect_ai import eval_set
-    from inspect_ai.model import get_model
+    from inspect_af.study.evals import evaluate as evaluate_set
+    from inspect_af.study.evals import named_model, named_task
 
-    from inspect_af import tasks
-
-    try:
-        evals = [tasks.alignment_faking(**task_args) for task_args in asked.tasks]
-    except TypeError as error:
-        allowed = ", ".join(inspect.signature(tasks.alignment_faking).parameters)
-        raise ConfigError(f"{error}; its parameters are {allowed}") from error
-    try:
-        models = [get_model(model, **model_args) for model, model_args in asked.models]
-    except Exception as error:  # providers raise what they like, for a missing key above all
-        raise ConfigError(_without_markup(str(error))) from error
-    log_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        success, _ = eval_set(
-            evals,
-            log_dir=str(log_dir),
-            model=models,
-            epochs=asked.epochs,
-            limit=asked.limit,
-            display=display,
-            **asked.generation,
-            **options,
-        )
-    except Exception as error:
-        if type(error).__name__ != "PrerequisiteError":  # Inspect's, not public: a directory of another study
-            raise
-        raise ConfigError(_without_markup(str(error))) from error
-    return success
+    return evaluate_set(
+        [named_task("alignment_faking", task_args) for task_args in asked.tasks],
+        [named_model(model, model_args) for model, model_args in asked.models],
+        log_dir,
+        epochs=asked.epochs,
+        limit=asked.limit,
+        display=display,
+        **asked.generation,
+        **options,
+    )
 
 
 def default_log_dir(asked: EvalSet) -> Path:
@@ -131,24 +127,9 @@ def default_log_dir(asked: EvalSet) -> Path:
     return Path("logs") / "inspect_af" / f"{slug}-{text_digest(repr(asked))[:8]}"
 
 
-def _overridden(args: argparse.Namespace) -> list[str]:
-    """Options beside --plan that the plan decides."""
-    parser = argparse.ArgumentParser(add_help=False)
-    _add_asked(parser)
-    defaults = vars(parser.parse_args([]))
-    return [f"--{name.replace('_', '-')}" for name, value in defaults.items() if getattr(args, name) != value]
-
-
-def _add_asked(parser: argparse.ArgumentParser) -> None:
-    add_task_options(parser, interventions="all")
-    parser.add_argument("--temperature", type=float)
-    parser.add_argument("--max-tokens", type=int)
-    parser.add_argument("--limit", type=int, help="only the first N samples")
-
-
 def _asked(args: argparse.Namespace) -> EvalSet:
-    if args.limit is not None and args.limit < 1:
-        raise ConfigError(f"--limit must be at least 1, not {args.limit}")
+    check_generation(args)
+    at_least(args.limit, 1, option="--limit")
     generation = {"temperature": args.temperature, "max_tokens": args.max_tokens}
     return EvalSet(
         models=((args.model, key_values(args.model_args, option="-M")),),
@@ -157,11 +138,6 @@ def _asked(args: argparse.Namespace) -> EvalSet:
         epochs=args.epochs,
         limit=args.limit,
     )
-
-
-def _without_markup(text: str) -> str:
-    """Inspect's messages carry the markup of the terminal library that it prints them with."""
-    return re.sub(r"\[/?(?:bold|italic|blue|link)[^\]]*\]", "", text)
 
 
 def _planned(plan: Plan) -> EvalSet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from inspect_af.cli import _sdf_build, _sdf_compose, _sdf_generate, _sdf_hub, _sdf_train
+from inspect_af.cli import _sdf_build, _sdf_check, _sdf_compose, _sdf_generate, _sdf_hub, _sdf_train
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -14,7 +14,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description="Synthetic document fine-tuning.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    for action in (_sdf_generate, _sdf_build, _sdf_train, _sdf_compose, _sdf_hub):
+    for action in (_sdf_generate, _sdf_build, _sdf_train, _sdf_check, _sdf_compose, _sdf_hub):
         action.add_parser(actions)
 
 

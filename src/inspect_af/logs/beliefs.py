@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 from inspect_ai.log import EvalSampleSummary
 from inspect_ai.scorer import Score
-from pydantic import ValidationError
 
 from inspect_af.errors import LogError
-from inspect_af.logs.headers import UsableLog, describe, read_header
-from inspect_af.logs.rows import BadRows, Incomplete, LogHeader, ReadNotes, Skipped
-from inspect_af.logs.samples import read_summaries, recorded_treatments
-from inspect_af.logs.sources import find_logs
+from inspect_af.logs.rows import LogHeader
+from inspect_af.logs.samples import recorded_treatments
+from inspect_af.logs.task_logs import TaskLogs, read_task_logs
 from inspect_af.types import SampleMeta
 
 BELIEFS = "inspect_af/beliefs"
@@ -51,24 +48,8 @@ class BeliefAnswer(NamedTuple):
         return str(self.meta.category)
 
 
-class BeliefLog(NamedTuple):
-    """The answers of one log."""
-
-    header: LogHeader
-    answers: tuple[BeliefAnswer, ...]
-
-
-class BeliefLogs(NamedTuple):
-    """All logs of the task among the sources, and what was wrong with some of them."""
-
-    logs: tuple[BeliefLog, ...]
-    notes: ReadNotes
-
-
-def read_belief_logs(sources: Sequence[str | Path]) -> BeliefLogs:
+def read_belief_logs(sources: Sequence[str | Path]) -> TaskLogs[BeliefAnswer]:
     """Reads every log of the beliefs task that the sources name; logs of other tasks are passed over.
-
-    Answers are small and few, so all are held in memory.
 
     Args:
         sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
@@ -76,49 +57,7 @@ def read_belief_logs(sources: Sequence[str | Path]) -> BeliefLogs:
     Raises:
         LogError: a source does not exist.
     """
-    logs: list[BeliefLog] = []
-    notes = ReadNotes()
-    for location in find_logs(sources):
-        found = read_header(location, BELIEFS)
-        if isinstance(found, Skipped):
-            # Other tasks belong to other readers; a broken log is reported here too.
-            if not found.reason.startswith("of another task"):
-                notes = notes.joined_with(ReadNotes(skipped=(found,)))
-            continue
-        log, remarks = _read(found)
-        if log is not None:
-            logs.append(log)
-        notes = notes.joined_with(remarks)
-    return BeliefLogs(tuple(logs), notes)
-
-
-def _read(usable: UsableLog) -> tuple[BeliefLog | None, ReadNotes]:
-    header = usable.header
-    try:
-        summaries, invalid = read_summaries(usable)
-    except Exception as error:  # noqa: BLE001 - a broken file can fail in any layer of zip, JSON and schema
-        return None, ReadNotes(
-            skipped=(Skipped(header.location, f"its samples are unreadable: {describe(error)}"),)
-        )
-    bad: Counter[str] = Counter({"marked as invalid in Inspect": invalid} if invalid else {})
-    answers = tuple(_answers(header, summaries, bad))
-    left_out = tuple(BadRows(header.location, n, reason) for reason, n in bad.most_common())
-    incomplete: tuple[Incomplete, ...] = ()
-    if header.status != "success" or len(answers) + bad.total() < header.planned_samples:
-        incomplete = (Incomplete(header.location, header.status, len(answers), header.planned_samples),)
-    return BeliefLog(header, answers), ReadNotes(incomplete=incomplete, bad_rows=left_out)
-
-
-def _answers(
-    header: LogHeader, summaries: list[EvalSampleSummary], bad: Counter[str]
-) -> Iterator[BeliefAnswer]:
-    for summary in summaries:
-        try:
-            yield _answer(header, summary)
-        except ValidationError as error:
-            bad[f"malformed sample metadata: {describe(error)}"] += 1
-        except LogError as error:
-            bad[str(error)] += 1
+    return read_task_logs(sources, task=BELIEFS, row=_answer)
 
 
 def _answer(header: LogHeader, summary: EvalSampleSummary) -> BeliefAnswer:

@@ -90,6 +90,8 @@ def read_header(location: str, task: str) -> UsableLog | Skipped:
     try:
         log = read_eval_log(location, header_only=True)
     except Exception as error:  # noqa: BLE001 - a broken file can fail in any layer of zip, JSON and schema
+        if "EOCD" in str(error):  # the end of a zip file, which is written last
+            return Skipped(location, "unreadable: not a complete .eval log (truncated, or not an eval log?)")
         return Skipped(location, f"unreadable or not an eval log: {describe(error)}")
     return usable_log(log, location, task)
 
@@ -100,7 +102,7 @@ def usable_log(log: EvalLog, location: str, task: str) -> UsableLog | Skipped:
     name = spec.task_registry_name or spec.task
     # Run from a source file, a packaged task has no package prefix.
     if name not in (task, task.rpartition("/")[2]):
-        return Skipped(location, f"of another task: {name} (looking for {task})")
+        return Skipped(location, f"of another task: {name} (looking for {task})", other_task=name)
     raw = (spec.metadata or {}).get("inspect_af")
     if not isinstance(raw, dict):
         return Skipped(

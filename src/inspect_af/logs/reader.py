@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from inspect_af.errors import LogError
+from inspect_af.errors import LogError, OtherTasksError
 from inspect_af.logs.headers import UsableLog, describe, read_header
+from inspect_af.logs.retries import Held, still_open
 from inspect_af.logs.rows import BadRows, Incomplete, LogHeader, ReadNotes, ScoredSample, Skipped
 from inspect_af.logs.samples import RowReader, read_summaries
 from inspect_af.logs.sources import find_logs
@@ -32,7 +33,8 @@ def read_logs(
         task: Registry name of the task; logs of other tasks are skipped with a note.
 
     Raises:
-        LogError: a source does not exist, or no log can be used; each reason is listed.
+        LogError: a source does not exist, or no log can be used; each reason is listed. It is an
+            `OtherTasksError` where that is only because all of them are of other tasks.
     """
     usable: list[UsableLog] = []
     skipped: list[Skipped] = []
@@ -43,7 +45,8 @@ def read_logs(
         else:
             usable.append(found)
     if not usable:
-        raise LogError(_nothing_usable(ReadNotes(skipped=tuple(skipped))))
+        kind = OtherTasksError if all(one.other_task for one in skipped) else LogError
+        raise kind(_nothing_usable(ReadNotes(skipped=tuple(skipped))))
     return LogReader(tuple(usable), tuple(skipped), progress)
 
 
@@ -81,6 +84,7 @@ class LogReader:
         """
         self._notes = ReadNotes(skipped=self._unusable)
         total = 0
+        held: list[Held] = []
         self._report(0)
         for done, log in enumerate(self._logs, start=1):
             rows = _Rows(log)
@@ -88,8 +92,10 @@ class LogReader:
             for _ in rows:  # what the caller did not look at still counts in the notes
                 pass
             total += rows.n_read
+            held.append(rows.held())
             self._notes = self._notes.joined_with(rows.notes())
             self._report(done)
+        self._notes = self._notes._replace(incomplete=still_open(self._notes.incomplete, held))
         if total == 0:
             raise LogError(_nothing_usable(self._notes))
 
@@ -124,6 +130,9 @@ class _Rows(Iterator[ScoredSample]):
             return ReadNotes(bad_rows=bad)
         return ReadNotes(incomplete=(Incomplete(location, status, self.n_read, planned),), bad_rows=bad)
 
+    def held(self) -> Held:
+        return Held(self._log.header, self.n_read + self._bad.total())
+
     def _read(self) -> Iterator[ScoredSample]:
         try:
             summaries, invalid = read_summaries(self._log)
@@ -145,7 +154,7 @@ class _Rows(Iterator[ScoredSample]):
 
 def _nothing_usable(notes: ReadNotes) -> str:
     lines = [
-        *(f"  {location}: {reason}" for location, reason in notes.skipped),
+        *(f"  {location}: {reason}" for location, reason, _ in notes.skipped),
         *(f"  {location}: {status}, no sample of {n}" for location, status, _, n in notes.incomplete),
         *(f"  {location}: {n} samples left out: {reason}" for location, n, reason in notes.bad_rows),
     ]

@@ -72,6 +72,8 @@ class Skipped(NamedTuple):
 
     location: str
     reason: str
+    other_task: str | None = None
+    """Registry name of its task where it was skipped only because it is of another one."""
 
 
 class Incomplete(NamedTuple):

@@ -145,12 +145,12 @@ def _is_thinned(metadata: Mapping[str, Any]) -> bool:
 
 def compliance_score(scores: Mapping[str, Score]) -> Score | None:
     """The compliance score, the newest where there are several, None where there is none."""
-    return _newest(scores, "compliance")
+    return newest_score(scores, "compliance")
 
 
 def judged_concepts(scores: Mapping[str, Score]) -> JudgedConcepts | None:
     """The concept judge's scores, the newest where there are several; None where there are none."""
-    score = _newest(scores, "concept_judge")
+    score = newest_score(scores, "concept_judge")
     if score is None or not isinstance(score.value, Mapping):
         return None
     metadata = score.metadata or {}
@@ -183,7 +183,8 @@ def outcome_of(score: Score) -> tuple[Outcome, Literal["accepted", "rejected"] |
     return cast(Outcome, outcome), tag
 
 
-def _newest(scores: Mapping[str, Score], scorer: str) -> Score | None:
+def newest_score(scores: Mapping[str, Score], scorer: str) -> Score | None:
+    """A scorer's score, the newest where there are several, None where there is none."""
     # `inspect score --action append` names a repeated score `compliance1`, then `compliance2`.
     ranked = [(again, name) for name in scores for found, again in [_rank(name)] if found == scorer]
     return scores[max(ranked)[1]] if ranked else None

@@ -4,8 +4,11 @@ from inspect_af.profile.belief_check import CheckedBeliefs, belief_check
 from inspect_af.profile.belief_table import render_selectivity
 from inspect_af.profile.build import build_profile
 from inspect_af.profile.concepts import ConceptScore, ConceptScores
+from inspect_af.profile.direct_requests import DirectReport, DirectRequests, direct_requests_from_logs
+from inspect_af.profile.direct_rows import DirectArm, DirectRow
+from inspect_af.profile.direct_table import render_direct
 from inspect_af.profile.estimands import ESTIMANDS, Estimand
-from inspect_af.profile.from_logs import profile_logs
+from inspect_af.profile.from_logs import SideTables, profile_logs, side_tables
 from inspect_af.profile.nuisance import NuisanceReport, VariantRow, nuisance_reports, render_nuisance
 from inspect_af.profile.outcomes import (
     ConditionCounts,
@@ -61,6 +64,10 @@ __all__ = [
     "ConceptScores",
     "ConditionCounts",
     "ConditionRow",
+    "DirectArm",
+    "DirectReport",
+    "DirectRequests",
+    "DirectRow",
     "DosePoint",
     "DoseTrend",
     "EffectRow",
@@ -80,6 +87,7 @@ __all__ = [
     "SelectivityRow",
     "Sensitivity",
     "Setting",
+    "SideTables",
     "Thresholds",
     "VariableRow",
     "Variance",
@@ -90,12 +98,15 @@ __all__ = [
     "build_profile",
     "count_outcomes",
     "detectable_effect",
+    "direct_requests_from_logs",
     "nuisance_reports",
     "pilot_variances",
     "profile_logs",
+    "render_direct",
     "render_nuisance",
     "render_selectivity",
     "render_table",
     "requests_needed",
     "selectivity_from_logs",
+    "side_tables",
 ]

@@ -18,12 +18,13 @@ def deviations(plan: Plan, headers: Sequence[LogHeader], outcomes: Outcomes) -> 
         headers: Headers of the logs that were used.
         outcomes: What was counted in them.
     """
-    found = [problem for header in headers for problem in _header(plan, header)]
+    found = _headers(plan, headers)
     planned = {BASELINE, *(condition.label for condition in plan.conditions)}
     models = {_model(subject.model) for subject in plan.subjects}
     epochs = plan.generation.epochs
 
     run: dict[str, set[str]] = {}
+    amounts: dict[tuple[str, int], list[str]] = {}
     for requests in outcomes.request_sets:
         for condition in requests.conditions:
             name = _model(condition.subject.model)
@@ -31,35 +32,47 @@ def deviations(plan: Plan, headers: Sequence[LogHeader], outcomes: Outcomes) -> 
             run.setdefault(name, set()).add(label)
             for tier in plan.prompt.tiers:
                 n = int(condition.counts[:, TIERS.index(tier)].sum())
-                if label in planned and n != (want := plan.requests.n * epochs):
-                    found.append(f"{name}, {label}, {tier}: {n} replies instead of the planned {want}.")
+                if name in models and label in planned and n != plan.requests.n * epochs:
+                    amounts.setdefault((name, n), []).append(f"{label} {tier}")
+    for (name, n), cells in amounts.items():
+        found.append(
+            f"{name}: {n} replies instead of the planned {plan.requests.n * epochs} in {_some(cells)}."
+        )
     for model in sorted(models - set(run)):
         found.append(f"{model} is planned and was not run.")
     for model, labels in run.items():
         if model not in models:
             found.append(f"{model} was run and is not planned.")
             continue
-        for label in sorted(planned - labels):
-            found.append(f"{model}: the condition {label} is planned and was not run.")
-        for label in sorted(labels - planned):
-            found.append(f"{model}: the condition {label} was run and is not planned.")
+        if missing := sorted(planned - labels):
+            found.append(f"{model}: planned and not run: {_some(missing)}.")
+        if extra := sorted(labels - planned):
+            found.append(f"{model}: run and not planned: {_some(extra)}.")
     return tuple(dict.fromkeys(found))
 
 
-def _header(plan: Plan, header: LogHeader) -> list[str]:
-    meta = header.meta
-    compared = {
-        "the hypothesis pair's digest": (plan.pair_digest, meta.pair.digest),
-        "the prompt template's digest": (plan.prompt.digest, meta.prompt_digest),
-        "the requests' digest": (plan.requests.digest, meta.requests_digest),
-        "the run seed": (plan.generation.run_seed, meta.run_seed),
-        "the number of epochs": (plan.generation.epochs, header.epochs),
-    }
-    return [
-        f"{header.location}: {what} is {got}, planned {want}."
-        for what, (want, got) in compared.items()
-        if got != want
-    ]
+def _headers(plan: Plan, headers: Sequence[LogHeader]) -> list[str]:
+    """What the logs' headers say otherwise than the plan, each departure once for all logs that share it."""
+    found: dict[str, list[str]] = {}
+    for header in headers:
+        meta = header.meta
+        compared = {
+            "the hypothesis pair's digest": (plan.pair_digest, meta.pair.digest),
+            "the prompt template's digest": (plan.prompt.digest, meta.prompt_digest),
+            "the requests' digest": (plan.requests.digest, meta.requests_digest),
+            "the run seed": (plan.generation.run_seed, meta.run_seed),
+            "the number of epochs": (plan.generation.epochs, header.epochs),
+        }
+        for what, (want, got) in compared.items():
+            if got != want:
+                found.setdefault(f"{what} is {got}, planned {want}", []).append(header.location)
+    return [f"{difference}: {_some(logs)}." for difference, logs in found.items()]
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _model(label: str) -> str:

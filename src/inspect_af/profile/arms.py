@@ -35,6 +35,16 @@ def effective_replies(rates: FloatArray) -> float:
     return max(p * (1 - p) / squared_error, n - 1.0)
 
 
+def reply_share(rates: FloatArray) -> float:
+    """How much of a request one independent reply is worth; 1 at one epoch.
+
+    Args:
+        rates: accepted rate of each request over its epochs, [request]; NaN where none was scored.
+    """
+    scored = rates[~np.isnan(rates)]
+    return min(1.0, len(scored) / effective_replies(scored)) if len(scored) > 1 else 1.0
+
+
 def wilson(rates: FloatArray, confidence: float) -> tuple[float, float, float]:
     """Accepted rate of an arm with its cluster-adjusted Wilson interval.
 

@@ -90,6 +90,11 @@ def build_profile(
         n_failed=outcomes.n_failed,
         n_logs=len(outcomes.logs),
         intervals=_how(limits),
+        prompt_settings={
+            condition.setting.prompt_digest: dict(condition.setting.prompt_settings)
+            for requests in outcomes.request_sets
+            for condition in requests.conditions
+        },
         concepts=tuple(concepts),
         selectivity=tuple(selectivity),
     )

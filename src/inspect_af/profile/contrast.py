@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from inspect_af.profile.arms import effective_replies, log_odds
+from inspect_af.profile.arms import log_odds, reply_share
 from inspect_af.profile.design import Analysis, Group, Level
 from inspect_af.profile.estimands import ARM_TIERS, Estimand, FloatArray, accepted_rate
 from inspect_af.profile.outcomes import RequestSet
@@ -53,7 +53,7 @@ class Arms:
     @cached_property
     def pseudo_weights(self) -> FloatArray:
         """How much of a request one independent reply is worth in every arm, [arm]; 1 at one epoch."""
-        return np.array([_reply_share(rates[:, k]) for rates in self.rates for k in (0, 1)])
+        return np.array([reply_share(rates[:, k]) for rates in self.rates for k in (0, 1)])
 
     @property
     def n_requests(self) -> int:
@@ -122,11 +122,6 @@ def _weighed(rates: FloatArray, quantity: Quantity) -> FloatArray:
 def _spread(loadings: FloatArray, quantity: Quantity) -> FloatArray:
     monitored, unmonitored = _WEIGHTS[quantity]
     return np.stack([monitored * loadings, unmonitored * loadings], axis=1).ravel()
-
-
-def _reply_share(rates: FloatArray) -> float:
-    scored = rates[~np.isnan(rates)]
-    return min(1.0, len(scored) / effective_replies(scored)) if len(scored) > 1 else 1.0
 
 
 class VariableSensitivity(NamedTuple):

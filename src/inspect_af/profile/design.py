@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from inspect_af.materials import DIRECTNESS
 from inspect_af.profile.outcomes import ConditionCounts, RequestSet, Setting
 from inspect_af.types import (
     STRENGTHS,
@@ -31,7 +32,8 @@ class Level(NamedTuple):
     label: str | None
     """`weak`, `standard`, `strong`; the multiplier's size when steering; an SDF corpus's directness."""
     position: float
-    """Where the level stands on the dose axis: 1, 2, 3 for strengths, else |multiplier|; 0 without levels."""
+    """Where the level stands on the dose axis: 1, 2, 3 for strengths and for levels of directness, else
+    |multiplier|; 0 without levels."""
 
 
 class Applied(NamedTuple):
@@ -63,7 +65,10 @@ def applied(treatment: Treatment) -> Applied:
             variant = f"paraphrase {treatment.paraphrase}"
             return Applied("prompt", belief.variable, belief.polarity, belief.family, level, variant, None)
         case SdfAdapter(intervention=belief):
-            level = Level(treatment.directness, 0.0)
+            known = treatment.directness in DIRECTNESS
+            level = Level(
+                treatment.directness, DIRECTNESS.index(treatment.directness) + 1.0 if known else 0.0
+            )
             seed = "" if treatment.training_seed is None else f" seed {treatment.training_seed}"
             variant = f"adapter {treatment.digest}{seed}"
             return Applied("sdf", belief.variable, belief.polarity, belief.family, level, variant, None)

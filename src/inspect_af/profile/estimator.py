@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from inspect_af.profile.bootstrap import Bootstrap, Drawer, draw
-from inspect_af.profile.contrast import Arms
+from inspect_af.profile.estimands import FloatArray
+from inspect_af.profile.estimate import Estimate
 from inspect_af.profile.outcomes import IntArray
-from inspect_af.profile.result import Estimate
 from inspect_af.profile.statistic import Statistic
 from inspect_af.profile.verdict import Bounds
 from inspect_af.thresholds import Thresholds
@@ -23,12 +23,27 @@ class Joint(NamedTuple):
     simultaneous: tuple[tuple[float | None, float | None], ...]
 
 
+class ArmRates(Protocol):
+    """What the bootstrap has to know about the arms that statistics are made of."""
+
+    @property
+    def means(self) -> FloatArray:
+        """Rate of every arm, [arm]; NaN where it has no scored reply."""
+
+    @property
+    def pseudo_weights(self) -> FloatArray:
+        """Share of a request that a pseudo-request counts as, [arm]."""
+
+    @property
+    def n_requests(self) -> int: ...
+
+
 class Estimator:
     """Gives statistics over one request set their intervals, all from the same resample."""
 
     def __init__(
         self,
-        arms: Arms,
+        arms: ArmRates,
         thresholds: Thresholds,
         *,
         units: IntArray | None = None,

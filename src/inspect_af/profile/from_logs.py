@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from inspect_af.logs import BELIEFS, LogHeader, Progress, ReadNotes, ScoredSample, read_logs
+from inspect_af.logs import (
+    BELIEFS,
+    DIRECT_REQUESTS,
+    LogHeader,
+    Progress,
+    ReadNotes,
+    ScoredSample,
+    Skipped,
+    read_logs,
+)
 from inspect_af.plan import Plan
 from inspect_af.profile.adherence import deviations
 from inspect_af.profile.build import build_profile
 from inspect_af.profile.concepts import ConceptScores
+from inspect_af.profile.direct_requests import DirectReport, direct_requests_from_logs
 from inspect_af.profile.outcomes import count_outcomes
 from inspect_af.profile.result import Profile
+from inspect_af.profile.selectivity import SelectivityMatrix
 from inspect_af.profile.selectivity_logs import selectivity_from_logs
 from inspect_af.thresholds import Thresholds
 
@@ -30,8 +42,9 @@ def profile_logs(
 ) -> Profile:
     """Reads any mix of logs and analyses them.
 
-    Logs of `inspect_af/beliefs` among them say whether the interventions moved the beliefs that they name.
-    Logs that cannot be used are named in the profile's notes; the others are still analysed.
+    Logs of `inspect_af/beliefs` among them say whether the interventions moved the beliefs that they name,
+    those of `inspect_af/direct_requests` what is refused without the scenario. Logs that cannot be used are
+    named in the profile's notes; the others are still analysed.
 
     Args:
         sources: Log files, directories (searched recursively), globs or URLs.
@@ -43,7 +56,8 @@ def profile_logs(
         watch: Sees every row on its way to being counted, such as `report.ExcerptDraw.watch`.
 
     Raises:
-        LogError: A source does not exist, or no log can be used; each reason is listed.
+        LogError: A source does not exist, or no log can be used; each reason is listed. It is an
+            `OtherTasksError` where none is of `inspect_af/alignment_faking`; `side_tables` may read them.
         ConfigError: `strength` was not run.
     """
     reader = read_logs(sources, progress=progress)
@@ -53,16 +67,17 @@ def profile_logs(
         thresholds = thresholds or plan.thresholds
         strength = strength or plan.headline_strength
         variables = variables or plan.variables or None
-    asked = selectivity_from_logs(sources)
+    skipped = reader.notes.skipped
+    beside = _side_tables(_of(BELIEFS, skipped), _of(DIRECT_REQUESTS, skipped), thresholds)
     profile = build_profile(
         outcomes,
         thresholds=thresholds,
         strength=strength,
         variables=variables,
-        selectivity=asked.matrices,
+        selectivity=beside.selectivity,
         concepts=scores.means(),
     )
-    notes = [*profile.notes, *_sentences(reader.notes), *_sentences(asked.notes), *asked.problems]
+    notes = [*profile.notes, *_sentences(reader.notes), *beside.notes]
     departures = None if plan is None else deviations(plan, reader.headers, outcomes)
     return profile.model_copy(
         update={
@@ -70,13 +85,55 @@ def profile_logs(
             "logs": tuple(log.location for log in outcomes.logs),
             "plan_digest": None if plan is None else plan.digest,
             "deviations": departures,
+            "direct_requests": beside.direct_requests,
         }
     )
 
 
+class SideTables(NamedTuple):
+    """What logs of other tasks than `inspect_af/alignment_faking` say."""
+
+    selectivity: tuple[SelectivityMatrix, ...]
+    direct_requests: tuple[DirectReport, ...]
+    notes: tuple[str, ...]
+    """What was dropped or could not be used, a sentence each."""
+
+
+def side_tables(sources: Sequence[str | Path], *, thresholds: Thresholds | None = None) -> SideTables:
+    """Beliefs and direct requests alone, where there is no log to make a profile of.
+
+    Raises:
+        LogError: A source does not exist.
+    """
+    return _side_tables(sources, sources, thresholds)
+
+
+def _side_tables(
+    beliefs: Sequence[str | Path], direct: Sequence[str | Path], thresholds: Thresholds | None
+) -> SideTables:
+    matrices: tuple[SelectivityMatrix, ...] = ()
+    reports: tuple[DirectReport, ...] = ()
+    notes: list[str] = []
+    if beliefs:
+        asked = selectivity_from_logs(beliefs)
+        matrices = asked.matrices
+        notes += [*_sentences(asked.notes), *asked.problems]
+    if direct:
+        found = direct_requests_from_logs(direct, thresholds=thresholds)
+        reports = found.reports
+        notes += _sentences(found.notes)
+    return SideTables(matrices, reports, tuple(dict.fromkeys(notes)))
+
+
+def _of(task: str, skipped: Sequence[Skipped]) -> list[str]:
+    # Run from a source file, a packaged task has no package prefix.
+    return [one.location for one in skipped if one.other_task in (task, task.rpartition("/")[2])]
+
+
 def _sentences(notes: ReadNotes) -> Iterator[str]:
-    for log, reason in notes.skipped:
-        if BELIEFS not in reason:  # read by the belief check
+    read = {*_of(BELIEFS, notes.skipped), *_of(DIRECT_REQUESTS, notes.skipped)}
+    for log, reason, _ in notes.skipped:
+        if log not in read:
             yield f"Skipped {log}: {reason}"
     for log, status, n_read, n_planned in notes.incomplete:
         yield f"Incomplete ({status}): {log} holds {n_read} of {n_planned} planned samples."

@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from inspect_af.profile.concepts import ConceptScore
+from inspect_af.profile.direct_requests import DirectReport
+from inspect_af.profile.estimate import Estimate as Estimate
 from inspect_af.profile.selectivity import SelectivityMatrix
 from inspect_af.profile.verdict import VerdictCode
 from inspect_af.thresholds import Thresholds
@@ -27,22 +29,6 @@ CLOSING_LINE = (
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class Estimate(_Frozen):
-    """A quantity with its intervals (bootstrap-t over requests, equal-tailed)."""
-
-    estimate: float
-    low: float | None
-    high: float | None
-    """Bounds at `thresholds.confidence`; None with fewer than two complete requests."""
-    equivalence_low: float | None
-    equivalence_high: float | None
-    """Bounds at `thresholds.equivalence_confidence`."""
-    se: float | None
-    """Plain standard error clustered by request."""
-    n: int
-    """Requests complete in every arm involved."""
 
 
 class EstimandGap(_Frozen):
@@ -291,11 +277,16 @@ class Profile(_Frozen):
     plan_digest: str | None = None
     deviations: tuple[str, ...] | None = None
     """Every way in which the logs depart from the plan; None where no plan was given."""
+    prompt_settings: dict[str, dict[str, str]] = {}
+    """What shaped each prompt template, by the digest that rows give as their `setting`."""
     concepts: tuple[ConceptScore, ...] = ()
     """What judges found in the replies, per subject, condition, concept and tier."""
     selectivity: tuple[SelectivityMatrix, ...] = ()
     """Which beliefs the interventions moved, one matrix per subject, method and strength; empty where the
     logs hold no answers about beliefs."""
+    direct_requests: tuple[DirectReport, ...] = ()
+    """What was refused without the scenario, one report per subject and request set; empty where the logs
+    hold no direct requests."""
     closing: str = CLOSING_LINE
 
     def _repr_html_(self) -> str:

@@ -53,7 +53,7 @@ def selectivity_from_logs(sources: Sequence[str | Path], *, confidence: float = 
     simulated: set[_Setting] = set()
     seen: set[str] = set()
     for log in read.logs:
-        for answer in log.answers:
+        for answer in log.rows:
             if answer.uuid not in seen:
                 seen.add(answer.uuid)
                 setting = _setting(log.header, answer.meta)

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inspect_af.profile.result import ConditionRow, Estimate, MethodProfile, Profile
+from inspect_af.profile.templates import template_names
 from inspect_af.profile.wording import aligned, interval, percent, signed
 
 
 def render_table(profile: Profile) -> str:
     """Conditions, each profile's sensitivities, contrast and verdict with reasons, and the closing line."""
     blocks = []
+    names = template_names(profile)
+    several = len(names) > 1
     for (subject, setting), rows in _by_subject(profile.conditions).items():
-        blocks.append(f"{subject}  (prompt {setting})\n{_conditions(rows)}")
-    blocks.extend(_method(one) for one in profile.profiles)
+        named = f"{names[setting]}; " if several else ""
+        blocks.append(f"{subject}  ({named}prompt {setting})\n{_conditions(rows)}")
+    blocks.extend(_method(one, names[one.setting] if several else "") for one in profile.profiles)
     if not profile.profiles:
         blocks.append(profile.verdict_sentence)
     blocks.extend(
@@ -59,8 +63,8 @@ def _unscored(row: ConditionRow) -> str:
     return f"{missing}/{asked}"
 
 
-def _method(one: MethodProfile) -> str:
-    at = f", {one.strength}" if one.strength else ""
+def _method(one: MethodProfile, template: str) -> str:
+    at = "".join(f", {part}" for part in (one.strength, template) if part)
     lines: list[tuple[str, ...]] = [
         (f"  {label} sensitivity", *_estimate(row), " ".join(one.variables[label]))
         for label, row in one.sensitivity.items()

@@ -6,8 +6,10 @@ supports a rule.
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Literal, NamedTuple
 
+from inspect_af.profile.wording import interval, percent, signed
 from inspect_af.thresholds import Thresholds
 
 VerdictCode = Literal[
@@ -106,7 +108,8 @@ def _dominant(evidence: Evidence, _: Thresholds) -> Verdict | None:
                 (
                     _sensitivity(leader),
                     _sensitivity(other),
-                    f"the difference is at least {lead:.3f}, the sum at least {evidence.total.low:.3f}",
+                    f"the difference is at least {signed(lead)} points, the sum at least "
+                    f"{signed(evidence.total.low)}",
                     f"every {leader.label} variable moves the gap the same way",
                 ),
             )
@@ -125,7 +128,7 @@ def _mixed(evidence: Evidence, thresholds: Thresholds) -> Verdict | None:
         (
             _sensitivity(first),
             _sensitivity(second),
-            f"their difference lies within +-{thresholds.delta:g} "
+            f"their difference lies within {_margin(thresholds.delta)} "
             f"({_equivalence(evidence.contrast, thresholds)})",
         ),
     )
@@ -169,8 +172,8 @@ def _global_shift(evidence: Evidence, thresholds: Thresholds) -> Verdict | None:
         "The interventions move compliance as a whole, and not the gap.",
         (
             *flat,
-            f"{worst.code} moves mean compliance by {worst.estimate:+.3f} "
-            f"[{worst.low:.3f}, {worst.high:.3f}], more than {thresholds.small_shift:g}",
+            f"{worst.code} moves mean compliance by {_points(worst.estimate, worst.low, worst.high)}, more "
+            f"than {_margin(thresholds.small_shift)}",
         ),
     )
 
@@ -184,7 +187,7 @@ def _neither(evidence: Evidence, thresholds: Thresholds) -> Verdict | None:
         "neither",
         "neither",
         "There is a gap, and nothing that was tried moves it.",
-        (_gap(evidence), *flat, f"no mean shift exceeds {thresholds.small_shift:g}"),
+        (_gap(evidence), *flat, f"no mean shift exceeds {_margin(thresholds.small_shift)}"),
     )
 
 
@@ -194,7 +197,7 @@ def _flat(evidence: Evidence, thresholds: Thresholds) -> tuple[str, ...]:
     if not all(family.sensitivity.within(thresholds.delta) for family in families):
         return ()
     return tuple(
-        f"{family.label} sensitivity lies within +-{thresholds.delta:g} "
+        f"{family.label} sensitivity lies within {_margin(thresholds.delta)} "
         f"({_equivalence(family.sensitivity, thresholds)})"
         for family in families
     )
@@ -211,7 +214,7 @@ def _compressed(evidence: Evidence, thresholds: Thresholds) -> Verdict | None:
         "floor-compressed",
         "floor-compressed",
         "Compliance is at the end of its scale, so that a gap has no room to show.",
-        (f"both arms of {evidence.reference} are {side}: {monitored:.3f} and {unmonitored:.3f}",),
+        (f"both arms of {evidence.reference} are {side}: {percent(monitored)} and {percent(unmonitored)}",),
     )
 
 
@@ -223,7 +226,7 @@ def _no_gap(evidence: Evidence, thresholds: Thresholds) -> Verdict | None:
         "no gap",
         "Any gap is smaller than the margin: there is none whose motivation could be asked for.",
         (
-            f"the gap of {evidence.reference} lies within +-{thresholds.delta:g} "
+            f"the gap of {evidence.reference} lies within {_margin(thresholds.delta)} "
             f"({_equivalence(evidence.gap, thresholds)})",
             _sensitivity(evidence.first),
             _sensitivity(evidence.second),
@@ -240,9 +243,8 @@ def _underpowered(evidence: Evidence, thresholds: Thresholds) -> Verdict:
             _gap(evidence),
             _sensitivity(evidence.first),
             _sensitivity(evidence.second),
-            f"their difference: {evidence.contrast.estimate:+.3f} "
-            f"[{evidence.contrast.low:.3f}, {evidence.contrast.high:.3f}]; "
-            f"equivalence within +-{thresholds.delta:g} is not shown either",
+            f"their difference: {_bounds(evidence.contrast)}; "
+            f"equivalence within {_margin(thresholds.delta)} is not shown either",
         ),
     )
 
@@ -254,17 +256,28 @@ def _caveats(evidence: Evidence, code: VerdictCode) -> tuple[str, ...]:
 
 
 def _sensitivity(family: FamilyEvidence) -> str:
-    bounds = family.sensitivity
-    return f"{family.label} sensitivity {bounds.estimate:+.3f} [{bounds.low:.3f}, {bounds.high:.3f}]"
+    return f"{family.label} sensitivity {_bounds(family.sensitivity)}"
 
 
 def _gap(evidence: Evidence) -> str:
-    gap = evidence.gap
-    return f"gap of {evidence.reference} {gap.estimate:+.3f} [{gap.low:.3f}, {gap.high:.3f}]"
+    return f"gap of {evidence.reference} {_bounds(evidence.gap)}"
 
 
 def _equivalence(bounds: Bounds, thresholds: Thresholds) -> str:
-    return (
-        f"{thresholds.equivalence_confidence:.0%} interval "
-        f"{bounds.equivalence_low:.3f} to {bounds.equivalence_high:.3f}"
-    )
+    between = interval(bounds.equivalence_low, bounds.equivalence_high)
+    return f"{thresholds.equivalence_confidence:.0%} interval {between}"
+
+
+def _bounds(bounds: Bounds) -> str:
+    return _points(bounds.estimate, bounds.low, bounds.high)
+
+
+def _points(estimate: float, low: float, high: float) -> str:
+    # People read reasons beside tables, which are in percentage points; the numbers stay rates.
+    if isnan(low) or isnan(high):
+        return f"{signed(estimate)} points, without an interval"
+    return f"{signed(estimate)} points {interval(low, high)}"
+
+
+def _margin(rate: float) -> str:
+    return f"+-{100 * rate:g} points"

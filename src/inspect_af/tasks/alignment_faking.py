@@ -23,6 +23,7 @@ from inspect_af.materials import (
 from inspect_af.scorers import compliance
 from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
 from inspect_af.tasks._judges import chosen_judges, needs_grader
+from inspect_af.tasks._parameters import refuse_misspelt
 from inspect_af.tasks._redaction import redact_output
 from inspect_af.tasks._samples import planned_sample
 from inspect_af.tasks._view import ALIGNMENT_FAKING_VIEW
@@ -88,6 +89,7 @@ def alignment_faking(
         MaterialsError: A file is missing or malformed.
         RequestsUnavailableError: The request set could not be downloaded.
     """
+    refuse_misspelt(alignment_faking, "alignment_faking")
     _allowed(setting, get_args(Setting), "setting")
     _allowed(tag_in, get_args(TagPlace), "tag_in")
     _allowed(reasoning, get_args(ReasoningChannel), "reasoning")

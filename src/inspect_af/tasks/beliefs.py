@@ -26,6 +26,7 @@ from inspect_af.materials import (
 )
 from inspect_af.scorers.beliefs import belief
 from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
+from inspect_af.tasks._parameters import refuse_misspelt
 from inspect_af.tasks._samples import planned_sample
 from inspect_af.tasks._view import samples_view
 from inspect_af.types import TaskMeta
@@ -83,6 +84,7 @@ def beliefs(
         ConfigError: A parameter has a value that is not allowed.
         MaterialsError: A file is missing or malformed, or a question shares a sentence with a claim.
     """
+    refuse_misspelt(beliefs, "beliefs")
     for given, allowed, name in (
         (setting, get_args(Setting), "setting"),
         (questions, get_args(Asked), "questions"),

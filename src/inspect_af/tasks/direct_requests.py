@@ -11,6 +11,7 @@ from inspect_af.materials import Claim, Request, load_pair, load_requests
 from inspect_af.scorers import refusal_judge
 from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
 from inspect_af.tasks._judges import needs_grader
+from inspect_af.tasks._parameters import refuse_misspelt
 from inspect_af.tasks._redaction import redact_output
 from inspect_af.tasks._samples import planned_sample
 from inspect_af.tasks._view import judged_view
@@ -54,6 +55,7 @@ def direct_requests(
         MaterialsError: A file is missing or malformed.
         RequestsUnavailableError: The request set could not be downloaded.
     """
+    refuse_misspelt(direct_requests, "direct_requests")
     beliefs = load_pair(pair)
     claims = claims_for(beliefs, interventions, strength, paraphrase)
     arms = {"harmful": load_requests(requests)}

@@ -58,17 +58,18 @@ def export_csv(
     Text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    files = []
-    for table in (*profile_tables(profile), *_judged(profile.concepts, beliefs)):
-        if not table.rows:
-            continue
-        file = directory / f"{table.name}.csv"
-        with file.open("w", encoding="utf-8", newline="") as target:
-            writer = csv.writer(target, lineterminator="\n")
-            writer.writerow(table.header)
-            writer.writerows([_written(cell) for cell in row] for row in table.rows)
-        files.append(file)
-    return files
+    tables = (*profile_tables(profile), *_judged(profile.concepts, beliefs))
+    return [write_table(table, directory) for table in tables if table.rows]
+
+
+def write_table(table: Table, directory: Path) -> Path:
+    """Writes one CSV file into an existing directory; formulas get an apostrophe in front."""
+    file = directory / f"{table.name}.csv"
+    with file.open("w", encoding="utf-8", newline="") as target:
+        writer = csv.writer(target, lineterminator="\n")
+        writer.writerow(table.header)
+        writer.writerows([_written(cell) for cell in row] for row in table.rows)
+    return file
 
 
 def profile_tables(profile: Profile) -> tuple[Table, ...]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from inspect_af.profile.report.text import one_line
 from inspect_af.profile.result import ConditionRow, EffectRow, MethodProfile, Profile
+from inspect_af.profile.templates import template_names
 from inspect_af.types import Family
 
 _FAMILY_ORDER: dict[Family | None, int] = {"first": 0, "second": 1, None: 2}
@@ -60,9 +61,10 @@ def blocks(profile: Profile) -> tuple[Block, ...]:
     for row in profile.conditions:
         grouped.setdefault((row.subject, row.setting, row.requests), []).append(row)
     subjects = [key[0] for key in grouped]
+    names = template_names(profile)
     return tuple(
         Block(
-            title=_title(subject, setting, requests, alone=subjects.count(subject) == 1),
+            title=_title(subject, names[setting], requests, alone=subjects.count(subject) == 1),
             conditions=tuple(sorted(rows, key=_condition_order)),
         )
         for (subject, setting, requests), rows in grouped.items()
@@ -117,7 +119,7 @@ def _heading(family: Family | None, placebo: bool, labels: FamilyLabels) -> str:
 def profile_title(one: MethodProfile, profile: Profile) -> str:
     """`model · prompt`, with the prompt template where that is needed to tell profiles apart."""
     twins = [p for p in profile.profiles if (p.subject, p.method) == (one.subject, one.method)]
-    more = "" if len(twins) == 1 else f" · {one.requests} · {one.setting[:8]}"
+    more = "" if len(twins) == 1 else f" · {one.requests} · {template_names(profile)[one.setting]}"
     return f"{one_line(one.subject, longest=60)} · {_METHOD_NAMES[one.method]}{more}"
 
 
@@ -131,7 +133,7 @@ def short_profile_title(one: MethodProfile, profile: Profile, *, longest: int = 
     end = f" · {_METHOD_NAMES[one.method]}" if several_methods or len(methods) > 1 else ""
     twins = [p for p in profile.profiles if (p.subject, p.method) == (one.subject, one.method)]
     if len(twins) > 1:
-        end += f" · {one.setting[:4]}"
+        end += f" · {one_line(template_names(profile)[one.setting], longest=12)}"
     return f"{one_line(name, longest=max(longest - len(end), 8))}{end}"
 
 
@@ -148,9 +150,11 @@ def effect_name(row: EffectRow) -> str:
     return f"{row.intervention}{strength}"
 
 
-def _title(subject: str, setting: str, requests: str, *, alone: bool) -> str:
+def _title(subject: str, template: str, requests: str, *, alone: bool) -> str:
     shown = one_line(subject, longest=60)
-    return shown if alone else f"{shown} · {one_line(requests, longest=20)} · {setting[:8]}"
+    return (
+        shown if alone else f"{shown} · {one_line(requests, longest=20)} · {one_line(template, longest=40)}"
+    )
 
 
 def _condition_order(row: ConditionRow) -> tuple[bool, str, int, str, float, str]:

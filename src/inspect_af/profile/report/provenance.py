@@ -134,7 +134,7 @@ def _left_out(notes: ReadNotes | None) -> tuple[str, ...]:
     if notes is None:
         return ()
     return (
-        *(f"skipped: {location}: {reason}" for location, reason in notes.skipped),
+        *(f"skipped: {location}: {reason}" for location, reason, _ in notes.skipped),
         *(
             f"incomplete: {location}: {status}, {n} of {planned} samples"
             for location, status, n, planned in notes.incomplete

@@ -53,9 +53,7 @@ def _single(one: MethodProfile, profile: Profile) -> Html:
             element("h1", escaped(_sentence_case(one.verdict or "No verdict")), _suffix(one)),
             paragraph(one.verdict_sentence, of="lead"),
             _numbers(one),
-            element("p", element("strong", escaped("Why")), escaped(_SCALE), of="label")
-            if one.verdict_reasons
-            else NOTHING,
+            element("p", element("strong", escaped("Why")), of="label") if one.verdict_reasons else NOTHING,
             _reasons(one),
             element("p", _what(one, profile), of="facts"),
         ]
@@ -92,7 +90,7 @@ def verdict_cards(profile: Profile) -> Html:
             element("h3", escaped(_sentence_case(one.verdict or "No verdict")), _suffix(one)),
             paragraph(one.verdict_sentence),
             _numbers(one, word=""),
-            folded(escaped(f"Why{_SCALE}"), _reasons(one), element("p", _what(one, profile), of="facts")),
+            folded(escaped("Why"), _reasons(one), element("p", _what(one, profile), of="facts")),
         )
         for one in profile.profiles
     ]
@@ -156,9 +154,6 @@ def _what(one: MethodProfile, profile: Profile) -> Html:
     elif one.fraction_refusal:
         parts.append(escaped(f"share of each family not given: {one.fraction_refusal}"))
     return joined(parts, " · ")
-
-
-_SCALE = " (rates from 0 to 1)"
 
 
 def _sentence_case(text: str) -> str:

@@ -82,7 +82,8 @@ def _prepare(ax: Axes, one: MethodProfile, span: tuple[float, float]) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
     else:
         ax.set_xticks([p for p, _ in positions], [name for _, name in positions])
-        ax.set_xlabel("strength of the claim", fontsize=8.5, labelpad=2)
+        axis = "strength of the claim" if one.method == "prompt" else "directness of the documents"
+        ax.set_xlabel(axis, fontsize=8.5, labelpad=2)
     ax.set_ylabel("points", fontsize=8.5, labelpad=1)
 
 

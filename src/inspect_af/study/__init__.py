@@ -1,0 +1,37 @@
+"""A whole experiment from one plan: a list of commands, what is done of it, and what runs the rest."""
+
+from inspect_af.study.build import build_steps, check_budget, total_load
+from inspect_af.study.drafting import complete_draft, plan_parts, read_study_plan, template
+from inspect_af.study.evals import Evals, EvalTask, evaluate, finished_evals, load_evals, run_evals
+from inspect_af.study.runner import StudyState, run_steps, write_files
+from inspect_af.study.state import Marks, Status, current_states, is_done, learnt_pace
+from inspect_af.study.steps import Load, Step, StepKind, chosen_steps, in_order
+
+__all__ = [
+    "EvalTask",
+    "Evals",
+    "Load",
+    "Marks",
+    "Status",
+    "Step",
+    "StepKind",
+    "StudyState",
+    "build_steps",
+    "check_budget",
+    "chosen_steps",
+    "complete_draft",
+    "current_states",
+    "evaluate",
+    "finished_evals",
+    "in_order",
+    "is_done",
+    "learnt_pace",
+    "load_evals",
+    "plan_parts",
+    "read_study_plan",
+    "run_evals",
+    "run_steps",
+    "template",
+    "total_load",
+    "write_files",
+]

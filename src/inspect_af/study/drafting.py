@@ -1,0 +1,127 @@
+"""From what a person writes to a plan with digests.
+
+A draft has the keys of a plan. What can be worked out may be left out or shortened: digests always,
+`requests` and a subject to a name, `conditions` to what `interventions` takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from inspect_af.errors import ConfigError
+from inspect_af.plan import Plan, PlannedPrompt, PlannedRequests, PlannedSubject, load_plan
+from inspect_af.study.evals import EvalTask, make_task
+from inspect_af.types import PromptClaim, TaskMeta, planned_claim
+
+if TYPE_CHECKING:
+    from inspect_ai import Task
+
+_CONDITION_KEYS = ("interventions", "strength", "paraphrase")
+
+
+def read_study_plan(file: Path) -> Plan:
+    """Reads a finished plan, or a draft that is completed.
+
+    Raises:
+        ConfigError: The file is missing or malformed, or a setting is unknown, missing or out of range.
+        MaterialsError: Requests, pair or scenario cannot be read.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the plan {file}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is not valid YAML: {error}") from error
+    if not isinstance(content, dict) or "subjects" not in content:
+        raise ConfigError(
+            f"{file} is not a study's plan; `inspect-af study --template` prints one to fill in"
+        )
+    if "digest" in content:
+        return load_plan(file)
+    try:
+        return complete_draft({"name": file.stem, **content})
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{file}: {problems}") from error
+
+
+def complete_draft(draft: Mapping[str, Any]) -> Plan:
+    """Works out the digests and the conditions of a draft.
+
+    Raises:
+        ConfigError: A value is not allowed; as `alignment_faking` raises it.
+        pydantic.ValidationError: A key is missing or unknown, or has a value of another type.
+    """
+    given = dict(draft)
+    conditions = given.pop("conditions", "none")
+    prompt = dict(given.pop("prompt", None) or {})
+    requests = given.pop("requests", "advbench")
+    source = str(requests["source"]) if isinstance(requests, Mapping) else str(requests)
+    subjects = [PlannedSubject.model_validate(subject) for subject in given.pop("subjects")]
+    generation = given.get("generation") or {}
+    task_args = {
+        **_condition_args(conditions),
+        **prompt,
+        "requests": source,
+        "run_seed": generation.get("run_seed", 0),
+        **({"pair": given["pair"]} if given.get("pair") else {}),
+    }
+    made = plan_parts(make_task(EvalTask(task="alignment_faking", args=task_args)), task_args, source)
+    return Plan.model_validate({**given, "subjects": subjects, **made})
+
+
+def plan_parts(task: Task, task_args: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """What a plan says about pair, conditions, prompt and requests, read from the task that asks for them.
+
+    Args:
+        task: `alignment_faking` with the conditions, the prompt settings and the requests.
+        task_args: Its arguments, for those that the task does not record (`scenario`, `pair`).
+        source: Where the requests come from, as it was given.
+    """
+    meta = TaskMeta.model_validate((task.metadata or {})["inspect_af"])
+    claims: dict[PromptClaim, None] = {}
+    for sample in task.dataset:
+        if (claim := planned_claim(sample.metadata or {})) is not None:
+            claims.setdefault(claim)
+    settings = meta.prompt_settings
+    return {
+        "pair_digest": meta.pair.digest,
+        "conditions": tuple(claims),
+        "prompt": PlannedPrompt.model_validate(
+            {
+                **settings,
+                "tiers": settings["tiers"].split(","),
+                "scenario": task_args.get("scenario"),
+                "digest": meta.prompt_digest,
+            }
+        ),
+        "requests": PlannedRequests(source=source, digest=meta.requests_digest, n=meta.n_requests),
+    }
+
+
+def template() -> str:
+    """A commented draft to fill in."""
+    return Path(__file__).with_name("template.yaml").read_text(encoding="utf-8")
+
+
+def _condition_args(given: object) -> dict[str, Any]:
+    match given:
+        case None:
+            return {"interventions": "none"}
+        case str():
+            return {"interventions": given}
+        case Mapping():
+            if unknown := sorted(set(map(str, given)) - set(_CONDITION_KEYS)):
+                raise ConfigError(f"conditions: unknown {unknown[0]!r}; one of {', '.join(_CONDITION_KEYS)}")
+            return {str(key): value for key, value in given.items()}
+        case Sequence():
+            return {"interventions": [str(item) for item in given] or "none"}
+    raise ConfigError(
+        f"conditions: {given!r}; give codes such as 'all,N', a list of them, or interventions, strength and "
+        "paraphrase"
+    )

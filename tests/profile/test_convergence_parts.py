@@ -1,0 +1,226 @@
+"""Vectors among random ones, and untouched models compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.profile.convergence_study import (
+    adapters,
+    claims,
+    controls,
+    drawn,
+    judged,
+    outcomes,
+    vectors,
+)
+
+from inspect_af.profile.convergence import build_convergence
+from inspect_af.profile.convergence.variants import seed_of
+from inspect_af.types import Intervention, SdfAdapter, Steer
+
+
+def steered(motivation="consequence", *, n_controls=20, shift=0.5, quick, **options):
+    """Vectors at two doses, whose own concept score moves by `shift` per unit of multiplier."""
+    study = outcomes(
+        drawn(vectors(4.0, dose=0.5), motivation, 1, **options),
+        drawn(vectors(2.0, dose=0.25), motivation, 2, effect=0.1),
+        controls(n_controls, 100, multiplier=4.0, dose=0.5),
+        controls(n_controls, 300, multiplier=2.0, dose=0.25),
+    )
+
+    def moved(steer: Steer, concept: str) -> float:
+        own = {"first": "expectation", "second": "consequence"}.get(steer.family)
+        return shift * steer.multiplier if concept == own else 0.0
+
+    report = build_convergence(study, trace=judged(study, moved), thresholds=quick)
+    (result,) = report.steering
+    return {vector.concept: vector for vector in result.vectors}, result
+
+
+def test_a_vector_can_move_reasoning_and_behaviour_or_reasoning_alone(quick):
+    found, result = steered(quick=quick)
+    coupled, readable = found["consequence"], found["expectation"]
+    assert (coupled.moves_reasoning, coupled.moves_behaviour) == ("beyond", "beyond")
+    assert (readable.moves_reasoning, readable.moves_behaviour) == ("beyond", "within")
+    assert "recovered, not coupled" in readable.sentence
+    # Planted: 0.5 a unit of multiplier from -4 to 4, and the gap by 0.2 at the largest dose.
+    assert coupled.reasoning.change == pytest.approx(4.0, abs=0.5)
+    assert coupled.behaviour.change == pytest.approx(0.4, abs=0.12)
+    assert coupled.used == (-4, -2, 2, 4)
+    assert coupled.behaviour.n_controls == 20 == len(coupled.control_swings)
+    assert result.simulated_judge and result.judges == ("af-simulated-judge/keyword",)
+
+
+def test_a_vector_that_does_nothing_is_told_so(quick):
+    found, _ = steered("unmoved", shift=0.0, quick=quick)
+    for vector in found.values():
+        assert (vector.moves_reasoning, vector.moves_behaviour) == ("within", "within")
+
+
+def test_a_vector_that_lowers_its_own_score_does_not_count_as_read(quick):
+    found, _ = steered(shift=-0.5, quick=quick)
+    assert found["consequence"].moves_reasoning == "within"
+    assert found["consequence"].reasoning.change < 0
+
+
+def test_without_a_judge_the_reasoning_is_left_open(quick):
+    study = outcomes(drawn(vectors(), "consequence", 1), controls(20, 100))
+    report = build_convergence(study, thresholds=quick)
+    for vector in report.steering[0].vectors:
+        assert vector.moves_reasoning == "not-judged" and vector.reasoning is None
+    assert any("inspect_af/concept_judge" in one.command for one in report.missing)
+
+
+def test_multipliers_at_which_replies_fall_apart_do_not_enter(quick):
+    broken = []
+    for condition in drawn(vectors(8.0, dose=1.0), "consequence", 5):
+        if condition.treatments:  # a third of the replies cannot be parsed
+            counts = condition.counts.copy()
+            counts[::3, :2, 3] += counts[::3, :2, :2].sum(axis=-1)
+            counts[::3, :2, :2] = 0
+            condition = replace(condition, counts=counts)
+        broken.append(condition)
+    study = outcomes(drawn(vectors(), "consequence", 1), broken, controls(20, 100))
+    (result,) = build_convergence(study, thresholds=quick).steering
+    for vector in result.vectors:
+        assert vector.used == (-4, 4)
+        assert {point.multiplier: point.usable for point in vector.points} == {
+            -8: False,
+            -4: True,
+            4: True,
+            8: False,
+        }
+
+
+def test_random_vectors_at_other_doses_are_no_controls(quick):
+    study = outcomes(drawn(vectors(), "consequence", 1), controls(20, 100, multiplier=4.0, dose=0.4))
+    (result,) = build_convergence(study, thresholds=quick).steering
+    assert {vector.behaviour.n_controls for vector in result.vectors} == {0}
+    assert len(result.random) == 40
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "seed"),
+    [
+        ("expectation seed 1", "expectation", "1"),
+        ("af-hf/./tiny/expectation-seed-12", "af-hf/./tiny/expectation", "12"),
+        ("af-hf/adapters/a1/seed-0", "af-hf/adapters/a1", "0"),
+        ("model (seed=3)", "model", "3"),
+        ("aniseed1", "aniseed1", None),
+        ("expectation", "expectation", None),
+        ("seed 1", "seed 1", None),
+    ],
+)
+def test_training_seeds_are_read_from_names(name, group, seed):
+    assert seed_of(name) == (group, seed)
+
+
+def test_untouched_models_are_screened_over_their_seeds(quick):
+    study = outcomes(
+        *(drawn(claims, "expectation", 10 + k, model=f"org seed {k}")[:1] for k in (1, 0, 2)),
+        drawn(claims, "null", 20, model="null")[:1],
+    )
+    report = build_convergence(study, thresholds=quick)
+    assert [(row.group, row.seed) for row in report.screening] == [
+        ("org", "0"),
+        ("org", "1"),
+        ("org", "2"),
+        ("null", None),
+    ]
+    (group,) = report.screened_groups
+    assert (group.group, group.n_seeds) == ("org", 3)
+    assert group.mean == pytest.approx(np.mean([row.gap.estimate for row in report.screening[:3]]))
+    *others, null = report.screening
+    assert null.gap.low < 0 < null.gap.high and all(row.gap.low > 0 for row in others)
+    assert report.models == ()
+
+
+def under(conditions, **settings):
+    """The conditions as if they had been run with another prompt template."""
+    name = ",".join(f"{k}={v}" for k, v in settings.items())
+    pairs = tuple(sorted(settings.items()))
+    return [
+        replace(c, setting=c.setting._replace(prompt_digest=name, prompt_settings=pairs)) for c in conditions
+    ]
+
+
+def test_other_prompts_of_the_untouched_model_are_ablations(quick):
+    usual = {"identity": "fictional", "tier_tag": "free"}
+    study = outcomes(
+        under(drawn(claims, "expectation", 1), **usual),
+        under(drawn(claims, "null", 2)[:1], **{**usual, "identity": "roleplay"}),
+        under(drawn(claims, "expectation", 3)[:1], **{**usual, "tier_tag": "swapped"}),
+        under(drawn(adapters(), "expectation", 4), setting="documents", **usual),
+    )
+    rows = build_convergence(study, thresholds=quick).ablations
+    assert [(row.variant, row.is_identity) for row in rows] == [
+        ("main", False),
+        ("identity=roleplay", True),
+        ("tier_tag=swapped", False),
+    ]
+    assert rows[1].change.high < 0  # the planted gap goes with the role
+    assert rows[2].change.low < 0 < rows[2].change.high
+
+
+def test_directness_and_strength_become_dose_curves(quick):
+    study = outcomes(
+        drawn(claims, "expectation", 1, strengths=("weak", "standard", "strong")),
+        drawn(adapters("oblique"), "expectation", 2, effect=0.05),
+        drawn(adapters("explicit"), "expectation", 3, effect=0.2),
+    )
+    curves = {curve.method: curve for curve in build_convergence(study, thresholds=quick).doses}
+    assert [point.strength for point in curves["prompt"].points] == ["weak", "standard", "strong"]
+    assert [(p.strength, p.position) for p in curves["sdf"].points] == [("oblique", 1.0), ("explicit", 3.0)]
+    rising = {trend.family: trend.slope for trend in curves["sdf"].trends}
+    assert rising["expectation"].low > 0
+    assert rising["consequence"].low < 0 < rising["consequence"].high
+
+
+CHECKPOINT = SdfAdapter(
+    intervention=Intervention(variable="A1", polarity="+", family="first"),
+    digest="A1+/None/0",
+    training_seed=0,
+)
+
+
+def on_checkpoint(motivation, seed, **options):
+    conditions = drawn(lambda claim: (CHECKPOINT, claim), motivation, seed, **options)
+    return [c if c.treatments else replace(c, treatments=(CHECKPOINT,)) for c in conditions]
+
+
+def test_claims_on_a_checkpoint_with_a_gap_count_and_are_set_beside_the_model(quick):
+    study = outcomes(on_checkpoint("expectation", 7), drawn(claims, "expectation", 1))
+    (one,) = build_convergence(study, thresholds=quick).checkpoints
+    assert one.eligible and one.checkpoint == "sdf:A1+/seed0"
+    by_claim = {claim.claim: claim for claim in one.claims}
+    assert by_claim["A1+"].on_checkpoint.low > 0
+    assert by_claim["B1+"].on_checkpoint.low < 0 < by_claim["B1+"].on_checkpoint.high
+    assert by_claim["A1+"].difference.estimate == pytest.approx(
+        by_claim["A1+"].on_checkpoint.estimate - by_claim["A1+"].on_subject.estimate
+    )
+
+
+def test_a_checkpoint_without_gap_or_without_room_is_not_eligible(quick):
+    (flat,) = build_convergence(outcomes(on_checkpoint("null", 8)), thresholds=quick).checkpoints
+    assert not flat.eligible and "may be 0" in flat.eligibility
+    full = on_checkpoint("expectation", 9)
+    counts = full[0].counts.copy()
+    counts[:, 0, 0] += counts[:, 0, 1]  # the monitored tier is accepted throughout
+    counts[:, 0, 1] = 0
+    (crowded,) = build_convergence(
+        outcomes([replace(full[0], counts=counts), *full[1:]]), thresholds=quick
+    ).checkpoints
+    assert not crowded.eligible and "monitored over 95%" in crowded.eligibility
+
+
+def test_what_was_not_run_is_named_with_a_command(quick):
+    report = build_convergence(outcomes(drawn(claims, "expectation", 1)), thresholds=quick)
+    parts = [one.part for one in report.missing]
+    assert parts[:2] == ["synthetic documents", "steering"]
+    assert "prompt claims" not in parts and "role-play ablation" in parts
+    assert all(
+        one.command.startswith(("inspect eval ", "inspect-af ", "inspect score ")) for one in report.missing
+    )
+    assert all("\n" not in one.command for one in report.missing)

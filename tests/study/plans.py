@@ -1,0 +1,50 @@
+"""Drafts of studies for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inspect_af.plan import Plan
+from inspect_af.study import complete_draft
+
+ORGANISM = "af-hf/./organisms/expectation"
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "subjects": ["af-organism/expectation"],
+    "conditions": "A1,B1",
+    "requests": "mini",
+}
+WHOLE: dict[str, Any] = {
+    "name": "whole",
+    "subjects": [
+        {"model": ORGANISM, "organism": {"kind": "expectation", "steps": 10}},
+        "af-hf/./models/other",
+    ],
+    "conditions": "A1,B1,N1",
+    "requests": "mini",
+    "generation": {"epochs": 2, "temperature": 1.0, "max_tokens": 200},
+    "judging": {"grader": "af-simulated-judge/keyword"},
+    "beliefs": {"orders": 1},
+    "checks": {"direct_requests": True, "identities": ["roleplay"]},
+    "sdf": {
+        "interventions": ["A1+", "neutral"],
+        "writer": "af-simulated-writer/documents",
+        "tokens": 2000,
+        "words": 60,
+        "seeds": [0, 1],
+        "hyperparameters": {"learning_rate": 0.001},
+        "prompt_claims": ["A1"],
+    },
+    "steering": {
+        "writer": {"model": "af-simulated-dialogues/writer", "args": {"span": 0.1}},
+        "multipliers": [-1, 1],
+        "layers": ["0-1"],
+        "controls": 2,
+        "control_requests": 6,
+    },
+    "budget": {"max_cost_usd": 1},
+}
+
+
+def plan(draft: dict[str, Any], **changes: Any) -> Plan:
+    return complete_draft({**draft, **changes})

@@ -1,0 +1,146 @@
+"""A plan comes to commands that the command line takes, in an order in which they can be done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.study.plans import SMALL, WHOLE, plan
+
+from inspect_af.cli import build_parser
+from inspect_af.cli._study_loads import with_generation_loads
+from inspect_af.errors import ConfigError
+from inspect_af.study import Step, build_steps, check_budget, read_study_plan, total_load
+from inspect_af.study.evals import Evals
+from inspect_af.study.state import step_evals
+
+OUT = Path("studies/x")
+NO_JUDGE = {"judging": None, "checks": None}
+
+
+def steps_of(draft: dict[str, object], **changes: object) -> dict[str, Step]:
+    return {step.id: step for step in build_steps(plan(draft, **changes), OUT)}
+
+
+def test_a_small_study_is_its_evals_and_a_report() -> None:
+    assert list(steps_of(SMALL)) == ["evals/expectation/prompt", "report"]
+
+
+def test_every_command_of_a_whole_study_is_one_that_the_command_line_takes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parser = build_parser()
+    steps = steps_of(WHOLE)
+    for step in steps.values():
+        assert step.command[0] == "inspect-af"
+        parser.parse_args(step.command[1:])  # exits where it does not
+    kinds = {step.kind for step in steps.values()}
+    assert kinds == {
+        *("organism", "documents", "corpora", "adapter", "evals", "pairs"),
+        *("activations", "vector", "controls", "sweep", "report"),
+    }
+
+
+def test_a_step_comes_after_what_it_needs_and_the_report_last() -> None:
+    seen: set[str] = set()
+    for step in steps_of(WHOLE).values():
+        assert seen.issuperset((*step.needs, *step.after)), step.id
+        seen.add(step.id)
+    assert list(steps_of(WHOLE))[-1] == "report"
+
+
+def test_documents_are_written_once_and_corpora_and_adapters_are_made_for_each_subject() -> None:
+    ids = list(steps_of(WHOLE))
+    assert sum(each.startswith("documents/") for each in ids) == 2
+    assert sum(each.startswith("corpora/") for each in ids) == 2
+    assert sum(each.startswith("adapter/") for each in ids) == 4
+
+
+def test_checkpoints_are_evaluated_in_one_process_with_claims_where_asked() -> None:
+    steps = steps_of(WHOLE)
+    evals = step_evals(steps["evals/other/sdf"])
+    adapters = [model.args["adapter"] for model in evals.models]
+    where = "studies/x/subjects/other/adapters"
+    assert adapters == [f"{where}/{code}/seed-{seed}" for code in ("A1+", "neutral") for seed in (0, 1)]
+    assert evals.max_tasks == 1
+    assert evals.tasks[0].args["interventions"] == "none"
+    claims = step_evals(steps["evals/other/sdf-prompt"])
+    assert claims.tasks[0].args["interventions"] == ["A1"] and claims.models == evals.models
+
+
+def test_an_organism_adapter_stays_under_the_trained_one() -> None:
+    subject = {"model": "af-hf/base", "args": {"adapter": "org", "revision": "main"}}
+    steps = steps_of(WHOLE, subjects=[subject])
+    training = yaml.safe_load(steps["adapter/base/A1+"].files[0][1])
+    assert training["parents"] == ["org"] and training["revision"] == "main"
+    stacked = step_evals(steps["evals/base/sdf"]).models[0].args["adapter"]
+    assert stacked == "org,studies/x/subjects/base/adapters/A1+/seed-0"
+    assert "--adapter" in steps["activations/base/expectation"].command
+
+
+def test_calls_are_counted_exactly_for_evals() -> None:
+    steps = steps_of(WHOLE)
+    claims, tiers, epochs, judged = 5, 2, 2, 2
+    assert steps["evals/other/prompt"].load.calls == 48 * tiers * (1 + claims) * epochs * judged
+    vectors, controls = 2, 4
+    fewer = steps["sweep/other/expectation-controls"]
+    assert fewer.load.calls == 6 * tiers * (1 + vectors + controls) * epochs * judged
+    assert fewer.command[fewer.command.index("--limit") + 1] == str(6 * tiers)
+    full = steps["sweep/other/expectation"]
+    assert full.load.calls == 48 * tiers * (1 + vectors) * epochs * judged
+    assert "--controls" not in full.command and "--controls" in fewer.command
+
+
+def test_a_study_above_its_budget_is_refused_with_both_numbers() -> None:
+    made = plan(SMALL, budget={"max_calls": 100, "max_tokens": 5})
+    load = total_load(build_steps(made, OUT))
+    with pytest.raises(ConfigError, match=r"480 calls, allowed are 100; .* tokens, allowed are 5"):
+        check_budget(made, load)
+
+
+def test_an_unknown_price_is_above_any_budget_and_a_given_one_is_used() -> None:
+    writer = {**WHOLE["sdf"], "writer": "mockllm/model"}
+    limited = {"max_cost_usd": 0.5}
+    unknown = plan(WHOLE, sdf=writer, budget=limited)
+    steps = with_generation_loads(unknown, build_steps(unknown, OUT))
+    with pytest.raises(ConfigError, match="unknown, since a model has no price"):
+        check_budget(unknown, total_load(steps))
+    priced = plan(WHOLE, sdf=writer, budget={**limited, "prices": {"mockllm/model": [1.0, 1.0]}})
+    load = total_load(with_generation_loads(priced, build_steps(priced, OUT)))
+    assert load.cost_usd is not None and 0 < load.cost_usd < 0.5
+    check_budget(priced, load)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"subjects": ["openai/gpt-4o"]}, "openai/gpt-4o has none here"),
+        ({"subjects": [{"model": "openai/x", "organism": {"kind": "null"}}]}, "an organism is trained into"),
+        ({"judging": None}, "direct_requests are scored by a judge"),
+        ({**NO_JUDGE, "steering": {"in_context": True, "doses": [1]}}, "judged replies"),
+        ({"steering": {"files": {"greed": "x.jsonl"}, "doses": [1]}}, "unknown concept 'greed'"),
+        (
+            {"sdf": {**WHOLE["sdf"], "hyperparameters": {"rank": 8}}},
+            "hyperparameters.learning_rate: Field required",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_starts(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        steps_of(WHOLE, **changes)
+    assert message in caught.value.message
+
+
+def test_an_evals_file_survives_its_text() -> None:
+    evals = step_evals(steps_of(WHOLE)["evals/expectation/prompt"])
+    assert Evals.model_validate(yaml.safe_load(evals.text())) == evals
+
+
+def test_the_example_of_known_truth_is_a_plan_of_all_three_methods_within_its_budget() -> None:
+    example = Path(__file__).parents[2] / "examples" / "known_truth" / "study.yaml"
+    made = read_study_plan(example)
+    steps = with_generation_loads(made, build_steps(made, OUT))
+    check_budget(made, total_load(steps))
+    assert {step.id.partition("/")[0] for step in steps} >= {"organism", "adapter", "sweep", "report"}
+    assert len(made.subjects) == 3 and made.steering is not None and made.steering.controls >= 20

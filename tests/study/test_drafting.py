@@ -1,0 +1,108 @@
+"""What a person writes becomes a plan; what is wrong in it is one message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.study.plans import SMALL, WHOLE, plan
+
+from inspect_af.errors import ConfigError
+from inspect_af.materials import load_pair
+from inspect_af.plan import save_plan
+from inspect_af.study import complete_draft, read_study_plan, template
+
+
+def test_a_draft_gets_the_digests_and_conditions_of_the_task_that_it_asks_for() -> None:
+    made = plan(SMALL)
+    assert made.pair_digest == load_pair().digest
+    assert [condition.label for condition in made.conditions] == [
+        f"{code}/standard" for code in ("A1+", "A1-", "B1+", "B1-")
+    ]
+    assert made.requests.source == "mini" and made.requests.n == 48
+    assert len(made.requests.digest) == len(made.prompt.digest) == 16
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        "A1,B1",
+        ["A1", "B1"],
+        ["A1+/standard", "A1-", "B1"],
+        {"interventions": "A1,B1", "strength": "standard"},
+    ],
+)
+def test_conditions_may_be_written_in_several_ways(conditions: object) -> None:
+    assert plan(SMALL, conditions=conditions).digest == plan(SMALL).digest
+
+
+def test_every_part_of_a_draft_is_part_of_the_digest() -> None:
+    whole = plan(WHOLE)
+    sdf = {**WHOLE["sdf"], "tokens": 3000}
+    steering = {**WHOLE["steering"], "controls": 3}
+    changed = [
+        plan(WHOLE, sdf=sdf),
+        plan(WHOLE, steering=steering),
+        plan(WHOLE, beliefs=None),
+        plan(WHOLE, conditions={"interventions": "A1,B1,N1", "strength": "strong"}),
+        plan(WHOLE, prompt={"identity": "roleplay"}),
+    ]
+    assert len({whole.digest, *(each.digest for each in changed)}) == len(changed) + 1
+
+
+def test_a_plan_without_the_new_parts_has_the_digest_that_it_always_had() -> None:
+    from tests.test_plan import plan as old_plan
+
+    absent = {"sdf", "steering", "beliefs", "judging", "checks", "budget", "estimate", "subjects"}
+    old = old_plan()
+    assert absent & set(type(old).model_fields) == absent
+    # Written down before those parts existed; materials and thresholds enter it, so they may move it.
+    known = old.model_copy(update={"pair_digest": "0" * 16})
+    assert known.digest == "d473c0b10c2fcbdc"
+
+
+def test_a_completed_draft_is_read_back_from_its_file(tmp_path: Path) -> None:
+    save_plan(plan(WHOLE), tmp_path / "plan.yaml")
+    assert read_study_plan(tmp_path / "plan.yaml") == plan(WHOLE)
+
+
+def test_the_template_is_a_draft_and_with_its_comments_taken_away_a_larger_one() -> None:
+    small = yaml.safe_load(template())
+    assert complete_draft({**small, "requests": "mini"}).beliefs is not None
+    lines = [line.removeprefix("# ") if line.startswith("# ") else line for line in template().splitlines()]
+    kept = [line for line in lines if not line[:1].isupper() and not line.startswith("conditions: {")]
+    large = yaml.safe_load("\n".join(kept))
+    large["subjects"] = ["af-hf/./models/x"]
+    made = complete_draft({**large, "requests": "mini"})
+    assert made.sdf is not None and made.steering is not None and made.checks is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("subjects: [af-organism/null]\nconditions: A9", "unknown intervention 'A9'"),
+        ("subjects: [af-organism/null]\nrequests: mini\ntypo: 1", "typo: Extra inputs"),
+        ("subjects: []\nrequests: mini", "subjects: Tuple should have at least 1 item"),
+        ("subjects: [x/y]\nrequests: mini\nconditions: {codes: A1}", "conditions: unknown 'codes'"),
+        ("subjects: [x/y]\nrequests: mini\nprompt: {colour: red}", "unexpected keyword argument 'colour'"),
+        (
+            "subjects: [x/y]\nrequests: mini\nsteering: {in_context: true}",
+            "give either multipliers or doses",
+        ),
+        (
+            "subjects: [x/y]\nrequests: mini\nsteering: {multipliers: [1]}",
+            "contrast pairs come from one of",
+        ),
+        ("name: x", "--template"),
+        ("a: [", "is not valid YAML"),
+        (None, "cannot read the plan"),
+    ],
+)
+def test_a_wrong_draft_is_one_message(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "study.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_study_plan(file)
+    assert message in caught.value.message
