@@ -1,13 +1,15 @@
 # make demo       evaluate a built-in organism and write its motivation profile
 # make test       install and run the tests
 # make test-vllm  the tests of af-vllm with tiny models, in an environment of their own
+# make docs       build the documentation site into site/
+# make test-docs  run the command blocks of README and docs
 # make check      lint, format and type checks
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test test-oldest test-vllm check format clean
+.PHONY: demo test test-oldest test-vllm docs test-docs check format clean
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -32,7 +34,8 @@ test-oldest: pyproject.toml
 	.venv-oldest/bin/python -m pip install -q -c constraints.txt -e '.[test]'
 	.venv-oldest/bin/python -m pip install -q -r constraints-oldest.txt
 	.venv-oldest/bin/python -m pytest -q -n auto -m "not browser and not local and not vllm and not slow" \
-		tests/cli tests/integration tests/logs tests/providers tests/scorers tests/solvers tests/tasks tests/test_registry.py
+		tests/integration tests/logs tests/solvers tests/tasks tests/providers/test_organism.py \
+		tests/scorers/test_compliance.py tests/scorers/test_judges.py tests/scorers/test_metrics.py tests/test_registry.py
 
 # vLLM's build for CPU brings torchvision, torchaudio and torchcodec that do not fit a torch for CPU.
 VLLM := .venv-vllm/bin
@@ -47,6 +50,12 @@ VLLM := .venv-vllm/bin
 test-vllm: .venv-vllm/.ready
 	$(VLLM)/python -m pytest -q tests/vllm
 
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+test-docs: $(VENV)/.dev
+	$(BIN)/python -m tests.docs.run_blocks --jobs 2
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -57,4 +66,4 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-vllm $(DEMO) build dist
+	rm -rf $(VENV) .venv-oldest .venv-vllm $(DEMO) build dist site

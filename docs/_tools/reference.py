@@ -1,0 +1,187 @@
+"""The reference pages, generated from signatures, docstrings and the command line's own help."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from types import NoneType
+
+from docstrings import read_docstring
+
+from inspect_af import _registry
+from inspect_af.cli import build_parser
+from inspect_af.organisms import ORGANISMS
+from inspect_af.providers import _local_settings, _vllm_settings, organism
+
+GENERATED = "*Generated from the code when the site is built.*\n"
+
+TASKS = (
+    "alignment_faking",
+    "direct_requests",
+    "beliefs",
+    "sdf_ideas",
+    "sdf_documents",
+    "contrast_pairs",
+    "judge_labels",
+)
+SOLVERS = ("prompt_intervention", "scenario_prompt")
+SCORERS = (
+    "compliance",
+    "concept_judge",
+    "faking_judge",
+    "refusal_judge",
+    "belief",
+    "contrast_pair",
+    "well_formed",
+)
+METRICS = ("accepted_rate", "compliance_gap", "unscored_replies")
+PROVIDERS = {
+    "af_organism": "organisms.md",
+    "af_hf": "local_models.md",
+    "af_vllm": "vllm.md",
+    "af_simulated_judge": "judges.md",
+    "af_simulated_writer": "sdf_documents.md",
+    "af_simulated_dialogues": "contrast_pairs.md",
+}
+
+
+def reference_pages() -> dict[str, str]:
+    """Path and markdown of every page.
+
+    Raises:
+        ValueError: Something is registered with Inspect and on no page, or has no docstring.
+    """
+    listed = {*TASKS, *SOLVERS, *SCORERS, *METRICS, *PROVIDERS}
+    if forgotten := sorted(set(_registry.__all__) - listed):
+        raise ValueError(f"registered with Inspect but on no reference page: {', '.join(forgotten)}")
+    return {
+        "reference/tasks.md": _page("Tasks", "Run with `inspect eval inspect_af/NAME`.", TASKS, "-T"),
+        "reference/solvers_scorers.md": _page(
+            "Solvers, scorers, metrics",
+            "Solvers go to `inspect eval --solver inspect_af/NAME`, "
+            "scorers to `inspect score --scorer inspect_af/NAME`.",
+            (*SOLVERS, *SCORERS, *METRICS),
+            "-S",
+        ),
+        "reference/providers.md": _providers(),
+        "reference/commands.md": _commands(),
+    }
+
+
+def _page(title: str, lead: str, names: Iterable[str], option: str) -> str:
+    parts = [f"# {title}\n", GENERATED, f"{lead}\n"]
+    for name in names:
+        parts += _callable(name, getattr(_registry, name), option)
+    return "\n".join(parts)
+
+
+def _callable(name: str, described: Callable[..., object], option: str) -> Iterator[str]:
+    doc = read_docstring(described)
+    yield f"## `inspect_af/{name}`\n"
+    yield f"{doc.summary}\n"
+    if doc.prose:
+        yield f"{doc.prose}\n"
+    parameters = inspect.signature(described).parameters
+    if parameters:
+        yield f"| `{option}` | default | meaning |\n|---|---|---|"
+        for parameter in parameters.values():
+            yield (
+                f"| `{parameter.name}` | {_default(parameter.default)} | "
+                f"{_cell(doc.parameters.get(parameter.name, ''))} |"
+            )
+        yield ""
+    if doc.errors:
+        yield "Errors: " + " ".join(f"`{name}`: {text}" for name, text in doc.errors.items()) + "\n"
+
+
+def _providers() -> str:
+    parts = [
+        "# Model providers\n",
+        GENERATED,
+        "Used as `--model NAME/MODEL`; arguments are given as `-M NAME=VALUE`.\n",
+    ]
+    arguments = {
+        "af_organism": "",
+        "af_hf": _code(_local_settings.ARGUMENTS),
+        "af_vllm": _code((*_vllm_settings._TREATMENT, *_vllm_settings._OWN)) + ", `base_url`, and vLLM's own",
+        "af_simulated_judge": "`noise`",
+        "af_simulated_writer": "`pair`, `latency`, and the rate of each fault",
+        "af_simulated_dialogues": "`pair`, and the rate of each fault",
+    }
+    for name, page in PROVIDERS.items():
+        doc = read_docstring(getattr(_registry, name))
+        parts += [f"## `{name.replace('_', '-')}`\n", f"{doc.summary} More in [{page}](../{page}).\n"]
+        if arguments[name]:
+            parts.append(f"Arguments: {arguments[name]}.\n")
+    rows = []
+    for name, kind in ORGANISMS.items():
+        rates = ", ".join(f"`{key}` {value:g}" for key, value in kind.defaults.items())
+        rows.append(f"| `af-organism/{name}` | {rates} |")
+    parts += ["### Simulated organisms\n", "| model | rates and their defaults |\n|---|---|", *rows, ""]
+    parts.append(f"All of them take {_code(organism._OWN_ARGUMENTS)} too.\n")
+    return "\n".join(parts)
+
+
+def _commands() -> str:
+    parts = ["# Commands\n", GENERATED, "`inspect-af VERB --help` says the same.\n"]
+    for path, parser in _leaves("inspect-af", build_parser()):
+        parts.append(f"## `{path}`\n")
+        if parser.description:
+            parts.append(f"{parser.description}\n")
+        entries = [
+            action for action in parser._actions if action.help != argparse.SUPPRESS and action.dest != "help"
+        ]
+        parts.append("| argument | meaning |\n|---|---|")
+        parts += [f"| {_argument(entry)} | {_cell(_help(entry, parser))} |" for entry in entries]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _leaves(path: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not nested:
+        yield path, parser
+    for action in nested:
+        for name, child in action.choices.items():
+            yield from _leaves(f"{path} {name}", child)
+
+
+def _argument(action: argparse.Action) -> str:
+    metavar = action.metavar if isinstance(action.metavar, str) else None
+    if isinstance(action.metavar, tuple):
+        metavar = " ".join(action.metavar)
+    if not action.option_strings:
+        many = " ..." if action.nargs in ("+", "*") else ""
+        return f"`{metavar or action.dest.upper()}{many}`"
+    value = metavar or action.dest.upper()
+    takes = "" if action.nargs == 0 else f" {value}"
+    required = ", required" if action.required else ""
+    return f"`{', '.join(action.option_strings)}{takes}`{required}"
+
+
+def _help(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
+    text = (action.help or "") % {**vars(action), "prog": parser.prog}
+    choices = f"one of {_code(map(str, action.choices))}" if action.choices else ""
+    said = "; ".join(part for part in (text, choices) if part)
+    if (
+        "default" not in said
+        and isinstance(action.default, int | float | str)
+        and action.default is not False
+    ):
+        said = "; ".join(part for part in (said, f"default {action.default}") if part)
+    return said
+
+
+def _default(value: object) -> str:
+    if value is inspect.Parameter.empty:
+        return "required"
+    return "" if isinstance(value, NoneType) else f"`{value}`"
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
