@@ -11,6 +11,7 @@ import io
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -207,7 +208,9 @@ _options_of: dict[str, dict[str, bool]] = {}
 def _inspect_options(verb: str) -> dict[str, bool]:
     """Options of `inspect VERB`, and whether each takes a value; from its help."""
     if verb not in _options_of:
-        shown = subprocess.run(["inspect", verb, "--help"], text=True, capture_output=True, check=True)
+        shown = subprocess.run(
+            [sys.executable, "-m", "inspect_ai", verb, "--help"], text=True, capture_output=True, check=True
+        )
         found: dict[str, bool] = {}
         for line in shown.stdout.splitlines():
             if entry := re.match(r"\s{1,4}(-[\w-]+(?:, -[\w-]+)*(?: / -[\w-]+)?)( [A-Z<\[(]\S*)?", line):
