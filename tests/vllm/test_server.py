@@ -334,6 +334,7 @@ def test_the_command_gives_the_same_activations_with_either_engine(
     running = server(tiny).running()[0]
     monkeypatch.setenv("VLLM_API_KEY", running.key)
     shared = ["steering", "activations", str(tmp_path / "pairs.jsonl"), "--model", str(tiny.model)]
+    shared += ["--adapter", str(tiny.adapters[0])]
     for engine, options in {
         "vllm": ["--base-url", running.url],
         "transformers": ["--dtype", "float32"],
