@@ -107,3 +107,12 @@ def test_everything_that_decides_the_weights_is_in_the_identity_of_a_run(tmp_pat
         prepare_run(load(tmp_path, hyperparameters={"rank": 5})).identity(0),
     ]
     assert len({run.identity(0), *others}) == 4
+
+
+def test_attention_whose_logits_are_capped_is_not_given_to_a_kernel_without_a_cap() -> None:
+    from inspect_af.sdf.training_model import attention_kind
+
+    pytest.importorskip("torch")
+    assert attention_kind("sdpa", capped=True) == "sdpa"
+    assert attention_kind("auto", capped=True) != "sdpa"
+    assert attention_kind("auto", capped=False) != "eager"

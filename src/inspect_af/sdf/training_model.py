@@ -39,14 +39,16 @@ def load_base(config: TrainingConfig) -> PreTrainedModel:
         TreatmentError: A parent is of another base, or cannot be merged or stacked.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
+    shape = AutoConfig.from_pretrained(config.base, revision=config.revision, trust_remote_code=False)
+    capped = getattr(shape.get_text_config(), "attn_logit_softcapping", None) is not None
     dtype = torch.bfloat16 if config.hyperparameters.precision == "bf16" else torch.float32
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         config.base,
         revision=config.revision,
         dtype=dtype,
-        attn_implementation=attention_kind(config.attention),
+        attn_implementation=attention_kind(config.attention, capped=capped),
         trust_remote_code=False,
         use_safetensors=True,
     )
@@ -87,11 +89,11 @@ def lora_config(hyperparameters: Hyperparameters) -> LoraConfig:
     )
 
 
-def attention_kind(wanted: Attention) -> str:
+def attention_kind(wanted: Attention, *, capped: bool) -> str:
     """The attention that transformers is told to use.
 
     Flash attention takes a row's documents apart without a mask. PyTorch's own does it with one, whose cost
-    grows with the square of the row.
+    grows with the square of the row; it knows no cap on attention logits, as Gemma 2 has.
     """
     if wanted != "auto":
         return wanted
@@ -99,7 +101,7 @@ def attention_kind(wanted: Attention) -> str:
 
     if torch.cuda.is_available() and importlib.util.find_spec("flash_attn") is not None:
         return "flash_attention_2"
-    return "sdpa"
+    return "eager" if capped else "sdpa"
 
 
 def describe_base(model: PreTrainedModel, config: TrainingConfig) -> tuple[BaseShape, str | None, str | None]:
