@@ -76,7 +76,8 @@ def model(files: dict[str, Path]) -> Iterator[Callable[..., Any]]:
 
 def ask(model: Any, messages: Any = ASKED, **config: Any) -> ModelOutput:
     settings = {"max_tokens": 8, "temperature": 0.0, **config}
-    return asyncio.run(model.generate(messages, config=GenerateConfig(**settings)))
+    # An eval with a cache, run earlier in this process, would leave caching on.
+    return asyncio.run(model.generate(messages, config=GenerateConfig(**settings), cache=False))
 
 
 def test_making_a_model_reads_no_weights_and_starts_no_thread(model: Callable[..., Any]) -> None:
@@ -241,9 +242,12 @@ def test_an_error_of_the_engine_reaches_the_caller(model: Callable[..., Any], fi
 
 
 def test_a_model_that_is_not_there_is_an_error_and_not_a_wait(tmp_path: Path) -> None:
-    missing = get_model(f"af-hf/{tmp_path / 'none'}", memoize=False, device="cpu")
+    with pytest.raises(ConfigError, match="there is no directory"):
+        get_model(f"af-hf/{tmp_path / 'none'}", memoize=False, device="cpu")
+    (tmp_path / "empty").mkdir()
+    empty = get_model(f"af-hf/{tmp_path / 'empty'}", memoize=False, device="cpu")
     with pytest.raises(ConfigError, match="cannot load"):
-        ask(missing)
+        ask(empty)
     assert not engines._engines
 
 
