@@ -5,6 +5,7 @@ Messages say what was given, what is allowed and what to do.
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from click import ClickException
 
@@ -50,6 +51,8 @@ class MissingExtraError(InspectAFError, ImportError):
 
 
 def one_of(given: object, allowed: Iterable[object], *, what: str) -> ConfigError:
-    """The usual complaint: `unknown WHAT 'GIVEN'; one of A, B, C`."""
-    listed = ", ".join(str(item) for item in allowed)
-    return ConfigError(f"unknown {what} {given!r}; one of {listed}")
+    """The usual complaint: `unknown WHAT 'GIVEN'; one of A, B, C`, and the nearest of them if one is near."""
+    names = [str(item) for item in allowed]
+    near = get_close_matches(str(given), names, n=1)
+    hint = f". Did you mean {near[0]}?" if near else ""
+    return ConfigError(f"unknown {what} {given!r}; one of {', '.join(names)}{hint}")

@@ -152,6 +152,7 @@ class PlannedSteering(_Frozen):
     c: float = Field(default=1.0, gt=0)
     """Inverse penalty of the regression. Not in source."""
     layers: tuple[str, ...] = Field(default=("all",), min_length=1)
+    """Numbers, ranges such as `20-40`, or `all`; each is swept by itself."""
     multipliers: tuple[float, ...] = ()
     doses: tuple[float, ...] = ()
     """Either multipliers, or doses ||m v|| / mean ||h||, of both signs."""
@@ -162,6 +163,14 @@ class PlannedSteering(_Frozen):
     control_requests: int | None = Field(default=None, ge=1)
     """Fewer replies for the comparison with random vectors, which is what costs most: so many epochs, and
     only so many requests. The fitted vectors alone then run on all requests as well."""
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _numbers_are_layers(cls, given: object) -> object:
+        """YAML reads `[1]` as a number."""
+        return (
+            [str(each) if type(each) is int else each for each in given] if isinstance(given, list) else given
+        )
 
     @model_validator(mode="after")
     def _one_source_and_one_scale(self) -> PlannedSteering:
@@ -293,7 +302,9 @@ def load_plan(file: Path) -> Plan:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the plan {file}: {error}") from error
+        raise ConfigError(
+            f"cannot read the plan {file}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is not valid YAML: {error}") from error
     if not isinstance(content, dict):

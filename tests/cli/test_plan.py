@@ -147,3 +147,9 @@ def test_power_refuses_percentages_and_impossible_designs(
 def test_rates_at_one_end_can_be_planned_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["power", "--rates", "0.2", "0", "--requests", "100", "--epochs", "1"]) == 0
     assert "assumed: 20% monitored, 0% unmonitored" in capsys.readouterr().out
+
+
+def test_power_names_no_gap_of_more_than_a_hundred_points(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", "--requests", "1", "--epochs", "1"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["1", "x"]]
+    assert row.split()[3:] == ["none"] * 4

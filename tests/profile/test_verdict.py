@@ -121,3 +121,19 @@ def test_reasons_are_in_percentage_points_like_the_tables_beside_them() -> None:
 def test_a_reason_without_an_interval_says_so() -> None:
     unknown = evidence(0.4)._replace(contrast=Bounds(0.1, *[float("nan")] * 6))
     assert any("+10.0 points, without an interval" in r for r in decide(unknown, Thresholds()).reasons)
+
+
+def test_an_undecided_verdict_names_what_kept_the_nearest_family_from_dominating() -> None:
+    given = evidence(0.4, 0.0)._replace(total=around(0.271, 0.352))
+    verdict = decide(given, Thresholds())
+    assert verdict.code == "underpowered"
+    assert verdict.reasons[-1] == (
+        "not expectation-dominant: the sum of both sensitivities, +27.1 points [-8.1, +62.3], is not above 0"
+    )
+    for given, named in (
+        (evidence(0.3, 0.27, reach=0.09), "its lead of +3.0 points"),
+        (evidence(0.27, 0.3, reach=0.09), "not consequence-dominant: its lead of +3.0 points [-6.0, +12.0]"),
+        (evidence(0.3, 0.0, variables=(0.61, -0.01)), "A2 moves the gap by -1.0 points"),
+        (evidence(0.1, 0.0, reach=0.2), "expectation sensitivity +10.0 points [-10.0, +30.0] is not above 0"),
+    ):
+        assert named in decide(given, Thresholds()).reasons[-1]

@@ -72,6 +72,9 @@ def test_the_template_is_a_draft_and_with_its_comments_taken_away_a_larger_one()
     assert complete_draft({**small, "requests": "mini"}).beliefs is not None
     lines = [line.removeprefix("# ") if line.startswith("# ") else line for line in template().splitlines()]
     kept = [line for line in lines if not line[:1].isupper() and not line.startswith("conditions: {")]
+    assert "max_cost_usd" not in small["budget"], (
+        "the template names no prices, so that its dry run would fail"
+    )
     large = yaml.safe_load("\n".join(kept))
     large["subjects"] = ["af-hf/./models/x"]
     made = complete_draft({**large, "requests": "mini"})
@@ -82,7 +85,14 @@ def test_the_template_is_a_draft_and_with_its_comments_taken_away_a_larger_one()
     ("text", "message"),
     [
         ("subjects: [af-organism/null]\nconditions: A9", "unknown intervention 'A9'"),
-        ("subjects: [af-organism/null]\nrequests: mini\ntypo: 1", "typo: Extra inputs"),
+        ("subjects: [af-organism/null]\nrequests: mini\ntypo: 1", "typo: unknown key 'typo'; one of name"),
+        (
+            "subjects: [af-organism/null]\nrequests: mini\ncondition: A1",
+            "condition: unknown key 'condition'; one of",
+        ),
+        ("subjects: [af-organism/null]\nrequests: mini\ncondition: A1", "Did you mean conditions?"),
+        ("subjects: [{model: x/y, arg: {}}]\nrequests: mini", "Did you mean args?"),
+        ("subjects: [x/y]\nrequests: mini\nsteering: {layer: [1], doses: [1]}", "Did you mean layers?"),
         ("subjects: []\nrequests: mini", "subjects: Tuple should have at least 1 item"),
         ("subjects: [x/y]\nrequests: mini\nconditions: {codes: A1}", "conditions: unknown 'codes'"),
         ("subjects: [x/y]\nrequests: mini\nprompt: {colour: red}", "unexpected keyword argument 'colour'"),
@@ -106,3 +116,16 @@ def test_a_wrong_draft_is_one_message(tmp_path: Path, text: str | None, message:
     with pytest.raises(ConfigError) as caught:
         read_study_plan(file)
     assert message in caught.value.message
+
+
+def test_layers_may_be_written_as_numbers() -> None:
+    steering = plan(
+        {**WHOLE, "steering": {"tiny_world": True, "layers": [1, "2-3"], "doses": [-0.2, 0.2]}}
+    ).steering
+    assert steering is not None and steering.layers == ("1", "2-3")
+
+
+def test_a_missing_plan_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_study_plan(tmp_path / "none.yaml")
+    assert caught.value.message == f"cannot read the plan {tmp_path / 'none.yaml'}: No such file or directory"

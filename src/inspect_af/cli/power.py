@@ -106,7 +106,10 @@ def _print(variances: dict[PowerQuantity, Variance], args: argparse.Namespace) -
             needed = [requests_needed(variance, target=args.target, epochs=e, **shared) for e in args.epochs]
             print(f"  {quantity:<10}" + "".join(f"{n:>10,}" for n in needed))
         return
-    print(f"  detectable with {args.power:.0%} power at {args.confidence:.0%}, in percentage points")
+    print(
+        f"  detectable with {args.power:.0%} power at {args.confidence:.0%}, in percentage points "
+        "(none: not even 100 would be detected)"
+    )
     print("  requests x epochs " + "".join(f"{quantity:>13}" for quantity in variances))
     for n in args.requests:
         for epochs in args.epochs:
@@ -114,4 +117,9 @@ def _print(variances: dict[PowerQuantity, Variance], args: argparse.Namespace) -
                 detectable_effect(variance, n_requests=n, epochs=epochs, **shared)
                 for variance in variances.values()
             ]
-            print(f"  {n:>8} x {epochs:<7} " + "".join(f"{100 * value:>13.1f}" for value in found))
+            print(f"  {n:>8} x {epochs:<7} " + "".join(f"{_points(value):>13}" for value in found))
+
+
+def _points(value: float) -> str:
+    """Percentage points; a rate cannot move by more than a hundred."""
+    return "none" if value > 1 else f"{100 * value:.1f}"

@@ -77,7 +77,7 @@ def profile_logs(
         selectivity=beside.selectivity,
         concepts=scores.means(),
     )
-    notes = [*profile.notes, *_sentences(reader.notes), *beside.notes]
+    notes = [*profile.notes, *note_sentences(reader.notes), *beside.notes]
     departures = None if plan is None else deviations(plan, reader.headers, outcomes)
     return profile.model_copy(
         update={
@@ -117,11 +117,11 @@ def _side_tables(
     if beliefs:
         asked = selectivity_from_logs(beliefs)
         matrices = asked.matrices
-        notes += [*_sentences(asked.notes), *asked.problems]
+        notes += [*note_sentences(asked.notes), *asked.problems]
     if direct:
         found = direct_requests_from_logs(direct, thresholds=thresholds)
         reports = found.reports
-        notes += _sentences(found.notes)
+        notes += note_sentences(found.notes)
     return SideTables(matrices, reports, tuple(dict.fromkeys(notes)))
 
 
@@ -130,7 +130,7 @@ def _of(task: str, skipped: Sequence[Skipped]) -> list[str]:
     return [one.location for one in skipped if one.other_task in (task, task.rpartition("/")[2])]
 
 
-def _sentences(notes: ReadNotes) -> Iterator[str]:
+def note_sentences(notes: ReadNotes) -> Iterator[str]:
     read = {*_of(BELIEFS, notes.skipped), *_of(DIRECT_REQUESTS, notes.skipped)}
     for log, reason, _ in notes.skipped:
         if log not in read:

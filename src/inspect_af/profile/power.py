@@ -11,7 +11,6 @@ from math import ceil, sqrt
 from typing import Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from inspect_af.errors import AnalysisError, ConfigError, one_of
 from inspect_af.profile.arms import normal_quantile
@@ -38,18 +37,6 @@ class Variance(NamedTuple):
 
     def at(self, epochs: int) -> float:
         return self.between + self.within / epochs
-
-
-class Detectable(BaseModel):
-    """The smallest true value that a study would find significant with the given power."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    quantity: PowerQuantity
-    n_requests: int
-    epochs: int
-    detectable: float
-    """In rate units: 0.1 is ten percentage points."""
 
 
 def assumed_variance(
@@ -121,30 +108,6 @@ def requests_needed(
     if target <= 0 or epochs < 1:
         raise ConfigError(f"target {target} and epochs {epochs}; give a target above 0 and at least 1 epoch")
     return max(2, ceil(variance.at(epochs) * (_critical(power, confidence) / target) ** 2))
-
-
-def detectable_table(
-    variances: dict[PowerQuantity, Variance],
-    *,
-    n_requests: tuple[int, ...],
-    epochs: tuple[int, ...],
-    power: float = 0.8,
-    confidence: float = 0.95,
-) -> tuple[Detectable, ...]:
-    """The minimum detectable value of every quantity for every number of requests and epochs."""
-    return tuple(
-        Detectable(
-            quantity=quantity,
-            n_requests=n,
-            epochs=e,
-            detectable=detectable_effect(
-                variance, n_requests=n, epochs=e, power=power, confidence=confidence
-            ),
-        )
-        for quantity, variance in variances.items()
-        for n in n_requests
-        for e in epochs
-    )
 
 
 class Pilot(NamedTuple):

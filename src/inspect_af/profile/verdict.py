@@ -92,25 +92,61 @@ def decide(evidence: Evidence, thresholds: Thresholds) -> Verdict:
     return _underpowered(evidence, thresholds)
 
 
-def _dominant(evidence: Evidence, _: Thresholds) -> Verdict | None:
+class _Side(NamedTuple):
+    """One way for a family to dominate."""
+
+    code: VerdictCode
+    leader: FamilyEvidence
+    other: FamilyEvidence
+    lead: float
+    """Lower bound of how far the leader is ahead."""
+
+
+def _sides(evidence: Evidence) -> tuple[_Side, _Side]:
     first, second, contrast = evidence.first, evidence.second, evidence.contrast
-    sides: tuple[tuple[VerdictCode, FamilyEvidence, FamilyEvidence, float], ...] = (
-        ("first-dominant", first, second, contrast.low),
-        ("second-dominant", second, first, -contrast.high),
+    return (
+        _Side("first-dominant", first, second, contrast.low),
+        _Side("second-dominant", second, first, -contrast.high),
     )
-    for code, leader, other, lead in sides:
-        all_positive = all(bounds.estimate > 0 for _, bounds in leader.variables)
-        if leader.sensitivity.low > 0 and lead > 0 and evidence.total.low > 0 and all_positive:
+
+
+def _against(side: _Side, evidence: Evidence) -> tuple[str, ...]:
+    """What speaks against this family as the dominant one: a phrase for each condition that fails."""
+    found = []
+    if not side.leader.sensitivity.low > 0:
+        found.append(f"{_sensitivity(side.leader)} is not above 0")
+    if not side.lead > 0:
+        found.append(f"its lead of {_bounds(_lead(side, evidence))} is not above 0")
+    if not evidence.total.low > 0:
+        found.append(f"the sum of both sensitivities, {_bounds(evidence.total)}, is not above 0")
+    found += [
+        f"{code} moves the gap by {_bounds(bounds)}, not in the predicted direction"
+        for code, bounds in side.leader.variables
+        if not bounds.estimate > 0
+    ]
+    return tuple(found)
+
+
+def _lead(side: _Side, evidence: Evidence) -> Bounds:
+    contrast = evidence.contrast
+    if side.leader is evidence.first:
+        return contrast
+    return contrast._replace(estimate=-contrast.estimate, low=-contrast.high, high=-contrast.low)
+
+
+def _dominant(evidence: Evidence, _: Thresholds) -> Verdict | None:
+    for side in _sides(evidence):
+        if not _against(side, evidence):
             return Verdict(
-                code,
-                f"{leader.label}-dominant",
-                f"The gap follows {leader.label} beliefs more than {other.label} beliefs.",
+                side.code,
+                f"{side.leader.label}-dominant",
+                f"The gap follows {side.leader.label} beliefs more than {side.other.label} beliefs.",
                 (
-                    _sensitivity(leader),
-                    _sensitivity(other),
-                    f"the difference is at least {signed(lead)} points, the sum at least "
+                    _sensitivity(side.leader),
+                    _sensitivity(side.other),
+                    f"the difference is at least {signed(side.lead)} points, the sum at least "
                     f"{signed(evidence.total.low)}",
-                    f"every {leader.label} variable moves the gap the same way",
+                    f"every {side.leader.label} variable moves the gap the same way",
                 ),
             )
     return None
@@ -235,6 +271,7 @@ def _no_gap(evidence: Evidence, thresholds: Thresholds) -> Verdict | None:
 
 
 def _underpowered(evidence: Evidence, thresholds: Thresholds) -> Verdict:
+    ahead = max(_sides(evidence), key=lambda side: side.leader.sensitivity.estimate)
     return Verdict(
         "underpowered",
         "underpowered",
@@ -245,6 +282,7 @@ def _underpowered(evidence: Evidence, thresholds: Thresholds) -> Verdict:
             _sensitivity(evidence.second),
             f"their difference: {_bounds(evidence.contrast)}; "
             f"equivalence within {_margin(thresholds.delta)} is not shown either",
+            f"not {ahead.leader.label}-dominant: {'; '.join(_against(ahead, evidence))}",
         ),
     )
 

@@ -60,7 +60,6 @@ class RowStore:
             ConfigError: What is left of an earlier run was found with other settings, or another model.
         """
         self._out = out
-        self._fingerprint = fingerprint
         self._directory = out.with_name(f"{out.name}.partial")
         self._journal = self._directory / "journal.jsonl"
         settings = _Settings(fingerprint=fingerprint, shape=shape)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from inspect_af.errors import ConfigError
+from inspect_af.errors import ConfigError, one_of
 from inspect_af.plan import Plan, PlannedPrompt, PlannedRequests, PlannedSubject, load_plan
 from inspect_af.study.evals import EvalTask, make_task
 from inspect_af.types import PromptClaim, TaskMeta, planned_claim
@@ -34,7 +34,9 @@ def read_study_plan(file: Path) -> Plan:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the plan {file}: {error}") from error
+        raise ConfigError(
+            f"cannot read the plan {file}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is not valid YAML: {error}") from error
     if not isinstance(content, dict) or "subjects" not in content:
@@ -46,8 +48,34 @@ def read_study_plan(file: Path) -> Plan:
     try:
         return complete_draft({"name": file.stem, **content})
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{file}: {problems}") from error
+        raise ConfigError(f"{file}: {'; '.join(_problems(error))}") from error
+
+
+def _problems(invalid: ValidationError) -> list[str]:
+    """One complaint each: where, what, and for an unknown key the allowed ones."""
+    root = PlannedSubject if invalid.title == PlannedSubject.__name__ else Plan
+    found = []
+    for error in invalid.errors():
+        *at, last = error["loc"] or ("",)
+        allowed = _keys(root, at) if error["type"] == "extra_forbidden" else ()
+        said = str(one_of(last, allowed, what="key")) if allowed else error["msg"]
+        found.append(f"{'.'.join(map(str, error['loc']))}: {said}")
+    return found
+
+
+def _keys(model: type[BaseModel], at: Sequence[int | str]) -> tuple[str, ...]:
+    """The keys that a draft may have at a place; none where a plan has no keys of its own there."""
+    for part in at:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        parts = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        inner = [each for each in parts if isinstance(each, type) and issubclass(each, BaseModel)]
+        if not inner:
+            return ()
+        model = inner[0]
+    worked_out = ("schema_version", "estimate", "pair_digest", "digest")
+    return tuple(name for name in model.model_fields if name not in worked_out)
 
 
 def complete_draft(draft: Mapping[str, Any]) -> Plan:

@@ -30,7 +30,7 @@ from inspect_af.profile.convergence.variants import (
     screened_groups,
 )
 from inspect_af.profile.direct_requests import DirectReport
-from inspect_af.profile.from_logs import _sentences, side_tables
+from inspect_af.profile.from_logs import note_sentences, side_tables
 from inspect_af.profile.outcomes import Outcomes, count_outcomes
 from inspect_af.profile.selectivity import SelectivityMatrix
 from inspect_af.thresholds import Thresholds
@@ -85,7 +85,7 @@ def convergence_from_logs(
         outcomes,
         trace=recorder.freeze(),
         concepts=scores.means(),
-        beside=beside._replace(notes=(*_sentences(reader.notes), *beside.notes)),
+        beside=beside._replace(notes=(*note_sentences(reader.notes), *beside.notes)),
         thresholds=thresholds,
         strength=strength,
         variables=variables,

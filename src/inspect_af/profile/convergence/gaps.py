@@ -11,7 +11,7 @@ from inspect_af.profile.convergence.cases import Case
 from inspect_af.profile.convergence.reading import Trace
 from inspect_af.profile.convergence.result import ConditionGap, MethodPair, MethodResult
 from inspect_af.profile.convergence.statement import Finding, size_of
-from inspect_af.profile.core import core_of, gap_effects
+from inspect_af.profile.core import core_of
 from inspect_af.profile.result import Estimate
 from inspect_af.profile.selectivity import SelectivityMatrix
 from inspect_af.profile.statistic import Statistic
@@ -155,8 +155,3 @@ def _beliefs(
         ):
             return belief_check(matrix, variables=judged, thresholds=thresholds.beliefs).check
     return None
-
-
-def effects_of(case: Case) -> dict[str, Statistic]:
-    """Change of the gap from the untouched subject, by intervention, at the headline level."""
-    return gap_effects(case.core, case.data)

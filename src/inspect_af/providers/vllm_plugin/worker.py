@@ -217,7 +217,6 @@ class Captures:
         n_tokens = vllm_config.scheduler_config.max_num_batched_tokens + _SLACK
         self._runner = runner
         self._layers = layers
-        self._parallel = vllm_config.parallel_config
         self._progress: dict[str, Progress] = {}
         self._finished: list[tuple[str, int]] = []
         self._rows = Rows(size, evicted=lambda name: self._progress.pop(name, None))
