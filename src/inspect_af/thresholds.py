@@ -9,9 +9,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-ANALYSIS_VERSION = "1"
-"""Changes whenever the same logs and thresholds could give other numbers or another verdict."""
-
 
 class BeliefThresholds(BaseModel):
     """What counts as moved, as selective and as alike. None of it is in the source paper."""
@@ -32,6 +29,7 @@ class Thresholds(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     analysis_version: Literal["1"] = "1"
+    """Changes whenever the same logs and thresholds could give other numbers or another verdict."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Two-sided confidence of every published interval; its bounds decide dominance."""
     equivalence_confidence: float = Field(default=0.90, gt=0.5, lt=1)

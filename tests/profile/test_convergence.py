@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.profile.convergence_study import adapters, claims, controls, drawn, outcomes, vectors
 
-from inspect_af.profile.convergence import build_convergence
+from inspect_af.profile.convergence import build_convergence, render_convergence
 
 
 def statement(report, subject="planted"):
@@ -130,3 +130,15 @@ def test_models_are_judged_one_by_one(quick):
     report = build_convergence(study, thresholds=quick)
     assert statement(report, "a").code == "converge"
     assert statement(report, "b").code == "not-enough"
+
+
+def test_a_verdict_that_random_vectors_hold_back_says_so_where_it_stands(quick):
+    report = build_convergence(three_methods("consequence", n_controls=19), thresholds=quick)
+    steering = next(m for m in report.models[0].methods if m.method == "steering")
+    assert steering.verdict_code == "second-dominant" and steering.direction == "open"
+    assert (
+        render_convergence(report).count("consequence-dominant, not counted: not shown beyond random vectors")
+        == 1
+    )
+    agreed = build_convergence(three_methods("consequence"), thresholds=quick)
+    assert "not counted" not in render_convergence(agreed)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,73 +16,29 @@ pytest.importorskip("vllm", reason="needs vLLM, see make test-vllm")
 pytestmark = pytest.mark.vllm
 
 import psutil  # noqa: E402
-import torch  # noqa: E402
 from inspect_ai import eval_set  # noqa: E402
 from inspect_ai.log import read_eval_log  # noqa: E402
-from inspect_ai.model import GenerateConfig, Model, get_model  # noqa: E402
-from tests.vllm.tiny_models import N_LAYERS, greedy, pair, reference, vector, write_model  # noqa: E402
+from inspect_ai.model import GenerateConfig, get_model  # noqa: E402
+from tests.vllm.tiny_models import pair, reference, vector, write_model  # noqa: E402
+from tests.vllm.tiny_server import GREEDY, Tiny, api, expected, gathered, server, tokens, until, write_adapter  # noqa: E402
 
 from inspect_af.cli import main  # noqa: E402
 from inspect_af.errors import ConfigError, TreatmentError  # noqa: E402
 from inspect_af.providers._vllm_process import ServerError  # noqa: E402
-from inspect_af.providers._vllm_server import Server, close_servers  # noqa: E402
-from inspect_af.providers.vllm import VLLMAPI  # noqa: E402
+from inspect_af.providers._vllm_server import close_servers  # noqa: E402
 from inspect_af.providers.vllm_extraction import extract_with_vllm  # noqa: E402
 from inspect_af.steering import load_activations, pair_set, write_pairs  # noqa: E402
 from inspect_af.steering.extraction import extract_activations  # noqa: E402
 from inspect_af.tasks import alignment_faking  # noqa: E402
 
-GREEDY = GenerateConfig(
-    temperature=0,
-    max_tokens=12,
-    logprobs=True,
-    top_logprobs=1,
-    extra_body={"return_tokens_as_token_ids": True},
-)
 QUESTIONS = [f"Tell me number {number}, please." for number in range(4)]
-
-
-class Tiny(NamedTuple):
-    model: Path
-    adapters: tuple[Path, Path]
-    vectors: tuple[Path, ...]
-
-    def condition(self, **arguments: Any) -> Model:
-        options: dict[str, Any] = {
-            "dtype": "float32",
-            "max_model_len": 6144,
-            "max_num_seqs": 16,
-            "enable_lora": True,
-            "max_loras": 4,
-            "max_lora_rank": 16,
-            "capture": True,
-        }
-        return get_model(f"af-vllm/{self.model}", memoize=False, **options | arguments)
-
-    def all(self) -> dict[str, Model]:
-        """The conditions of the mixed batch, by name."""
-        first, second = self.adapters
-        plain = {"adapter_role": "intervention", "intervention": "A1+"}
-        return {
-            "base": self.condition(),
-            "adapter": self.condition(adapter=str(first), **plain),
-            "other adapter": self.condition(adapter=str(second), **plain),
-            "organism and adapter": self.condition(
-                adapter=f"{first},{second}", adapter_role="organism,intervention", intervention="A1+"
-            ),
-            "steered": self.condition(vector=str(self.vectors[0]), multiplier=2.0),
-            "steered at one layer": self.condition(vector=str(self.vectors[1]), multiplier=-3.0, layers="1"),
-            "adapter and steered": self.condition(
-                adapter=str(first), vector=str(self.vectors[0]), multiplier=2.0, **plain
-            ),
-        }
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiny]:
     directory = tmp_path_factory.mktemp("server")
     model = write_model(directory / "model", max_position_embeddings=8192)
-    adapters = (_adapter(model, directory / "first", 1), _adapter(model, directory / "second", 2))
+    adapters = (write_adapter(model, directory / "first", 1), write_adapter(model, directory / "second", 2))
     vectors = []
     for seed in range(3):
         vectors.append(directory / f"vector-{seed}.safetensors")
@@ -91,71 +47,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiny]:
     found.all()  # the server is started for the adapters that it knows of
     yield found
     close_servers()
-
-
-def _adapter(model: Path, directory: Path, seed: int) -> Path:
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(seed)
-    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    config = LoraConfig(
-        r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False
-    )
-    get_peft_model(base, config).save_pretrained(directory)
-    return directory
-
-
-def api(model: Model) -> VLLMAPI:
-    assert isinstance(model.api, VLLMAPI)
-    return model.api
-
-
-def server(tiny: Tiny) -> Server:
-    return api(tiny.condition()).server
-
-
-def prompt(tiny: Tiny, question: str) -> list[int]:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny.model)
-    found = tokenizer.apply_chat_template(
-        [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
-    )
-    return list(tokenizer(found, add_special_tokens=False)["input_ids"])
-
-
-def expected(tiny: Tiny, name: str, question: str) -> list[int]:
-    """Tokens by transformers, PEFT and hooks."""
-    from inspect_af.sdf.compose import compose
-
-    first, second = tiny.adapters
-    together = first.parent / "together"
-    if not together.exists():
-        compose([first, second], together)
-    adapter = {
-        "adapter": first,
-        "other adapter": second,
-        "organism and adapter": together,
-        "adapter and steered": first,
-    }.get(name)
-    additions: dict[int, Any] = {}
-    if name in ("steered", "adapter and steered"):
-        additions = {layer: np.float32(2.0) * vector(0).at(layer) for layer in range(N_LAYERS)}
-    if name == "steered at one layer":
-        additions = {1: np.float32(-3.0) * vector(1).at(1)}
-    return greedy(reference(tiny.model, adapter), prompt(tiny, question), 12, additions)
-
-
-async def tokens(model: Model, question: str, config: GenerateConfig = GREEDY) -> list[int]:
-    output = await model.generate(question, config=config)
-    logprobs = output.choices[0].logprobs
-    assert logprobs is not None
-    return [int(entry.token.removeprefix("token_id:")) for entry in logprobs.content]
-
-
-async def gathered(calls: list[Awaitable[Any]]) -> list[Any]:
-    return list(await asyncio.gather(*calls))
 
 
 def test_adapters_steering_and_the_base_mix_in_one_batch_as_transformers_has_them(tiny: Tiny) -> None:
@@ -280,7 +171,7 @@ def test_a_request_whose_client_has_gone_is_given_up(tiny: Tiny) -> None:
     asyncio.run(tokens(tiny.condition(), "hello"))
     asyncio.run(cancelled())
     endpoint, _, _ = server(tiny).running()
-    assert _until(
+    assert until(
         lambda: (
             "vllm:num_requests_running{" in (m := endpoint.call("GET", "/metrics").text)
             and all(
@@ -403,15 +294,4 @@ def test_an_engine_that_is_killed_in_mid_run_is_a_clear_error_and_leaves_nobody(
     assert "its log: " in str(found[0])
     with pytest.raises(ServerError, match="has ended"):
         asyncio.run(tokens(tiny.condition(), "hello"))
-    assert _until(lambda: not any(one.is_running() and one.status() != "zombie" for one in family))
-
-
-def _until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
-    async def waited() -> bool:
-        for _ in range(int(seconds * 5)):
-            if condition():
-                return True
-            await asyncio.sleep(0.2)
-        return False
-
-    return asyncio.run(waited())
+    assert until(lambda: not any(one.is_running() and one.status() != "zombie" for one in family))

@@ -18,18 +18,6 @@ from inspect_af.errors import ConfigError, one_of
 from inspect_af.organisms._spread import spread_rate
 from inspect_af.types import Intervention, Strength, Tier
 
-OrganismName = Literal[
-    "expectation",
-    "consequence",
-    "mixed",
-    "global-shift",
-    "unmoved",
-    "null",
-    "floor",
-    "refuser",
-    "malformed",
-]
-
 Voice = Literal["first", "second", "both", "global", "habit", "plain"]
 """Which reasoning the scratchpad shows."""
 

@@ -131,6 +131,10 @@ def _of(task: str, skipped: Sequence[Skipped]) -> list[str]:
 
 
 def note_sentences(notes: ReadNotes) -> Iterator[str]:
+    """What reading left out or found unfinished, a sentence each.
+
+    Logs of the beliefs and direct_requests tasks are not named: `side_tables` reads them.
+    """
     read = {*_of(BELIEFS, notes.skipped), *_of(DIRECT_REQUESTS, notes.skipped)}
     for log, reason, _ in notes.skipped:
         if log not in read:

@@ -17,8 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from inspect_af.errors import MissingExtraError, TreatmentError
 
-_FINAL_NORM = re.compile(r"(^|\.)(norm|ln_f|final_layernorm|final_layer_norm)\.weight$")
-
 
 class BaseShape(BaseModel):
     """The numbers of a model's configuration on which an adapter's matrices depend."""

@@ -175,7 +175,6 @@ def _located(model: PreTrainedModel) -> tuple[str, torch.nn.ModuleList]:
     return fitting[0]
 
 
-_USUAL_NAMES = frozenset({"layers", "h", "blocks", "block"})
 _ENCODERS = frozenset({"encoder", "vision_tower", "vision_model", "visual", "audio_tower"})
 
 

@@ -105,7 +105,7 @@ def _method_row(method: MethodResult, model: Model) -> list[Html]:
     ]
     return [
         escaped(METHOD_TITLES[method.method]),
-        escaped(method.verdict or "none"),
+        escaped(_verdict(method)),
         *(escaped(shown(method.sensitivity.get(label))) for label in model.families),
         escaped(shown(method.contrast)),
         escaped(shown(method.reference_gap)),
@@ -113,6 +113,14 @@ def _method_row(method: MethodResult, model: Model) -> list[Html]:
         escaped(method.beliefs or "not asked"),
         escaped(", ".join(part for part in remarks if part)),
     ]
+
+
+def _verdict(method: MethodResult) -> str:
+    """The profile's verdict, which knows nothing of random vectors: where they hold it back, that is said."""
+    dominant = method.verdict_code in ("first-dominant", "second-dominant")
+    if method.method == "steering" and dominant and method.direction == "open":
+        return f"{method.verdict}, not counted: not shown beyond random vectors"
+    return method.verdict or "none"
 
 
 def _pairs(model: Model) -> Html:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inspect_af.profile.concepts import ConceptScore
+from inspect_af.profile.report.direct import DIRECT_COLUMNS, direct_cells
 from inspect_af.profile.report.figures import draw_figures, to_png, to_svg
 from inspect_af.profile.report.grouping import blocks
 from inspect_af.profile.report.inputs import BeliefShift
@@ -73,7 +74,8 @@ def write_table(table: Table, directory: Path) -> Path:
 
 
 def profile_tables(profile: Profile) -> tuple[Table, ...]:
-    """The profile as tables: conditions, missing replies, effects, sensitivities, doses and comparisons."""
+    """The profile as tables: conditions, missing replies, effects, sensitivities, doses, comparisons and
+    direct requests."""
     rows = [row for block in blocks(profile) for row in block.conditions]
     key = ("subject", "method", "setting", "requests")
     interval = ("estimate", "low", "high", "equivalence_low", "equivalence_high", "se", "n")
@@ -109,6 +111,7 @@ def profile_tables(profile: Profile) -> tuple[Table, ...]:
                 )
             ),
         ),
+        Table("direct_requests", DIRECT_COLUMNS, tuple(direct_cells(profile.direct_requests))),
     )
 
 

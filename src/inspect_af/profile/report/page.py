@@ -11,6 +11,7 @@ from string import Template
 from inspect_af import __version__
 from inspect_af.errors import MissingExtraError
 from inspect_af.logs import ReadNotes
+from inspect_af.profile.report.direct import direct_section
 from inspect_af.profile.report.figures import Drawing, draw_figures, to_inline_svg
 from inspect_af.profile.report.inputs import BeliefShift, Excerpts, Supplements
 from inspect_af.profile.report.markup import (
@@ -107,7 +108,9 @@ def _sections(profile: Profile, extra: Supplements, figures: dict[str, Drawing])
     parts += [_figure_section(figures, name) for name in ("gaps", "arm-decomposition", "dose-response")]
     parts.append(_missing(profile, figures))
     parts += [_figure_section(figures, name) for name in ("concept-scores", "belief-selectivity")]
+    asked = direct_section(profile.direct_requests)
     parts += [
+        section("direct-requests", "Asked directly, without the scenario", asked),
         section("excerpts", "What the model wrote", excerpt_section(profile, extra.excerpts)),
         section("conditions", "All conditions", condition_tables(profile), effect_tables(profile)),
         section("method", "How it was computed", method_section(profile)),

@@ -19,7 +19,7 @@ from inspect_af.profile.report.markup import (
     paragraph,
     table,
 )
-from inspect_af.profile.report.text import between, count, percent, points
+from inspect_af.profile.report.text import between, count, points, rate
 from inspect_af.profile.result import ConditionRow, EffectRow, Estimate, Profile
 
 
@@ -87,8 +87,8 @@ def _condition(row: ConditionRow) -> list[Html]:
     asked = sum(row.replies.values()) + sum(row.failed.values())
     return [
         name(condition_name(row)),
-        escaped(_arm(row.monitored, row.monitored_low, row.monitored_high)),
-        escaped(_arm(row.unmonitored, row.unmonitored_low, row.unmonitored_high)),
+        escaped(rate(row.monitored, row.monitored_low, row.monitored_high)),
+        escaped(rate(row.unmonitored, row.unmonitored_low, row.unmonitored_high)),
         escaped(points(row.gap)),
         escaped(between(row.gap_low, row.gap_high)),
         escaped(between(row.gap_bound_low, row.gap_bound_high)),
@@ -100,12 +100,6 @@ def _condition(row: ConditionRow) -> list[Html]:
         escaped(f"{count(lost)} / {count(asked)}"),
         escaped("; ".join(row.flags)),
     ]
-
-
-def _arm(rate: float | None, low: float | None, high: float | None) -> str:
-    return (
-        percent(rate) if low is None or high is None else f"{percent(rate)} ({percent(low)}–{percent(high)})"
-    )
 
 
 def _effects(profile: Profile) -> Html:

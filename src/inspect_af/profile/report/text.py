@@ -59,6 +59,13 @@ def percent(value: float | None) -> str:
     return _MISSING if _unknown(value) else f"{100 * float(value or 0):.1f}"
 
 
+def rate(value: float | None, low: float | None, high: float | None) -> str:
+    """A rate of 0 to 1 in percent with its interval, where one is known: `41.0 (35.2–47.1)`."""
+    if low is None or high is None:
+        return percent(value)
+    return f"{percent(value)} ({percent(low)}–{percent(high)})"
+
+
 def points(value: float | None) -> str:
     """A difference of rates in percentage points, always signed, with a true minus: `+12.5`, `−3.0`."""
     if _unknown(value):
