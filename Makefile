@@ -35,7 +35,8 @@ test-oldest: pyproject.toml
 	.venv-oldest/bin/python -m pip install -q -r constraints-oldest.txt
 	.venv-oldest/bin/python -m pytest -q -n auto -m "not browser and not local and not vllm and not slow" \
 		tests/integration tests/logs tests/solvers tests/tasks tests/providers/test_organism.py \
-		tests/scorers/test_compliance.py tests/scorers/test_judges.py tests/scorers/test_judge_calls.py tests/scorers/test_metrics.py tests/test_registry.py
+		tests/scorers/test_compliance.py tests/scorers/test_judges.py tests/scorers/test_judge_calls.py tests/scorers/test_metrics.py \
+		tests/test_registry.py
 
 # vLLM's build for CPU brings torchvision, torchaudio and torchcodec that do not fit a torch for CPU.
 VLLM := .venv-vllm/bin

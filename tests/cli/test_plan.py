@@ -153,3 +153,24 @@ def test_power_names_no_gap_of_more_than_a_hundred_points(capsys: pytest.Capture
     assert main(["power", "--requests", "1", "--epochs", "1"]) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["1", "x"]]
     assert row.split()[3:] == ["none"] * 4
+
+
+def test_a_plan_written_again_without_a_price_keeps_its_cost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "plan.yaml"
+    plan = ["plan", "af-organism/null", "--requests", "mini", "--out", str(file)]
+    assert main([*plan, "--price", "2", "8"]) == 0
+    before = load_plan(file).estimate
+    assert main(plan) == 0
+    assert before is not None and before.cost_usd and load_plan(file).estimate == before
+    assert "its cost is kept" in capsys.readouterr().out
+    assert main([*plan, "--rates", "0.1", "0.2"]) == 0
+    other = load_plan(file).estimate
+    assert other is not None and other.cost_usd == before.cost_usd
+    assert other.minimum_detectable_effect != before.minimum_detectable_effect
+    assert main([*plan, "--reply-tokens", "7"]) == 0
+    assert "other numbers of tokens and is dropped" in capsys.readouterr().out
+    assert main([*plan, "--price", "4", "16"]) == 0
+    after = load_plan(file).estimate
+    assert after is not None and after.cost_usd == pytest.approx(2 * before.cost_usd, abs=0.02)

@@ -34,6 +34,8 @@ from inspect_af.study.estimates import CHARACTERS_PER_TOKEN, known_price
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import STRENGTHS
 
+_NO_PRICES = "no prices known: Inspect ships none, give them with --price"
+
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
@@ -100,8 +102,12 @@ def main(args: argparse.Namespace) -> int:
         price=args.price,
         rates=assumed_rates(args.rates),
     )
+    earlier = _earlier(plan, args.out, force=args.force)
+    if estimate.cost_usd is None and earlier is not None and earlier.cost_usd is not None:
+        estimate = _with_cost_of(earlier, estimate)
+        kept = "is kept" if estimate.cost_usd is not None else "is for other numbers of tokens and is dropped"
+        print(f"{args.out} is this plan already; its cost {kept}, since no --price was given")
     plan = plan.model_copy(update={"estimate": estimate})
-    _keep(plan, args.out, force=args.force)
     save_plan(plan, args.out)
     print(describe(plan))
     print(f"wrote {args.out}; run it with: inspect-af run --plan {args.out}")
@@ -128,22 +134,36 @@ def _subject(model: str, model_args: dict[str, Any]) -> PlannedSubject:
         ) from error
 
 
-def _keep(plan: Plan, file: Path, *, force: bool) -> None:
-    """Refuses to replace what is not this plan: somebody may have run it already."""
+def _earlier(plan: Plan, file: Path, *, force: bool) -> Estimate | None:
+    """The estimate of the same plan, if the file holds it.
+
+    Raises:
+        ConfigError: The file holds something else, which somebody may have run already.
+    """
     if force or not file.exists():
-        return
+        return None
     try:
-        found = load_plan(file).digest
+        found = load_plan(file)
     except ConfigError as error:
         raise ConfigError(
             f"{file} exists and is no readable plan ({error}); choose "
             "another --out, or --force to overwrite it"
         ) from error
-    if found != plan.digest:
+    if found.digest != plan.digest:
         raise ConfigError(
-            f"{file} holds another plan, digest {found} (this one is {plan.digest}); choose another --out, "
-            "or --force to overwrite it"
+            f"{file} holds another plan, digest {found.digest} (this one is {plan.digest}); choose another "
+            "--out, or --force to overwrite it"
         )
+    return found.estimate
+
+
+def _with_cost_of(earlier: Estimate, estimate: Estimate) -> Estimate:
+    """The estimate with an earlier one's cost, where that is for as many tokens."""
+    sizes = [(one.input_tokens, one.output_tokens) for one in (earlier, estimate)]
+    if sizes[0] != sizes[1]:
+        return estimate
+    note = estimate.note.removesuffix(f"; {_NO_PRICES}")
+    return estimate.model_copy(update={"cost_usd": earlier.cost_usd, "note": note})
 
 
 def describe(plan: Plan) -> str:
@@ -233,7 +253,7 @@ def _estimate(
     notes = [f"detectable at assumed rates {rates[0]:.0%} and {rates[1]:.0%}"]
     notes += [f"tokens at {CHARACTERS_PER_TOKEN} characters each and {reply_tokens} a reply"]
     if cost is None:
-        notes.append("no prices known: Inspect ships none, give them with --price")
+        notes.append(_NO_PRICES)
     return Estimate(
         calls=calls,
         input_tokens=input_tokens,

@@ -93,4 +93,4 @@ def table(
     content = element(
         "table", element("caption", escaped(caption)), element("thead", head), element("tbody", *body)
     )
-    return element("div", content, of="scroll", tabindex="0", role="region", aria_label=caption)
+    return element("div", content, of="scroll", tabindex="0", role="region", aria_label=visible(caption))
