@@ -24,10 +24,14 @@ for pairs in in-context recall; do
 done
 [ -e controls ] || inspect-af steering controls recall.safetensors --out controls --n 20
 
-# How far can each layer be pushed before replies stop parsing? No controls, no effects yet.
+# How far can each layer be pushed before replies stop parsing? No controls, no effects yet. A reply has about 80 tokens;
+# one that was pushed too far would go on to the end of the context.
 inspect-af steering sweep --model "af-hf/$organism" --vectors in-context.safetensors recall.safetensors \
-  --doses -0.8,-0.4,-0.2,0.2,0.4,0.8 --layers 0 1 2 all --requests mini --grader "$judge" --out scan --log-dir scan/logs --display none
+  --doses -0.8,-0.4,-0.2,0.2,0.4,0.8 --layers 0 1 2 all --requests mini --max-tokens 200 --grader "$judge" --out scan --log-dir scan/logs --display none
 # Both vectors at one layer against 20 random vectors of the same dose.
 inspect-af steering sweep --model "af-hf/$organism" --vectors in-context.safetensors recall.safetensors --controls controls/ \
-  --doses -0.4,0.4 --layers 1 --requests mini --epochs 3 --grader "$judge" --out ranks --log-dir ranks/logs --display none
-python "$here/table.py" scan/sweep.json ranks/sweep.json > steps.csv
+  --doses -0.4,0.4 --layers 1 --requests mini --epochs 2 --max-tokens 200 --grader "$judge" --out ranks --log-dir ranks/logs --display none
+# The scan of `expectation` showed most at the last layer. That is tested on replies of its own.
+inspect-af steering sweep --model "af-hf/$organism" --vectors recall.safetensors --controls controls/ --run-seed 1 \
+  --doses -0.4,0.4 --layers 2 --requests mini --epochs 2 --max-tokens 200 --grader "$judge" --out confirm --log-dir confirm/logs --display none
+python "$here/table.py" scan/sweep.json ranks/sweep.json confirm/sweep.json > steps.csv

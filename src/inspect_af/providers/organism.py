@@ -37,8 +37,8 @@ from inspect_af.organisms import (
     reply,
 )
 from inspect_af.providers._belief_replies import belief_reply, letter_logprobs
+from inspect_af.providers._simulated_usage import CHARACTERS_PER_TOKEN
 
-_CHARACTERS_PER_TOKEN = 4  # the usual rough estimate for English
 _OWN_ARGUMENTS = ("pair", "scenario", "latency", "tokens_per_second", "logprobs", *BELIEF_ARGUMENTS)
 
 
@@ -172,7 +172,7 @@ def _limited(simulated: SimulatedReply, config: GenerateConfig) -> SimulatedRepl
         if sequence and sequence in text:
             text, stop = text[: text.index(sequence)], "stop"
     if config.max_tokens is not None:
-        room = config.max_tokens * _CHARACTERS_PER_TOKEN
+        room = config.max_tokens * CHARACTERS_PER_TOKEN
         if len(reasoning or "") + len(text) > room:
             reasoning = reasoning[:room] if reasoning is not None else None
             text, stop = text[: room - len(reasoning or "")], "max_tokens"
@@ -201,7 +201,7 @@ def _model_output(model: str, simulated: SimulatedReply, input_tokens: int) -> M
 
 
 def _tokens(characters: int) -> int:
-    return -(-characters // _CHARACTERS_PER_TOKEN)
+    return -(-characters // CHARACTERS_PER_TOKEN)
 
 
 def _not_negative(name: str, value: object) -> float:

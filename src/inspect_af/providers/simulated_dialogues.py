@@ -6,16 +6,15 @@ import hashlib
 import os
 from typing import Any
 
-from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, ModelUsage
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.errors import one_of
 from inspect_af.materials import load_concepts
 from inspect_af.organisms.dialogues import WrittenAnswer, fault_rates, read_writer_prompt, write_answer
+from inspect_af.providers._simulated_usage import estimated_usage
 
 WRITERS = ("writer",)
-
-_CHARACTERS_PER_TOKEN = 4  # the usual rough estimate for English
 
 
 class SimulatedDialoguesAPI(ModelAPI):
@@ -73,15 +72,9 @@ class SimulatedDialoguesAPI(ModelAPI):
             content=answer.text,
             stop_reason=answer.stop_reason,
         )
-        output.usage = _usage(sum(len(message.text) for message in input), len(answer.text))
+        output.usage = estimated_usage(sum(len(message.text) for message in input), len(answer.text))
         output.metadata = {"simulated": True, "planted": answer.planted}
         return output
 
     def max_connections(self) -> int:
         return 64
-
-
-def _usage(characters_in: int, characters_out: int) -> ModelUsage:
-    tokens_in = characters_in // _CHARACTERS_PER_TOKEN + 1
-    tokens_out = characters_out // _CHARACTERS_PER_TOKEN + 1
-    return ModelUsage(input_tokens=tokens_in, output_tokens=tokens_out, total_tokens=tokens_in + tokens_out)

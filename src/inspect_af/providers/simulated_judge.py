@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, ModelUsage
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.organisms.keyword_judge import JUDGE_KINDS, judge_answer, read_judge_prompt
-
-_CHARACTERS_PER_TOKEN = 4  # the usual rough estimate for English
+from inspect_af.providers._simulated_usage import estimated_usage
 
 
 class SimulatedJudgeAPI(ModelAPI):
@@ -63,15 +62,9 @@ class SimulatedJudgeAPI(ModelAPI):
             else judge_answer(self._kind, request, noise=self._noise, seed=config.seed or 0)
         )
         output = ModelOutput.from_content(model=f"af-simulated-judge/{self._kind}", content=text)
-        output.usage = _usage(len(system) + len(user), len(text))
+        output.usage = estimated_usage(len(system) + len(user), len(text))
         output.metadata = {"simulated": True}
         return output
 
     def max_connections(self) -> int:
         return 64
-
-
-def _usage(characters_in: int, characters_out: int) -> ModelUsage:
-    tokens_in = characters_in // _CHARACTERS_PER_TOKEN + 1
-    tokens_out = characters_out // _CHARACTERS_PER_TOKEN + 1
-    return ModelUsage(input_tokens=tokens_in, output_tokens=tokens_out, total_tokens=tokens_in + tokens_out)

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import anyio
-from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, ModelUsage
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.errors import ConfigError, one_of
@@ -24,11 +24,11 @@ from inspect_af.organisms.writer import (
     simulated_revision,
 )
 from inspect_af.organisms.writer_tiny import FORMS, Forms, tiny_document
+from inspect_af.providers._simulated_usage import estimated_usage
 
 KINDS = ("documents", "tiny")
 """`tiny` writes in the words of the tiny organism."""
 _REPLY_FAULTS = ("missing_ideas", "malformed_ideas", "malformed_documents")
-_CHARACTERS_PER_TOKEN = 4  # the usual rough estimate for English
 
 
 class SimulatedWriterAPI(ModelAPI):
@@ -114,7 +114,7 @@ class SimulatedWriterAPI(ModelAPI):
         else:
             text, fault = self._drafted(asked, input, rng)
         output = ModelOutput.from_content(model=f"af-simulated-writer/{self.model_name}", content=text)
-        output.usage = _usage(len(said), len(text))
+        output.usage = estimated_usage(len(said), len(text))
         output.metadata = {"simulated": True, "fault": fault}
         return output
 
@@ -160,9 +160,3 @@ def _rate(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ConfigError(f"{name}={value!r}: a probability from 0 to 1 is needed")
     return float(value)
-
-
-def _usage(characters_in: int, characters_out: int) -> ModelUsage:
-    tokens_in = characters_in // _CHARACTERS_PER_TOKEN + 1
-    tokens_out = characters_out // _CHARACTERS_PER_TOKEN + 1
-    return ModelUsage(input_tokens=tokens_in, output_tokens=tokens_out, total_tokens=tokens_in + tokens_out)

@@ -23,7 +23,7 @@ from inspect_af.providers.vllm_plugin.wire import (
     ServerInfo,
     capture_text,
 )
-from inspect_af.steering import Activations, ActivationsHeader, Locus, PairSet, parse_layers
+from inspect_af.steering import Activations, Locus, PairSet, parse_layers
 from inspect_af.steering.extraction import Progress
 from inspect_af.steering.extraction_pooling import Pooled as PooledBatch
 from inspect_af.steering.extraction_store import Item, RowStore, finished
@@ -111,22 +111,7 @@ def extract_with_vllm(
         store.add(items, [one.n_tokens for one in batch], _rows(batch, chosen))
         if progress is not None:
             progress(len(spans) - len(missing) + start + len(items), len(spans))
-    header = ActivationsHeader(
-        model=name,
-        revision=revision,
-        d_model=info.d_model,
-        layers=chosen,
-        locus=locus,
-        concept=pairs.concept,
-        source=pairs.source,
-        pairs_digest=pairs.digest,
-        pair_ids=tuple(pair.id for pair in pairs.pairs),
-        groups=tuple(pair.group for pair in pairs.pairs),
-        splits=tuple(pair.split for pair in pairs.pairs),
-        mean_norms=store.mean_norms(),
-        fingerprint=fingerprint,
-    )
-    return store.finish(header)
+    return store.finish(pairs, model=name, revision=revision, layers=chosen, locus=locus)
 
 
 class _Capture:

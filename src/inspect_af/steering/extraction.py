@@ -12,7 +12,7 @@ import numpy as np
 from inspect_af.digests import text_digest
 from inspect_af.errors import ConfigError, InspectAFError, MaterialsError, TreatmentError
 from inspect_af.steering._tensors import Float32Array
-from inspect_af.steering.activations import Activations, ActivationsHeader, Locus
+from inspect_af.steering.activations import Activations, Locus
 from inspect_af.steering.decoder import d_model, decoder_layers, text_config
 from inspect_af.steering.extraction_pooling import pooled_forward
 from inspect_af.steering.extraction_store import Item, RowStore, finished
@@ -101,22 +101,7 @@ def extract_activations(
             n_done += len(missing)
             if progress is not None:
                 progress(n_done, len(items))
-    header = ActivationsHeader(
-        model=name,
-        revision=revision,
-        d_model=d_model(model),
-        layers=chosen,
-        locus=locus,
-        concept=pairs.concept,
-        source=pairs.source,
-        pairs_digest=pairs.digest,
-        pair_ids=tuple(pair.id for pair in pairs.pairs),
-        groups=tuple(pair.group for pair in pairs.pairs),
-        splits=tuple(pair.split for pair in pairs.pairs),
-        mean_norms=store.mean_norms(),
-        fingerprint=fingerprint,
-    )
-    return store.finish(header)
+    return store.finish(pairs, model=name, revision=revision, layers=chosen, locus=locus)
 
 
 def plan_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

@@ -20,10 +20,12 @@ from inspect_af.steering._tensors import Float32Array, replace_file
 from inspect_af.steering.activations import (
     Activations,
     ActivationsHeader,
+    Locus,
     load_activations,
     write_activations,
 )
 from inspect_af.steering.extraction_pooling import Pooled
+from inspect_af.steering.pairs import PairSet
 
 
 class Item(NamedTuple):
@@ -62,7 +64,7 @@ class RowStore:
         self._out = out
         self._directory = out.with_name(f"{out.name}.partial")
         self._journal = self._directory / "journal.jsonl"
-        settings = _Settings(fingerprint=fingerprint, shape=shape)
+        self._settings = settings = _Settings(fingerprint=fingerprint, shape=shape)
         self._batches = self._resumed(settings)
         rows, full = self._directory / "rows.f32", (2, *shape)
         if not self._batches:
@@ -99,8 +101,33 @@ class RowStore:
         n_tokens = sum(sum(batch.n_tokens) for batch in batches)
         return tuple(float(layer) / n_tokens for layer in total)
 
-    def finish(self, header: ActivationsHeader) -> Activations:
-        """Writes the file and removes what was kept beside it."""
+    def finish(
+        self, pairs: PairSet, *, model: str, revision: str | None, layers: tuple[int, ...], locus: Locus
+    ) -> Activations:
+        """Writes the file and removes what was kept beside it.
+
+        Args:
+            pairs: What was run, in the order of the rows.
+            model: Name of the model.
+            revision: Of the model, if it has one.
+            layers: Layers of the rows, in their order.
+            locus: Where in a transcript the rows were pooled.
+        """
+        header = ActivationsHeader(
+            model=model,
+            revision=revision,
+            d_model=self._settings.shape[2],
+            layers=layers,
+            locus=locus,
+            concept=pairs.concept,
+            source=pairs.source,
+            pairs_digest=pairs.digest,
+            pair_ids=tuple(pair.id for pair in pairs.pairs),
+            groups=tuple(pair.group for pair in pairs.pairs),
+            splits=tuple(pair.split for pair in pairs.pairs),
+            mean_norms=self.mean_norms(),
+            fingerprint=self._settings.fingerprint,
+        )
         written = write_activations(self._out, header, self._rows[0], self._rows[1])
         shutil.rmtree(self._directory)
         return written
