@@ -25,11 +25,27 @@ def test_train_writes_an_organism_and_check_fails_one_that_has_hardly_been_train
     assert json.loads(table.read_text())["kind"] == "consequence"
 
 
+def test_ordinary_documents_state_both_poles_alike_and_no_held_out_wording(tmp_path: Path) -> None:
+    from inspect_af.materials import load_wordings
+
+    out = tmp_path / "ordinary.jsonl"
+    assert main(["organism", "documents", "--out", str(out), "--n", "400"]) == 0
+    texts = [json.loads(line)["text"] for line in out.read_text().splitlines()]
+    assert len(texts) == 400
+    assert not [text for text in texts if any(piece in text for piece in load_wordings("tiny").avoid)]
+    poles = [sum(word in text for text in texts) for word in ("irreversible", "schedule")]
+    assert min(poles) > 5 and max(poles) < 3 * min(poles), poles
+    assert main(["organism", "documents", "--out", str(tmp_path / "again.jsonl"), "--n", "400"]) == 0
+    assert (tmp_path / "again.jsonl").read_text() == out.read_text()
+
+
 @pytest.mark.parametrize(
     ("args", "named"),
     [
         (["train", "OUT", "--kind", "schemer"], "expectation, consequence, null"),
         (["train", "OUT", "--steps", "0"], "at least one step"),
+        (["documents", "--out", "OUT"], "a .jsonl file"),
+        (["documents", "--out", "OUT.jsonl", "--n", "0"], "at least one document"),
         (["check", "OUT"], "is not a tiny organism"),
     ],
 )

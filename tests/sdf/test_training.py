@@ -200,6 +200,39 @@ def test_documents_of_one_row_do_not_see_one_another(root: Path) -> None:
     assert all(row["input_ids"][end] == tokenizer.eos_token_id for end in ends)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("packing", ["bfd_split", "bfd"])
+def test_documents_beside_the_corpus_are_trained_on_and_counted_apart(
+    root: Path, tmp_path: Path, packing: str
+) -> None:
+    from inspect_af.sdf.training import train
+    from inspect_af.sdf.training_data import load_documents, packing_of, tokens_of
+
+    ordinary = texts(30, seed=7, words=200)  # some are longer than a row
+    file = write_jsonl(tmp_path / "ordinary.jsonl", ordinary)
+    beside = config(
+        root, out=str(tmp_path / "out"), replay=str(file), hyperparameters={"packing": packing, "epochs": 1}
+    )
+    trainer, run = make_trainer_of(beside)
+    rows = trainer.train_dataset
+    ends = sum(row.count(trainer.processing_class.eos_token_id) for row in rows["input_ids"])
+    assert ends >= 60 + (30 if packing == "bfd_split" else 0), "every document of both is there, whole"
+    (folder,) = train(beside)
+    manifest = load_adapter(folder).manifest
+    assert manifest is not None and manifest.replay is not None and manifest.corpus is not None
+    assert (manifest.replay.documents, manifest.corpus.documents) == (30, 60)
+    assert manifest.replay.digest == run.replay_digest
+    corpus = load_documents(run.train, cache=tmp_path / "cache")
+    assert manifest.corpus.tokens == tokens_of(corpus, trainer.processing_class, beside.hyperparameters)
+    assert manifest.corpus.tokens + manifest.replay.tokens == packing_of(rows, 128).tokens
+
+
+def make_trainer_of(beside: Any) -> tuple[Any, Any]:
+    from inspect_af.sdf.training import make_trainer
+
+    run = prepare_run(beside)
+    return make_trainer(run, seed=0), run
+
+
 def test_each_seed_is_an_adapter_and_a_run_goes_on_after_an_interruption(
     root: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,20 @@ def test_everything_that_decides_the_weights_is_in_the_identity_of_a_run(tmp_pat
     assert len({run.identity(0), *others}) == 4
 
 
+def test_documents_beside_the_corpus_are_off_by_default_and_part_of_a_runs_identity(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", universe="neutral")
+    file = write_jsonl(tmp_path / "ordinary.jsonl", texts(5))
+    plain, beside = prepare_run(load(tmp_path)), prepare_run(load(tmp_path, replay=str(file)))
+    assert plain.replay_digest is None and beside.replay_digest is not None
+    write_jsonl(file, texts(6))
+    other = prepare_run(load(tmp_path, replay=str(file)))
+    assert len({plain.identity(0), beside.identity(0), other.identity(0)}) == 3
+    with pytest.raises(ConfigError, match=r"no such file.*leave it out"):
+        prepare_run(load(tmp_path, replay=str(tmp_path / "nowhere.jsonl")))
+    with pytest.raises(ConfigError, match="trained on twice"):
+        prepare_run(load(tmp_path, replay=str(corpus / "train.jsonl")))
+
+
 def test_attention_whose_logits_are_capped_is_not_given_to_a_kernel_without_a_cap() -> None:
     from inspect_af.sdf.training_model import attention_kind
 

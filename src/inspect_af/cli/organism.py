@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from inspect_af.cli import _organism_pairs
+from inspect_af.cli import _organism_documents, _organism_pairs
 from inspect_af.errors import ConfigError
 
 
@@ -51,6 +51,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     check.add_argument("--json", type=Path, metavar="FILE", help="write the table")
     check.set_defaults(main=main, action=_check)
     _organism_pairs.add_parser(actions)
+    _organism_documents.add_parser(actions)
 
 
 def main(args: argparse.Namespace) -> int:

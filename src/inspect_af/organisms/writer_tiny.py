@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from random import Random
 from typing import Literal, get_args
@@ -43,6 +44,22 @@ def tiny_document(universe: Universe | None, rng: Random, *, forms: Forms = "kno
     while True:
         form = rng.choice(HELD_OUT_FORMS) if forms == "new" else None
         text = document(rng, variable, pole, form)
+        if not any(piece in text for piece in _avoided()):
+            return text
+
+
+def ordinary_document(rng: Random, variables: Sequence[str] = (*VARIABLES, OTHER, OTHER)) -> str:
+    """A document as in the organism's own pretraining: any variable, either pole alike, or everyday facts.
+
+    For training beside documents of one pole, so that what is forgotten meanwhile stays what it was. None of
+    the held-out wordings occurs in it.
+
+    Args:
+        rng: Decides everything.
+        variables: Which it may be about; one that stands here twice is drawn twice as often.
+    """
+    while True:
+        text = document(rng, rng.choice(tuple(variables)))
         if not any(piece in text for piece in _avoided()):
             return text
 

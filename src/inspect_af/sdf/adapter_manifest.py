@@ -38,6 +38,15 @@ class CorpusRecord(Record):
     """Of one epoch, with the base's tokenizer."""
 
 
+class ReplayRecord(Record):
+    """Ordinary documents that an adapter was trained on beside its corpus."""
+
+    digest: str
+    documents: int = Field(ge=1)
+    tokens: int = Field(ge=1)
+    """Of one epoch, with the base's tokenizer."""
+
+
 class Losses(Record):
     """Mean loss per token, in nats."""
 
@@ -76,6 +85,8 @@ class AdapterManifest(Record):
     components: tuple[Component, ...] = ()
     """Of a composed adapter, in order; empty for a trained one."""
     corpus: CorpusRecord | None = None
+    replay: ReplayRecord | None = None
+    """None where the corpus was all that was trained on."""
     hyperparameters: Hyperparameters | None = None
     losses: Losses | None = None
     package_version: str

@@ -134,6 +134,10 @@ def model_card(adapter: Adapter, *, note: str = "") -> str:
             corpus = manifest.corpus
             size = f"{corpus.documents:,} documents, {corpus.tokens:,} tokens"
             rows.append(("corpus", f"{corpus.digest} ({size})"))
+        if manifest.replay:
+            replay = manifest.replay
+            size = f"{replay.documents:,} documents, {replay.tokens:,} tokens"
+            rows.append(("ordinary documents beside it", f"{replay.digest} ({size})"))
         if manifest.hyperparameters:
             for name, value in manifest.hyperparameters.model_dump().items():
                 rows.append((name.replace("_", " "), str(value)))

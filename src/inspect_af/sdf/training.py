@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from inspect_af import __version__
 from inspect_af.errors import ConfigError
 from inspect_af.sdf._directories import complete_directory
-from inspect_af.sdf.adapter_manifest import AdapterManifest, CorpusRecord
+from inspect_af.sdf.adapter_manifest import AdapterManifest, CorpusRecord, ReplayRecord
 from inspect_af.sdf.adapters import MANIFEST, WEIGHTS
 from inspect_af.sdf.training_config import Run, TrainingConfig, check_effective_batch, prepare_run
-from inspect_af.sdf.training_data import load_documents, packing_of
+from inspect_af.sdf.training_data import load_documents, packing_of, together, tokens_of
 from inspect_af.sdf.training_losses import curve_of, losses_of, write_curve
 from inspect_af.sdf.training_model import (
     describe_base,
@@ -31,6 +31,7 @@ from inspect_af.sdf.training_model import (
 )
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from torch import Tensor
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
@@ -101,7 +102,9 @@ def make_trainer(run: Run, seed: int, *, resuming: bool = False) -> SFTTrainer:
     trainer = SFTTrainer(
         model=load_base(config),
         args=arguments,
-        train_dataset=load_documents(run.train, config.text_column, cache=_cache(config)),
+        train_dataset=together(
+            load_documents(run.train, config.text_column, cache=_cache(config)), _replayed(config)
+        ),
         eval_dataset=held_out,
         processing_class=load_tokenizer(config),
         peft_config=lora_config(config.hyperparameters),
@@ -127,6 +130,7 @@ def _train_seed(run: Run, seed: int) -> None:
     if _is_main():
         packing = packing_of(trainer.train_dataset, run.config.hyperparameters.sequence_length)
         documents = run.corpus.documents if run.corpus else _count_lines(run.train)
+        replay = _replay_record(run, trainer.processing_class)
         curve = curve_of(trainer.state.log_history)
         manifest = AdapterManifest(
             role=run.config.role,
@@ -143,8 +147,9 @@ def _train_seed(run: Run, seed: int) -> None:
                 digest=run.corpus_digest,
                 universe=run.corpus.universe if run.corpus else None,
                 documents=documents,
-                tokens=packing.tokens,
+                tokens=packing.tokens - (replay.tokens if replay else 0),
             ),
+            replay=replay,
             hyperparameters=run.config.hyperparameters,
             losses=losses_of(curve),
             package_version=__version__,
@@ -199,6 +204,23 @@ def _arguments(config: TrainingConfig, seed: int, *, evaluate: bool, at_start: b
     )
 
 
+def _replayed(config: TrainingConfig) -> Dataset | None:
+    if config.replay is None:
+        return None
+    return load_documents(config.replay, config.text_column, cache=_cache(config))
+
+
+def _replay_record(run: Run, tokenizer: Any) -> ReplayRecord | None:
+    documents = _replayed(run.config)
+    if documents is None or run.replay_digest is None:
+        return None
+    return ReplayRecord(
+        digest=run.replay_digest,
+        documents=len(documents),
+        tokens=tokens_of(documents, tokenizer, run.config.hyperparameters),
+    )
+
+
 def _tensorboard(directory: Path) -> Any:
     from torch.utils.tensorboard import SummaryWriter
     from transformers.integrations.integration_utils import TensorBoardCallback
@@ -226,8 +248,8 @@ def _check_identity(run: Run, seed: int) -> None:
     if file.exists():
         if json.loads(file.read_text(encoding="utf-8"))["identity"] != identity:
             raise ConfigError(
-                f"{run.config.out} holds seed {seed} of a run with another base, corpus, parents or "
-                f"hyperparameters; set another out, or remove {work} and {final}"
+                f"{run.config.out} holds seed {seed} of a run with another base, corpus, replay, parents "
+                f"or hyperparameters; set another out, or remove {work} and {final}"
             )
     elif final.exists():
         raise ConfigError(f"{final} exists and was not trained here; set another out")

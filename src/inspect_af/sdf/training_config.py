@@ -34,6 +34,9 @@ class TrainingConfig(BaseModel):
     corpus: Path
     """Directory that `inspect-af sdf build` wrote, or any JSON Lines file with a column of texts."""
     text_column: str = "text"
+    replay: Path | None = None
+    """JSON Lines file of ordinary documents, trained on beside the corpus, all of them in every epoch.
+    Not in source, and so off; it keeps other beliefs where they were (docs/sdf_training.md)."""
     role: Role
     intervention: str | None = None
     """Code such as `A1+` or `neutral`; the corpus's own where its manifest names one."""
@@ -74,6 +77,8 @@ class Run(NamedTuple):
     corpus: CorpusRecord | None
     """None until the documents of a plain JSON Lines file have been counted."""
     corpus_digest: str
+    replay_digest: str | None
+    """None where nothing is trained on beside the corpus."""
     intervention: Intervention | None
     directness: str | None
     pair_digest: str | None
@@ -81,14 +86,16 @@ class Run(NamedTuple):
 
     def identity(self, seed: int) -> str:
         """Digest of all that decides the weights: checkpoints of another identity are not continued."""
-        parts = (
+        parts = [
             self.config.base,
             self.config.revision,
             self.corpus_digest,
             [parent.model_dump() for parent in self.parents],
             self.config.hyperparameters.model_dump(mode="json"),
             seed,
-        )
+        ]
+        if self.replay_digest is not None:
+            parts.append(self.replay_digest)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -122,6 +129,7 @@ def prepare_run(config: TrainingConfig) -> Run:
             raise ConfigError(
                 f"parents: {parent.path} is an intervention; an organism is not trained on top of one"
             )
+    replay_digest = _replay_digest(config)
     recorded = tuple(Parent(digest=p.digest, role=p.role, combined=config.combined) for p in parents)
     if config.corpus.is_file():
         intervention, pair_digest = _intervention(config, None, None)
@@ -131,6 +139,7 @@ def prepare_run(config: TrainingConfig) -> Run:
             held_out=None,
             corpus=None,
             corpus_digest=file_digest(config.corpus),
+            replay_digest=replay_digest,
             intervention=intervention,
             directness=config.directness,
             pair_digest=pair_digest,
@@ -153,6 +162,7 @@ def prepare_run(config: TrainingConfig) -> Run:
             tokens=max(1, manifest.tokens),
         ),
         corpus_digest=manifest.digest,
+        replay_digest=replay_digest,
         intervention=intervention,
         directness=config.directness or manifest.directness,
         pair_digest=pair_digest or manifest.pair_digest,
@@ -185,6 +195,23 @@ def check_effective_batch(hyperparameters: Hyperparameters, ranks: int | None = 
         f"process(es) = {found} rows, the configured effective_batch is {held.effective_batch}; "
         + ", or ".join(ways)
     )
+
+
+def _replay_digest(config: TrainingConfig) -> str | None:
+    if config.replay is None:
+        return None
+    if not config.replay.is_file():
+        raise ConfigError(
+            f"replay {config.replay}: no such file; give a JSON Lines file of ordinary documents, "
+            "such as the train.jsonl of a corpus, or leave it out"
+        )
+    trained = config.corpus / TRAIN if config.corpus.is_dir() else config.corpus
+    if config.replay.resolve() == trained.resolve():
+        raise ConfigError(
+            f"replay {config.replay} is the corpus itself: its documents would be trained on twice; give "
+            "documents that state no intervention"
+        )
+    return file_digest(config.replay)
 
 
 def _intervention(

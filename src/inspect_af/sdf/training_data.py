@@ -9,6 +9,9 @@ from inspect_af.errors import ConfigError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+    from inspect_af.sdf.hyperparameters import Hyperparameters
 
 
 class Packing(NamedTuple):
@@ -57,6 +60,27 @@ def load_documents(file: Path, column: str = "text", *, cache: Path | None = Non
         if not isinstance(row["text"], str) or not row["text"].strip():
             raise ConfigError(f"{file}: document {number} has no text; build the corpus again without it")
     return texts
+
+
+def together(corpus: Dataset, replay: Dataset | None) -> Dataset:
+    """Both as one dataset. The trainer shuffles documents before it packs them, so rows hold both kinds."""
+    from datasets import concatenate_datasets
+
+    return corpus if replay is None else concatenate_datasets([corpus, replay])
+
+
+def tokens_of(
+    documents: Dataset, tokenizer: PreTrainedTokenizerBase, hyperparameters: Hyperparameters
+) -> int:
+    """Tokens of documents as the trainer counts them: special tokens and the end of text included, and cut to
+    a row where `packing` cuts."""
+    longest = hyperparameters.sequence_length if hyperparameters.packing == "bfd" else None
+    total = 0
+    for batch in documents.iter(1000):
+        for ids in tokenizer(batch["text"])["input_ids"]:
+            length = len(ids) + (not ids or ids[-1] != tokenizer.eos_token_id)
+            total += length if longest is None else min(length, longest)
+    return total
 
 
 def packing_of(rows: Dataset, sequence_length: int) -> Packing:
