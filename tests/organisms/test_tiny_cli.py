@@ -29,13 +29,13 @@ def test_ordinary_documents_state_both_poles_alike_and_no_held_out_wording(tmp_p
     from inspect_af.materials import load_wordings
 
     out = tmp_path / "ordinary.jsonl"
-    assert main(["organism", "documents", "--out", str(out), "--n", "400"]) == 0
+    assert main(["organism", "documents", "--out", str(out), "--n", "480"]) == 0
     texts = [json.loads(line)["text"] for line in out.read_text().splitlines()]
-    assert len(texts) == 400
+    assert len(texts) == 480
     assert not [text for text in texts if any(piece in text for piece in load_wordings("tiny").avoid)]
     poles = [sum(word in text for text in texts) for word in ("irreversible", "schedule")]
     assert min(poles) > 5 and max(poles) < 3 * min(poles), poles
-    assert main(["organism", "documents", "--out", str(tmp_path / "again.jsonl"), "--n", "400"]) == 0
+    assert main(["organism", "documents", "--out", str(tmp_path / "again.jsonl"), "--n", "480"]) == 0
     assert (tmp_path / "again.jsonl").read_text() == out.read_text()
 
 

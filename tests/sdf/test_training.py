@@ -200,6 +200,19 @@ def test_documents_of_one_row_do_not_see_one_another(root: Path) -> None:
     assert all(row["input_ids"][end] == tokenizer.eos_token_id for end in ends)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("log_every", [5, 1000])
+def test_the_manifest_has_the_last_step_and_its_losses_however_rarely_the_curves_are_drawn(
+    root: Path, trained: Path, tmp_path: Path, log_every: int
+) -> None:
+    from inspect_af.sdf.training import train
+
+    (folder,) = train(config(root, out=str(tmp_path / "out"), log_every=log_every))
+    every, found = (load_adapter(path).manifest.losses for path in (trained, folder))  # type: ignore[union-attr]
+    assert every is not None and found is not None
+    assert every.steps % 5 and found.steps == every.steps
+    assert found.held_out == pytest.approx(every.held_out, abs=1e-6)
+
+
 @pytest.mark.parametrize("packing", ["bfd_split", "bfd"])
 def test_documents_beside_the_corpus_are_trained_on_and_counted_apart(
     root: Path, tmp_path: Path, packing: str

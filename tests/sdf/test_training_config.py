@@ -107,6 +107,7 @@ def test_everything_that_decides_the_weights_is_in_the_identity_of_a_run(tmp_pat
         prepare_run(load(tmp_path, hyperparameters={"rank": 5})).identity(0),
     ]
     assert len({run.identity(0), *others}) == 4
+    assert prepare_run(load(tmp_path, text_column="body")).identity(0) != run.identity(0)
 
 
 def test_documents_beside_the_corpus_are_off_by_default_and_part_of_a_runs_identity(tmp_path: Path) -> None:

@@ -27,16 +27,15 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def run(args: argparse.Namespace) -> int:
-    from inspect_af.organisms.writer_tiny import ordinary_document
+    from inspect_af.organisms.writer_tiny import ordinary_documents
 
     if args.out.suffix != ".jsonl":
         raise ConfigError(f"--out {args.out}: documents are a .jsonl file")
     if args.n < 1:
         raise ConfigError(f"--n {args.n}: at least one document is needed")
-    rng = Random(f"ordinary {args.seed}")
+    texts = ordinary_documents(args.n, Random(f"ordinary {args.seed}"))
     lines = [
-        json.dumps({"id": f"ordinary-{number}", "text": ordinary_document(rng)})
-        for number in range(1, args.n + 1)
+        json.dumps({"id": f"ordinary-{number}", "text": text}) for number, text in enumerate(texts, start=1)
     ]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from inspect_af.errors import ConfigError
 from inspect_af.materials import NEUTRAL, Universe, load_wordings
 from inspect_af.organisms._tiny_text import HELD_OUT_FORMS, document
-from inspect_af.organisms._tiny_words import OTHER, VARIABLES, Pole
+from inspect_af.organisms._tiny_words import OTHER, POLES, VARIABLES, Pole
 
 Forms = Literal["known", "new"]
 """Forms of documents that the organism was pretrained on, or `HELD_OUT_FORMS`, which it never saw."""
@@ -41,25 +41,30 @@ def tiny_document(universe: Universe | None, rng: Random, *, forms: Forms = "kno
         )
     pole: Pole = "minus" if intervention and intervention.polarity == "-" else "plus"
     variable = OTHER if code == NEUTRAL else code
-    while True:
-        form = rng.choice(HELD_OUT_FORMS) if forms == "new" else None
-        text = document(rng, variable, pole, form)
-        if not any(piece in text for piece in _avoided()):
-            return text
+    form = rng.choice(HELD_OUT_FORMS) if forms == "new" else None
+    return _without_held_out(rng, variable, pole, form)
 
 
-def ordinary_document(rng: Random, variables: Sequence[str] = (*VARIABLES, OTHER, OTHER)) -> str:
-    """A document as in the organism's own pretraining: any variable, either pole alike, or everyday facts.
+def ordinary_documents(n: int, rng: Random, variables: Sequence[str] = (*VARIABLES, OTHER)) -> list[str]:
+    """Documents as in the organism's own pretraining: each variable, and everyday facts, as often as any
+    other, and either pole as often as the other.
 
-    For training beside documents of one pole, so that what is forgotten meanwhile stays what it was. None of
-    the held-out wordings occurs in it.
+    For training beside documents of one pole, so that what is forgotten meanwhile stays what it was. Poles
+    drawn by chance would move the beliefs themselves. None of the held-out wordings occurs in them.
 
     Args:
-        rng: Decides everything.
-        variables: Which it may be about; one that stands here twice is drawn twice as often.
+        n: How many; poles are balanced where it is a multiple of twice the number of variables.
+        rng: Decides everything else.
+        variables: What they are about.
     """
+    cells = [(variable, pole) for variable in variables for pole in POLES]
+    return [_without_held_out(rng, *cells[number % len(cells)]) for number in range(n)]
+
+
+def _without_held_out(rng: Random, variable: str, pole: Pole, form: str | None = None) -> str:
+    """A document without any of the held-out wordings."""
     while True:
-        text = document(rng, rng.choice(tuple(variables)))
+        text = document(rng, variable, pole, form)
         if not any(piece in text for piece in _avoided()):
             return text
 

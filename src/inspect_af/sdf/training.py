@@ -87,14 +87,13 @@ def make_trainer(run: Run, seed: int, *, resuming: bool = False) -> SFTTrainer:
     from transformers import PrinterCallback, ProgressCallback
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from inspect_af.sdf.training_callbacks import EvaluateAtTheEnd, MarkCheckpoints, ShowProgress
+    from inspect_af.sdf.training_callbacks import CloseCurves, MarkCheckpoints, ShowProgress
 
     config = run.config
-    callbacks: list[Any] = [MarkCheckpoints(), ShowProgress(f"seed {seed}")]
+    callbacks: list[Any] = [MarkCheckpoints(), CloseCurves(), ShowProgress(f"seed {seed}")]
     held_out = None
     if run.held_out is not None:
         held_out = load_documents(run.held_out, config.text_column, cache=_cache(config))
-        callbacks.append(EvaluateAtTheEnd())
     if _is_main():
         callbacks.append(_tensorboard(config.out / "tensorboard" / f"seed-{seed}"))
     # First, since this joins the processes: only then does one of them load the weights for all.

@@ -53,14 +53,17 @@ class MarkCheckpoints(TrainerCallback):
             )
 
 
-class EvaluateAtTheEnd(TrainerCallback):
-    """Looks at the held-out documents after the last step, before the last checkpoint is written."""
+class CloseCurves(TrainerCallback):
+    """Logs the loss and looks at the held-out documents after the last step, before the last checkpoint is
+    written: both curves then end where the training does, however rarely they are drawn.
+    """
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.global_step >= state.max_steps:
-            control.should_evaluate = True
+            control.should_log = True
+            control.should_evaluate = args.eval_strategy != "no"
 
 
 class ShowProgress(TrainerCallback):

@@ -96,6 +96,8 @@ class Run(NamedTuple):
         ]
         if self.replay_digest is not None:
             parts.append(self.replay_digest)
+        if self.config.text_column != "text":
+            parts.append(self.config.text_column)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
