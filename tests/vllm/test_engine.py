@@ -132,7 +132,7 @@ def test_unsteered_replies_are_the_same_before_and_after_steered_traffic(
     wanted = [expected(tiny.model, *request) for request in plain]
     if not steered_first:
         assert tiny.tokens(plain) == wanted
-    tiny.tokens(steered)
+    assert tiny.tokens(steered) == [expected(tiny.model, *request) for request in steered]
     assert tiny.tokens(plain) == wanted
 
 

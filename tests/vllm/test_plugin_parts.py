@@ -130,6 +130,15 @@ def test_settings_of_another_plugin_are_left_alone_and_unknown_ones_of_ours_are_
         plugin_config({"af": {"vector": "/v"}})
 
 
+def test_a_directory_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_PLACE", "/srv")
+    given = {"af": {"vectors": "$SOME_PLACE/vectors", "captures": "/c"}}
+    assert plugin_config(given) == PluginConfig(vectors=Path("/srv/vectors"), captures=Path("/c"))
+    monkeypatch.delenv("SOME_PLACE")
+    with pytest.raises(ConfigError, match=r"\$SOME_PLACE/vectors: the environment of this process"):
+        plugin_config(given)
+
+
 @given(st.lists(st.sets(st.integers(0, 12).map(str), max_size=4), max_size=40))
 def test_conditions_of_one_step_never_share_a_row_and_stay_filled(steps: list[set[str]]) -> None:
     rows, filled = Rows(4), {}

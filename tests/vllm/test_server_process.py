@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
-from inspect_af.providers import _vllm_supervisor
+from inspect_af.providers import _vllm_process, _vllm_supervisor
 from inspect_af.providers._vllm_http import Endpoint, probe, served_models
-from inspect_af.providers._vllm_process import ServerError, ServerProcess, start
+from inspect_af.providers._vllm_process import WORKSPACE_VARIABLE, ServerError, ServerProcess, start
+from inspect_af.providers._vllm_server import Server
+from inspect_af.providers._vllm_settings import read_vllm_settings
 
 STAND_IN = """
 import json, os, subprocess, sys
@@ -48,13 +50,15 @@ def stand_in(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def started(stand_in: list[str], tmp_path: Path) -> Iterator[ServerProcess]:
-    server = start(stand_in, name="base", model="m", port=None, log=tmp_path / "log", timeout=60)
+    server = launched(stand_in, tmp_path / "log")
     yield server
     server.end()
 
 
 def launched(command: list[str], log: Path, port: int | None = None, timeout: float = 60) -> ServerProcess:
-    return start(command, name="base", model="m", port=port, log=log, timeout=timeout)
+    workspace = log.parent / "workspace"
+    workspace.mkdir(exist_ok=True)
+    return start(command, name="base", model="m", port=port, log=log, workspace=workspace, timeout=timeout)
 
 
 def worker_of(log: Path) -> int:
@@ -135,8 +139,6 @@ def test_a_taken_port_is_refused(stand_in: list[str], tmp_path: Path) -> None:
 def test_a_port_that_is_lost_on_the_way_is_chosen_again(
     stand_in: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from inspect_af.providers import _vllm_process
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -145,6 +147,43 @@ def test_a_port_that_is_lost_on_the_way_is_chosen_again(
         server = launched(stand_in, tmp_path / "log")
         server.end()
     assert next(ports, None) is None
+
+
+def test_a_port_at_which_somebody_elses_server_answers_is_chosen_again(
+    started: ServerProcess, stand_in: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = iter([int(started.endpoint.url.rpartition(":")[2]), _vllm_process._free_port()])
+    monkeypatch.setattr(_vllm_process, "_free_port", lambda: next(ports))
+    server = launched(stand_in, tmp_path / "other log")
+    assert server.endpoint.url != started.endpoint.url
+    server.end()
+    started.check_alive()
+
+
+def test_two_starts_have_one_command_line_so_that_what_was_compiled_is_used_again() -> None:
+    settings = read_vllm_settings("m", {"capture": True, "max_num_seqs": 4})
+    first, second = Server(settings.launch, None), Server(settings.launch, None)
+    try:
+        assert first._command() == second._command()
+        assert first._workspace() != second._workspace()
+        assert sorted(path.name for path in first._workspace().iterdir()) == ["captures", "vectors"]
+    finally:
+        first.close()
+        second.close()
+    assert not first._directory and not second._directory
+
+
+def test_a_server_finds_its_directory_and_the_plugin_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_PLUGINS", "another")
+    monkeypatch.setenv("VLLM_RAY_EXTRA_ENV_VARS_TO_COPY", "MINE")
+    found = _vllm_process._environment("key", tmp_path)
+    assert found[WORKSPACE_VARIABLE] == str(tmp_path)
+    assert found["VLLM_PLUGINS"] == "another,inspect_af"
+    assert found["VLLM_RAY_EXTRA_ENV_VARS_TO_COPY"] == f"MINE,{WORKSPACE_VARIABLE}"
+    monkeypatch.delenv("VLLM_PLUGINS")
+    assert "VLLM_PLUGINS" not in _vllm_process._environment("key", tmp_path)
 
 
 def test_a_crash_at_start_shows_the_end_of_the_log(tmp_path: Path) -> None:
@@ -159,6 +198,12 @@ def test_a_missing_vllm_names_the_extra(tmp_path: Path) -> None:
         launched(command, tmp_path / "log")
 
 
+def test_a_crash_of_another_kind_is_not_taken_for_a_missing_vllm(tmp_path: Path) -> None:
+    program = "print(\"No module named 'vllm._C'\"); print('out of memory'); raise SystemExit(1)"
+    with pytest.raises(ServerError, match="out of memory"):
+        launched([sys.executable, "-c", program], tmp_path / "log")
+
+
 def test_a_server_that_hangs_at_start_is_given_up_and_ended(tmp_path: Path) -> None:
     command = [
         sys.executable,
@@ -170,6 +215,21 @@ def test_a_server_that_hangs_at_start_is_given_up_and_ended(tmp_path: Path) -> N
     assert not is_running(worker_of(tmp_path / "log"))
 
 
+def test_a_server_ends_though_a_forked_process_holds_its_pipe_open(
+    stand_in: list[str], tmp_path: Path
+) -> None:
+    server = launched(stand_in, tmp_path / "log")
+    assert server._process.stdin is not None
+    held = os.dup(server._process.stdin.fileno())  # as a process forked from this one has it
+    try:
+        began = time.monotonic()
+        server.end()
+        assert time.monotonic() - began < _vllm_supervisor.GRACE_SECONDS
+    finally:
+        os.close(held)
+    assert eventually(lambda: not is_running(worker_of(tmp_path / "log")))
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_server_outlives_whoever_started_it(
     stand_in: list[str], tmp_path: Path, number: signal.Signals
@@ -179,7 +239,10 @@ import signal, sys, time
 from pathlib import Path
 from inspect_af.providers._vllm_process import start
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs deaf to it
-start({stand_in!r}, name="base", model="m", port=None, log=Path({str(tmp_path / "log")!r}), timeout=60)
+folder = Path({str(tmp_path)!r})
+(folder / "workspace").mkdir()
+paths = dict(log=folder / "log", workspace=folder / "workspace")
+start({stand_in!r}, name="base", model="m", port=None, timeout=60, **paths)
 print("up", flush=True)
 time.sleep(600)
 """
@@ -192,6 +255,8 @@ time.sleep(600)
     starter.wait()
     starter.stdout.close()
     assert eventually(lambda: not is_running(worker))
+    assert eventually(lambda: not (tmp_path / "workspace").exists())
+    assert (tmp_path / "log").exists()
 
 
 def test_a_worker_that_ignores_requests_to_end_is_killed(

@@ -67,8 +67,13 @@ def served_models(endpoint: Endpoint) -> tuple[str, ...]:
     if answer.status != 200:
         why = answer.text if answer.status == 0 else f"status {answer.status}"
         raise ConfigError(f"no vLLM server answers at {endpoint.url} ({why}); check base_url")
-    found: list[dict[str, Any]] = json.loads(answer.text)["data"]
-    return tuple(str(entry["id"]) for entry in found)
+    try:
+        found: list[dict[str, Any]] = json.loads(answer.text)["data"]
+        return tuple(str(entry["id"]) for entry in found)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"what answers at {endpoint.url} is no vLLM server ({answer.text[:100]!r}); check base_url"
+        ) from error
 
 
 def probe(endpoint: Endpoint, model: str) -> ServerInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -17,6 +18,10 @@ from inspect_af.providers._vllm_http import Endpoint, served_models
 
 _ATTEMPTS = 3
 _TAIL_LINES = 15
+WORKSPACE_VARIABLE = "INSPECT_AF_VLLM_WORKSPACE"
+"""Where the server finds its directory. The path is another at each start; among the arguments it would enter
+the key of vLLM's compile cache, and every start would compile the model again."""
+_NOT_INSTALLED = re.compile(r"No module named '?vllm'?(?![\w.])")
 
 
 class ServerError(InspectAFError, RuntimeError):
@@ -54,7 +59,7 @@ class ServerProcess:
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             lines = []
-        if any("No module named" in line and "vllm" in line for line in lines):
+        if any(_NOT_INSTALLED.search(line) for line in lines):
             raise MissingExtraError(
                 "vLLM is not installed in that environment; pip install 'inspect-af[vllm]', or name the one "
                 "that has it: server_python=ENV/bin/python"
@@ -73,6 +78,8 @@ class ServerProcess:
         """Ends the server and all of its processes."""
         if self._process.stdin is not None:
             self._process.stdin.close()
+        # A process that was forked from this one may hold the other end of the pipe as well.
+        self._process.terminate()
         try:
             self._process.wait(timeout=_vllm_supervisor.GRACE_SECONDS + 5)
         except subprocess.TimeoutExpired:
@@ -81,7 +88,14 @@ class ServerProcess:
 
 
 def start(
-    command: Sequence[str], *, name: str, model: str, port: int | None, log: Path, timeout: float
+    command: Sequence[str],
+    *,
+    name: str,
+    model: str,
+    port: int | None,
+    log: Path,
+    workspace: Path,
+    timeout: float,
 ) -> ServerProcess:
     """Starts a server and waits until it answers.
 
@@ -91,6 +105,8 @@ def start(
         model: What to call the model while waiting.
         port: Port to listen on; None for a free one.
         log: File for everything that it prints.
+        workspace: Directory of this server, which it finds in `WORKSPACE_VARIABLE`. Removed if this process
+            is killed.
         timeout: Seconds to wait.
 
     Raises:
@@ -101,7 +117,7 @@ def start(
     if port is not None and _is_taken(port):
         raise ConfigError(f"port {port} is taken by another process; leave port out to get a free one")
     for attempt in range(_ATTEMPTS):
-        started = _start([*command, "--host", "127.0.0.1"], port or _free_port(), log)
+        started = _start([*command, "--host", "127.0.0.1"], port or _free_port(), log, workspace)
         try:
             _wait(started, name, model, timeout)
             return started
@@ -114,25 +130,36 @@ def start(
     raise ServerError(f"no free port was found in {_ATTEMPTS} attempts; give port=")
 
 
-def _start(command: Sequence[str], port: int, log: Path) -> ServerProcess:
+def _start(command: Sequence[str], port: int, log: Path, workspace: Path) -> ServerProcess:
     endpoint = Endpoint(f"http://127.0.0.1:{port}", secrets.token_urlsafe(32))
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
     process = subprocess.Popen(
-        [sys.executable, _vllm_supervisor.__file__, str(log), *command, "--port", str(port)],
+        [sys.executable, _vllm_supervisor.__file__, str(log), str(workspace), *command, "--port", str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={
-            "VLLM_USE_V2_MODEL_RUNNER": "0",
-            "VLLM_NO_USAGE_STATS": "1",
-            **os.environ,
-            "VLLM_API_KEY": endpoint.key,
-            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
-        },
+        env=_environment(endpoint.key, workspace),
         start_new_session=True,
     )
     return ServerProcess(process, endpoint, log)
+
+
+def _environment(key: str, workspace: Path) -> dict[str, str]:
+    found = {
+        "VLLM_USE_V2_MODEL_RUNNER": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        **os.environ,
+        "VLLM_API_KEY": key,
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+        WORKSPACE_VARIABLE: str(workspace),
+    }
+    # Lists of the user's that would leave out the plugin, or the workspace on workers that Ray starts.
+    if "VLLM_PLUGINS" in found:
+        found["VLLM_PLUGINS"] = f"{found['VLLM_PLUGINS']},inspect_af".lstrip(",")
+    copied = found.get("VLLM_RAY_EXTRA_ENV_VARS_TO_COPY", "")
+    found["VLLM_RAY_EXTRA_ENV_VARS_TO_COPY"] = f"{copied},{WORKSPACE_VARIABLE}".lstrip(",")
+    return found
 
 
 def _wait(started: ServerProcess, name: str, model: str, timeout: float) -> None:
@@ -141,10 +168,11 @@ def _wait(started: ServerProcess, name: str, model: str, timeout: float) -> None
         waited = time.monotonic() - began
         started.check_alive()
         if started.endpoint.call("GET", "/health", timeout=5).status == 200:
-            # The key is ours alone: nobody else's server at this port knows it.
-            if name in served_models(started.endpoint):
+            found = _models(started.endpoint)
+            if name in found:
                 return
-            raise ServerError(f"another server answers at {started.endpoint.url}: Address already in use")
+            if found:
+                raise ServerError(f"another server answers at {started.endpoint.url}: Address already in use")
         if waited > timeout:
             raise ServerError(
                 f"the vLLM server was not up after {waited:.0f} s (start_timeout); its log: {started.log}"
@@ -153,6 +181,14 @@ def _wait(started: ServerProcess, name: str, model: str, timeout: float) -> None
             told = waited
             print(f"af-vllm: {waited:.0f} s, starting vLLM with {model}; log: {started.log}", file=sys.stderr)
         time.sleep(0.5)
+
+
+def _models(endpoint: Endpoint) -> tuple[str, ...]:
+    """Empty for somebody else's server: the key is ours alone, and our server ends for lack of a port."""
+    try:
+        return served_models(endpoint)
+    except ConfigError:
+        return ()
 
 
 def _free_port() -> int:

@@ -14,10 +14,10 @@ from pathlib import Path
 from inspect_af.errors import TreatmentError
 from inspect_af.providers._vllm_adapters import ZERO, max_rank, served, served_name, zero_adapter
 from inspect_af.providers._vllm_http import Endpoint, load_adapter, probe, served_models
-from inspect_af.providers._vllm_process import ServerError, ServerProcess, start
+from inspect_af.providers._vllm_process import WORKSPACE_VARIABLE, ServerError, ServerProcess, start
 from inspect_af.providers._vllm_settings import Launch
-from inspect_af.providers.vllm_plugin.wire import PluginConfig, ServerInfo
-from inspect_af.sdf.adapters import Adapter
+from inspect_af.providers.vllm_plugin.wire import ServerInfo
+from inspect_af.sdf.adapters import Adapter, weights_digest, weights_file
 
 _NAME = "af-base"
 _MOST_ADAPTERS_IN_A_BATCH = 16
@@ -150,6 +150,7 @@ class Server:
             model=self.launch.model,
             port=self.launch.port,
             log=self._log,
+            workspace=self._workspace(),
             timeout=self.launch.start_timeout,
         )
         try:
@@ -173,9 +174,10 @@ class Server:
         return endpoint, info, base
 
     def _command(self) -> list[str]:
-        vectors, captures = self._workspace("vectors"), self._workspace("captures")
-        config = PluginConfig(vectors=vectors, captures=captures if self.launch.capture else None)
-        settings = {"af": config.model_dump(mode="json", exclude_none=True)}
+        folders = ("vectors", "captures") if self.launch.capture else ("vectors",)
+        for name in folders:
+            self._folder(name)
+        settings = {"af": {name: f"${WORKSPACE_VARIABLE}/{name}" for name in folders}}
         command = [self.launch.python, "-m", "vllm.entrypoints.openai.api_server"]
         command += ["--model", self.launch.model, "--served-model-name", _NAME]
         command += ["--additional-config", json.dumps(settings)]
@@ -198,21 +200,27 @@ class Server:
         }
 
     def _adapter_path(self, adapters: tuple[Adapter, ...]) -> Path:
+        for adapter in adapters:
+            if weights_digest(weights_file(adapter.path)) != adapter.digest:
+                raise TreatmentError(f"adapter {adapter.path} has changed since it was read; start again")
         if adapters:
-            return served(adapters, self._workspace("adapters")).path
+            return served(adapters, self._folder("adapters")).path
         for known in self._conditions.values():
             if known:
-                return zero_adapter(known[0], self._workspace("adapters")).path
+                return zero_adapter(known[0], self._folder("adapters")).path
         raise TreatmentError(
             "on CPU the base is served through an adapter of zeros beside other adapters, and none is known "
             "yet to take its shape from; name a condition with an adapter first"
         )
 
-    def _workspace(self, name: str) -> Path:
+    def _workspace(self) -> Path:
         """A directory that is readable to this user only and goes when the server does."""
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="inspect-af-vllm-"))
-        found = self._directory / name
+        return self._directory
+
+    def _folder(self, name: str) -> Path:
+        found = self._workspace() / name
         found.mkdir(exist_ok=True)
         return found
 

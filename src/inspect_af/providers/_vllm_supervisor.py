@@ -1,10 +1,11 @@
 """Runs one command and ends it, with all of its processes, when whoever started it is gone.
 
-    python _vllm_supervisor.py LOG COMMAND...
+    python _vllm_supervisor.py LOG WORKSPACE COMMAND...
 
 The starter keeps this process' standard input open. When it closes, by intent or because the starter died of
-whatever, the command's process group gets SIGTERM, and SIGKILL if it does not go. Standard library only, and
-run by its path: nothing is imported that could fail or take long.
+whatever, the command's process group gets SIGTERM, and SIGKILL if it does not go. Of a starter that died the
+workspace, a directory, is removed too. Standard library only, and run by its path: nothing is imported that
+could fail or take long.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main(arguments: list[str]) -> int:
     """Supervises until the command or the starter ends; the command's exit status."""
-    log, command = arguments[0], arguments[1:]
+    log, workspace, command = arguments[0], arguments[1], arguments[2:]
     starter = os.getppid()
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -44,6 +46,8 @@ def main(arguments: list[str]) -> int:
         if readable and not os.read(0, 4096):
             break
     end_group(child)
+    if os.getppid() != starter:
+        shutil.rmtree(workspace, ignore_errors=True)
     status = child.returncode
     return 128 - status if status < 0 else status
 

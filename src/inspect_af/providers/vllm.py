@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from inspect_ai.model import (
     ChatMessage,
@@ -30,9 +31,10 @@ from inspect_af.logs.headers import subject_of
 from inspect_af.providers._model_paths import check_model_path
 from inspect_af.providers._vllm_http import Endpoint
 from inspect_af.providers._vllm_process import ServerError
+from inspect_af.providers._vllm_requests import extra_body, request_body
 from inspect_af.providers._vllm_server import Server, server_for
 from inspect_af.providers._vllm_settings import read_vllm_settings
-from inspect_af.providers.vllm_plugin.wire import STEER_ARGUMENT, SteeringTerm, steering_text
+from inspect_af.providers.vllm_plugin.wire import SteeringTerm, steering_text
 from inspect_af.sdf.adapters import check_base
 from inspect_af.types import Subject, Treatment
 
@@ -99,7 +101,8 @@ class VLLMAPI(ModelAPI):
             settings.identity | ({} if settings.thinking is None else {"thinking": settings.thinking}),
         )
         self._subject = subject.model_copy(update={"organism": settings.applied.organism})
-        self._client: tuple[asyncio.AbstractEventLoop | None, AsyncOpenAI] | None = None
+        self._client: tuple[asyncio.AbstractEventLoop, AsyncOpenAI] | None = None
+        self._limiter: tuple[asyncio.AbstractEventLoop, CapacityLimiter] | None = None
 
     @property
     def subject(self) -> Subject:
@@ -123,14 +126,9 @@ class VLLMAPI(ModelAPI):
     ) -> tuple[ModelOutput, ModelCall]:
         if tools:
             raise ConfigError("af-vllm has no tools; use Inspect's vllm/ for agents")
-        endpoint, model = await run_sync(self._ready, abandon_on_cancel=True)
-        body = _body(model, config) | {"messages": await messages_to_openai(input)}
-        extra = dict(config.extra_body or {})
-        if steer := self._steer():
-            extra["vllm_xargs"] = {**extra.get("vllm_xargs", {}), STEER_ARGUMENT: steer}
-        if self._settings.thinking is not None:
-            template = {"enable_thinking": self._settings.thinking}
-            extra["chat_template_kwargs"] = {**extra.get("chat_template_kwargs", {}), **template}
+        extra = extra_body(config, steer=self._steer(), thinking=self._settings.thinking)
+        endpoint, model = await run_sync(self._ready, abandon_on_cancel=True, limiter=self._starting())
+        body = request_body(model, config) | {"messages": await messages_to_openai(input)}
         completion = await self._complete(endpoint, body, extra)
         if isinstance(completion, ModelOutput):
             return completion, ModelCall.create(body | extra, None)
@@ -195,13 +193,19 @@ class VLLMAPI(ModelAPI):
             ) from error
         except (APIConnectionError, InternalServerError):
             # Of an engine that has died its server hears at once, and ends a little later.
-            await run_sync(partial(self._server.check_alive, wait=5.0))
+            await run_sync(partial(self._server.check_alive, wait=5.0), limiter=CapacityLimiter(1))
             raise
 
     def _refused(self, error: BadRequestError) -> ModelOutput:
         message = error.body.get("message") if isinstance(error.body, dict) else None
         text = str(message or error)
-        if "maximum context length" in text or "max_model_len" in text:
+        if "max_tokens" in text and "cannot be greater than" in text:
+            # A mistake of the settings, which as a reply would make every sample one that was cut.
+            raise ConfigError(
+                f"the vLLM server refuses the request: {text} Give a smaller --max-tokens or a larger "
+                "-M max_model_len"
+            ) from error
+        if "maximum context length" in text:
             output = ModelOutput.from_content(f"af-vllm/{self.model_name}", "", "model_length", text)
             output.usage = ModelUsage()
             return output
@@ -210,7 +214,7 @@ class VLLMAPI(ModelAPI):
     def _connected(self, endpoint: Endpoint) -> AsyncOpenAI:
         """A client of the running event loop; Inspect may run one eval after another, each with its own."""
         try:
-            from openai import AsyncOpenAI
+            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
         except ImportError as error:
             raise MissingExtraError(
                 "af-vllm needs the openai package; pip install 'inspect-af[vllm]'"
@@ -222,41 +226,22 @@ class VLLMAPI(ModelAPI):
                 api_key=endpoint.key,
                 max_retries=0,
                 timeout=self._settings.request_timeout,
+                # Without the environment's proxies, as `Endpoint.call` does.
+                http_client=DefaultAsyncHttpxClient(mounts=dict.fromkeys(("http://", "https://"))),
             )
             self._client = (loop, client)
         return self._client[1]
 
+    def _starting(self) -> CapacityLimiter:
+        """One thread waits for the server, not one of those that all share: a start takes minutes, in which
+        Inspect still writes logs of other models. Of the running event loop, like the client."""
+        loop = asyncio.get_running_loop()
+        if self._limiter is None or self._limiter[0] is not loop:
+            self._limiter = (loop, CapacityLimiter(1))
+        return self._limiter[1]
+
 
 __all__ = ["VLLMAPI", "ServerError"]
-
-
-def _body(model: str, config: GenerateConfig) -> dict[str, Any]:
-    """The request without its messages; what is not set is left to the server."""
-    schema = config.response_schema
-    named = {
-        "max_tokens": config.max_tokens,
-        "temperature": config.temperature,
-        "top_p": config.top_p,
-        "seed": config.seed,
-        "stop": config.stop_seqs,
-        "n": config.num_choices,
-        "frequency_penalty": config.frequency_penalty,
-        "presence_penalty": config.presence_penalty,
-        "logit_bias": config.logit_bias,
-        "logprobs": config.logprobs,
-        "top_logprobs": config.top_logprobs,
-        "response_format": None
-        if schema is None
-        else {
-            "type": "json_schema",
-            "json_schema": {
-                "name": schema.name,
-                "schema": schema.json_schema.model_dump(exclude_none=True),
-                "strict": schema.strict,
-            },
-        },
-    }
-    return {"model": model, **{name: value for name, value in named.items() if value is not None}}
 
 
 def _mark_full_context(output: ModelOutput, config: GenerateConfig) -> None:

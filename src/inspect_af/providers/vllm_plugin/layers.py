@@ -85,7 +85,16 @@ def attach(
         rows: [token], which row each token of the batch receives.
         sums: Sums to add to, or None.
         slots: [token], which slot each token is summed into.
+
+    Raises:
+        TreatmentError: The layer has a `forward` of its own, which would hide the subclass'.
     """
+    if "forward" in vars(layer):
+        raise TreatmentError(
+            f"inspect_af: something replaced the forward of a {type(layer).__name__}, as offloading weights "
+            "does, so that nothing would be added. Start the server without --cpu-offload-gb and --offload-* "
+            "options"
+        )
     base: Any = type(layer)
     adds, counts = table is not None, sums is not None
     if adds:

@@ -27,10 +27,16 @@ class VectorStore:
 
     A file `SHA256.safetensors` is looked at first; else all `*.safetensors` are read once. A file that
     changed since it was read is read again: a file that was tampered with is not used under its old digest.
+
+    Args:
+        directory: Where the files are.
+        recheck: Whether files are looked at again at each use. Without, a vector that was read stays what it
+            is, whatever becomes of its file.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, recheck: bool = True) -> None:
         self.directory = directory
+        self._recheck = recheck
         self._held: dict[str, _Held] = {}
 
     def get(self, sha256: str) -> SteeringVector:
@@ -40,7 +46,7 @@ class VectorStore:
             TreatmentError: There is none, or the file that should have it has another content.
         """
         held = self._held.get(sha256)
-        if held is not None and _signature(held.path) == held.signature:
+        if held is not None and (not self._recheck or _signature(held.path) == held.signature):
             return held.vector
         self._held.pop(sha256, None)
         named = self.directory / f"{sha256}.safetensors"

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from inspect_af.errors import ConfigError
 
@@ -65,7 +66,11 @@ class CaptureSpec(NamedTuple):
 
 
 class PluginConfig(BaseModel):
-    """The object under `af` in `--additional-config`. It enters the key of vLLM's compile cache."""
+    """The object under `af` in `--additional-config`.
+
+    It enters the key of vLLM's compile cache, so directories may be named by environment variables, as in
+    `$NAME/vectors`: another path is not another model.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,6 +80,16 @@ class PluginConfig(BaseModel):
     """Layers at which vectors may be added: `all`, `12`, `20-40`."""
     captures: Path | None = None
     """Directory for pooled activations; without it nothing can be captured and no layer has a sum."""
+
+    @field_validator("vectors", "captures", mode="after")
+    @classmethod
+    def _expanded(cls, given: Path | None) -> Path | None:
+        if given is None:
+            return None
+        found = os.path.expandvars(given)
+        if "$" in found:
+            raise ValueError(f"{given}: the environment of this process has not that variable")
+        return Path(found)
 
 
 class ServerInfo(BaseModel):

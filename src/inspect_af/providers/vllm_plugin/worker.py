@@ -48,7 +48,7 @@ def installed(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Runner:
-    """Extends one model runner: `load_model`, `_prepare_inputs` and `execute_model`."""
+    """Extends one model runner: `load_model`, `_prepare_inputs`, `execute_model` and `_dummy_run`."""
 
     def __init__(self, runner: Any, vllm_config: Any, config: PluginConfig) -> None:
         self._runner = runner
@@ -56,7 +56,7 @@ class Runner:
         self._config = config
         self._additions: Additions | None = None
         self._captures: Captures | None = None
-        for name in ("load_model", "_prepare_inputs", "execute_model"):
+        for name in ("load_model", "_prepare_inputs", "execute_model", "_dummy_run"):
             original = getattr(runner, name)
             setattr(runner, name, wraps(original)(getattr(self, name.lstrip("_"))(original)))
 
@@ -90,6 +90,17 @@ class Runner:
             return result
 
         return execute_model
+
+    def dummy_run(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def dummy_run(*args: Any, **kwargs: Any) -> Any:
+            # With data parallelism one runs beside steps of others, on tokens that belong to nobody.
+            if self._additions is not None:
+                self._additions.rows.clear()
+            if self._captures is not None:
+                self._captures.slots.clear()
+            return original(*args, **kwargs)
+
+        return dummy_run
 
     def _attach(self) -> None:
         from inspect_af.providers.vllm_plugin.layers import attach, decoder_layers
@@ -135,15 +146,22 @@ class _PerToken:
         return self._buffer.gpu
 
     def set(self, values: Any) -> None:
-        """Values of a step, None where all are zero. A step before may have left more of them."""
-        n = 0 if values is None else len(values)
-        if n == self._filled == 0:
-            return
+        """Values of a step, [token]. A step before may have left more of them.
+
+        Called where vLLM prepares its own inputs, after the copies of the step before have been made.
+        """
+        n = len(values)
         end = max(n, self._filled)
-        self._buffer.np[:n] = values if n else 0
+        self._buffer.np[:n] = values
         self._buffer.np[n:end] = 0
         self._buffer.copy_to_gpu(end)
         self._filled = n
+
+    def clear(self) -> None:
+        """Zeros only, at any time: what is still being copied to the device is not touched."""
+        if self._filled:
+            self.gpu[: self._filled].zero_()
+            self._filled = 0
 
 
 class Additions:
@@ -159,7 +177,8 @@ class Additions:
         self._runner = runner
         self._model = model
         self._layers = layers
-        self._store = VectorStore(config.vectors)
+        # The front end looks at the files. What it let in may wait, and an error here would end the engine.
+        self._store = VectorStore(config.vectors, recheck=False)
         self._conditions = Rows(size)
         n_tokens = vllm_config.scheduler_config.max_num_batched_tokens + _SLACK
         self.rows = _PerToken(runner, n_tokens)
@@ -177,7 +196,7 @@ class Additions:
         ]
         wanted = [steer for steer in steers if steer is not None]
         if not wanted:
-            self.rows.set(None)
+            self.rows.clear()
             return
         rows, new = self._conditions.claim(wanted)
         for steer in new:
@@ -241,7 +260,7 @@ class Captures:
             if text is not None and not self._is_done(name, batch.num_computed_tokens_cpu[index], text):
                 specs[name] = (index, text)
         if not specs:
-            self.slots.set(None)
+            self.slots.clear()
             return
         rows, new = self._rows.claim(specs)
         for name in new:

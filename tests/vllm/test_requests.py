@@ -1,0 +1,76 @@
+"""What the server is asked for; no server is started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from inspect_ai.model import GenerateConfig
+
+from inspect_af.errors import ConfigError
+from inspect_af.providers._vllm_requests import extra_body, request_body
+
+
+def test_every_option_of_sampling_reaches_the_server() -> None:
+    config = GenerateConfig(
+        temperature=0.7,
+        top_p=0.9,
+        top_k=20,
+        max_tokens=5,
+        seed=3,
+        stop_seqs=["."],
+        num_choices=2,
+        frequency_penalty=0.1,
+        presence_penalty=0.2,
+    )
+    assert request_body("m", config) == {
+        "model": "m",
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "max_tokens": 5,
+        "seed": 3,
+        "stop": ["."],
+        "n": 2,
+        "frequency_penalty": 0.1,
+        "presence_penalty": 0.2,
+    }
+    # OpenAI's API has no top_k: the server would sample from all tokens if it went nowhere.
+    assert extra_body(config, steer=None, thinking=None) == {"top_k": 20}
+
+
+def test_likeliest_tokens_are_given_with_log_probabilities_only() -> None:
+    assert request_body("m", GenerateConfig(top_logprobs=3))["logprobs"] is True
+
+
+@pytest.mark.parametrize("options", [{"best_of": 2}, {"prompt_logprobs": 1}])
+def test_what_would_be_dropped_silently_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"no {next(iter(options))}"):
+        request_body("m", GenerateConfig(**options))
+
+
+def test_what_means_nothing_to_vllm_is_warned_about() -> None:
+    with pytest.warns(UserWarning, match="ignores reasoning_tokens"):
+        request_body("m", GenerateConfig(reasoning_tokens=100))
+
+
+def test_the_condition_joins_what_the_caller_gives() -> None:
+    given = {"vllm_xargs": {"other": 1}, "chat_template_kwargs": {"a": 1}, "top_k": 5}
+    found = extra_body(GenerateConfig(extra_body=given, top_k=9), steer="x@1", thinking=False)
+    assert found == {
+        "vllm_xargs": {"other": 1, "af_steer": "x@1"},
+        "chat_template_kwargs": {"a": 1, "enable_thinking": False},
+        "top_k": 5,
+    }
+    assert given["vllm_xargs"] == {"other": 1}
+
+
+@pytest.mark.parametrize("name", ["af_steer", "af_capture", "af_probe"])
+def test_a_treatment_that_no_log_would_record_is_refused(name: str) -> None:
+    config = GenerateConfig(extra_body={"vllm_xargs": {name: "x"}})
+    with pytest.raises(ConfigError, match=f"names {name}"):
+        extra_body(config, steer=None, thinking=None)
+
+
+def test_beam_search_which_loses_the_condition_is_refused() -> None:
+    with pytest.raises(ConfigError, match="beam search"):
+        extra_body(GenerateConfig(extra_body={"use_beam_search": True}), steer="x@1", thinking=None)
