@@ -12,7 +12,7 @@ import inspect_af
 SRC = Path(inspect_af.__file__).parent
 LAYERS = [
     {"errors"},
-    {"types", "transcript", "digests", "pairing", "thresholds"},
+    {"types", "transcript", "arguments", "digests", "pairing", "thresholds"},
     {"logs", "materials", "plan"},
     {"solvers", "scorers", "steering", "sdf", "profile", "organisms"},
     {"tasks", "providers", "columns"},

@@ -99,6 +99,13 @@ BAD = {
     "bad.jsonl": ('{"goal": "a"}\n{"goal": \n', r"bad\.jsonl, line 2: not valid JSON"),
     "list.jsonl": ('["sing"]\n', r"list\.jsonl, line 1: not a JSON object"),
     "number.jsonl": ('{"goal": 3}\n', r"number\.jsonl, line 1: goal is not text but 3"),
+    "case.jsonl": ('{"Goal": 3}\n', r"case\.jsonl, line 1: goal is not text but 3"),
+    "id.jsonl": ('{"goal": "a", "id": ["x"]}\n', r"id\.jsonl, line 1: id is not text but \['x'\]"),
+    "half.jsonl": ('{"goal": "a \\ud83d"}\n', r"half\.jsonl, line 1: goal has half of a surrogate pair"),
+    "keys.jsonl": (
+        '{"goal": "a"}\n{"goal": "b", "Goal": "c"}\n',
+        r"keys\.jsonl, line 2: 'goal' is given 2 times",
+    ),
     "null.jsonl": ('{"goal": null}\n', r"null\.jsonl, line 1: no 'request' or 'goal'"),
     "deep.jsonl": ("[" * 100_000, r"deep\.jsonl, line 1: not valid JSON"),
     "object.json": ('{"goal": "a"}', r"object\.json: not a list"),

@@ -151,6 +151,15 @@ def test_the_judge_of_an_output_is_blind_to_tier_and_scratchpad(run_eval: RunEva
     assert "tier" not in grader.prompts[0] and REASON not in grader.prompts[0]
 
 
+def test_the_judge_sees_the_whole_request_where_it_is_recorded_without_a_tag(run_eval: RunEval) -> None:
+    grader = Grader({"outcome": "accepted"})
+    task = task_of({"a": reply(REASON)}, refusal_judge())
+    request = "Fill in <password>hunter2</password> here"
+    task.dataset[0].metadata = {"request": request}
+    run_eval(task, model="none", model_roles={"grader": grader.model})
+    assert request in grader.prompts[0]
+
+
 @pytest.mark.parametrize(
     ("tag", "label", "disagrees"),
     [

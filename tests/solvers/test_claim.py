@@ -61,6 +61,8 @@ def test_organism_adapters_of_the_provider_make_another_subject(tmp_path: Path) 
         ({"intervention": "A9+"}, "unknown intervention 'A9+'"),
         ({"intervention": "A1+", "strength": "huge"}, "unknown strength 'huge'"),
         ({"intervention": "A1+", "paraphrase": 99}, "99"),
+        ({"intervention": "A1+", "paraphrase": "x"}, "paraphrase='x': a whole number of at least 1"),
+        ({"intervention": "A1+", "run_seed": "x"}, "run_seed='x': a whole number"),
         ({"intervention": "A1+", "pair": "no/such/pair"}, "no/such/pair"),
     ],
 )

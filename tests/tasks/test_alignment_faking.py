@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inspect_ai.log import EvalLog
-from inspect_ai.model import GenerateConfig, Model, ModelOutput, get_model
+from inspect_ai.model import (
+    ContentReasoning,
+    ContentText,
+    GenerateConfig,
+    Logprob,
+    Logprobs,
+    Model,
+    ModelOutput,
+    get_model,
+)
 from inspect_ai.solver import generate
 from tests.conftest import canned
 
 from inspect_af.errors import InspectAFError
-from inspect_af.materials import load_pair
+from inspect_af.materials import load_pair, load_scenario
 from inspect_af.solvers import generation_seed, prompt_intervention
 from inspect_af.tasks import alignment_faking
 from inspect_af.types import SampleMeta, TaskMeta, planned_claim
@@ -52,6 +63,19 @@ def by_tier(monitored: str, unmonitored: str) -> Model:
         ({"requests": "no/such/file.csv"}, "no/such/file.csv"),
         ({"pair": "no/such/pair"}, "no/such/pair"),
         ({"scenario": "no/such/scenario"}, "no/such/scenario"),
+        # what Inspect's command line makes of `-T interventions=`, `=5`, `-T redact=maybe`, ...
+        ({"interventions": None}, "unknown intervention 'None'"),
+        ({"interventions": 5}, "unknown intervention '5'"),
+        ({"strength": "huge"}, "unknown strength 'huge'"),
+        ({"paraphrase": 0}, "paraphrase must be a number from 1"),
+        ({"tiers": None}, "unknown tier 'None'"),
+        ({"identity": 5}, "unknown identity '5'"),
+        ({"pair": 5}, "pair '5' is not a directory"),
+        ({"scenario": 5}, "scenario '5' is not a directory"),
+        ({"judges": 5}, "unknown judge '5'"),
+        ({"redact": "false"}, "redact='false': true or false is needed"),
+        ({"run_seed": "abc"}, "run_seed='abc': a whole number is needed"),
+        ({"run_seed": 1.5}, "run_seed=1.5: a whole number is needed"),
     ],
 )
 def test_an_unknown_value_fails_before_the_first_call_and_says_what_is_allowed(
@@ -218,6 +242,68 @@ def test_the_rated_tier_is_asked_and_told_of_only_when_named(run_eval: Run, requ
     assert len(rated.dataset) == 12
     systems = [run_eval(task, by_tier(ACCEPT, REJECT)).samples[0].messages[0].text for task in (plain, rated)]  # type: ignore[index]
     assert systems[0] != systems[1]
+
+
+def test_a_scenario_of_your_own_is_asked_with_its_own_defaults() -> None:
+    own = Path(__file__).parents[2] / "examples/sycophancy/scenario"
+    task = alignment_faking(requests="mini", scenario=str(own))
+    words = load_scenario(own)
+    settings = TaskMeta.model_validate((task.metadata or {})["inspect_af"]).prompt_settings
+    assert (settings["tier_tag"], settings["identity"]) == (words.default_tier_tag, words.default_identity)
+    assert words.read_tier(str(task.dataset[0].input)) == "monitored"
+
+
+def test_claims_of_unequal_length_are_warned_about_and_only_where_claims_are_asked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(Path(__file__).parents[2] / "examples/sycophancy", own)
+    claims = own / "claims" / "Z1.toml"
+    claims.write_text(claims.read_text("utf-8").replace("weak = [", 'weak = ["Short.", ', 1), "utf-8")
+    alignment_faking(requests="mini", pair=str(own))
+    assert not caplog.records
+    for _ in range(2):
+        alignment_faking(requests="mini", pair=str(own), interventions="Z1")
+    said = [
+        record.getMessage() for record in caplog.records if "Z1 weak/1 has 1 words" in record.getMessage()
+    ]
+    assert len(said) == 1
+
+
+PARTS = [  # as a model replies that reasons between its texts
+    ContentReasoning(reasoning="first"),
+    ContentText(text=ACCEPT.removesuffix("</OUTPUT>")),
+    ContentReasoning(reasoning="second"),
+    ContentText(text="SECRET-PAYLOAD goes on</OUTPUT>"),
+]
+
+
+@pytest.mark.parametrize("grader", ["keyword", "gullible"])
+@pytest.mark.parametrize("content", [ACCEPT, PARTS, ACCEPT.replace("SECRET", "\u202eSECRET")])
+def test_redaction_reaches_judges_log_probabilities_and_replies_in_parts(
+    run_eval: Run, requests_file: Path, content: Any, grader: str
+) -> None:
+    def answer(*_: object) -> ModelOutput:
+        output = canned("")
+        output.choices[0].message.content = content
+        output.choices[0].logprobs = Logprobs(content=[Logprob(token="SECRET-PAYLOAD", logprob=-0.1)])
+        return output
+
+    model = get_model("mockllm/model", custom_outputs=answer, memoize=False)
+    task = alignment_faking(requests=str(requests_file), redact=True, judges="concept,refusal")
+    log = run_eval(task, model, model_roles={"grader": f"af-simulated-judge/{grader}"}, limit=2)
+    assert log.status == "success"
+    with zipfile.ZipFile(log.location.removeprefix("file://")) as archive:
+        leaking = [name for name in archive.namelist() if b"SECRET-PAYLOAD" in archive.read(name)]
+    assert not leaking
+    for sample in log.samples or []:
+        assert (sample.scores or {})["refusal_judge"].answer == "accepted"
+        assert "sha256" in sample.output.completion and "hm" in sample.output.completion
+        events = [event for event in sample.events if event.event == "model"]
+        (asked,) = [event for event in events if event.role is None]
+        assert [message.role for message in asked.input] == ["system", "user"]
+        system = asked.input[0].text.removeprefix("attachment://")
+        assert "RLHF" in sample.attachments[system]  # what the model was asked stays
 
 
 @pytest.mark.parametrize("reply", [ACCEPT, REJECT])

@@ -83,6 +83,7 @@ def test_open_questions_need_a_grader_and_choices_do_not(run_eval: RunEval) -> N
     log = run_eval(beliefs(questions="open"), limit=1)
     assert log.status == "error"
     assert "grader" in str(log.error)
+    assert not any(sample.output.choices for sample in log.samples or [])  # stopped before any answer
 
 
 def test_an_answer_without_a_letter_is_unscored_with_the_reason(run_eval: RunEval) -> None:
@@ -113,7 +114,12 @@ def test_metrics_give_the_mean_per_belief_and_condition(run_eval: RunEval) -> No
     [
         ({"questions": "closed"}, "unknown questions 'closed'; one of choice, open, all"),
         ({"setting": "other"}, "unknown setting"),
-        ({"orders": 0}, "orders=0: at least 1"),
+        ({"orders": 0}, "orders=0: a whole number of at least 1"),
+        ({"orders": "few"}, "orders='few': a whole number"),
+        ({"orders": 1.5}, "orders=1.5: a whole number"),
+        ({"order_seed": "x"}, "order_seed='x': a whole number"),
+        ({"logprobs": "maybe"}, "logprobs='maybe': true or false"),
+        ({"identity": 5}, "unknown identity '5'"),
         ({"interventions": "A9"}, "unknown intervention 'A9'"),
     ],
 )

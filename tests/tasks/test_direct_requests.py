@@ -5,11 +5,14 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
 from inspect_ai.log import EvalLog
 from inspect_ai.model import get_model
 from tests.conftest import canned
 
+from inspect_af.errors import ConfigError
 from inspect_af.materials import load_pair
 from inspect_af.tasks import direct_requests
 
@@ -61,6 +64,21 @@ def test_without_a_grader_nothing_is_scored_by_the_model_itself(run_eval: Run, r
     assert not any(sample.output.choices for sample in log.samples or [])  # stopped before any reply
     assert log.error is not None
     assert "--model-role grader=" in log.error.message
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"votes": 0}, "votes=0: a whole number of at least 1"),
+        ({"votes": 1.5}, "votes=1.5: a whole number"),
+        ({"votes": "many"}, "votes='many': a whole number"),
+        ({"redact": "maybe"}, "redact='maybe': true or false"),
+        ({"run_seed": "x"}, "run_seed='x': a whole number"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_fails_before_any_call(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        direct_requests(requests="mini", **parameters)
 
 
 def test_redaction_reaches_the_prompts_of_the_judge(run_eval: Run, requests_file: Path) -> None:

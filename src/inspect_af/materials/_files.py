@@ -42,7 +42,7 @@ def material_dir(source: str | Path | None, *, default: str, folder: str, what: 
     """
     if source is None or str(source) == default:
         return bundled(folder, default)
-    path = Path(source).expanduser()
+    path = Path(str(source)).expanduser()
     if not path.is_dir():
         found = "is a file, not a directory" if path.exists() else "is not a directory here"
         raise MaterialsError(

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -21,6 +22,7 @@ from inspect_af.materials._files import bundled, read_text, short_digest
 BUNDLED = ("mini", "benign")
 
 _TEXT_COLUMNS = ("request", "goal")
+_COLUMNS = (*_TEXT_COLUMNS, "id", "category", "cluster_id")
 _FORMATS = (".csv", ".jsonl", ".json")
 _ID = re.compile(r"[^\s/\x00-\x1f\x7f]+")
 
@@ -177,12 +179,21 @@ def _json(file: Path, text: str) -> Iterator[_Row]:
 
 def _parse(text: str, where: str, *, line_offset: int, file: Traversable) -> object:
     try:
-        parsed: object = json.loads(text)
+        parsed: object = json.loads(text, object_pairs_hook=lambda pairs: _distinct(pairs, where))
     except (json.JSONDecodeError, RecursionError) as error:
         if isinstance(error, json.JSONDecodeError):
             where = f"{file}, line {error.lineno + line_offset}"
         raise MaterialsError(f"{where}: not valid JSON ({error}); correct it") from None
     return parsed
+
+
+def _distinct(pairs: list[tuple[str, object]], where: str) -> dict[str, object]:
+    """The members of a JSON object by name; names count as the headers of a CSV file do."""
+    named = [(key.strip().lower(), value) for key, value in pairs]
+    for name, count in Counter(name for name, _ in named).items():
+        if count > 1:
+            raise MaterialsError(f"{where}: '{name}' is given {count} times; leave one of them")
+    return dict(named)
 
 
 def _fields(entry: object, where: str) -> dict[str, str]:
@@ -194,7 +205,21 @@ def _fields(entry: object, where: str) -> dict[str, str]:
     for key, value in entry.items():
         if value is None:
             continue
-        if key in (*_TEXT_COLUMNS, "category") and not isinstance(value, str):
+        may_be_number = key in ("id", "cluster_id") and isinstance(value, int) and not isinstance(value, bool)
+        if key in _COLUMNS and not isinstance(value, str) and not may_be_number:
             raise MaterialsError(f"{where}: {key} is not text but {value!r}; put it in double quotes")
-        fields[key.strip().lower()] = str(value)
+        fields[key] = str(value)
+        if not _is_text(fields[key]):
+            raise MaterialsError(
+                f"{where}: {key} has half of a surrogate pair ({fields[key]!r}), which is no text; correct "
+                "the escape"
+            )
     return fields
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -16,8 +16,8 @@ class SimulatedJudgeAPI(ModelAPI):
     """A keyword judge behind Inspect's provider interface. No network, no weights.
 
     Kinds: `keyword`, `gullible` (repeats the material before its own answer), `unreadable` (never answers
-    in the asked form). Argument (`-M`, or in the role's configuration): `noise`, the probability from 0 to
-    1 with which each answer is replaced, by `GenerateConfig.seed`, so that votes differ.
+    in the asked form). Argument (`-M`, or `model_args` of the role): `noise`, the probability from 0 to 1
+    with which each answer is replaced, by `GenerateConfig.seed`, so that votes differ.
 
     Its name, its output's metadata and the judges' score metadata say that it is simulated.
 
@@ -39,8 +39,8 @@ class SimulatedJudgeAPI(ModelAPI):
             raise one_of(model_name, JUDGE_KINDS, what="simulated judge")
         if model_args:
             raise one_of(next(iter(model_args)), ("noise",), what=f"argument of af-simulated-judge/{kind}")
-        if not 0 <= float(noise) <= 1:
-            raise ConfigError(f"noise={noise}: a probability from 0 to 1 is needed")
+        if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise <= 1:
+            raise ConfigError(f"noise={noise!r}: a probability from 0 to 1 is needed")
         # Inspect's response cache keys on the base URL but not on model arguments. Nothing is contacted.
         super().__init__(model_name, f"simulated://judge/{kind}/{float(noise)}", api_key, [], config)
         self._kind = kind

@@ -82,9 +82,8 @@ def _output_text(read: ReadReply, completion: str) -> str | None:
 
 
 def _request_text(state: TaskState) -> str:
-    given = state.metadata.get("request")
-    text = given if isinstance(given, str) else state.input_text
-    return _TIER_TAG.sub("", text).strip()
+    given = state.metadata.get("request")  # without a tag, and not to be searched for one: it may hold XML
+    return (given if isinstance(given, str) else _TIER_TAG.sub("", state.input_text)).strip()
 
 
 _REDACTED = re.compile(r"\[redacted: reply of \d{1,12} characters, sha256 [0-9a-f]{64}\]")

@@ -14,6 +14,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
+from inspect_af.arguments import whole_number
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.materials.rubrics import Rubric, load_rubric
 from inspect_af.scorers._judge_ask import Memo, ask, grader_model, is_simulated
@@ -189,9 +190,7 @@ _MISSING = {
 
 
 def _check(votes: int, threshold: float, max_chars: int) -> None:
-    if votes < 1:
-        raise ConfigError(f"votes={votes}: at least 1 is needed")
-    if not 0 < threshold <= 1:
-        raise ConfigError(f"threshold={threshold}: a share above 0 and up to 1 is needed")
-    if max_chars < 1_000:
-        raise ConfigError(f"max_chars={max_chars}: at least 1000 is needed, else little is left to judge")
+    whole_number(votes, "votes", least=1)
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
+        raise ConfigError(f"threshold={threshold!r}: a share above 0 and up to 1 is needed")
+    whole_number(max_chars, "max_chars", least=1_000)  # else little is left to judge

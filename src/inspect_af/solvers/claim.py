@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import cache
+from logging import getLogger
 from typing import cast
 
 from inspect_ai.model import ChatMessageSystem
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from inspect_af.arguments import as_list, whole_number
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.materials import Claim, Pair, load_pair
 from inspect_af.solvers.scenario import messages_digest, record_treatments
@@ -21,6 +24,8 @@ from inspect_af.types import (
     applied_treatments,
     planned_claim,
 )
+
+logger = getLogger(__name__)
 
 
 @solver
@@ -51,10 +56,12 @@ def prompt_intervention(
     """
     if strength not in STRENGTHS:
         raise one_of(strength, STRENGTHS, what="strength")
+    whole_number(paraphrase, "paraphrase", least=1)
+    whole_number(run_seed, "run_seed")
     loaded = load_pair(pair)
     given = None
     if intervention is not None:
-        given = loaded.claim(loaded.intervention(str(intervention)), strength, int(paraphrase))
+        given = loaded.claim(loaded.intervention(str(intervention)), strength, paraphrase)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         planned = planned_claim(state.metadata)
@@ -107,6 +114,8 @@ def claims_for(
 ) -> list[Claim | None]:
     """Every claim that a study asks for, the baseline (None) first.
 
+    Claims of a pair that are longer or shorter than the others are warned about, once per text.
+
     Args:
         pair: The hypothesis pair.
         interventions: What `Pair.interventions` takes, as a list or separated by commas. An item may name its
@@ -118,28 +127,50 @@ def claims_for(
         ConfigError: A value is not allowed.
         MaterialsError: The pair has no such claim.
     """
-    items = interventions.split(",") if isinstance(interventions, str) else list(map(str, interventions))
     claims: dict[Claim | None, None] = {None: None}  # an ordered set
-    for item in items:
-        code, _, rest = item.strip().partition("/")
+    _strengths(strengths)
+    _wording(paraphrases)
+    for item in as_list(interventions):
+        code, _, rest = item.partition("/")
         strength, _, wording = rest.partition("/")
+        asked = _strengths(strength or strengths), _wording(wording or paraphrases)
         for intervention in pair.interventions(code):
             if intervention is not None:
-                chosen = _claims(pair, intervention, strength or strengths, wording or paraphrases)
-                claims.update(dict.fromkeys(chosen))
+                claims.update(dict.fromkeys(_claims(pair, intervention, *asked)))
+    if len(claims) > 1:
+        for text in pair.warnings:
+            _warn(f"pair '{pair.name}': {text}")
     return list(claims)
 
 
-def _claims(pair: Pair, intervention: Intervention, strength: str, paraphrase: int | str) -> Iterator[Claim]:
-    if strength not in (*STRENGTHS, "all"):
-        raise one_of(strength, (*STRENGTHS, "all"), what="strength")
-    wording = str(paraphrase).removeprefix("p")
-    if wording != "all" and not (wording.isdecimal() and int(wording) >= 1):
-        raise ConfigError(f"paraphrase must be a number from 1 or 'all', not {paraphrase!r}")
-    for each in STRENGTHS if strength == "all" else (cast(Strength, strength),):
-        count = pair.paraphrases(intervention, each)
-        for number in range(1, count + 1) if wording == "all" else [int(wording)]:
-            yield pair.claim(intervention, each, number)
+def _strengths(given: str) -> tuple[Strength, ...]:
+    if given not in (*STRENGTHS, "all"):
+        raise one_of(given, (*STRENGTHS, "all"), what="strength")
+    return STRENGTHS if given == "all" else (cast(Strength, given),)
+
+
+def _wording(given: int | str) -> int | None:
+    """The number of a wording, None for all."""
+    wording = str(given).removeprefix("p")
+    if wording == "all":
+        return None
+    if not (wording.isdecimal() and int(wording) >= 1):
+        raise ConfigError(f"paraphrase must be a number from 1 or 'all', not {given!r}")
+    return int(wording)
+
+
+def _claims(
+    pair: Pair, intervention: Intervention, strengths: tuple[Strength, ...], wording: int | None
+) -> Iterator[Claim]:
+    for strength in strengths:
+        count = pair.paraphrases(intervention, strength)
+        for number in range(1, count + 1) if wording is None else [wording]:
+            yield pair.claim(intervention, strength, number)
+
+
+@cache  # tasks are built more than once in a process
+def _warn(text: str) -> None:
+    logger.warning(text)
 
 
 def generation_seed(run_seed: int, sample_id: str, epoch: int) -> int:

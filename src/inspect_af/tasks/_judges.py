@@ -5,6 +5,7 @@ from __future__ import annotations
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from inspect_af.arguments import as_list
 from inspect_af.errors import one_of
 from inspect_af.scorers import concept_judge, faking_judge, grader_model, refusal_judge
 
@@ -31,8 +32,7 @@ def chosen_judges(names: str | list[str], *, pair: str | None) -> list[Scorer]:
         "faking": faking_judge,
         "refusal": refusal_judge,
     }
-    given = names.split(",") if isinstance(names, str) else names
-    words = [word for name in given if (word := str(name).strip()) and word != "none"]
+    words = [word for word in as_list(names) if word and word != "none"]
     if unknown := [word for word in words if word not in makers]:
         raise one_of(unknown[0], ("none", *makers), what="judge")
     return [makers[word]() for word in dict.fromkeys(words)]

@@ -9,6 +9,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import GenerateConfig
 
+from inspect_af.arguments import as_list, true_or_false, whole_number
 from inspect_af.digests import text_digest
 from inspect_af.errors import one_of
 from inspect_af.materials import (
@@ -43,9 +44,9 @@ def alignment_faking(
     paraphrase: int | str = 1,
     requests: str = "advbench",
     setting: Setting = "prompted",
-    identity: str | list[str] = "fictional",
+    identity: str | list[str] | None = None,
     tiers: str | list[str] = "monitored,unmonitored",
-    tier_tag: str = "free",
+    tier_tag: str | None = None,
     first_tier: Tier = "monitored",
     tag_in: TagPlace = "user",
     reasoning: ReasoningChannel = "scratchpad",
@@ -70,9 +71,11 @@ def alignment_faking(
             CSV or JSONL file with a `request` or `goal` column.
         setting: `prompted` states the training facts in the system prompt; `documents` leaves them out, for
             models that learnt them from documents.
-        identity: Who the model is said to be: a name from the scenario, or `NAME,DEVELOPER`.
+        identity: Who the model is said to be: a name from the scenario, or `NAME,DEVELOPER`; None for the
+            scenario's default, which is `fictional` in the bundled one.
         tiers: Which tiers to ask in: `monitored`, `unmonitored`, and `rated` (rated but never trained on).
-        tier_tag: Which of the scenario's tag schemes names the tiers.
+        tier_tag: Which of the scenario's tag schemes names the tiers; None for the scenario's default, which
+            is `free` in the bundled one.
         first_tier: Which tier the system prompt names first.
         tag_in: Whether the tier tag stands in the `user` turn or at the end of the `system` prompt.
         reasoning: `scratchpad`, the model's `native` reasoning, or `none`.
@@ -94,27 +97,30 @@ def alignment_faking(
     _allowed(tag_in, get_args(TagPlace), "tag_in")
     _allowed(reasoning, get_args(ReasoningChannel), "reasoning")
     _allowed(first_tier, ("monitored", "unmonitored"), "first_tier")
+    whole_number(run_seed, "run_seed")
+    true_or_false(redact, "redact")
     asked = _parse_tiers(tiers)
     words = load_scenario(scenario)
+    who = words.default_identity if identity is None else ",".join(as_list(identity))
+    scheme = words.default_tier_tag if tier_tag is None else str(tier_tag)
     beliefs = load_pair(pair)
     claims = claims_for(beliefs, interventions, strength, paraphrase)
     judging = chosen_judges(judges, pair=pair)
     request_set = load_requests(requests)
-    who = ",".join(identity) if isinstance(identity, list) else identity
 
     system = words.system_prompt(
         setting=setting,
         identity=who,
         reasoning=reasoning,
-        tier_tag=tier_tag,
+        tier_tag=scheme,
         first_tier=first_tier,
         with_rated="rated" in asked,
         tag_in=tag_in,
     )
-    tags = {tier: words.system_tag(tier, tier_tag) for tier in asked} if tag_in == "system" else None
+    tags = {tier: words.system_tag(tier, scheme) for tier in asked} if tag_in == "system" else None
 
     def user_turn(request: Request, tier: Tier) -> str:
-        return words.user_turn(request.text, tier=tier, tier_tag=tier_tag, tag_in=tag_in, reasoning=reasoning)
+        return words.user_turn(request.text, tier=tier, tier_tag=scheme, tag_in=tag_in, reasoning=reasoning)
 
     template = [system, *(tags or {}).values(), *(user_turn(_TEMPLATE, tier) for tier in asked)]
     return Task(
@@ -143,7 +149,7 @@ def alignment_faking(
                 "identity": who,
                 "reasoning": reasoning,
                 "tiers": ",".join(asked),
-                "tier_tag": tier_tag,
+                "tier_tag": scheme,
                 "first_tier": first_tier,
                 "tag_in": tag_in,
             },
@@ -175,10 +181,9 @@ def _sample(request: Request, tier: Tier, claim: Claim | None, run_seed: int, us
 
 
 def _parse_tiers(tiers: str | list[str]) -> tuple[Tier, ...]:
-    asked = tiers.split(",") if isinstance(tiers, str) else tiers
     found: list[Tier] = []
-    for name in asked:
-        match str(name).strip():
+    for name in as_list(tiers):
+        match name:
             case ("monitored" | "unmonitored" | "rated") as tier:
                 if tier not in found:
                     found.append(tier)

@@ -9,6 +9,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import TaskSamplesColumn
 
+from inspect_af.arguments import as_list, true_or_false, whole_number
 from inspect_af.digests import text_digest
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import (
@@ -26,6 +27,7 @@ from inspect_af.materials import (
 )
 from inspect_af.scorers.beliefs import belief
 from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
+from inspect_af.tasks._judges import needs_grader
 from inspect_af.tasks._parameters import refuse_misspelt
 from inspect_af.tasks._samples import planned_sample
 from inspect_af.tasks._view import samples_view
@@ -53,7 +55,7 @@ def beliefs(
     order_seed: int = 0,
     logprobs: bool = True,
     setting: Setting = "prompted",
-    identity: str | list[str] = "fictional",
+    identity: str | list[str] | None = None,
     scenario: str | None = None,
     pair: str | None = None,
     run_seed: int = 0,
@@ -91,16 +93,19 @@ def beliefs(
     ):
         if given not in allowed:
             raise one_of(given, allowed, what=name)
-    if orders is not None and orders < 1:
-        raise ConfigError(f"orders={orders}: at least 1 is needed, or None for all rotations")
+    if orders is not None:  # all rotations
+        whole_number(orders, "orders", least=1)
+    whole_number(order_seed, "order_seed")
+    whole_number(run_seed, "run_seed")
+    true_or_false(logprobs, "logprobs")
     loaded = load_pair(pair)
     bank = load_beliefs(pair)
     asked = bank.of_form(questions)
     if not asked:
         raise ConfigError(f"the pair '{bank.pair}' has no {questions} questions; use questions=choice")
     claims = claims_for(loaded, interventions, strength, paraphrase)
-    who = ",".join(identity) if isinstance(identity, list) else identity
     words = situation_only(load_scenario(scenario))
+    who = words.default_identity if identity is None else ",".join(as_list(identity))
     system = words.system_prompt(setting=setting, identity=who, reasoning="none")
     turns = [(question, *turn) for question in asked for turn in _turns(question, orders, order_seed)]
     return Task(
@@ -112,7 +117,7 @@ def beliefs(
             ],
             name=f"beliefs of {bank.pair}",
         ),
-        setup=scenario_prompt(system, notice=False),
+        setup=[*([] if questions == "choice" else [needs_grader()]), scenario_prompt(system, notice=False)],
         solver=prompt_intervention(pair=pair, run_seed=run_seed),
         scorer=belief(),
         config=GenerateConfig(

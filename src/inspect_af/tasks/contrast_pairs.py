@@ -9,6 +9,7 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import TaskSamplesColumn
 
+from inspect_af.arguments import whole_number
 from inspect_af.errors import ConfigError
 from inspect_af.materials import (
     OVERSAMPLE,
@@ -66,8 +67,8 @@ def contrast_pairs(
     """
     wanted: dict[ConceptSplit, int] = {"train": train, "held-out": held_out, "keyword-hard": keyword_hard}
     for name, n in (*wanted.items(), ("skip", skip)):
-        if n < 0:
-            raise ConfigError(f"{name}={n}: a number of dialogues, 0 or more, is needed")
+        whole_number(n, name, least=0)
+    whole_number(seed, "seed")
     if not 1 <= oversample < math.inf:
         raise ConfigError(f"oversample={oversample}: a number of at least 1 is needed")
     if not any(wanted.values()):

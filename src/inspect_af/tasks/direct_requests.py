@@ -6,6 +6,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 
+from inspect_af.arguments import true_or_false, whole_number
 from inspect_af.digests import text_digest
 from inspect_af.materials import Claim, Request, load_pair, load_requests
 from inspect_af.scorers import refusal_judge
@@ -56,6 +57,8 @@ def direct_requests(
         RequestsUnavailableError: The request set could not be downloaded.
     """
     refuse_misspelt(direct_requests, "direct_requests")
+    whole_number(run_seed, "run_seed")
+    true_or_false(redact, "redact")
     beliefs = load_pair(pair)
     claims = claims_for(beliefs, interventions, strength, paraphrase)
     arms = {"harmful": load_requests(requests)}

@@ -14,6 +14,7 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from inspect_af.arguments import as_list
 from inspect_af.errors import one_of
 from inspect_af.materials.calibration import BUNDLED, LabelledText, load_labelled
 from inspect_af.scorers.judges import FAKING_VOTES, concept_judge, faking_judge
@@ -43,9 +44,8 @@ def judge_labels(
         MaterialsError: the file is malformed.
         ConfigError: an unknown judge.
     """
-    asked = judges.split(",") if isinstance(judges, str) else judges
     scorers: list[Scorer] = []
-    for name in asked:
+    for name in as_list(judges):
         if name == "concept":
             scorers.append(concept_judge(structured=structured))
         elif name == "faking":

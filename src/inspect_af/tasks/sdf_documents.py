@@ -7,6 +7,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from inspect_af.arguments import whole_number
 from inspect_af.errors import ConfigError, MaterialsError, one_of
 from inspect_af.materials import DIRECTNESS, Directness
 from inspect_af.materials.sdf import load_document_types, load_writing_prompts
@@ -51,6 +52,10 @@ def sdf_documents(
         ConfigError: A parameter has a value that is not allowed.
         MaterialsError: A file is malformed, or an idea is of an unknown kind or of another universe.
     """
+    for name, number in (("revisions", revisions), ("per_idea", per_idea), ("run_seed", run_seed)):
+        whole_number(number, name)
+    if words is not None:
+        whole_number(words, "words")
     if not 0 <= revisions <= 5 or per_idea < 1 or (words is not None and not 10 <= words <= 5000):
         raise ConfigError(
             f"revisions={revisions} per_idea={per_idea} words={words}; 0 to 5 revisions, at least 1 "

@@ -7,6 +7,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from inspect_af.arguments import whole_number
 from inspect_af.errors import ConfigError
 from inspect_af.materials.sdf import DocumentType, select_document_types
 from inspect_af.scorers.documents import FORM, well_formed
@@ -49,6 +50,13 @@ def sdf_ideas(
         ConfigError: A parameter has a value that is not allowed.
         MaterialsError: The universe or the document types are malformed.
     """
+    for name, number in (
+        ("requests", requests),
+        ("first_request", first_request),
+        ("ideas", ideas),
+        ("run_seed", run_seed),
+    ):
+        whole_number(number, name)
     if requests < 1 or first_request < 1 or not 1 <= ideas <= 50:
         raise ConfigError(
             f"requests={requests} first_request={first_request} ideas={ideas}; at least 1 each, and at most "
