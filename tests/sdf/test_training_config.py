@@ -120,6 +120,8 @@ def test_documents_beside_the_corpus_are_off_by_default_and_part_of_a_runs_ident
     assert len({plain.identity(0), beside.identity(0), other.identity(0)}) == 3
     with pytest.raises(ConfigError, match=r"no such file.*leave it out"):
         prepare_run(load(tmp_path, replay=str(tmp_path / "nowhere.jsonl")))
+    with pytest.raises(ConfigError, match=r"epochs 1\.5 with replay.*whole number such as 2"):
+        load(tmp_path, replay=str(file), hyperparameters={"epochs": 1.5})
     with pytest.raises(ConfigError, match="trained on twice"):
         prepare_run(load(tmp_path, replay=str(corpus / "train.jsonl")))
 

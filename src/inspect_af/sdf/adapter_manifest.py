@@ -39,12 +39,12 @@ class CorpusRecord(Record):
 
 
 class ReplayRecord(Record):
-    """Ordinary documents that an adapter was trained on beside its corpus."""
+    """Ordinary documents that an adapter was trained on beside its corpus, each of them once."""
 
     digest: str
     documents: int = Field(ge=1)
     tokens: int = Field(ge=1)
-    """Of one epoch, with the base's tokenizer."""
+    """With the base's tokenizer."""
 
 
 class Losses(Record):

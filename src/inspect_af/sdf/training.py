@@ -20,7 +20,7 @@ from inspect_af.sdf._directories import complete_directory
 from inspect_af.sdf.adapter_manifest import AdapterManifest, CorpusRecord, ReplayRecord
 from inspect_af.sdf.adapters import MANIFEST, WEIGHTS
 from inspect_af.sdf.training_config import Run, TrainingConfig, check_effective_batch, prepare_run
-from inspect_af.sdf.training_data import load_documents, packing_of, together, tokens_of
+from inspect_af.sdf.training_data import beside, load_documents, packing_of, tokens_of
 from inspect_af.sdf.training_losses import curve_of, losses_of, write_curve
 from inspect_af.sdf.training_model import (
     describe_base,
@@ -101,9 +101,7 @@ def make_trainer(run: Run, seed: int, *, resuming: bool = False) -> SFTTrainer:
     trainer = SFTTrainer(
         model=load_base(config),
         args=arguments,
-        train_dataset=together(
-            load_documents(run.train, config.text_column, cache=_cache(config)), _replayed(config)
-        ),
+        train_dataset=_documents(run),
         eval_dataset=held_out,
         processing_class=load_tokenizer(config),
         peft_config=lora_config(config.hyperparameters),
@@ -127,9 +125,8 @@ def _train_seed(run: Run, seed: int) -> None:
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     matrices = trained_matrices(trainer.model)  # with several processes, all of them take part
     if _is_main():
-        packing = packing_of(trainer.train_dataset, run.config.hyperparameters.sequence_length)
         documents = run.corpus.documents if run.corpus else _count_lines(run.train)
-        replay = _replay_record(run, trainer.processing_class)
+        replay = _replay_record(run, trainer)
         curve = curve_of(trainer.state.log_history)
         manifest = AdapterManifest(
             role=run.config.role,
@@ -146,7 +143,7 @@ def _train_seed(run: Run, seed: int) -> None:
                 digest=run.corpus_digest,
                 universe=run.corpus.universe if run.corpus else None,
                 documents=documents,
-                tokens=packing.tokens - (replay.tokens if replay else 0),
+                tokens=_corpus_tokens(run, trainer),
             ),
             replay=replay,
             hyperparameters=run.config.hyperparameters,
@@ -180,7 +177,7 @@ def _arguments(config: TrainingConfig, seed: int, *, evaluate: bool, at_start: b
         weight_decay=held.weight_decay,
         max_grad_norm=held.max_gradient_norm,
         optim="adamw_torch",
-        num_train_epochs=held.epochs,
+        num_train_epochs=held.epochs if config.replay is None else 1,  # `beside` has all of them
         bf16=held.precision == "bf16",
         gradient_checkpointing=held.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
@@ -203,20 +200,39 @@ def _arguments(config: TrainingConfig, seed: int, *, evaluate: bool, at_start: b
     )
 
 
-def _replayed(config: TrainingConfig) -> Dataset | None:
+def _documents(run: Run) -> Dataset:
+    """What is trained on."""
+    corpus, replay = _corpus(run), _replay(run)
+    return corpus if replay is None else beside(corpus, replay, round(run.config.hyperparameters.epochs))
+
+
+def _corpus(run: Run) -> Dataset:
+    return load_documents(run.train, run.config.text_column, cache=_cache(run.config))
+
+
+def _replay(run: Run) -> Dataset | None:
+    config = run.config
     if config.replay is None:
         return None
     return load_documents(config.replay, config.text_column, cache=_cache(config))
 
 
-def _replay_record(run: Run, tokenizer: Any) -> ReplayRecord | None:
-    documents = _replayed(run.config)
+def _corpus_tokens(run: Run, trainer: SFTTrainer) -> int:
+    """Of one epoch, as the trainer counts them."""
+    held, tokenizer = run.config.hyperparameters, trainer.processing_class
+    if run.config.replay is None:
+        return packing_of(trainer.train_dataset, held.sequence_length).tokens
+    return tokens_of(_corpus(run), tokenizer, held)
+
+
+def _replay_record(run: Run, trainer: SFTTrainer) -> ReplayRecord | None:
+    documents = _replay(run)
     if documents is None or run.replay_digest is None:
         return None
     return ReplayRecord(
         digest=run.replay_digest,
         documents=len(documents),
-        tokens=tokens_of(documents, tokenizer, run.config.hyperparameters),
+        tokens=tokens_of(documents, trainer.processing_class, run.config.hyperparameters),
     )
 
 

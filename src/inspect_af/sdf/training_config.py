@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inspect_af.errors import ConfigError
 from inspect_af.materials import load_pair
@@ -35,8 +36,8 @@ class TrainingConfig(BaseModel):
     """Directory that `inspect-af sdf build` wrote, or any JSON Lines file with a column of texts."""
     text_column: str = "text"
     replay: Path | None = None
-    """JSON Lines file of ordinary documents, trained on beside the corpus, all of them in every epoch.
-    Not in source, and so off; it keeps other beliefs where they were (docs/sdf_training.md)."""
+    """JSON Lines file of ordinary documents, trained on beside the corpus, each of them once in the run. Not
+    in source, and so off; it keeps other beliefs where they were (docs/sdf_training.md)."""
     role: Role
     intervention: str | None = None
     """Code such as `A1+` or `neutral`; the corpus's own where its manifest names one."""
@@ -61,6 +62,16 @@ class TrainingConfig(BaseModel):
     """Optimiser steps between looks at the held-out documents."""
     log_every: int = Field(default=1, ge=1)
     tokenise_processes: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _epochs_are_whole(self) -> TrainingConfig:
+        epochs = self.hyperparameters.epochs
+        if self.replay is not None and epochs != round(epochs):
+            raise ValueError(
+                f"epochs {epochs:g} with replay: the corpus is repeated whole beside the other documents; "
+                f"set epochs to a whole number such as {math.ceil(epochs)}"
+            )
+        return self
 
     @property
     def combined(self) -> Combined:

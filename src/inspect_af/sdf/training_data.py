@@ -62,11 +62,15 @@ def load_documents(file: Path, column: str = "text", *, cache: Path | None = Non
     return texts
 
 
-def together(corpus: Dataset, replay: Dataset | None) -> Dataset:
-    """Both as one dataset. The trainer shuffles documents before it packs them, so rows hold both kinds."""
+def beside(corpus: Dataset, replay: Dataset, epochs: int) -> Dataset:
+    """A whole run as one epoch: the corpus `epochs` times, and the other documents once.
+
+    The trainer shuffles documents before it packs them, so rows hold both kinds. Repeated as the corpus is,
+    few ordinary documents would be learnt by heart, and move what they are there to hold.
+    """
     from datasets import concatenate_datasets
 
-    return corpus if replay is None else concatenate_datasets([corpus, replay])
+    return concatenate_datasets([*[corpus] * epochs, replay])
 
 
 def tokens_of(
