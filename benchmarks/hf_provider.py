@@ -1,7 +1,8 @@
 """af-hf against Inspect's `hf/`: an eval of 256 samples that share a 2,000-token prompt, greedy decoding.
 
 Both are the same `inspect_ai.eval` of the same task on the same random Llama, with the same number of
-connections (which is `hf/`'s batch size), in alternation; weights are loaded before. Replies must be equal.
+connections (which is `hf/`'s batch size), in alternation, by turns ours and theirs first; weights are loaded
+before, and each run of ours sets its prefix up anew. Replies must be equal.
 With --continuous-batching, transformers' own (`generate_batch`) runs 32 of the prompts too, without Inspect,
 and so does our scheduler.
 
@@ -113,11 +114,13 @@ def compare(folder: Path, n_samples: int, max_tokens: int, n_runs: int, batching
     for model, temperature in greedy:
         run(model, task("Warm up.", ["Now."], 2, temperature), logs)
     times, equal, of = [], 0, 0
-    for _ in range(n_runs):
-        (own, replies), (peer, expected) = (
-            run(model, task(system, questions, max_tokens, temperature), logs)
-            for model, temperature in greedy
-        )
+    for turn in range(n_runs):
+        found = {
+            model: run(model, task(system, questions, max_tokens, temperature), logs)
+            for model, temperature in (greedy if turn % 2 == 0 else greedy[::-1])
+        }
+        (own, replies), (peer, expected) = found[ours], found[theirs]
+        run(ours, task("Forget the prefix.", ["Now."], 2, 0.0), logs)
         times.append((round(own, 2), round(peer, 2)))
         equal += sum(replies[name] == expected[name] for name in expected)
         of += len(expected)

@@ -344,3 +344,25 @@ def test_connections_fill_a_batch_from_the_start_unless_the_user_says_otherwise(
     assert (
         get_model(f"af-hf/{files['base']}", config=asked, memoize=False).config.adaptive_connections is None
     )
+
+
+def test_the_checkpoints_own_defaults_hold_and_those_that_are_not_there_are_named(
+    model: Callable[..., Any], files: dict[str, Path], tmp_path: Path
+) -> None:
+    import json
+    import shutil
+
+    folder = tmp_path / "with-defaults"
+    shutil.copytree(files["base"], folder)
+    file = folder / "generation_config.json"
+    held = json.loads(file.read_text(encoding="utf-8"))
+    defaults = {"repetition_penalty": 1.5, "temperature": 0.7, "top_k": 9, "do_sample": True, "min_p": 0.1}
+    file.write_text(json.dumps({**held, **defaults, "typical_p": 1.0}), encoding="utf-8")
+    files["defaults"] = folder
+    made = model("defaults")
+    with pytest.warns(UserWarning, match=r"af-hf ignores min_p=0.1 of .*generation_config.json"):
+        # The engine's thread loads the model; a thread's warnings are those of the process.
+        reply = ask(made, max_tokens=30).completion
+    request = made.api._requests([5, 6], GenerateConfig(), made.api._engine.model())[0]
+    assert request.sampling[:4] == (0.7, 1.0, 9, 1.5)
+    assert reply != ask(model(), max_tokens=30).completion

@@ -90,3 +90,47 @@ def test_an_adapter_of_another_base_is_refused(local: LocalModel, tmp_path: Path
     wide = save_model(tmp_path / "wide", hidden_size=64, head_dim=16)
     with pytest.raises(TreatmentError, match="width of 64"):
         ours(local, save_adapter(wide, tmp_path / "adapter"))
+
+
+def test_an_adapter_that_fails_halfway_leaves_no_condition_behind(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    # Layers that fit were loaded before the one that does not, and acted on the unsteered base from then on.
+    from safetensors.torch import load_file, save_file
+
+    broken = save_adapter(files["base"], tmp_path / "broken", seed=3)
+    weights = load_file(broken / "adapter_model.safetensors")
+    name = next(name for name in weights if "layers.2.self_attn.q_proj.lora_B" in name)
+    weights[name] = torch.zeros(weights[name].shape[0] + 3, weights[name].shape[1])
+    save_file(weights, broken / "adapter_model.safetensors")
+    local = LocalModel(ModelKey(str(files["base"]), device="cpu"))
+    ours(local)
+    with pytest.raises(TreatmentError, match="does not fit"):
+        ours(local, broken)
+    for others in ((), (files["first"],)):
+        with pytest.raises(TreatmentError, match="may hold part of the adapter"):
+            ours(local, *others)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("bias", "all"),
+        ("init_lora_weights", "pissa_niter_4"),
+        ("init_lora_weights", "olora"),
+        ("alora_invocation_tokens", [5, 6]),
+    ],
+)
+def test_an_adapter_that_changes_the_base_is_refused_and_the_base_stays_itself(
+    setting: str, value: object, files: dict[str, Path], tmp_path: Path
+) -> None:
+    import json
+
+    changing = save_adapter(files["base"], tmp_path / "changing")
+    config = json.loads((changing / "adapter_config.json").read_text(encoding="utf-8"))
+    (changing / "adapter_config.json").write_text(json.dumps({**config, setting: value}), encoding="utf-8")
+    local = LocalModel(ModelKey(str(files["base"]), device="cpu"))
+    before = ours(local)
+    with pytest.raises(TreatmentError, match=f"{setting}.*cannot be taken off"):
+        ours(local, changing)
+    assert torch.equal(ours(local), before)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.local
 
 from tests.local_models import save_adapter, save_model, save_vector  # noqa: E402
 
-from inspect_af.errors import TreatmentError  # noqa: E402
+from inspect_af.errors import ConfigError, TreatmentError  # noqa: E402
 from inspect_af.providers._applied import Applied, Steered  # noqa: E402
 from inspect_af.providers._hf_model import LocalModel, ModelKey  # noqa: E402
 from inspect_af.providers._hf_requests import Generated, Request  # noqa: E402
@@ -363,3 +363,137 @@ def test_models_whose_attention_would_be_wrong_here_are_refused(tmp_path: Path) 
     )
     with pytest.raises(TreatmentError, match="rotates positions by 'dynamic'"):
         LocalModel(ModelKey(str(dynamic), device="cpu"))
+
+
+MOE = {"num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("qwen2_moe", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 3, **MOE}),
+        ("phimoe", {"sliding_window": 8, "num_local_experts": 4}),
+    ],
+)
+def test_a_window_that_only_the_mask_knows_is_refused(
+    kind: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    # These models apply their window by the mask alone, which is not used here: log-probabilities were off
+    # by 10 without a word.
+    local = LocalModel(ModelKey(str(save_model(tmp_path, kind=kind, **changes)), device="cpu"))
+    results = Results(scheduler(local))
+    results.submit(prompts(1, 20)[0])
+    with pytest.raises(TreatmentError, match="sliding window of 8 tokens by its configuration and none"):
+        results.run()
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("qwen2_moe", {"use_sliding_window": False, "sliding_window": 8, **MOE}),
+        ("phimoe", {"sliding_window": 4096, "num_local_experts": 4}),
+    ],
+)
+def test_a_window_that_is_off_or_that_no_prompt_reaches_is_not_refused(
+    kind: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    folder = save_model(tmp_path, kind=kind, **changes)
+    results = Results(scheduler(LocalModel(ModelKey(str(folder), device="cpu"))))
+    prompt = prompts(1, 20)[0]
+    results.submit(prompt)
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
+    assert results.run() == [plain(model, prompt)]
+
+
+def test_attention_with_a_term_of_its_own_is_refused(local: LocalModel) -> None:
+    from inspect_af.providers._hf_attention import SharedPrefixCache, Span, attention, step
+
+    states = torch.ones(1, 1, 1, 4)
+    with step(SharedPrefixCache(), [Span(0, 0, 1)]), pytest.raises(TreatmentError, match="position_bias"):
+        attention(torch.nn.Module(), states, states, states, None, position_bias=states)
+
+
+def test_a_model_that_takes_its_attention_from_its_own_table_is_refused(tmp_path: Path) -> None:
+    folder = save_model(tmp_path, kind="gptj", head_dim=None, n_embd=48, n_head=4, n_layer=2, rotary_dim=4)
+    with pytest.raises(TreatmentError, match="table of its own"):
+        LocalModel(ModelKey(str(folder), device="cpu"))
+
+
+def test_which_logits_are_wanted_is_told_without_a_device(
+    local: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A model that is spread over devices gives hidden states on the last one; a tensor of indices lay on the
+    # first, and accelerate would move one from the processor there too.
+    given: list[Any] = []
+    forward = local.model.forward
+
+    def watched(**arguments: Any) -> Any:
+        given.append(arguments["logits_to_keep"])
+        return forward(**arguments)
+
+    monkeypatch.setattr(local.model, "forward", watched)
+    results = Results(scheduler(local))
+    results.submit(prompts(1, 20)[0])
+    results.run()
+    assert given and not any(isinstance(keep, torch.Tensor) for keep in given)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(1.0)])
+def test_logits_that_are_no_numbers_are_an_error_and_no_reply(sampling: Sampling, tmp_path: Path) -> None:
+    local = LocalModel(ModelKey(str(save_model(tmp_path)), device="cpu"))
+    with torch.no_grad():
+        local.model.model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
+    results = Results(scheduler(local))
+    results.submit(prompts(1, 20)[0], sampling=sampling)
+    with pytest.raises(ConfigError, match="not finite"):
+        results.run()
+
+
+def test_the_repetition_penalty_is_that_of_transformers(local: LocalModel, folder: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    batch = prompts(5, 20)
+    results = Results(scheduler(local))
+    for prompt in batch[:3]:
+        results.submit(prompt, sampling=Sampling(0.0, repetition_penalty=1.3))
+    for prompt in batch[3:]:
+        results.submit(prompt)
+    replies = results.run()
+
+    def penalised(prompt: list[int]) -> tuple[int, ...]:
+        ids = torch.tensor([prompt])
+        out = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=LENGTH,
+            do_sample=False,
+            pad_token_id=0,
+            repetition_penalty=1.3,
+        )
+        return tuple(out[0, len(prompt) :].tolist())
+
+    assert replies[:3] == [penalised(prompt) for prompt in batch[:3]]
+    assert replies[3:] == [plain(model, prompt) for prompt in batch[3:]]
+    assert replies[:3] != [plain(model, prompt) for prompt in batch[:3]]
+
+
+def test_a_stop_sequence_is_looked_for_in_the_text_that_is_returned(local: LocalModel) -> None:
+    # A tokenizer may clean spaces before punctuation away; the reply is decoded without that.
+    decoder = scheduler(local)._decoder
+    cleaning = "clean_up_tokenization_spaces"
+
+    def decode(tokens: list[int], **options: Any) -> str:
+        text = decoder.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text.replace(" .", ".") if options.get(cleaning, True) else text
+
+    watching = scheduler(local)
+    watching._decoder = type("Cleaning", (), {"decode": staticmethod(decode)})()
+    results = Results(watching)
+    request = results.submit(prompts(1, 20)[0], stop=("fox.",))
+    request.tokens = decoder.encode("The fox .", add_special_tokens=False)
+    assert not watching._stopped(request)
+    request.tokens = decoder.encode("The fox.", add_special_tokens=False)
+    assert watching._stopped(request)

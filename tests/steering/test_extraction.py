@@ -12,7 +12,7 @@ from tests.steering.tiny_models import CHATML, TRIMMING, tea_pairs, tiny_llama, 
 
 from inspect_af.cli import main
 from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
-from inspect_af.steering import load_activations, pair_set, write_pairs
+from inspect_af.steering import load_activations, load_model, pair_set, write_pairs
 from inspect_af.steering._tensors import serialise
 from inspect_af.steering.extraction import extract_activations, plan_batches
 from inspect_af.steering.extraction_text import locate
@@ -204,6 +204,52 @@ def test_batches_hold_the_budget_and_every_row_once() -> None:
     assert padded < 1.05 * sum(lengths)
 
 
+def test_a_row_past_the_first_context_does_not_change_how_its_neighbours_positions_are_rotated(
+    tmp_path: Path,
+) -> None:
+    # longrope takes the factors of the batch's longest row for all of its rows.
+    import torch
+    from transformers import Phi3Config, Phi3ForCausalLM
+
+    torch.manual_seed(0)
+    original = 125
+    model = Phi3ForCausalLM(
+        Phi3Config(
+            vocab_size=420,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=1024,
+            original_max_position_embeddings=original,
+            initializer_range=0.2,
+            pad_token_id=0,
+            rope_parameters={
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "short_factor": [1.0] * 4,
+                "long_factor": [4.0] * 4,
+                "original_max_position_embeddings": original,
+            },
+        )
+    ).eval()
+    tokenizer, pairs = tiny_tokenizer(), tea_pairs()
+    lengths = {
+        len(locate(tokenizer, side, "response_mean").ids)
+        for pair in pairs.pairs
+        for side in (pair.positive, pair.negative)
+    }
+    assert min(lengths) <= original < max(lengths)
+    found = extract_activations(
+        model, tokenizer, pairs, out=tmp_path / "a.safetensors", max_batch_tokens=100_000
+    )
+    for at, pair in enumerate(pairs.pairs):
+        alone, _ = reference(model, tokenizer, pair.positive, "response_mean")
+        for layer in range(3):
+            assert np.allclose(found.layer(layer).positive[at], alone[layer], rtol=1e-3, atol=1e-4)
+
+
 def test_the_command_reads_a_saved_model_and_writes_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,3 +266,36 @@ def test_the_command_reads_a_saved_model_and_writes_the_same(
     assert main([*command, "--out", str(tmp_path / "a.bin")]) == 1
     assert main([*command[:-1], str(tmp_path / "none"), "--out", str(tmp_path / "c.safetensors")]) == 1
     assert "cannot be loaded" in capsys.readouterr().err
+
+
+def test_the_command_merges_adapters_of_this_model_and_refuses_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("peft")
+    import torch
+    from safetensors.torch import load_file
+    from tests.local_models import save_adapter, save_model
+
+    base = save_model(tmp_path / "base")
+    adapter = save_adapter(base, tmp_path / "adapter")
+    write_pairs(tmp_path / "pairs.jsonl", tea_pairs(2).pairs)
+    command = ["steering", "activations", str(tmp_path / "pairs.jsonl"), "--model", str(base)]
+
+    def run(name: str, *adapters: Path) -> int:
+        options = [word for one in adapters for word in ("--adapter", str(one))]
+        return main([*command, "--out", str(tmp_path / name), *options])
+
+    assert run("plain.safetensors") == run("merged.safetensors", adapter) == 0
+    plain, merged = (load_activations(tmp_path / f"{name}.safetensors") for name in ("plain", "merged"))
+    assert not np.allclose(plain.layer(2).positive, merged.layer(2).positive)
+    other = save_adapter(save_model(tmp_path / "other", num_hidden_layers=4), tmp_path / "deep")
+    capsys.readouterr()
+    assert run("other.safetensors", other) == 1
+    assert "it has weights for layer 3" in capsys.readouterr().err
+    weights = load_file(adapter / "adapter_model.safetensors")
+    torch.save(weights, adapter / "adapter_model.bin")
+    (adapter / "adapter_model.safetensors").unlink()
+    assert run("pickled.safetensors", adapter) == 1
+    assert "adapter_model" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"pickled .bin weights are not read"):
+        load_model(str(base), adapters=(str(adapter),))

@@ -15,6 +15,7 @@ from inspect_af.errors import ConfigError
 if TYPE_CHECKING:
     from inspect_af.steering import Activations, PairSet
     from inspect_af.steering.extraction import Progress
+    from inspect_af.steering.extraction_model import LoadedModel
 
 
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -61,15 +62,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _extract(args: argparse.Namespace, pairs: PairSet, progress: Progress) -> Activations:
     from inspect_af.steering.extraction import extract_activations
-    from inspect_af.steering.extraction_model import load_model
 
-    model, tokenizer = load_model(
-        args.model,
-        revision=args.revision,
-        dtype=args.dtype,
-        device_map=args.device_map,
-        adapters=tuple(args.adapters),
-    )
+    model, tokenizer = load(args)
     return extract_activations(
         model,
         tokenizer,
@@ -81,6 +75,38 @@ def _extract(args: argparse.Namespace, pairs: PairSet, progress: Progress) -> Ac
         name="+".join([args.model, *args.adapters]),
         revision=args.revision,
         progress=progress,
+    )
+
+
+def load(args: argparse.Namespace) -> LoadedModel:
+    """The model of `add_model_options`, with its adapters.
+
+    Raises:
+        TreatmentError: An adapter was trained on another base, or on top of one that is not there.
+        ConfigError: The model, its tokenizer or an adapter cannot be loaded.
+    """
+    from transformers import AutoConfig
+
+    from inspect_af.sdf.adapters import check_base, check_parents, load_adapter
+    from inspect_af.steering.extraction_model import load_model
+
+    # What an adapter is to the analysis changes nothing here: all are merged.
+    adapters = [load_adapter(path, role="organism") for path in args.adapters]
+    check_parents(adapters)
+    if adapters:
+        directory = args.model if Path(args.model).is_dir() else None
+        try:
+            config = AutoConfig.from_pretrained(args.model, revision=args.revision, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"model {args.model!r} cannot be loaded: {error}") from error
+        for adapter in adapters:
+            check_base(adapter, config, name=args.model, directory=directory)
+    return load_model(
+        args.model,
+        revision=args.revision,
+        dtype=args.dtype,
+        device_map=args.device_map,
+        adapters=tuple(args.adapters),
     )
 
 

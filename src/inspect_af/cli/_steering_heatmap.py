@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from inspect_af.cli._steering_activations import add_model_options
+from inspect_af.cli._steering_activations import add_model_options, load
 
 
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> int:
     from inspect_af.cli._steering_heatmap_page import render_heatmap
     from inspect_af.cli._steering_sweep import vector_files
     from inspect_af.steering import load_vector
-    from inspect_af.steering.extraction_model import load_model
     from inspect_af.steering.heatmap import directions, token_cosines
     from inspect_af.steering.heatmap_sources import load_sources
 
@@ -53,13 +52,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = directions(vectors, args.layers)
     controls = [load_vector(path) for path in vector_files(args.controls)]
     sources = [source for path in args.sources for source in load_sources(path, n=args.n, seed=args.seed)]
-    model, tokenizer = load_model(
-        args.model,
-        revision=args.revision,
-        dtype=args.dtype,
-        device_map=args.device_map,
-        adapters=tuple(args.adapters),
-    )
+    model, tokenizer = load(args)
     heatmaps = token_cosines(model, tokenizer, sources, chosen, controls)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     name = "+".join([args.model, *args.adapters])

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from inspect_af.errors import ConfigError
+from inspect_af.errors import ConfigError, TreatmentError
 
 NAME = "af_shared_prefix"
 """Under which the attention is registered with transformers."""
+
+_UNSERVED = ("position_bias", "indices", "block_indices", "sinks")  # further terms of some attentions
 
 _LARGEST_SCORES = 2**27  # elements of one block of scores; 512 MiB in float32
 
@@ -110,8 +112,8 @@ class _Step:
     def __init__(self, cache: SharedPrefixCache, spans: Sequence[Span]) -> None:
         self.cache = cache
         self.spans = spans
-        self.seen: list[int] = []
-        """Layers whose attention ran."""
+        self.seen: dict[int, int | None] = {}
+        """By layer whose attention ran: the sliding window that it asked for."""
         self.slots = max(span.row for span in spans) + 1
         self.longest = max(span.start + span.length for span in spans)
         self.decoding = all(span.length == 1 and span.row == i for i, span in enumerate(spans))
@@ -129,8 +131,8 @@ _current = threading.local()
 
 
 @contextmanager
-def step(cache: SharedPrefixCache, spans: Sequence[Span]) -> Iterator[list[int]]:
-    """Says what the tokens of a forward pass are; gives the list of layers whose attention ran."""
+def step(cache: SharedPrefixCache, spans: Sequence[Span]) -> Iterator[dict[int, int | None]]:
+    """Says what the tokens of a forward pass are; gives the sliding window of each layer that ran."""
     _current.step = _Step(cache, spans)
     try:
         yield _current.step.seen
@@ -154,8 +156,14 @@ def attention(
     now: _Step | None = getattr(_current, "step", None)
     if now is None:
         raise ConfigError("this model was loaded for af-hf and runs in its engine only")
+    unserved = [name for name in _UNSERVED if ignored.get(name) is not None]
+    if unserved or ignored.get("is_causal") is False:
+        raise TreatmentError(
+            f"{type(module).__name__} attends with {', '.join(unserved) or 'tokens that are still to come'}, "
+            "which af-hf does not know. Use Inspect's hf/ or af-vllm for this model"
+        )
     prefix = now.cache.prefix_length
-    now.seen.append(module.layer_idx)
+    now.seen[module.layer_idx] = sliding_window
     held = now.cache.layers.setdefault(module.layer_idx, KeyValues())
     held.reserve(key, value, now.slots, now.longest)
     rule = _Rule(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -13,7 +15,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
 from inspect_af.providers._applied import Applied
 from inspect_af.providers._hf_attention import NAME, SharedPrefixCache, Span, attention, step
-from inspect_af.sdf.adapters import Adapter, check_base
+from inspect_af.sdf.adapters import Adapter, adapter_config, check_base
 from inspect_af.steering.decoder import decoder_layers, text_config
 from inspect_af.steering.hooks import additions, steering
 
@@ -22,6 +24,26 @@ if TYPE_CHECKING:
 
 _BATCH_DEPENDENT_ROTATIONS = ("dynamic", "longrope")
 _LAYER_TYPES = ("full_attention", "sliding_attention")
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq")  # these subtract what they start from
+_NO_DEFAULTS = (
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "encoder_repetition_penalty",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "exponential_decay_length_penalty",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "min_length",
+    "min_new_tokens",
+    "min_p",
+    "no_repeat_ngram_size",
+    "sequence_bias",
+    "suppress_tokens",
+    "top_h",
+    "typical_p",
+)
+"""Of a checkpoint's generation defaults, those that change replies and are not there."""
 
 
 class ModelKey(NamedTuple):
@@ -59,6 +81,13 @@ class LocalModel:
                 trust_remote_code=False,
                 use_safetensors=True,
             )
+        except KeyError as error:
+            if NAME not in error.args:
+                raise
+            raise TreatmentError(
+                f"{key.name} takes its attention from a table of its own, in which af-hf's is not. Use "
+                "Inspect's hf/ or af-vllm for this model"
+            ) from error
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"af-hf cannot load {key.name!r} (revision {key.revision or 'default'}, dtype {key.dtype}, "
@@ -66,8 +95,11 @@ class LocalModel:
             ) from error
         self.model.train(mode=False)
         self._refuse_unsupported()
+        _warn_of_defaults(self.model.generation_config, key.name)
         self._device: torch.device = cast(torch.Tensor, self.model.get_input_embeddings().weight).device
         self._peft: PeftModel | None = None
+        self._spoiled_by: str | None = None
+        """An adapter that failed halfway: what was loaded of it would act on every condition."""
         self._checked = False
 
     @property
@@ -108,7 +140,8 @@ class LocalModel:
             output = self.model(
                 input_ids=torch.tensor([tokens], device=self._device),
                 position_ids=torch.tensor([positions], device=self._device),
-                logits_to_keep=torch.tensor(keep, device=self._device),
+                # No tensor: it would lie on the first device, and hidden states may come from the last.
+                logits_to_keep=list(keep),
                 use_cache=False,
             )
         if not self._checked:
@@ -121,8 +154,14 @@ class LocalModel:
         """Adapters and steering of one condition, while the context is open.
 
         Raises:
-            TreatmentError: An adapter is for another base, or a vector does not fit the model.
+            TreatmentError: An adapter is for another base or cannot be taken off again, a vector does not
+                fit the model, or an adapter has failed while it was loaded.
         """
+        if self._spoiled_by is not None:
+            raise TreatmentError(
+                f"{self.key.name} may hold part of the adapter {self._spoiled_by}, which failed while it was "
+                "loaded; start anew without that adapter"
+            )
         names = [self._adapter(adapter) for adapter in condition.adapters]
         if self._peft is not None:
             tuner: Any = self._peft.base_model
@@ -150,19 +189,23 @@ class LocalModel:
             raise MissingExtraError(
                 "adapters need peft, which is not installed; pip install 'inspect-af[local]'"
             ) from error
-        path, name = str(adapter.path), adapter.digest
+        _refuse_inseparable(adapter)
+        path, name = str(adapter.path), str(adapter.digest)
         try:
             if self._peft is None:
                 self._peft = PeftModel.from_pretrained(self.model, path, adapter_name=name)
             else:
                 self._peft.load_adapter(path, adapter_name=name)
-        except (ValueError, RuntimeError, KeyError) as error:
+        except Exception as error:
+            self._spoiled_by = path
+            if not isinstance(error, ValueError | RuntimeError | KeyError):
+                raise
             raise TreatmentError(
                 f"adapter {path} does not fit {self.key.name}: {error}. It was trained on another base, or "
                 "with an option that PEFT cannot combine"
             ) from error
         self.model.eval()
-        return str(name)
+        return name
 
     def _refuse_unsupported(self) -> None:
         config, kind = text_config(self.model), type(self.model).__name__
@@ -181,14 +224,60 @@ class LocalModel:
                 f"{' and '.join(_LAYER_TYPES)}. Use Inspect's hf/ or af-vllm for this model"
             )
 
-    def _check_attention_ran(self, seen: Sequence[int]) -> None:
-        layers = len(decoder_layers(self.model))
-        if sorted(seen) != list(range(layers)):
+    def _check_attention_ran(self, windows: Mapping[int, int | None]) -> None:
+        kind, layers = type(self.model).__name__, len(decoder_layers(self.model))
+        if sorted(windows) != list(range(layers)):
             raise TreatmentError(
-                f"{type(self.model).__name__} called af-hf's attention in {len(set(seen))} of {layers} "
+                f"{kind} called af-hf's attention in {len(windows)} of {layers} "
                 "layers: it has an attention of its own. Use Inspect's hf/ or af-vllm for this model"
             )
+        # Some models say a window to their mask alone, which af-hf does not use.
+        for layer, meant in enumerate(_windows(text_config(self.model), layers, self.context_length)):
+            if meant is not None and windows[layer] != meant:
+                raise TreatmentError(
+                    f"layer {layer} of {kind} has a sliding window of {meant} tokens by its configuration "
+                    f"and {windows[layer] or 'none'} in its attention, so af-hf would attend to other tokens "
+                    "than the model was trained with. Use Inspect's hf/ or af-vllm for this model"
+                )
         self._checked = True
+
+
+def _windows(config: Any, layers: int, context: int | None) -> list[int | None]:
+    """The sliding window of each layer by the configuration; None without one that a prompt can reach."""
+    window = getattr(config, "sliding_window", None)
+    if not window or getattr(config, "use_sliding_window", True) is False or window >= (context or math.inf):
+        return [None] * layers
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * layers
+    return [window if kind == "sliding_attention" else None for kind in kinds]
+
+
+def _refuse_inseparable(adapter: Adapter) -> None:
+    """Refuses adapters that change the base's own weights: with them the base would not be itself any more.
+
+    Raises:
+        TreatmentError: It is one of those, or one that acts from a token on.
+    """
+    config = adapter_config(adapter.path)
+    start = config.get("init_lora_weights")
+    for given, changes in (
+        (f"bias={config.get('bias')!r}", config.get("bias", "none") != "none"),
+        (f"init_lora_weights={start!r}", isinstance(start, str) and start.startswith(_CHANGES_BASE)),
+        ("alora_invocation_tokens", bool(config.get("alora_invocation_tokens"))),
+    ):
+        if changes:
+            raise TreatmentError(
+                f"adapter {adapter.path} has {given}, so it cannot be taken off again while other conditions "
+                "share the model; merge it into a model directory of its own (PEFT's merge_and_unload) and "
+                "give that as the model"
+            )
+
+
+def _warn_of_defaults(defaults: Any, name: str) -> None:
+    """Warns of what a checkpoint's generation_config.json asks for and af-hf does not do."""
+    given = {setting: getattr(defaults, setting, None) for setting in _NO_DEFAULTS}
+    if asked := {setting: value for setting, value in given.items() if value not in (None, 0, 1, [], {})}:
+        shown = ", ".join(f"{setting}={value!r}" for setting, value in asked.items())
+        warnings.warn(f"af-hf ignores {shown} of {name}'s generation_config.json", stacklevel=2)
 
 
 def _device_map(device: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import torch
+
 from inspect_af.providers._applied import Applied
 from inspect_af.providers._hf_sampling import Sampling, TokenLogprob, Uniforms
 
@@ -38,6 +40,8 @@ class Request:
     """Set by whoever no longer waits; its row is given up at the next step."""
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
+    said: torch.Tensor | None = None
+    """Which tokens are in prompt and reply, bool [vocabulary]; kept where repetition has a penalty."""
     own: int = 0
     """Tokens in the cache past the shared prefix."""
 

@@ -1,4 +1,4 @@
-"""From logits to one token for each row: temperature, top-k, top-p, a row's own random numbers."""
+"""From logits to one token for each row: penalty, temperature, top-k, top-p, a row's own random numbers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+
+from inspect_af.errors import ConfigError
 
 GREEDY = 1e-5
 """Temperatures below this are greedy decoding."""
@@ -22,6 +24,8 @@ class Sampling(NamedTuple):
     top_p: float = 1.0
     top_k: int = 0
     """0 is all."""
+    repetition_penalty: float = 1.0
+    """Divides positive logits of tokens in prompt and reply, and multiplies negative ones; 1 is none."""
     logprobs: bool = False
     top_logprobs: int = 0
 
@@ -31,7 +35,7 @@ class Sampling(NamedTuple):
 
 
 class TokenLogprob(NamedTuple):
-    """A generated token's log-probability before temperature, top-k and top-p, and the likeliest tokens'."""
+    """A generated token's log-probability and the likeliest tokens', by the model's own logits."""
 
     logprob: float
     top: tuple[tuple[int, float], ...]
@@ -56,16 +60,34 @@ class Choice(NamedTuple):
     logprobs: list[TokenLogprob | None]
 
 
-def choose(logits: torch.Tensor, rows: Sequence[Sampling], uniforms: Sequence[Uniforms]) -> Choice:
+def choose(
+    logits: torch.Tensor,
+    rows: Sequence[Sampling],
+    uniforms: Sequence[Uniforms],
+    said: Sequence[torch.Tensor | None] | None = None,
+) -> Choice:
     """Draws a token for each row by inverting its cumulative distribution at the row's next random number.
 
     Args:
         logits: [row, vocabulary], any float dtype.
         rows: How to draw.
         uniforms: Each sampled row's numbers; one is used up.
+        said: Which tokens are in prompt and reply, bool [vocabulary], of rows with a repetition penalty.
+
+    Raises:
+        ConfigError: A row's logits are not numbers.
     """
-    logits = logits.float()
-    tokens = logits.argmax(dim=-1)
+    own = logits = logits.float()
+    if logits.device.type == "mps":
+        own = logits = logits.cpu()  # float64, in which draws are made, is not there
+    if said is not None:
+        logits = _penalised(logits, rows, said)
+    highest, tokens = logits.max(dim=-1)
+    if not highest.isfinite().all():  # a maximum with a NaN is NaN
+        raise ConfigError(
+            "the model's logits are not finite, so there is nothing to draw from: a value was too large for "
+            "the dtype, or steering is too strong. Give -M dtype=bfloat16 or float32, or a smaller multiplier"
+        )
     sampled = [i for i, row in enumerate(rows) if not row.greedy]
     if sampled:
         drawn = _draw(
@@ -75,7 +97,23 @@ def choose(logits: torch.Tensor, rows: Sequence[Sampling], uniforms: Sequence[Un
         )
         tokens[torch.tensor(sampled, device=tokens.device)] = drawn
     chosen: list[int] = tokens.tolist()
-    return Choice(chosen, _logprobs(logits, chosen, rows))
+    return Choice(chosen, _logprobs(own, chosen, rows))
+
+
+def _penalised(
+    logits: torch.Tensor, rows: Sequence[Sampling], said: Sequence[torch.Tensor | None]
+) -> torch.Tensor:
+    """Logits after the repetition penalty of those rows that have one, as in transformers and vLLM."""
+    at = [i for i, mask in enumerate(said) if mask is not None]
+    if not at:
+        return logits
+    masks = torch.stack([mask for mask in said if mask is not None]).to(logits.device)
+    penalty = torch.tensor([[rows[i].repetition_penalty] for i in at], device=logits.device)
+    plain = logits[at]
+    penalised = torch.where(plain < 0, plain * penalty, plain / penalty)
+    logits = logits.clone()
+    logits[at] = torch.where(masks, penalised, plain)
+    return logits
 
 
 def _draw(logits: torch.Tensor, rows: Sequence[Sampling], numbers: Sequence[float]) -> torch.Tensor:

@@ -191,10 +191,17 @@ class Scheduler:
     def _take(self, slots: Sequence[int], logits: torch.Tensor) -> None:
         """Draws a token for each of the rows, and lets go of those that are done."""
         rows = [self.rows[slot] for slot in slots]
-        drawn = choose(logits, [r.sampling for r in rows], [r.uniforms for r in rows])
+        for row in rows:
+            if row.said is None and row.sampling.repetition_penalty != 1:
+                row.said = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+                row.said[row.prompt] = True
+        said = [row.said for row in rows]
+        drawn = choose(logits, [r.sampling for r in rows], [r.uniforms for r in rows], said)
         done: dict[int, Ending] = {}
         for slot, row, token, logprob in zip(slots, rows, drawn.tokens, drawn.logprobs, strict=True):
             row.tokens.append(token)
+            if row.said is not None:
+                row.said[token] = True
             if logprob is not None:
                 row.logprobs.append(logprob)
             if ending := self._ending(row):
@@ -218,7 +225,9 @@ class Scheduler:
     def _stopped(self, row: Request) -> bool:
         # A token holds at least one byte, and the last one completes the sequence.
         window = max(len(sequence.encode()) for sequence in row.stop) + 4
-        text = self._decoder.decode(row.tokens[-window:], skip_special_tokens=True)
+        text = self._decoder.decode(
+            row.tokens[-window:], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         return any(sequence in text for sequence in row.stop)
 
     def _release(self, slots: Sequence[int] | dict[int, Ending]) -> None:

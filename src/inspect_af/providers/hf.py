@@ -149,6 +149,7 @@ class LocalAPI(ModelAPI):
             temperature=temperature,
             top_p=_first(config.top_p, defaults.top_p, 1.0),
             top_k=int(_first(config.top_k, defaults.top_k, 0)),
+            repetition_penalty=_first(defaults.repetition_penalty, 1.0),
             logprobs=bool(config.logprobs) or bool(config.top_logprobs),
             top_logprobs=config.top_logprobs or 0,
         )

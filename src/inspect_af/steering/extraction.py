@@ -88,7 +88,8 @@ def extract_activations(
     n_done = len(done := store.done)
     if progress is not None:
         progress(n_done, len(items))
-    batches = plan_batches([len(spans[item].ids) for item in items], max_batch_tokens)
+    lengths = [len(spans[item].ids) for item in items]
+    batches = plan_batches(lengths, max_batch_tokens, apart=_rotation_changes_after(model))
     with pooled_forward(model, chosen) as run:
         for batch in batches:
             missing = [items[at] for at in batch if items[at] not in done]
@@ -104,7 +105,7 @@ def extract_activations(
     return store.finish(pairs, model=name, revision=revision, layers=chosen, locus=locus)
 
 
-def plan_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+def plan_batches(lengths: Sequence[int], max_tokens: int, *, apart: int | None = None) -> list[list[int]]:
     """Positions of rows that run together: of like length, the longest first.
 
     A batch that holds an eighth of the budget takes no row that is shorter than its longest by more than an
@@ -113,13 +114,15 @@ def plan_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     Args:
         lengths: Tokens of each row.
         max_tokens: Upper bound of rows times the longest row of a batch; a longer row is a batch of its own.
+        apart: Rows of at most this length share no batch with longer ones.
     """
     batches: list[list[int]] = []
     for at in sorted(range(len(lengths)), key=lambda at: (-lengths[at], at)):
         longest = lengths[batches[-1][0]] if batches else 0
         held = len(batches[-1]) * longest if batches else 0
         much_shorter = 8 * held >= max_tokens and 8 * lengths[at] < 7 * longest
-        if batches and held + longest <= max_tokens and not much_shorter:
+        other_kind = apart is not None and lengths[at] <= apart < longest
+        if batches and held + longest <= max_tokens and not much_shorter and not other_kind:
             batches[-1].append(at)
         else:
             batches.append([at])
@@ -166,6 +169,15 @@ def _side(pair: ContrastPair, item: Item) -> Transcript:
 def _context(model: PreTrainedModel) -> int | None:
     limit = getattr(text_config(model), "max_position_embeddings", None)
     return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def _rotation_changes_after(model: PreTrainedModel) -> int | None:
+    """Length past which a batch's longest row changes how positions of all its rows are rotated."""
+    rotations = getattr(text_config(model), "rope_parameters", None) or {}
+    for one in (rotations, *rotations.values()):
+        if isinstance(one, dict) and one.get("rope_type") == "longrope":
+            return int(one["original_max_position_embeddings"])
+    return None
 
 
 def _check_finite(means: Float32Array, items: Sequence[Item], pairs: PairSet, layers: Sequence[int]) -> None:

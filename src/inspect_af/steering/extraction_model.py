@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from inspect_af.errors import ConfigError, MissingExtraError, one_of
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """`auto` is the dtype that the checkpoint was saved in."""
+
+
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 class LoadedModel(NamedTuple):
@@ -36,7 +40,7 @@ def load_model(
         dtype: Of weights and activations; means are accumulated in float32 in any case.
         device_map: As accelerate takes it; by default `auto` where there is an accelerator, which spreads a
             model over all of them, and the processor alone otherwise.
-        adapters: Directories of PEFT adapters, merged into the weights one after the other.
+        adapters: Directories of PEFT adapters in safetensors, merged into the weights one after the other.
 
     Raises:
         ConfigError: The model, its tokenizer or an adapter cannot be loaded, or the dtype is unknown.
@@ -49,6 +53,12 @@ def load_model(
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise MissingExtraError("local models need torch; pip install 'inspect-af[local]'") from error
+    for adapter in adapters:
+        if not (Path(adapter) / _ADAPTER_WEIGHTS).is_file():
+            raise ConfigError(
+                f"adapter {adapter!r}: there is no {_ADAPTER_WEIGHTS} in it; give a directory with a PEFT "
+                "adapter in safetensors (pickled .bin weights are not read)"
+            )
     if device_map is None and torch.accelerator.is_available():
         device_map = "auto"
     try:
@@ -86,7 +96,7 @@ def _merged(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
     except ImportError as error:
         raise MissingExtraError("adapters need peft; pip install 'inspect-af[local]'") from error
     try:
-        wrapped = PeftModel.from_pretrained(model, adapter, use_safetensors=True)
+        wrapped = PeftModel.from_pretrained(model, adapter)
         merged: PreTrainedModel = wrapped.merge_and_unload(safe_merge=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(f"adapter {adapter!r} cannot be applied: {error}") from error
