@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,6 +13,7 @@ from tests.sdf.trained import settings, write_base, write_jsonl
 from inspect_af.cli import main
 from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
 from inspect_af.materials import Wording, load_universe, load_wordings, universe_wordings
+from inspect_af.organisms._tiny_words import lines
 from inspect_af.organisms.writer_tiny import tiny_document
 from inspect_af.sdf.held_out import AdapterShifts, HeldOutCheck, by_variable, check_text, shift_of, shifts
 from inspect_af.types import Intervention
@@ -25,6 +27,29 @@ def test_every_tiny_wording_contains_words_that_the_writer_avoids() -> None:
     for each in tiny.wordings:
         for text in (each.plus, each.minus):
             assert any(piece in text for piece in tiny.avoid), text
+
+
+def test_the_tiny_wordings_have_every_phrase_of_a_variable_equally_often_in_matched_pairs() -> None:
+    tiny = by_variable(load_wordings("tiny").wordings)
+    for variable, members in tiny.items():
+        plus, minus = (
+            [_pattern(line) for line in lines("facts", variable, pole)] for pole in ("plus", "minus")
+        )
+        places = []
+        for pair in members:
+            found = [i for i, pattern in enumerate(plus) if pattern.search(pair.plus)]
+            other = [i for i, pattern in enumerate(minus) if pattern.search(pair.minus)]
+            assert set(found) & set(other), (pair, found, other)
+            places += sorted(set(found) & set(other))[-1:]
+        counts = [places.count(i) for i in range(len(plus))]
+        assert len(plus) == len(minus) and min(counts) == max(counts) >= 3, (variable, counts)
+        assert len(members) >= 12 and len({pair.plus for pair in members}) == len(members)
+
+
+def _pattern(line: str) -> re.Pattern[str]:
+    """What a line with choices can become, at the end of a sentence."""
+    text = line.replace("<your>", "Aldine's").replace("<you>", "Aldine").replace("{", "(?:")
+    return re.compile(rf" {text.replace('}', ')').replace(' (?:|', ' ?(?:|')}\s?\.$")
 
 
 @pytest.mark.parametrize("code", ["A1+", "A1-", "B1+", "B1-", "neutral"])
