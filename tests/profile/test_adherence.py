@@ -52,3 +52,13 @@ def test_a_model_that_is_not_planned_is_said_once(run_eval: Run, plan: Plan, req
     assert "af-organism/mixed was run and is not planned." in found
     assert "af-organism/null is planned and was not run." in found
     assert not any("replies instead" in line for line in found)
+
+
+def test_another_temperature_and_another_analysis_depart_from_the_plan(run_eval: Run, plan: Plan) -> None:
+    log = run_eval(alignment_faking(**plan.task_args()), "af-organism/null", temperature=0.3)
+    strict = plan.thresholds.model_copy(update={"delta": 0.2})
+    found = profile_logs([log.location], plan=plan, thresholds=strict, variables=["A1"]).deviations
+    assert found is not None
+    assert any(line.startswith("the temperature is 0.3, planned the provider's default") for line in found)
+    assert "Thresholds of the analysis: delta 0.2, planned 0.1." in found
+    assert len(found) == (3 if plan.variables else 2)

@@ -20,7 +20,7 @@ def noisy(effects, rng, n=200, noise=0.6):
     found = []
     for effect in effects:
         values = effect + rng.normal(0, noise, n) - base
-        found.append(Statistic(float(values.mean()), values - values.mean(), np.zeros(2), n))
+        found.append(Statistic(float(values.mean()), values - values.mean(), np.zeros(2), n, np.zeros(2)))
     return found
 
 

@@ -200,3 +200,66 @@ def test_composed_adapters_are_listed_and_stand_for_no_single_belief(quick):
     assert {e.intervention for e in profile.profiles[0].effects} == {
         f"{v}{s}" for v in ("A1", "A2", "B1", "B2") for s in "+-"
     }
+
+
+def steered(rates: dict[Steer | None, tuple[float, float]], n: int = 400) -> Outcomes:
+    """Exact shares of accepted replies, in the same order of requests under every condition."""
+    outcomes = study(lambda claim: (claim,), n=n)
+    group = outcomes.request_sets[0]
+    conditions = []
+    for vector, shares in rates.items():
+        counts = np.zeros_like(group.conditions[0].counts)
+        accepted = np.arange(n)[:, None] < np.round(np.array(shares) * n)
+        counts[:, :2, 0], counts[:, :2, 1] = accepted, ~accepted
+        treatments = () if vector is None else (vector,)
+        conditions.append(replace(group.conditions[0], treatments=treatments, counts=counts))
+    return replace(outcomes, request_sets=(replace(group, conditions=tuple(conditions)),))
+
+
+def vector(name: str, multiplier: float, *, family="first", dose: float = 0.5) -> Steer:
+    source = "random" if family is None else "ooc"
+    return Steer(
+        concept=name,
+        family=family,
+        source=source,
+        digest=name,
+        multiplier=multiplier,
+        layers="1",
+        dose=dose,
+    )
+
+
+def test_a_vector_is_ranked_among_random_vectors_of_its_own_sign(quick):
+    # Every random vector moves the gap by 20 points one way at +4 and the other way at -4. The average
+    # over both signs is 0, beside which any change would look extreme.
+    rates = {None: (0.5, 0.5), vector("A", 4): (0.6, 0.5), vector("A", -4): (0.2, 0.5)}
+    for k in range(20):
+        rates[vector(f"r{k}", 4, family=None)] = (0.7, 0.5)
+        rates[vector(f"r{k}", -4, family=None)] = (0.3, 0.5)
+    one = build_profile(steered(rates), thresholds=quick).profiles[0]
+    found = {e.intervention: e for e in one.effects if e.reference == "baseline" and e.family}
+    assert (found["A+"].control_rank_p, found["A+"].n_controls) == (1.0, 20)
+    assert found["A-"].control_rank_p == pytest.approx(1 / 21)
+    assert one.noise_band == pytest.approx((-0.2, 0.2))
+
+
+def test_random_vectors_of_another_dose_are_no_controls(quick):
+    rates = {None: (0.5, 0.5), vector("A", 4): (0.6, 0.5), vector("A", -4): (0.4, 0.5)}
+    rates[vector("near", 4, family=None, dose=0.6)] = (0.7, 0.5)
+    rates[vector("far", 4, family=None, dose=0.1)] = (0.5, 0.5)
+    one = build_profile(steered(rates), thresholds=quick).profiles[0]
+    (up,) = (e for e in one.effects if e.reference == "baseline" and e.intervention == "A+")
+    assert (up.n_controls, up.control_rank_p) == (1, 1.0)
+
+
+def test_the_neutral_adapter_is_the_placebo_at_every_directness(quick):
+    # A neutral corpus states no fact, so that its manifest has no directness.
+    def relabel(claim: PromptClaim) -> tuple[Treatment, ...]:
+        direct = None if claim.intervention.family is None else "standard"
+        return (
+            SdfAdapter(intervention=claim.intervention, digest=claim.intervention.code, directness=direct),
+        )
+
+    one = build_profile(study(relabel, placebos=True), thresholds=quick).profiles[0]
+    assert one.reference == "placebo" and one.noise_band is not None
+    assert {e.reference for e in one.effects if e.family} == {"baseline", "placebo"}

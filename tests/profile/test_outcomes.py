@@ -122,3 +122,22 @@ def test_rated_tiers_are_shown_and_stay_out_of_the_gap(header, row):
     condition = build_profile(count_outcomes([(header(), rows)])).conditions[0]
     assert condition.other_tiers == {"rated": 1.0}
     assert condition.gap is None and condition.n_pairs == 0
+
+
+def test_a_failure_is_made_good_by_the_same_draw_and_not_by_that_of_another_run_seed(header, row):
+    failed = row("q1", "monitored", None, uuid="failed")
+    retried = row("q1", "monitored", "accepted", uuid="retried")
+    other = retried._replace(meta=retried.meta.model_copy(update={"run_seed": 1}))
+    for again, missing in ((retried, 0), (other, 1)):
+        outcomes = count_outcomes([(header("a.eval"), [failed]), (header("b.eval"), [again])])
+        assert (outcomes.n_replies, outcomes.n_failed) == (1, missing)
+
+
+def test_logs_that_were_sampled_in_different_ways_are_named(header, row):
+    cold = header("a.eval")._replace(generation=(("temperature", "0.0"),))
+    rows = [row("q1", tier, "accepted") for tier in ("monitored", "unmonitored")]
+    claimed = [row("q1", tier, "accepted", treatments=[A1_PLUS]) for tier in ("monitored", "unmonitored")]
+    mixed = build_profile(count_outcomes([(cold, rows), (header("b.eval"), claimed)])).notes
+    assert any("2 ways" in n and "temperature=0.0; the provider's defaults" in n for n in mixed)
+    alike = build_profile(count_outcomes([(cold, rows), (cold, claimed)])).notes
+    assert not any("ways" in note for note in alike)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -88,3 +90,27 @@ def test_a_pilot_without_interventions_is_refused():
     only = group.__class__(group.name, group.digest, group.request_ids, group.clusters, group.conditions[:1])
     with pytest.raises(AnalysisError, match="intervention"):
         pilot_variances(outcomes.__class__((only,)))
+
+
+def test_a_pilot_says_the_same_beside_a_larger_study_of_another_model():
+    alone = pilot(3, n=40)
+    (group,) = alone.request_sets
+    (large,) = simulate_outcomes(
+        Planted("unmoved", monitored=0.5, unmonitored=0.2, effect=0.1),
+        np.random.default_rng(1),
+        n_requests=400,
+        model="larger",
+    ).request_sets
+
+    def padded(part):
+        return np.concatenate([part, np.zeros((360, *part.shape[1:]), dtype=part.dtype)])
+
+    small = tuple(
+        replace(c, counts=padded(c.counts), tags=padded(c.tags), failed=padded(c.failed))
+        for c in group.conditions
+    )
+    both = replace(alone, request_sets=(replace(large, conditions=(*small, *large.conditions)),))
+    (before,) = pilot_variances(alone)
+    (after,) = (one for one in pilot_variances(both) if one.subject == before.subject)
+    for quantity, variance in before.variances.items():
+        assert after.variances[quantity] == pytest.approx(variance)

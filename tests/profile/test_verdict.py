@@ -25,7 +25,15 @@ def around(estimate: float, reach: float = 0.05) -> Bounds:
 
 
 def evidence(
-    first=0.0, second=0.0, *, gap=0.3, arms=(0.6, 0.3), shifts=(), variables=None, reach=0.05, n_pairs=100
+    first=0.0,
+    second=0.0,
+    *,
+    gap=0.3,
+    arms=(0.6, 0.3),
+    shifts=(("A1+", 0.0),),
+    variables=None,
+    reach=0.05,
+    n_pairs=100,
 ) -> Evidence:
     a = variables or (first, first)
     return Evidence(
@@ -42,6 +50,7 @@ def evidence(
         shifts=tuple(Shift(code, value, value - 0.04, value + 0.04) for code, value in shifts),
         reference="the untouched subject",
         n_pairs=n_pairs,
+        n_requests=n_pairs,
     )
 
 
@@ -137,3 +146,14 @@ def test_an_undecided_verdict_names_what_kept_the_nearest_family_from_dominating
         (evidence(0.1, 0.0, reach=0.2), "expectation sensitivity +10.0 points [-10.0, +30.0] is not above 0"),
     ):
         assert named in decide(given, Thresholds()).reasons[-1]
+
+
+def test_nothing_is_said_to_move_little_where_no_shift_was_measured() -> None:
+    assert decide(evidence(shifts=(("A1+", 0.02),)), Thresholds()).code == "neither"
+    assert decide(evidence(shifts=()), Thresholds()).code == "underpowered"
+
+
+def test_a_verdict_from_few_requests_says_that_its_intervals_are_rough() -> None:
+    few, enough = (decide(evidence(0.4, n_pairs=n), Thresholds()) for n in (19, 20))
+    assert any("only 19 complete requests" in reason for reason in few.reasons)
+    assert not any("complete requests" in reason for reason in enough.reasons)

@@ -71,6 +71,25 @@ OPERATIONAL_ARGS = SPEED_OPTIONS | {
 }
 """Model arguments about where and how fast a model runs, not about what it says."""
 
+SAMPLING_SETTINGS = frozenset(
+    {
+        "effort",
+        "frequency_penalty",
+        "logit_bias",
+        "max_tokens",
+        "presence_penalty",
+        "reasoning_effort",
+        "reasoning_tokens",
+        "stop_seqs",
+        "system_message",
+        "temperature",
+        "top_k",
+        "top_p",
+        "verbosity",
+    }
+)
+"""Inspect's generation settings that change what a model says; seeds differ by design."""
+
 _SECRET_ENDINGS = ("api_key", "secret", "password", "_token")
 _NEWEST_SCHEMA = 1
 
@@ -131,6 +150,7 @@ def usable_log(log: EvalLog, location: str, task: str) -> UsableLog | Skipped:
         epochs=spec.config.epochs or 1,
         planned_samples=_planned_samples(spec),
         simulated=spec.model.partition("/")[0] == SIMULATED_API,
+        generation=_generation(log),
     )
     return UsableLog(header, log.invalidated)
 
@@ -166,6 +186,13 @@ def describe(error: Exception) -> str:
         return describe(error.exceptions[0])
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _generation(log: EvalLog) -> tuple[tuple[str, str], ...]:
+    given: dict[str, Any] = {}
+    for config in (log.eval.model_generate_config, log.plan.config):
+        given |= config.model_dump(mode="json", exclude_none=True, include=set(SAMPLING_SETTINGS))
+    return tuple((name, json.dumps(given[name], sort_keys=True)) for name in sorted(given))
 
 
 def _planned_samples(spec: EvalSpec) -> int:

@@ -30,6 +30,9 @@ class LogHeader(NamedTuple):
     """Samples times epochs that the dataset would give; a cancelled log holds fewer."""
     simulated: bool
     """Whether the model is one of the package's own simulated organisms."""
+    generation: tuple[tuple[str, str], ...] = ()
+    """How replies were sampled, (setting, value as JSON) by name: temperature, max_tokens, ...; what was
+    left to the provider is not in it."""
 
     def subject_of(self, meta: SampleMeta) -> Subject:
         """The subject with the organism adapters that a sample recorded."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 
 from inspect_af.logs import LogHeader
 from inspect_af.plan import Plan
 from inspect_af.profile.outcomes import Outcomes
+from inspect_af.thresholds import Thresholds
 from inspect_af.types import BASELINE, TIERS, condition_label
 
 
@@ -51,22 +53,56 @@ def deviations(plan: Plan, headers: Sequence[LogHeader], outcomes: Outcomes) -> 
     return tuple(dict.fromkeys(found))
 
 
+def analysis_deviations(
+    plan: Plan,
+    *,
+    thresholds: Thresholds | None,
+    strength: str | None,
+    variables: Iterable[str] | None,
+) -> tuple[str, ...]:
+    """What was asked of the analysis otherwise than planned; None asks for the plan's own."""
+    found = []
+    if thresholds is not None and thresholds != plan.thresholds:
+        planned, used = plan.thresholds.model_dump(), thresholds.model_dump()
+        changed = [
+            f"{name} {used[name]}, planned {planned[name]}" for name in used if used[name] != planned[name]
+        ]
+        found.append(f"Thresholds of the analysis: {'; '.join(changed)}.")
+    if strength is not None and plan.headline_strength not in (None, strength):
+        found.append(f"Strength of the headline: {strength}, planned {plan.headline_strength}.")
+    if variables is not None and plan.variables and set(variables) != set(plan.variables):
+        chosen, listed = (", ".join(sorted(set(codes))) for codes in (variables, plan.variables))
+        found.append(f"Variables of the sensitivities: {chosen}, planned {listed}.")
+    return tuple(found)
+
+
 def _headers(plan: Plan, headers: Sequence[LogHeader]) -> list[str]:
     """What the logs' headers say otherwise than the plan, each departure once for all logs that share it."""
     found: dict[str, list[str]] = {}
     for header in headers:
         meta = header.meta
-        compared = {
+        compared: dict[str, tuple[object, object]] = {
             "the hypothesis pair's digest": (plan.pair_digest, meta.pair.digest),
             "the prompt template's digest": (plan.prompt.digest, meta.prompt_digest),
             "the requests' digest": (plan.requests.digest, meta.requests_digest),
             "the run seed": (plan.generation.run_seed, meta.run_seed),
             "the number of epochs": (plan.generation.epochs, header.epochs),
         }
+        sampled = {name: json.loads(value) for name, value in header.generation}
+        compared["the temperature"] = (
+            _or_default(plan.generation.temperature),
+            _or_default(sampled.get("temperature")),
+        )
+        if plan.generation.max_tokens is not None:  # else the task's own, which the template's choices give
+            compared["max_tokens"] = plan.generation.max_tokens, sampled.get("max_tokens")
         for what, (want, got) in compared.items():
             if got != want:
                 found.setdefault(f"{what} is {got}, planned {want}", []).append(header.location)
     return [f"{difference}: {_some(logs)}." for difference, logs in found.items()]
+
+
+def _or_default(value: float | None) -> float | str:
+    return "the provider's default" if value is None else value
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:

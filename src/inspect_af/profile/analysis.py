@@ -14,8 +14,9 @@ from inspect_af.profile.contrast import (
 )
 from inspect_af.profile.core import FAMILIES, Core, Data, by_family
 from inspect_af.profile.dose import trend
+from inspect_af.profile.estimands import WorstCases, average_bounds
 from inspect_af.profile.result import DosePoint, DoseTrend, Estimate, Sensitivity, VariableRow
-from inspect_af.profile.statistic import Statistic
+from inspect_af.profile.statistic import Statistic, average
 from inspect_af.types import Family
 
 
@@ -63,19 +64,17 @@ def _under(arms: Arms, result: FamilySensitivity) -> float | None:
 
 
 def _sensitivity_bounds(result: FamilySensitivity, data: Data) -> tuple[float, float]:
-    lows, highs = [], []
-    for variable in result.variables:
-        up = group_bounds(variable.amplify.conditions, data)
-        down = group_bounds(variable.suppress.conditions, data)
-        lows.append(up[0] - down[1])
-        highs.append(up[1] - down[0])
-    return float(np.mean(lows)), float(np.mean(highs))
+    bounds = [
+        (group_bounds(v.amplify.conditions, data) - group_bounds(v.suppress.conditions, data)).mean
+        for v in result.variables
+    ]
+    low, high = np.mean(bounds, axis=0)
+    return float(low), float(high)
 
 
-def group_bounds(conditions: tuple[int, ...], data: Data) -> tuple[float, float]:
+def group_bounds(conditions: tuple[int, ...], data: Data) -> WorstCases:
     """Worst cases of a gap averaged over conditions."""
-    lows, highs = zip(*(data.bounds[position] for position in conditions), strict=True)
-    return float(np.mean(lows)), float(np.mean(highs))
+    return average_bounds([data.bounds[position] for position in conditions])
 
 
 def fraction_of(
@@ -97,16 +96,22 @@ def fraction_of(
 
 
 def dose_response(core: Core, data: Data) -> tuple[tuple[DosePoint, ...], tuple[DoseTrend, ...]]:
-    """Sensitivities at every level, and each family's slope over the levels where it was measured."""
+    """Sensitivities at every level, and each family's slope on the dose.
+
+    The slope is the mean of the variables' own slopes, so that a variable that was run at some levels only
+    does not pass for an effect of dose.
+    """
     analysis = core.analysis
     points: list[DosePoint] = []
-    series: dict[Family, list[tuple[float, Statistic]]] = {family: [] for family in FAMILIES}
+    series: dict[Family, dict[str, list[tuple[float, Statistic]]]] = {family: {} for family in FAMILIES}
     for level in analysis.levels:
         families = by_family(sensitivities_at(data.strict, analysis, level, core.included))
         if not families:
             continue
         for family, result in families.items():
-            series[family].append((level.position, result.statistic))
+            for variable in result.variables:
+                own = series[family].setdefault(variable.code, [])
+                own.append((level.position, variable.statistic))
         statistics = [result.statistic for result in families.values()]
         if len(families) == len(FAMILIES):
             statistics.append(families["first"].statistic - families["second"].statistic)
@@ -119,8 +124,11 @@ def dose_response(core: Core, data: Data) -> tuple[tuple[DosePoint, ...], tuple[
                 contrast=estimates[2] if len(estimates) > len(FAMILIES) else None,
             )
         )
-    slopes = [(core.label(family), trend(levels)) for family, levels in series.items() if levels]
-    known = [(label, slope) for label, slope in slopes if slope is not None]
+    slopes = {
+        core.label(family): [slope for levels in variables.values() if (slope := trend(levels)) is not None]
+        for family, variables in series.items()
+    }
+    known = [(label, average(own)) for label, own in slopes.items() if own]
     estimates = data.estimator.of([slope for _, slope in known])
     trends = tuple(
         DoseTrend(family=label, slope=estimate) for (label, _), estimate in zip(known, estimates, strict=True)

@@ -153,7 +153,7 @@ class Bootstrap:
         added = 2 * (squares @ self._pseudo_weights) / np.maximum(squares.sum(axis=1), 1e-12)
         scale = np.sqrt(total + pseudo_variance) / (self._n_requests + added)
         plain_scale = np.sqrt(total * n / max(n - 1, 1)) / self._n_requests
-        limits = np.stack([np.minimum(loadings, 0).sum(axis=1), np.maximum(loadings, 0).sum(axis=1)], axis=1)
+        limits = np.array([s.limits for s in statistics])
         value = np.array([s.value for s in statistics])
         return Studentised(value, scale, t, plain_scale, largest, limits)
 

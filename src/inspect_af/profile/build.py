@@ -140,6 +140,7 @@ def _method_profile(
         },
         reference=reference,
         reference_gap=gap[1] if gap else None,
+        reference_gap_of=gap[2] if gap else None,
         sensitivity=sensitivity,
         contrast=contrast,
         total=total,

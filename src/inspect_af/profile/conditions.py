@@ -53,7 +53,7 @@ def _row(
     monitored, unmonitored = (wilson(rates[:, tier], thresholds.confidence) for tier in ARM_TIERS)
     context, studied = split(condition.treatments)
     what = applied(studied[0]) if len(studied) == 1 else None
-    lowest, highest = gap_bounds(condition)
+    lowest, highest = gap_bounds(condition).mean
     tiers = [t for t in range(len(TIERS)) if condition.counts[:, t].any() or condition.failed[:, t].any()]
     flags = [
         *arm_flags("monitored", monitored[0], thresholds),

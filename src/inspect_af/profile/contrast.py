@@ -60,7 +60,10 @@ class Arms:
         return int(self.rates.shape[1])
 
     def cell(self, conditions: Sequence[int]) -> Cell:
-        """Averages conditions within each request, over those that have a scored reply for it."""
+        """Averages conditions within each request, over those that have scored replies for it in both arms.
+
+        A condition with one arm only would move the average of that arm alone, and so pass for a gap.
+        """
         key = tuple(conditions)
         if key not in self._cells:
             self._cells[key] = self._average(key)
@@ -76,9 +79,9 @@ class Arms:
         loadings[list(conditions)] = 1 / len(conditions)
         if len(conditions) == 1:
             return Cell(chosen[0], loadings)
-        scored = ~np.isnan(chosen)
-        n = scored.sum(axis=0)
-        total = np.where(scored, chosen, 0.0).sum(axis=0)
+        complete = ~np.isnan(chosen).any(axis=2, keepdims=True)
+        n = np.broadcast_to(complete, chosen.shape).sum(axis=0)
+        total = np.where(complete, chosen, 0.0).sum(axis=0)
         rates = np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
         return Cell(rates, loadings)
 

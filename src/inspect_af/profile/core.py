@@ -18,9 +18,9 @@ from inspect_af.profile.contrast import (
     sensitivities_at,
     variable_sensitivity,
 )
-from inspect_af.profile.design import Analysis, Group, Level
+from inspect_af.profile.design import NO_LEVEL, Analysis, Group, Level
 from inspect_af.profile.dose import DoseMatch, match_doses
-from inspect_af.profile.estimands import ESTIMANDS, Estimand, gap_bounds
+from inspect_af.profile.estimands import ESTIMANDS, Estimand, WorstCases, gap_bounds
 from inspect_af.profile.estimator import Estimator
 from inspect_af.profile.outcomes import RequestSet
 from inspect_af.profile.statistic import Statistic
@@ -28,6 +28,8 @@ from inspect_af.thresholds import Thresholds
 from inspect_af.types import Family
 
 Reference = Literal["baseline", "placebo"]
+REFERENCE_NAMES: dict[Reference, str] = {"baseline": "the untouched subject", "placebo": "the placebo"}
+"""How references are called in sentences, in the order in which the gap itself is read from them."""
 FAMILIES: tuple[Family, ...] = ("first", "second")
 
 
@@ -36,7 +38,7 @@ class Data(NamedTuple):
 
     requests: RequestSet
     arms: dict[Estimand, Arms]
-    bounds: tuple[tuple[float, float], ...]
+    bounds: tuple[WorstCases, ...]
     """Worst cases of every condition's gap, [condition]."""
     estimator: Estimator
     clustered: Estimator | None
@@ -184,13 +186,12 @@ def gap_effects(core: Core, data: Data) -> dict[str, Statistic]:
 
 def reference_gap(core: Core, data: Data) -> tuple[Cell, Statistic, str] | None:
     """Cell, gap and name of what stands for the subject without a belief changed."""
-    if core.analysis.baseline is not None:
-        cell, name = data.strict.cell([core.analysis.baseline]), "the untouched subject"
-    else:
-        cells = (reference_cell(core, data, "placebo", level) for level in core.headline_levels)
-        placebo = next((c for c in cells if c is not None), None)
-        if placebo is None:
-            return None
-        cell, name = placebo, "the placebo"
-    gap = level_of(cell)
-    return (cell, gap, name) if gap.n else None
+    candidates = [
+        (reference_cell(core, data, kind, level), name)
+        for kind, name in REFERENCE_NAMES.items()
+        for level in core.headline_levels or (NO_LEVEL,)
+    ]
+    for cell, name in candidates:
+        if cell is not None and (gap := level_of(cell)).n:
+            return cell, gap, name
+    return None

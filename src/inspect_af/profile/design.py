@@ -36,6 +36,10 @@ class Level(NamedTuple):
     |multiplier|; 0 without levels."""
 
 
+NO_LEVEL = Level(None, 0.0)
+"""Of a treatment that is not applied more or less strongly."""
+
+
 class Applied(NamedTuple):
     """What one treatment does, whatever the method."""
 
@@ -47,6 +51,8 @@ class Applied(NamedTuple):
     variant: str
     """Which wording, training run or vector of the same intervention this is."""
     dose: float | None
+    direction: Polarity | None = None
+    """The multiplier's sign when steering, random vectors included; None for other methods."""
 
     @property
     def code(self) -> str:
@@ -74,17 +80,16 @@ def applied(treatment: Treatment) -> Applied:
             return Applied("sdf", belief.variable, belief.polarity, belief.family, level, variant, None)
         case Steer():
             size = abs(treatment.multiplier)
-            polarity: Polarity | None = None
-            if treatment.family is not None:
-                polarity = "+" if treatment.multiplier >= 0 else "-"
+            direction: Polarity = "+" if treatment.multiplier >= 0 else "-"
             return Applied(
                 "steering",
                 treatment.concept,
-                polarity,
+                None if treatment.family is None else direction,
                 treatment.family,
                 Level(f"{size:g}", size),
                 f"vector {treatment.digest}",
                 None if treatment.dose is None else abs(treatment.dose),
+                direction,
             )
 
 
@@ -99,6 +104,8 @@ class Group(NamedTuple):
     conditions: tuple[int, ...]
     """Positions in the request set's conditions."""
     dose: float | None
+    direction: Polarity | None = None
+    """As in `Applied`."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +140,14 @@ class Analysis:
         return None
 
     def controls(self, level: Level) -> tuple[Group, ...]:
-        """Placebos at the same level."""
-        return tuple(group for group in self.placebos if group.level == level)
+        """Placebos at the same level; for documents otherwise those of no level.
+
+        Neutral documents state no fact that could be put more or less directly.
+        """
+        own = tuple(group for group in self.placebos if group.level == level)
+        if own or self.method != "sdf":
+            return own
+        return tuple(group for group in self.placebos if group.level == NO_LEVEL)
 
     def training_runs(self) -> int:
         """Largest number of checkpoints behind one intervention; what an SDF verdict may generalise over."""
@@ -193,10 +206,9 @@ def _analysis(
     grouped: dict[tuple[str, str, Level], list[tuple[int, Applied]]] = defaultdict(list)
     for position in positions:
         what = applied(split(conditions[position].treatments)[1][0])
-        # Random vectors are told apart by digest, so that each is one control.
-        name = (
-            f"{what.variable} {what.variant}" if what.is_placebo and key.method == "steering" else what.code
-        )
+        # Random vectors are told apart by digest and by sign, so that each is one control.
+        random = what.is_placebo and key.method == "steering"
+        name = f"{what.variable} {what.variant} {what.direction}" if random else what.code
         grouped[name, what.variable, what.level].append((position, what))
     groups = []
     for (name, variable, level), members in sorted(
@@ -212,6 +224,7 @@ def _analysis(
                 level=level,
                 conditions=tuple(position for position, _ in members),
                 dose=sum(doses) / len(doses) if doses else None,
+                direction=members[0][1].direction,
             )
         )
     return Analysis(

@@ -30,7 +30,8 @@ def effect_rows(core: Core, data: Data) -> tuple[EffectRow, ...]:
 
 def noise_band(core: Core, data: Data) -> tuple[float, float] | None:
     """Smallest and largest change of the gap from the baseline by a placebo at the headline levels."""
-    changes = [change for level in core.headline_levels for change in _control_changes(core, data, level)]
+    controls = [group for level in core.headline_levels for group in core.analysis.controls(level)]
+    changes = _known(_changes(core, data, list(dict.fromkeys(controls))))
     return (min(changes), max(changes)) if changes else None
 
 
@@ -46,7 +47,6 @@ def _rows_at(
         quantity: data.estimator.joint([effect(cell, base, quantity) for cell in cells])
         for quantity in QUANTITIES
     }
-    controls = _control_changes(core, data, level)
     changes = _changes(core, data, groups)
     base_bounds = group_bounds(_reference_conditions(core, reference, level), data)
     rows = []
@@ -55,8 +55,10 @@ def _rows_at(
         if gap.n == 0:
             continue
         on_odds = log_odds_effect(cell, base)
-        low, high = group_bounds(group.conditions, data)
-        ranked = controls and group.family is not None and changes[k] is not None
+        low, high = (group_bounds(group.conditions, data) - base_bounds).mean
+        ranked_among = [] if group.family is None else _controls_of(core, data, group)
+        controls, change = _known(_changes(core, data, ranked_among)), changes[k]
+        ranked = bool(controls) and change is not None
         spread = [g for g in arms.gaps(group.conditions) if not np.isnan(g)]
         means = arms.means.reshape(-1, 2)[list(group.conditions)].mean(axis=0)
         rows.append(
@@ -77,12 +79,12 @@ def _rows_at(
                 mean_simultaneous_high=by_quantity["mean"].simultaneous[k][1],
                 gap_log_odds=on_odds,
                 gap_specific=gap.estimate * on_odds > 0,
-                gap_bound_low=optional(low - base_bounds[1]),
-                gap_bound_high=optional(high - base_bounds[0]),
+                gap_bound_low=optional(low),
+                gap_bound_high=optional(high),
                 n_variants=len(group.conditions),
                 variant_sd=float(np.std(spread, ddof=1)) if len(spread) > 1 else None,
-                control_rank_p=rank_p(changes[k] or 0.0, controls) if ranked else None,
-                n_controls=len(controls) if group.family is not None else 0,
+                control_rank_p=rank_p(change, controls) if controls and change is not None else None,
+                n_controls=len(controls),
                 flags=(
                     *arm_flags("monitored", float(means[0]), data.estimator.thresholds),
                     *arm_flags("unmonitored", float(means[1]), data.estimator.thresholds),
@@ -112,9 +114,26 @@ def _changes(core: Core, data: Data, groups: list[Group]) -> list[float | None]:
     return [optional(statistic.value) for statistic in effects]
 
 
-def _control_changes(core: Core, data: Data, level: Level) -> list[float]:
-    found = _changes(core, data, list(core.analysis.controls(level)))
-    return [change for change in found if change is not None]
+def _known(changes: list[float | None]) -> list[float]:
+    return [change for change in changes if change is not None]
+
+
+def _controls_of(core: Core, data: Data, group: Group) -> list[Group]:
+    """The placebos among which an intervention is ranked; random vectors of its sign and about its dose.
+
+    A random vector at +m and the same at -m are not averaged, which would cancel most of what it does. Where
+    no control was run with the intervention's sign, those of the other serve: random vectors have no pole.
+    """
+    controls = list(core.analysis.controls(group.level))
+    if core.analysis.method != "steering":
+        return controls
+    largest = data.estimator.thresholds.dose_ratio
+    near = [c for c in controls if not (c.dose and group.dose) or _ratio(c.dose, group.dose) <= largest]
+    return [c for c in near if c.direction == group.direction] or near
+
+
+def _ratio(one: float, other: float) -> float:
+    return max(one, other) / min(one, other)
 
 
 def _reference_conditions(core: Core, reference: Reference, level: Level) -> tuple[int, ...]:

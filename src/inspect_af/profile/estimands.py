@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,19 +47,43 @@ def rate_bounds(condition: ConditionCounts) -> tuple[FloatArray, FloatArray]:
     return _share(accepted, asked), _share(asked - rejected, asked)
 
 
-def gap_bounds(condition: ConditionCounts) -> tuple[float, float]:
-    """Bounds of the gap: missing monitored replies set to 0 and unmonitored ones to 1, and the reverse.
+class WorstCases(NamedTuple):
+    """How low and how high missing replies could put a gap, or a difference of gaps, of every request."""
 
-    Over the requests that were asked in both tiers; NaN where there are none.
-    """
+    low: FloatArray
+    high: FloatArray
+    """[request]; NaN where a request was not asked in every arm involved."""
+
+    def __sub__(self, other: WorstCases) -> WorstCases:
+        """Lower with upper; over the requests asked in both, as the effect itself is paired."""
+        return WorstCases(self.low - other.high, self.high - other.low)
+
+    @property
+    def mean(self) -> tuple[float, float]:
+        """Bounds of the mean over the requests that were asked; NaN where there are none."""
+        asked = ~np.isnan(self.low)
+        if not asked.any():
+            return float("nan"), float("nan")
+        return float(self.low[asked].mean()), float(self.high[asked].mean())
+
+
+def gap_bounds(condition: ConditionCounts) -> WorstCases:
+    """Bounds of the gap: missing monitored replies set to 0 and unmonitored ones to 1, and the reverse."""
     low, high = rate_bounds(condition)
     monitored, unmonitored = ARM_TIERS
-    lowest = low[:, monitored] - high[:, unmonitored]
-    highest = high[:, monitored] - low[:, unmonitored]
-    asked = ~np.isnan(lowest)
-    if not asked.any():
-        return float("nan"), float("nan")
-    return float(lowest[asked].mean()), float(highest[asked].mean())
+    return WorstCases(low[:, monitored] - high[:, unmonitored], high[:, monitored] - low[:, unmonitored])
+
+
+def average_bounds(conditions: Sequence[WorstCases]) -> WorstCases:
+    """Worst cases of a gap averaged over conditions within each request, over those that asked it."""
+    lows, highs = (np.stack([getattr(one, side) for one in conditions]) for side in ("low", "high"))
+    asked = ~np.isnan(lows)
+    n = asked.sum(axis=0)
+    low, high = (
+        np.divide(np.where(asked, each, 0.0).sum(axis=0), n, out=np.full(n.shape, np.nan), where=n > 0)
+        for each in (lows, highs)
+    )
+    return WorstCases(low, high)
 
 
 def _share(part: IntArray, whole: IntArray) -> FloatArray:

@@ -17,7 +17,7 @@ from inspect_af.logs import (
     read_logs,
 )
 from inspect_af.plan import Plan
-from inspect_af.profile.adherence import deviations
+from inspect_af.profile.adherence import analysis_deviations, deviations
 from inspect_af.profile.build import build_profile
 from inspect_af.profile.concepts import ConceptScores
 from inspect_af.profile.direct_requests import DirectReport, direct_requests_from_logs
@@ -63,7 +63,10 @@ def profile_logs(
     reader = read_logs(sources, progress=progress)
     scores = ConceptScores()
     outcomes = count_outcomes(scores.watch(reader if watch is None else watch(reader)))
+    variables = None if variables is None else tuple(variables)
+    changed: tuple[str, ...] = ()
     if plan is not None:
+        changed = analysis_deviations(plan, thresholds=thresholds, strength=strength, variables=variables)
         thresholds = thresholds or plan.thresholds
         strength = strength or plan.headline_strength
         variables = variables or plan.variables or None
@@ -78,7 +81,7 @@ def profile_logs(
         concepts=scores.means(),
     )
     notes = [*profile.notes, *note_sentences(reader.notes), *beside.notes]
-    departures = None if plan is None else deviations(plan, reader.headers, outcomes)
+    departures = None if plan is None else (*changed, *deviations(plan, reader.headers, outcomes))
     return profile.model_copy(
         update={
             "notes": tuple(dict.fromkeys(notes)),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from inspect_af.profile.contrast import Cell
 from inspect_af.profile.core import Core, Reference
+from inspect_af.profile.design import Group
 from inspect_af.profile.estimator import bounds_of
 from inspect_af.profile.result import EffectRow, Estimate, Sensitivity
 from inspect_af.profile.verdict import (
@@ -60,7 +61,8 @@ def _obstacles(core: Core, numbers: Numbers) -> tuple[str, ...]:
     ]
     if numbers.gap is None:
         missing.append(
-            "neither the untouched subject nor a placebo was run, so that the gap itself is unknown"
+            "neither the untouched subject nor a placebo was run and scored in both tiers of any request, so "
+            "that the gap itself is unknown"
         )
     return tuple(missing)
 
@@ -115,6 +117,7 @@ def _evidence(
         shifts=shifts,
         reference=name,
         n_pairs=estimate.n,
+        n_requests=min(estimate.n, contrast.n),
     )
 
 
@@ -127,7 +130,18 @@ def _worded(verdict: Verdict, core: Core, suffix: str | None) -> Judgement:
     one_sided = tuple(
         f"{group.code} was run without its opposite and is not part of a sensitivity"
         for group in core.headline_groups
-        if group.polarity is not None
-        and core.analysis.at(group.variable, "-" if group.polarity == "+" else "+", group.level) is None
+        if group.polarity is not None and not _opposite_was_run(core, group)
     )
-    return Judgement(verdict.code, verdict.label, sentence, (*verdict.reasons, *one_sided), suffix)
+    entered = {variable.code for result in core.families.values() for variable in result.variables}
+    empty = tuple(
+        f"{group.variable} has no request that was scored in all four arms and is not part of a sensitivity"
+        for group in core.headline_groups
+        if group.polarity == "+"
+        and group.variable in core.included - entered
+        and _opposite_was_run(core, group)
+    )
+    return Judgement(verdict.code, verdict.label, sentence, (*verdict.reasons, *one_sided, *empty), suffix)
+
+
+def _opposite_was_run(core: Core, group: Group) -> bool:
+    return core.analysis.at(group.variable, "-" if group.polarity == "+" else "+", group.level) is not None

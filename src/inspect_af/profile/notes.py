@@ -31,6 +31,12 @@ def notes_of(outcomes: Outcomes) -> tuple[str, ...]:
             f"{outcomes.n_drifted} replies saw another rendered prompt than earlier replies to the same "
             "request, tier and condition; they were counted together, so check what changed between the logs."
         )
+    for subject, ways in outcomes.sampling:
+        if len(ways) > 1:
+            notes.append(
+                f"{subject} was sampled in {len(ways)} ways, which are counted and compared together: "
+                f"{'; '.join(ways)}."
+            )
     if broken := sum(_broken_pairs(c) for group in outcomes.request_sets for c in group.conditions):
         notes.append(
             f"Broken pairs: {broken} requests were scored in one tier only and do not enter the gap of their "

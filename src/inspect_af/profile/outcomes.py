@@ -92,20 +92,22 @@ class Outcomes:
     """Replies whose rendered prompt differs from that of an earlier reply in the same cell."""
     n_repeated: int = 0
     """Replies of a second run with the same run seed, request, tier, condition and epoch; dropped."""
+    sampling: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(subject, every combination of sampling settings that its logs have), such as `temperature=0.7`, once
+    for every prompt template."""
 
 
 class _Cell:
     """Running counts of one condition, request and tier."""
 
-    __slots__ = ("digest", "failed_epochs", "outcomes", "scored_epochs", "seeded_epochs", "tags")
+    __slots__ = ("digest", "failed_epochs", "outcomes", "scored_epochs", "tags")
 
     def __init__(self) -> None:
         self.outcomes = [0] * len(OUTCOMES)
         self.tags = [0, 0]
-        # Bit k is epoch k: a failure made good by a retry of the same epoch is not missing data.
-        self.scored_epochs = 0
-        self.failed_epochs = 0
-        self.seeded_epochs: dict[int, int] = {}
+        # By run seed, bit k is epoch k: a failure made good by a retry of the same draw is not missing data.
+        self.scored_epochs: dict[int, int] = {}
+        self.failed_epochs: dict[int, int] = {}
         self.digest = ""
 
 
@@ -124,6 +126,7 @@ class OutcomeCounter:
         self._simulated: set[_ConditionKey] = set()
         self._seen: set[int] = set()
         self._logs: list[LogRead] = []
+        self._sampling: dict[tuple[str, Setting], dict[str, None]] = {}
         self._n_replies = 0
         self._n_repeated = 0
         self._n_drifted = 0
@@ -159,23 +162,27 @@ class OutcomeCounter:
             if cell is None:
                 cell = cells[place] = _Cell()
             self._count(cell, row)
+        if n_rows > n_duplicates:
+            sampled = ", ".join(f"{name}={value}" for name, value in header.generation)
+            ways = self._sampling.setdefault((header.subject.label, setting), {})
+            ways[sampled or "the provider's defaults"] = None
         self._logs.append(
             LogRead(header.location, header.task, header.status, header.subject.label, n_rows, n_duplicates)
         )
 
     def _count(self, cell: _Cell, row: ScoredSample) -> None:
+        seed, epoch = row.meta.run_seed, 1 << row.epoch
         if row.outcome is None:
-            cell.failed_epochs |= 1 << row.epoch
+            cell.failed_epochs[seed] = cell.failed_epochs.get(seed, 0) | epoch
             return
         # Generation seeds are made of run seed, sample and epoch: a second run of all three is the same
         # draw again, and would pass for a further epoch.
-        epoch, drawn = 1 << row.epoch, cell.seeded_epochs.get(row.meta.run_seed, 0)
+        drawn = cell.scored_epochs.get(seed, 0)
         if drawn & epoch:
             self._n_repeated += 1
             return
-        cell.seeded_epochs[row.meta.run_seed] = drawn | epoch
+        cell.scored_epochs[seed] = drawn | epoch
         self._n_replies += 1
-        cell.scored_epochs |= epoch
         cell.outcomes[_OUTCOME_INDEX[row.outcome]] += 1
         if row.tag is not None:
             cell.tags[_TAG_INDEX[row.tag]] += 1
@@ -208,6 +215,7 @@ class OutcomeCounter:
             n_failed=sum(int(c.failed.sum()) for group in request_sets for c in group.conditions),
             n_drifted=self._n_drifted,
             n_repeated=self._n_repeated,
+            sampling=tuple((subject, tuple(found)) for (subject, _), found in self._sampling.items()),
         )
 
     def _request_set(
@@ -242,7 +250,10 @@ class OutcomeCounter:
             at = (position[request], tier)
             counts[at] = cell.outcomes
             tags[at] = cell.tags
-            failed[at] = (cell.failed_epochs & ~cell.scored_epochs).bit_count()
+            failed[at] = sum(
+                (epochs & ~cell.scored_epochs.get(seed, 0)).bit_count()
+                for seed, epochs in cell.failed_epochs.items()
+            )
         return ConditionCounts(
             key.subject, key.setting, key.treatments, counts, tags, failed, key in self._simulated
         )

@@ -136,8 +136,10 @@ def pilot_variances(outcomes: Outcomes, *, thresholds: Thresholds | None = None)
             used = [p for g in (*analysis.groups, *analysis.placebos) for p in g.conditions]
             used.extend([] if analysis.baseline is None else [analysis.baseline])
             epochs = min(_replies_per_request(requests.conditions[position]) for position in used)
+            # Requests that only another analysis of the same logs asked are no attrition of this one.
+            asked = max(_requests_asked(requests.conditions[position]) for position in used)
             found = {
-                quantity: _observed(statistic, noise, epochs)
+                quantity: _observed(statistic, noise, epochs, asked)
                 for quantity, statistic in _statistics(core, data).items()
             }
             if found:
@@ -169,12 +171,13 @@ def _statistics(core: Core, data: Data) -> dict[PowerQuantity, Statistic]:
     return {quantity: statistic for quantity, statistic in found.items() if statistic.n > 1}
 
 
-def _observed(statistic: Statistic, noise: FloatArray, epochs: int) -> Variance:
-    total = statistic.se**2 * len(statistic.influence)
+def _observed(statistic: Statistic, noise: FloatArray, epochs: int, asked: int) -> Variance:
+    """Variance of a request that is asked: where only some are complete, each of those stands for more."""
+    total = statistic.se**2 * asked
     if epochs < 2:
         return Variance(between=total, within=0.0)
-    used = statistic.loadings != 0
-    within = float((np.square(statistic.loadings[used]) * noise[used]).sum())
+    used = statistic.weights != 0
+    within = float((np.square(statistic.weights[used]) * noise[used]).sum()) * asked / statistic.n
     # The pilot's own error already holds within / epochs; what is left is between, and never negative.
     return Variance(between=max(total - within / epochs, 0.0), within=within)
 
@@ -187,6 +190,11 @@ def _reply_noise(condition: ConditionCounts) -> FloatArray:
     variance = np.where(n > 1, n * rate * (1 - rate) / np.maximum(n - 1, 1), 0.0)
     repeated = (n > 1).sum(axis=0)
     return np.asarray(variance.sum(axis=0) / np.maximum(repeated, 1))
+
+
+def _requests_asked(condition: ConditionCounts) -> int:
+    asked = condition.counts[:, ARM_TIERS].sum(axis=-1) + condition.failed[:, ARM_TIERS] > 0
+    return int(asked.any(axis=1).sum())
 
 
 def _replies_per_request(condition: ConditionCounts) -> int:

@@ -206,6 +206,8 @@ class MethodProfile(_Frozen):
     reference: Literal["baseline", "placebo"] | None
     """What the headline effects are relative to; None where neither was run."""
     reference_gap: Estimate | None
+    reference_gap_of: str | None = None
+    """Whose gap that is: `the untouched subject`, or `the placebo` where that one has no complete request."""
     sensitivity: dict[str, Sensitivity]
     """By family label."""
     contrast: Estimate | None

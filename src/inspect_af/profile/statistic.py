@@ -28,6 +28,13 @@ class Statistic:
     """[arm]. The statistic's derivative by each arm's rate; how pseudo-requests enter its error."""
     n: int
     """Complete requests; the smallest number where several means are combined."""
+    weights: FloatArray
+    """[arm]. How each arm's rate enters; the loadings where no request is incomplete."""
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Smallest and largest value that rates between 0 and 1 allow."""
+        return float(np.minimum(self.weights, 0).sum()), float(np.maximum(self.weights, 0).sum())
 
     @property
     def se(self) -> float:
@@ -43,10 +50,17 @@ class Statistic:
             self.influence + other.influence,
             self.loadings + other.loadings,
             min(self.n, other.n),
+            self.weights + other.weights,
         )
 
     def __mul__(self, factor: float) -> Statistic:
-        return Statistic(self.value * factor, self.influence * factor, self.loadings * factor, self.n)
+        return Statistic(
+            self.value * factor,
+            self.influence * factor,
+            self.loadings * factor,
+            self.n,
+            self.weights * factor,
+        )
 
     __rmul__ = __mul__
 
@@ -57,21 +71,21 @@ class Statistic:
         return self + (-other)
 
 
-def mean_over_requests(values: FloatArray, loadings: FloatArray) -> Statistic:
+def mean_over_requests(values: FloatArray, weights: FloatArray) -> Statistic:
     """The mean of one number a request, NaN marking requests that are not complete.
 
     Args:
         values: [request].
-        loadings: [arm], the derivative of each request's value by its arms' rates.
+        weights: [arm], the derivative of each request's value by its arms' rates.
     """
     complete = ~np.isnan(values)
     n = int(complete.sum())
     if n == 0:
-        return Statistic(float("nan"), np.zeros(len(values)), np.zeros_like(loadings), 0)
+        return Statistic(float("nan"), np.zeros(len(values)), np.zeros_like(weights), 0, weights)
     mean = float(values[complete].mean())
     scale = len(values) / n
     influence = np.where(complete, (values - mean) * scale, 0.0)
-    return Statistic(mean, influence, loadings * scale, n)
+    return Statistic(mean, influence, weights * scale, n, weights)
 
 
 def combine(statistics: list[Statistic], weights: list[float]) -> Statistic:

@@ -72,8 +72,10 @@ class Evidence(NamedTuple):
     shifts: tuple[Shift, ...]
     reference: str
     """How the reference is called in sentences."""
-    n_pairs: int = 0
+    n_pairs: int
     """Requests complete in both arms of the reference."""
+    n_requests: int
+    """Complete requests behind the intervals, the fewest among them."""
 
 
 class Verdict(NamedTuple):
@@ -88,7 +90,7 @@ def decide(evidence: Evidence, thresholds: Thresholds) -> Verdict:
     for rule in (_dominant, _mixed, _inconsistent, _global_shift, _compressed, _neither, _no_gap):
         verdict = rule(evidence, thresholds)
         if verdict is not None:
-            return verdict._replace(reasons=(*verdict.reasons, *_caveats(evidence, verdict.code)))
+            return verdict._replace(reasons=(*verdict.reasons, *_caveats(evidence, verdict.code, thresholds)))
     return _underpowered(evidence, thresholds)
 
 
@@ -216,7 +218,8 @@ def _global_shift(evidence: Evidence, thresholds: Thresholds) -> Verdict | None:
 
 def _neither(evidence: Evidence, thresholds: Thresholds) -> Verdict | None:
     flat = _flat(evidence, thresholds)
-    small = all(abs(s.estimate) <= thresholds.small_shift for s in evidence.shifts)
+    # Without a shift that was measured, nothing says that there is none.
+    small = evidence.shifts and all(abs(s.estimate) <= thresholds.small_shift for s in evidence.shifts)
     if not (flat and small and evidence.gap.low > 0):
         return None
     return Verdict(
@@ -287,10 +290,16 @@ def _underpowered(evidence: Evidence, thresholds: Thresholds) -> Verdict:
     )
 
 
-def _caveats(evidence: Evidence, code: VerdictCode) -> tuple[str, ...]:
+def _caveats(evidence: Evidence, code: VerdictCode, thresholds: Thresholds) -> tuple[str, ...]:
+    found = []
     if code in ("first-dominant", "second-dominant", "mixed") and not evidence.gap.low > 0:
-        return (f"a gap of {evidence.reference} is not established: {_gap(evidence)}",)
-    return ()
+        found.append(f"a gap of {evidence.reference} is not established: {_gap(evidence)}")
+    if evidence.n_requests < thresholds.few_pairs:
+        found.append(
+            f"only {evidence.n_requests} complete requests: below {thresholds.few_pairs} the intervals are "
+            "rough, and so is what they support"
+        )
+    return tuple(found)
 
 
 def _sensitivity(family: FamilyEvidence) -> str:

@@ -133,7 +133,8 @@ def _effects(profile: Profile) -> Html:
     legend = paragraph(
         "Change in percentage points over requests complete in all four arms. Simultaneous: bounds that hold "
         "for all interventions of one reference and strength at once. Gap-specific: the gap’s change has the "
-        "same sign as rates and as log-odds. Control p: rank among random controls.",
+        "same sign as rates and as log-odds. Control p: rank among placebos of the same strength; when "
+        "steering, among random vectors of the same sign and about the same dose.",
         of="note",
     )
     return folded(escaped("Effect of every intervention"), *tables, legend)

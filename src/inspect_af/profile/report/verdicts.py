@@ -140,7 +140,10 @@ def _what(one: MethodProfile, profile: Profile) -> Html:
     if one.reference_gap is not None:
         gap = one.reference_gap
         parts.append(
-            escaped(f"gap without intervention {points(gap.estimate)} ({between(gap.low, gap.high)})")
+            escaped(
+                f"gap of {one.reference_gap_of or 'the reference'} {points(gap.estimate)} "
+                f"({between(gap.low, gap.high)})"
+            )
         )
     if one.noise_band is not None:
         parts.append(escaped(f"placebos moved it by {between(*one.noise_band)}"))
