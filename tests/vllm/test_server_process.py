@@ -259,6 +259,54 @@ time.sleep(600)
     assert (tmp_path / "log").exists()
 
 
+def test_a_start_that_failed_is_not_tried_again_by_each_condition(tmp_path: Path) -> None:
+    fails, count = tmp_path / "python", tmp_path / "count"
+    fails.write_text(f"#!/bin/sh\necho once >> {count}\necho out of memory\nexit 1\n", encoding="utf-8")
+    fails.chmod(0o755)
+    server = Server(read_vllm_settings("m", {"server_python": str(fails)}).launch, None)
+    try:
+        for _ in range(3):
+            with pytest.raises(ServerError, match="out of memory"):
+                server.running()
+        assert count.read_text(encoding="utf-8") == "once\n"
+    finally:
+        server.close()
+    with pytest.raises(ServerError, match="out of memory"):
+        server.running()  # closed on purpose, it may be tried again
+    assert count.read_text(encoding="utf-8") == "once\nonce\n"
+    server.close()
+
+
+def test_a_run_that_is_interrupted_while_the_server_starts_ends_at_once(tmp_path: Path) -> None:
+    hangs = tmp_path / "python"
+    hangs.write_text("#!/bin/sh\necho worker $$\nexec sleep 600\n", encoding="utf-8")
+    hangs.chmod(0o755)
+    program = f"""
+import asyncio, signal
+from inspect_ai.model import get_model
+signal.signal(signal.SIGINT, signal.default_int_handler)
+files = dict(server_python={str(hangs)!r}, server_log={str(tmp_path / "log")!r})
+model = get_model("af-vllm/m", memoize=False, **files)
+
+async def ask():
+    await asyncio.gather(*(model.generate("hello") for _ in range(50)))
+
+asyncio.run(ask())
+"""
+    run = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    log = tmp_path / "log"
+    assert eventually(lambda: log.exists() and "worker" in log.read_text(encoding="utf-8"), 60)
+    run.send_signal(signal.SIGINT)
+    try:
+        assert run.wait(timeout=45) != 0
+    finally:
+        run.kill()
+        run.wait()
+    assert eventually(lambda: not is_running(worker_of(log)))
+
+
 def test_a_worker_that_ignores_requests_to_end_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,6 +97,7 @@ def start(
     log: Path,
     workspace: Path,
     timeout: float,
+    given_up: threading.Event | None = None,
 ) -> ServerProcess:
     """Starts a server and waits until it answers.
 
@@ -108,6 +110,7 @@ def start(
         workspace: Directory of this server, which it finds in `WORKSPACE_VARIABLE`. Removed if this process
             is killed.
         timeout: Seconds to wait.
+        given_up: Set by another thread to end the start.
 
     Raises:
         ConfigError: The port is taken.
@@ -119,7 +122,7 @@ def start(
     for attempt in range(_ATTEMPTS):
         started = _start([*command, "--host", "127.0.0.1"], port or _free_port(), log, workspace)
         try:
-            _wait(started, name, model, timeout)
+            _wait(started, name, model, timeout, given_up or threading.Event())
             return started
         except BaseException as error:
             started.end()
@@ -162,7 +165,7 @@ def _environment(key: str, workspace: Path) -> dict[str, str]:
     return found
 
 
-def _wait(started: ServerProcess, name: str, model: str, timeout: float) -> None:
+def _wait(started: ServerProcess, name: str, model: str, timeout: float, given_up: threading.Event) -> None:
     began, told = time.monotonic(), 0.0
     while True:
         waited = time.monotonic() - began
@@ -180,7 +183,8 @@ def _wait(started: ServerProcess, name: str, model: str, timeout: float) -> None
         if waited - told >= 30:
             told = waited
             print(f"af-vllm: {waited:.0f} s, starting vLLM with {model}; log: {started.log}", file=sys.stderr)
-        time.sleep(0.5)
+        if given_up.wait(0.5):
+            raise ServerError("the vLLM server was ended while it started")
 
 
 def _models(endpoint: Endpoint) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ class Server:
         """None before the start, and for a server that was there before."""
         self._attached = attached
         self._lock = threading.RLock()
+        self._closing = threading.Event()
+        self._failure: str | None = None
         self._state: tuple[Endpoint, ServerInfo, str] | None = None
         self._directory: Path | None = None
         self._log = launch.log
@@ -53,6 +55,10 @@ class Server:
             MissingExtraError: vLLM is not installed.
         """
         with self._lock:
+            if self._closing.is_set() or _exiting.is_set():
+                raise ServerError("the vLLM server is being ended")
+            if self._failure is not None:
+                raise ServerError(self._failure)
             if self._state is None:
                 self._state = self._start() if self._attached is None else self._attach(self._attached)
             elif self.process is not None:
@@ -125,6 +131,7 @@ class Server:
 
     def close(self) -> None:
         """Ends a server of our own; one that was there before is left alone."""
+        self._closing.set()  # a thread that waits for its start, or for an adapter, lets the lock go
         with self._lock:
             process, self.process = self.process, None
             if process is not None:
@@ -135,8 +142,9 @@ class Server:
                     self._log = None
             if self._directory is not None:
                 shutil.rmtree(self._directory, ignore_errors=True)
-            self._state = self._directory = None
+            self._state = self._directory = self._failure = None
             self._ready.clear()
+            self._closing.clear()
 
     def _start(self) -> tuple[Endpoint, ServerInfo, str]:
         if self._log is None:
@@ -144,15 +152,21 @@ class Server:
             handle, path = tempfile.mkstemp(prefix="inspect-af-vllm-", suffix=".log")
             os.close(handle)
             self._log = Path(path)
-        process = start(
-            self._command(),
-            name=_NAME,
-            model=self.launch.model,
-            port=self.launch.port,
-            log=self._log,
-            workspace=self._workspace(),
-            timeout=self.launch.start_timeout,
-        )
+        try:
+            process = start(
+                self._command(),
+                name=_NAME,
+                model=self.launch.model,
+                port=self.launch.port,
+                log=self._log,
+                workspace=self._workspace(),
+                timeout=self.launch.start_timeout,
+                given_up=self._closing,
+            )
+        except ServerError as error:
+            # Each condition would try for minutes what has failed, one after another.
+            self._failure = error.message
+            raise
         try:
             info = probe(process.endpoint, _NAME)
         except BaseException:
@@ -227,6 +241,7 @@ class Server:
 
 _servers: dict[tuple[Launch, Endpoint | None], Server] = {}
 _servers_lock = threading.Lock()
+_exiting = threading.Event()
 
 
 def server_for(launch: Launch, attached: Endpoint | None = None) -> Server:
@@ -235,11 +250,16 @@ def server_for(launch: Launch, attached: Endpoint | None = None) -> Server:
         return _servers.setdefault((launch, attached), Server(launch, attached))
 
 
-@atexit.register
 def close_servers() -> None:
-    """Ends all servers that this process has started; runs when Python exits."""
+    """Ends all servers that this process has started; runs when Python exits, too."""
     with _servers_lock:
         found = list(_servers.values())
         _servers.clear()
     for server in found:
         server.close()
+
+
+@atexit.register
+def _at_exit() -> None:
+    _exiting.set()
+    close_servers()

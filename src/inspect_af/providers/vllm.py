@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +104,7 @@ class VLLMAPI(ModelAPI):
         )
         self._subject = subject.model_copy(update={"organism": settings.applied.organism})
         self._client: tuple[asyncio.AbstractEventLoop, AsyncOpenAI] | None = None
-        self._limiter: tuple[asyncio.AbstractEventLoop, CapacityLimiter] | None = None
+        self._preparing: Future[tuple[Endpoint, str]] | None = None
 
     @property
     def subject(self) -> Subject:
@@ -127,7 +129,7 @@ class VLLMAPI(ModelAPI):
         if tools:
             raise ConfigError("af-vllm has no tools; use Inspect's vllm/ for agents")
         extra = extra_body(config, steer=self._steer(), thinking=self._settings.thinking)
-        endpoint, model = await run_sync(self._ready, abandon_on_cancel=True, limiter=self._starting())
+        endpoint, model = await asyncio.wrap_future(self._prepared())
         body = request_body(model, config) | {"messages": await messages_to_openai(input)}
         completion = await self._complete(endpoint, body, extra)
         if isinstance(completion, ModelOutput):
@@ -162,6 +164,26 @@ class VLLMAPI(ModelAPI):
         client, self._client = self._client, None
         if client is not None:
             await client[1].close()
+
+    def _prepared(self) -> Future[tuple[Endpoint, str]]:
+        """Where to send a request and the name to ask for, once all is there that the condition needs.
+
+        A start takes minutes. The thread that waits is one for all requests and not one of those that Inspect
+        writes logs in; and Python, where it is interrupted meanwhile, does not wait for it at exit.
+        """
+        if self._preparing is None or self._preparing.done():
+            found: Future[tuple[Endpoint, str]] = Future()
+            found.set_running_or_notify_cancel()  # a request that is cancelled does not cancel it for others
+            self._preparing = found
+
+            def run() -> None:
+                try:
+                    found.set_result(self._ready())
+                except BaseException as error:  # noqa: BLE001  # whatever it is, the requests get it
+                    found.set_exception(error)
+
+            threading.Thread(target=run, name="af-vllm", daemon=True).start()
+        return self._preparing
 
     def _ready(self) -> tuple[Endpoint, str]:
         endpoint, _, _ = self._server.running()
@@ -231,14 +253,6 @@ class VLLMAPI(ModelAPI):
             )
             self._client = (loop, client)
         return self._client[1]
-
-    def _starting(self) -> CapacityLimiter:
-        """One thread waits for the server, not one of those that all share: a start takes minutes, in which
-        Inspect still writes logs of other models. Of the running event loop, like the client."""
-        loop = asyncio.get_running_loop()
-        if self._limiter is None or self._limiter[0] is not loop:
-            self._limiter = (loop, CapacityLimiter(1))
-        return self._limiter[1]
 
 
 __all__ = ["VLLMAPI", "ServerError"]
