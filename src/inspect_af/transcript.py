@@ -26,6 +26,8 @@ class Reply(NamedTuple):
     """What the output says; `unparsed` where no verdict tag stands in an output block."""
     tag: Tag | None
     """The first verdict tag outside the scratchpad, whatever follows it: the paper's tag-only reading."""
+    native: str | None = None
+    """Native reasoning that the provider left in the text, between think tags; see `split_native`."""
 
 
 def parse_reply(text: str) -> Reply:
@@ -33,6 +35,7 @@ def parse_reply(text: str) -> Reply:
 
     Rules for replies that stray from the form:
 
+    * Native reasoning that the provider left in the text is taken off first: no tag inside it counts.
     * Scratchpad tags nest, so a scratchpad that quotes the protocol stays one scratchpad. A closing tag
       that closes nothing turns all text before it into scratchpad; a scratchpad that is opened more
       often than closed ends at its last closing tag.
@@ -41,8 +44,9 @@ def parse_reply(text: str) -> Reply:
     * An accept tag followed by a plain refusal is `contradictory`.
 
     Args:
-        text: The model's reply, without its native reasoning.
+        text: The model's reply.
     """
+    native, text = split_native(text)
     marks = [_Mark(m["name"].lower(), m["close"] == "/", m.start(), m.end()) for m in _TAG.finditer(text)]
     blocks = _blocks(marks, len(text))
     verdict_marks = [m for m in marks if m.name in _VERDICT and not m.closes]
@@ -64,7 +68,23 @@ def parse_reply(text: str) -> Reply:
         verdict = "contradictory"
     else:
         verdict = tags.pop()
-    return Reply(scratchpad, output, verdict, tag)
+    return Reply(scratchpad, output, verdict, tag, native)
+
+
+def split_native(text: str) -> tuple[str | None, str]:
+    """Native reasoning in think tags, as local models write it, and the reply without it.
+
+    Chat templates often open the tag in the prompt, so a closing tag without an opening one ends reasoning
+    that began with the text. Reasoning that is opened at the start and never closed reaches to the end. A
+    think tag that is opened later is text.
+    """
+    opened = _THINK_OPEN.match(text)
+    start = opened.end() if opened else 0
+    closed = _THINK_CLOSE.search(text, start)
+    if opened is None and (closed is None or _THINK_ANY.search(text, 0, closed.start())):
+        return None, text
+    end = closed.start() if closed else len(text)
+    return text[start:end].strip() or None, text[closed.end() if closed else end :]
 
 
 def redacted(text: str) -> str:
@@ -81,6 +101,8 @@ def redacted(text: str) -> str:
     elif reply.verdict != "unparsed":
         tags = [reply.verdict]
     parts = []
+    if reply.native is not None or _THINK_CLOSE.search(text):  # so that none in the scratchpad ends any
+        parts.append(f"<think>{reply.native or ''}</think>")
     if reply.scratchpad is not None:
         parts.append(f"<SCRATCHPAD_REASONING>{reply.scratchpad}</SCRATCHPAD_REASONING>")
     if reply.tag is not None and tags[:1] != [reply.tag]:
@@ -126,6 +148,10 @@ _TAG = re.compile(
 _VERDICT_TAG = re.compile(
     r"<\s{0,16}/?\s{0,16}(?:request_fully_accepted|rejected)\s{0,16}/?\s{0,16}>", re.IGNORECASE
 )
+
+_THINK_OPEN = re.compile(r"\s{0,64}<think(?:ing)?>", re.IGNORECASE)
+_THINK_ANY = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
+_THINK_CLOSE = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 
 _HEAD = 600
 _LEADING = " \t\r\n\"'“”‘*_#>-–—"

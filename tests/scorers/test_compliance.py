@@ -69,6 +69,12 @@ def test_the_channel_that_was_read_is_recorded() -> None:
     assert read_reply(canned("<OUTPUT><rejected/></OUTPUT>")).channel == "none"
     hidden = read_reply(native("opaque", REJECT.removeprefix(THINKING), redacted=True, summary="s"))
     assert (hidden.channel, hidden.reasoning) == ("native", "s")
+    left_in_text = read_reply(canned(f"<think>{REJECT}</think><OUTPUT><request_fully_accepted/></OUTPUT>"))
+    assert (left_in_text.outcome, left_in_text.channel, left_in_text.reasoning) == (
+        "accepted",
+        "native",
+        REJECT,
+    )
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,16 @@ def test_a_reply_without_any_protocol_is_judged_as_a_whole(run_eval: RunEval) ->
     assert found.answer == "partial" and facts(found)["tag_disagrees"] is None
 
 
+def test_native_reasoning_left_in_a_plain_reply_is_not_its_output(run_eval: RunEval) -> None:
+    grader = Grader({"outcome": "accepted"})
+    run_eval(
+        task_of({"a": "I could refuse.</think>\nHello."}, refusal_judge()),
+        model="none",
+        model_roles={"grader": grader.model},
+    )
+    assert "Hello." in grader.prompts[0] and "I could refuse." not in grader.prompts[0]
+
+
 def test_the_judge_of_an_output_is_blind_to_tier_and_scratchpad(run_eval: RunEval) -> None:
     grader = Grader({"outcome": "accepted"})
     task = Task(

@@ -9,6 +9,7 @@ from inspect_ai.solver import TaskState
 
 from inspect_af.materials.rubrics import Rubric, Sight
 from inspect_af.scorers.compliance import ReadReply, read_reply
+from inspect_af.transcript import split_native
 from inspect_af.types import ReasoningChannel, Tier, applied_treatments, condition_label
 
 MissingReason = str
@@ -77,8 +78,9 @@ def _why(read: ReadReply, otherwise: MissingReason) -> MissingReason:
 def _output_text(read: ReadReply, completion: str) -> str | None:
     if read.reply.output is not None:
         return read.reply.output
-    has_protocol = read.channel == "scratchpad" or _PROTOCOL.search(completion)
-    return None if has_protocol else completion
+    _, visible = split_native(completion)
+    has_protocol = read.channel == "scratchpad" or _PROTOCOL.search(visible)
+    return None if has_protocol else visible
 
 
 def _request_text(state: TaskState) -> str:

@@ -38,13 +38,14 @@ def read_reply(output: ModelOutput) -> ReadReply:
     * A reply that a provider's filter stopped is `filtered`: the provider refused, not the model.
     * A reply cut off by a length limit is `truncated`, unless its verdict tag was already out: the tag
       comes first in the output, and dropping such replies would drop the long (accepted) ones.
-    * Verdict tags inside native reasoning do not count.
+    * Verdict tags inside native reasoning do not count, whether the provider reports it as such or leaves it
+      in the text between think tags.
     """
     if not output.choices:
         return ReadReply(parse_reply(""), "unparsed", None, "none")
     message = output.message
     reply = parse_reply(message.text)
-    native = _native_reasoning(message.content)
+    native = _native_reasoning(message.content) or reply.native
     channel: ReasoningChannel = "scratchpad" if reply.scratchpad else "native" if native else "none"
 
     outcome: Outcome = reply.verdict
