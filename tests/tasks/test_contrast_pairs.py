@@ -44,7 +44,7 @@ def test_what_is_skipped_is_written_by_no_later_round() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"train": -1}, "train=-1: a number of dialogues, 0 or more"),
+        ({"train": -1}, "train=-1: a whole number of at least 0"),
         ({"oversample": 0.5}, "oversample=0.5: a number of at least 1"),
         ({"concept": "hope"}, "unknown concept 'hope'; one of both, expectation, consequence"),
         ({"train": 0, "held_out": 0, "keyword_hard": 0}, "nothing to write"),
