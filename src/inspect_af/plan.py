@@ -127,7 +127,7 @@ class PlannedSdf(_Frozen):
     hyperparameters: dict[str, Scalar | list[str]]
     """As in the training configuration; `learning_rate` is required, the source does not state it."""
     prompt_claims: tuple[str, ...] = ()
-    """Interventions that are also put into the prompt of every checkpoint, at standard strength."""
+    """Interventions that are also put into the prompt of every checkpoint, at the headline's strength."""
 
 
 class PlannedSteering(_Frozen):

@@ -161,7 +161,9 @@ def test_the_audit_lists_replies_whose_tag_disagrees(
     [
         (["validate", "nowhere.jsonl"], MaterialsError),
         (["validate", "--cut", "faking=high"], ConfigError),
+        (["validate", "--model", "nobody/x"], ConfigError),
         (["sample", "nowhere", "--out", "x.jsonl"], LogError),
+        (["sample", "nowhere", "--out", "x.jsonl", "--questions", " ,"], ConfigError),
         (["audit", "nowhere"], LogError),
     ],
 )

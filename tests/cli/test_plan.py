@@ -40,6 +40,8 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("--max-tokens 0", "--max-tokens must be at least 1, not 0"),
         ("--reply-tokens -5", "--reply-tokens must be at least 1, not -5"),
         ("--price -1 3", "--price must be at least 0, not -1"),
+        ("--price inf 3", "--price must be at least 0, not inf"),
+        ("--interventions none --headline-strength strong", "the plan has no prompt claim"),
         ("--rates 14 0.5", "--rates must lie between 0 and 1, not 14; for 14 % write 0.14"),
         ("--rates 1 0", "--rates 1 0: replies that never vary need no study"),
         ("--epochs 0", "--epochs must be at least 1, not 0"),
@@ -57,6 +59,7 @@ def test_a_number_out_of_range_is_refused_with_what_may_have_been_meant(
     ("model", "message"),
     [
         ("gpt-4o", "a name has the form PROVIDER/MODEL"),
+        ("af-organism/null af-organism/null", "af-organism/null is named twice"),
         ("no-such-provider/x", "no-such-provider"),
         ("af-organism/nobody", "unknown organism 'nobody'; one of expectation"),
         ("openai/gpt-4o -M nested={a:1}", "-M nested: a plan keeps text, numbers"),

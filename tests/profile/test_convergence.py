@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.profile.convergence_study import adapters, claims, controls, drawn, outcomes, vectors
 
 from inspect_af.profile.convergence import build_convergence, render_convergence
+from inspect_af.profile.convergence.cases import cases_of
+from inspect_af.profile.convergence.statement import finding_of
 
 
 def statement(report, subject="planted"):
@@ -107,6 +111,42 @@ def strong_controls(n):
         return as_random
 
     return [c for k in range(n) for c in drawn(relabel(k), "consequence", 200 + k, effect=0.17)]
+
+
+def test_vectors_that_move_the_gap_against_their_sign_are_no_evidence(quick):
+    report = build_convergence(three_methods("consequence"), thresholds=quick)
+    (result,) = report.steering
+    profile = next(
+        case.profile
+        for case in cases_of(
+            three_methods("consequence"),
+            thresholds=quick,
+            strength=None,
+            variables=None,
+            selectivity=(),
+            concepts=(),
+        ).cases
+        if case.method == "steering"
+    )
+    labels = report.models[0].families
+    assert finding_of(profile, labels, quick, result.vectors).direction == "second"
+    turned = [
+        v.model_copy(update={"behaviour": v.behaviour.model_copy(update={"change": -v.behaviour.change})})
+        for v in result.vectors
+    ]
+    found = finding_of(profile, labels, quick, turned)
+    assert found.direction == "open" and "moved it the other way" in found.reason
+
+
+def test_methods_that_asked_with_different_hypothesis_pairs_do_not_converge(quick):
+    other = [
+        replace(c, setting=c.setting._replace(pair=c.setting.pair.model_copy(update={"digest": "other"})))
+        for c in drawn(adapters(), "expectation", 2)
+    ]
+    report = build_convergence(outcomes(drawn(claims, "expectation", 1), other), thresholds=quick)
+    found = statement(report)
+    assert found.code == "not-enough"
+    assert any("another hypothesis pair" in reason for reason in found.reasons)
 
 
 def test_methods_are_compared_over_the_variables_that_both_moved(quick):

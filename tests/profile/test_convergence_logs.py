@@ -16,8 +16,10 @@ from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.model import get_model
 
 from inspect_af.cli import main
+from inspect_af.plan import save_plan
 from inspect_af.profile import Thresholds
 from inspect_af.profile.convergence import convergence_from_logs, render_convergence, write_convergence
+from inspect_af.study import complete_draft
 from inspect_af.tasks import alignment_faking, beliefs, direct_requests
 from inspect_af.types import PLANNED_CLAIM, PromptClaim, SdfAdapter, Steer, Treatment, applied_treatments
 
@@ -148,6 +150,60 @@ def test_the_command_writes_every_file_and_no_path_of_this_machine(
     assert all(-1 <= float(row["gap_estimate"]) <= 1 for row in rows)
 
 
+def test_every_figure_says_which_logs_it_came_from(logs: Path, tmp_path: Path) -> None:
+    report = convergence_from_logs([logs], thresholds=QUICK)
+    figures = {file.stem for file in write_convergence(report, tmp_path) if file.suffix == ".svg"}
+    with (tmp_path / "figure_sources.csv").open() as source:
+        rows = [(row["figure"], row["log"]) for row in csv.DictReader(source)]
+    assert {figure for figure, _ in rows} >= figures
+    held = {str(file.relative_to(logs)) for file in logs.rglob("*.eval")}
+    assert {log for _, log in rows} <= held
+    assert {log.split("/")[0] for figure, log in rows if figure == "beliefs-1"} == {"beliefs"}
+    page = (tmp_path / "convergence.html").read_text()
+    top = page[page.index("<header") : page.index("</header>")]
+    assert re.search(r"From \d+ logs", top)
+
+
+def test_a_report_is_judged_by_the_plan_of_its_study(logs: Path, tmp_path: Path) -> None:
+    plan = complete_draft(
+        {
+            "name": "x",
+            "subjects": [MODEL],
+            "conditions": "A1,B1",
+            "requests": str(logs.parent / "requests.csv"),
+            "thresholds": {"delta": 0.25, "n_resamples": 300},
+            "variables": ["B1"],
+        }
+    )
+    save_plan(plan, tmp_path / "plan.yaml")
+    command = [
+        "convergence",
+        str(logs),
+        "--plan",
+        str(tmp_path / "plan.yaml"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(command) == 0
+    found = json.loads((tmp_path / "out" / "convergence.json").read_text())
+    assert found["thresholds"]["delta"] == 0.25 and found["plan_digest"] == plan.digest
+    prompt = found["models"][0]["methods"][0]
+    assert list(prompt["sensitivity"]) == ["consequence"]  # A1 was run, and the plan does not average it
+    assert plan.digest in (tmp_path / "out" / "convergence.html").read_text()
+
+
+def test_notes_about_logs_that_cannot_be_read_hold_no_path_of_this_machine(
+    logs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(logs / "prompt", tmp_path / "logs" / "prompt")
+    (tmp_path / "logs" / "torn.eval").write_bytes(next((logs / "prompt").iterdir()).read_bytes()[:900])
+    shutil.copytree(logs / "beliefs", tmp_path / "logs" / "deep" / "below" / "beliefs")
+    report = convergence_from_logs([tmp_path / "logs", tmp_path / "logs" / "torn.eval"], thresholds=QUICK)
+    assert any(note.startswith("Skipped torn.eval") for note in report.notes)
+    assert report.belief_logs[0].startswith("deep/below/beliefs/")
+    assert str(tmp_path) not in report.to_json()
+
+
 class Page(HTMLParser):
     """What a page would load or run, and its headings."""
 
@@ -217,5 +273,7 @@ def test_models_that_are_given_one_name_count_as_one(logs: Path, tmp_path: Path)
 def test_logs_of_other_tasks_alone_are_refused(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convergence", str(logs / "beliefs"), "--out", str(logs.parent / "none")]) == 1
     assert "no log can be used" in capsys.readouterr().err
+    assert main(["convergence", str(logs), "--out", str(logs.parent / "requests.csv")]) == 1
+    assert "requests.csv is a file; give a directory" in capsys.readouterr().err
     assert main(["convergence", str(logs), "--out", str(logs.parent / "none"), "--name", "x"]) == 1
     assert "--name takes MODEL=NAME" in capsys.readouterr().err

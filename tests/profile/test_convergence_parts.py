@@ -17,6 +17,7 @@ from tests.profile.convergence_study import (
 )
 
 from inspect_af.profile.convergence import build_convergence
+from inspect_af.profile.convergence.provenance import relative_names
 from inspect_af.profile.convergence.variants import seed_of
 from inspect_af.types import Intervention, SdfAdapter, Steer
 
@@ -213,6 +214,23 @@ def test_a_checkpoint_without_gap_or_without_room_is_not_eligible(quick):
         outcomes([replace(full[0], counts=counts), *full[1:]]), thresholds=quick
     ).checkpoints
     assert not crowded.eligible and "monitored over 95%" in crowded.eligibility
+
+
+@pytest.mark.parametrize(
+    ("locations", "names"),
+    [
+        (["/m/logs/a/x.eval", "/m/logs/b/x.eval"], ["a/x.eval", "b/x.eval"]),
+        (["s3://bucket/logs/x.eval", "s3://bucket/logs/y/z.eval"], ["x.eval", "y/z.eval"]),
+        (["s3://one/l/x.eval", "s3://two/l/x.eval"], ["one/l/x.eval", "two/l/x.eval"]),
+        (["s3://one/l/x.eval", "/disk/l/x.eval"], ["one/l/x.eval", "disk/l/x.eval"]),
+        (["/here/x.eval", "/there/y.eval"], ["here/x.eval", "there/y.eval"]),
+        (["x.eval", "/there/y.eval"], ["x.eval", "there/y.eval"]),
+        (["x.eval"], ["x.eval"]),
+        ([], []),
+    ],
+)
+def test_logs_have_the_shortest_names_that_tell_them_apart(locations, names):
+    assert relative_names(locations) == dict(zip(locations, names, strict=True))
 
 
 def test_what_was_not_run_is_named_with_a_command(quick):

@@ -11,7 +11,9 @@ from tests.study.plans import SMALL, WHOLE, plan
 from inspect_af.cli import build_parser
 from inspect_af.cli._study_loads import with_generation_loads
 from inspect_af.errors import ConfigError
+from inspect_af.plan import PlannedSubject
 from inspect_af.study import Step, build_steps, check_budget, read_study_plan, total_load
+from inspect_af.study._names import subject_names
 from inspect_af.study.evals import Evals
 from inspect_af.study.state import step_evals
 
@@ -118,8 +120,8 @@ def test_an_unknown_price_is_above_any_budget_and_a_given_one_is_used() -> None:
         ({"subjects": ["openai/gpt-4o"]}, "openai/gpt-4o has none here"),
         ({"subjects": [{"model": "openai/x", "organism": {"kind": "null"}}]}, "an organism is trained into"),
         ({"judging": None}, "direct_requests are scored by a judge"),
-        ({**NO_JUDGE, "steering": {"in_context": True, "doses": [1]}}, "judged replies"),
-        ({"steering": {"files": {"greed": "x.jsonl"}, "doses": [1]}}, "unknown concept 'greed'"),
+        ({**NO_JUDGE, "steering": {"in_context": True, "doses": [-1, 1]}}, "judged replies"),
+        ({"steering": {"files": {"greed": "x.jsonl"}, "doses": [-1, 1]}}, "unknown concept 'greed'"),
         (
             {"sdf": {**WHOLE["sdf"], "hyperparameters": {"rank": 8}}},
             "hyperparameters.learning_rate: Field required",
@@ -130,6 +132,47 @@ def test_what_cannot_be_done_is_said_before_anything_starts(changes: dict[str, o
     with pytest.raises(ConfigError) as caught:
         steps_of(WHOLE, **changes)
     assert message in caught.value.message
+
+
+def test_the_report_is_judged_by_the_plan_that_the_study_belongs_to() -> None:
+    command = steps_of(SMALL)["report"].command
+    assert command[command.index("--plan") + 1] == "studies/x/plan.yaml"
+
+
+def test_subjects_on_one_model_are_named_by_what_tells_them_apart_in_logs() -> None:
+    given = [
+        {"model": "openai/o5", "args": {"effort": "low"}},
+        {"model": "openai/o5", "args": {"effort": "high"}},
+        {"model": "af-hf/base", "args": {"adapter": "one"}},
+        {"model": "af-hf/base", "args": {"adapter": "two"}},
+    ]
+    command = steps_of(SMALL, subjects=given)["report"].command
+    names = [command[at + 1] for at, part in enumerate(command) if part == "--name"]
+    # Adapters are in a subject's label beside its model's name, so that the two on `base` stay two.
+    assert names == ["openai/o5[effort=low]=o5", "openai/o5[effort=high]=o5-2", "af-hf/base=base"]
+
+
+def test_every_subject_has_a_directory_of_its_own() -> None:
+    models = ["a/gpt-4o", "a/gpt-4o-2", "b/gpt-4o", "a/x", "b/x", "c/x", "a/y"]
+    assert subject_names([PlannedSubject(model=model) for model in models]) == (
+        *("gpt-4o", "gpt-4o-2", "gpt-4o-3", "x", "x-2", "x-3", "y"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "strength"),
+    [
+        ({}, "standard"),
+        ({"conditions": {"interventions": "A1", "strength": "all"}}, "standard"),
+        ({"conditions": {"interventions": "A1", "strength": "strong"}}, "strong"),
+        ({"conditions": {"interventions": "A1", "strength": "all"}, "headline_strength": "weak"}, "weak"),
+    ],
+)
+def test_claims_on_checkpoints_have_the_strength_that_the_report_compares(
+    changes: dict[str, object], strength: str
+) -> None:
+    (task,) = step_evals(steps_of(WHOLE, **changes)["evals/other/sdf-prompt"]).tasks
+    assert task.args["strength"] == strength
 
 
 def test_an_evals_file_survives_its_text() -> None:

@@ -10,6 +10,7 @@ import yaml
 from inspect_ai.log import list_eval_logs, read_eval_log
 
 from inspect_af.cli import main
+from inspect_af.study import finished_evals, load_evals
 
 PLAN = {
     "name": "tiny",
@@ -100,6 +101,68 @@ def test_exported_commands_run_elsewhere_and_their_logs_count(
     capsys.readouterr()
     assert main(["study", "study.yaml", "--out", "s", "--dry-run", "--skip", "report"]) == 0
     assert "left: 0 steps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"subjects": ["gpt-4o"]}, "a name has the form PROVIDER/MODEL"),
+        ({"subjects": ["nobody/x"]}, "Model API nobody"),
+        ({"subjects": ["af-organism/nosuch"]}, "unknown organism 'nosuch'"),
+        ({"subjects": [{"model": "af-organism/null", "args": {"colour": "red"}}]}, "colour"),
+        ({"judging": {"grader": "nobody/x"}}, "Model API nobody"),
+    ],
+)
+def test_a_model_that_nobody_provides_is_refused_before_anything_starts(
+    here: Path, changes: dict[str, object], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "study.yaml").write_text(yaml.safe_dump({**PLAN, **changes}))
+    assert main(["study", "study.yaml", "--dry-run"]) == 1
+    assert message in capsys.readouterr().err
+
+
+def finished(here: Path, evals: str, *, made_with: str) -> int:
+    """How many of the evals the directory of logs that other evals left would spare."""
+    (here / "made.yaml").write_text(made_with)
+    assert main(["evals", "made.yaml", "--log-dir", "made", "--display", "none"]) == 0
+    (here / "wanted.yaml").write_text(evals)
+    return finished_evals(load_evals(here / "wanted.yaml"), here / "made")
+
+
+JUDGED = "tasks: [{task: alignment_faking, args: {requests: requests.csv, judges: [concept]}}]"
+ASKED = "tasks: [{task: alignment_faking, args: {requests: requests.csv}}]"
+MODELS = "models: [af-organism/null]"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "made", "fits"),
+    [
+        (f"{ASKED}\n{MODELS}", f"{ASKED}\n{MODELS}", True),
+        (f"{ASKED}\n{MODELS}", f"{ASKED}\n{MODELS}\nlimit: 2", False),
+        (f"{ASKED}\n{MODELS}\nlimit: 2", f"{ASKED}\n{MODELS}", True),
+        (f"{ASKED}\n{MODELS}\nlimit: 4", f"{ASKED}\n{MODELS}\nlimit: 2", False),
+        (f"{ASKED}\n{MODELS}", f"{ASKED}\n{MODELS}\nlimit: 600", True),  # all of six
+        (f"{ASKED}\n{MODELS}\ntemperature: 1", f"{ASKED}\n{MODELS}", False),
+        (f"{ASKED}\n{MODELS}", f"{ASKED}\n{MODELS}\ntemperature: 0", False),
+        (f"{ASKED}\n{MODELS}\nmax_tokens: 300", f"{ASKED}\n{MODELS}", False),
+        (f"{ASKED}\n{MODELS}\nmax_tokens: 300", f"{ASKED}\n{MODELS}\nmax_tokens: 300", True),
+        (f"{ASKED}\n{MODELS}", ASKED.replace("csv}", "csv, identity: roleplay}") + f"\n{MODELS}", False),
+        (f"{ASKED}\n{MODELS}", ASKED.replace("csv}", "csv, setting: prompted}") + f"\n{MODELS}", True),
+        (f"{ASKED}\n{MODELS}", ASKED.replace("csv}", "csv, redact: true}") + f"\n{MODELS}", True),
+        (
+            f"{JUDGED}\n{MODELS}\ngrader: mockllm/judge",
+            f"{JUDGED}\n{MODELS}\ngrader: af-simulated-judge/keyword",
+            False,
+        ),
+        (
+            f"{JUDGED}\n{MODELS}\ngrader: af-simulated-judge/keyword",
+            f"{JUDGED}\n{MODELS}\ngrader: af-simulated-judge/keyword",
+            True,
+        ),
+    ],
+)
+def test_only_logs_of_what_was_asked_count_as_done(here: Path, wanted: str, made: str, fits: bool) -> None:
+    assert finished(here, wanted, made_with=made) == int(fits)
 
 
 @pytest.mark.parametrize(

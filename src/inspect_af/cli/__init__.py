@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb.
 
     Returns:
-        0, or 1 where the verb failed with one of the package's own errors, whose message is printed, or
+        0, or 1 where the verb failed with one of the package's own errors or on a file, which is named, or
         2 for a malformed command line, 130 where it was interrupted, 141 where its output was cut off.
     """
     args = build_parser().parse_args(joined_lists(sys.argv[1:] if argv is None else argv))
@@ -70,6 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # a file that was named on the command line, a full disk
+        if error.filename is None:
+            raise
+        print(f"inspect-af: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("inspect-af: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from math import inf
 
 from inspect_af.errors import ConfigError
 
@@ -32,12 +33,12 @@ def joined_lists(argv: Sequence[str]) -> list[str]:
 
 
 def at_least(value: float | None, least: float, *, option: str) -> None:
-    """Refuses a number below `least`; None, an option that was not given, passes.
+    """Refuses a number below `least` or infinite; None, an option that was not given, passes.
 
     Raises:
-        ConfigError: The number is too small.
+        ConfigError: The number is out of range.
     """
-    if value is not None and not value >= least:
+    if value is not None and not least <= value < inf:
         raise ConfigError(f"{option} must be at least {least:g}, not {value:g}")
 
 

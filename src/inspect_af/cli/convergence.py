@@ -8,6 +8,7 @@ from pathlib import Path
 
 from inspect_af.cli.profile import show_progress
 from inspect_af.errors import ConfigError
+from inspect_af.plan import load_plan
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,6 +35,12 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="call a model by another name; models of one name count as one (repeatable)",
     )
     parser.add_argument("--strength", help="strength of claims that counts (default: standard where run)")
+    parser.add_argument(
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help="judge by this plan's thresholds, variables and strength of claims (default: the package's)",
+    )
     parser.add_argument("--title", help="heading of the report")
     parser.set_defaults(main=main)
 
@@ -41,9 +48,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def main(args: argparse.Namespace) -> int:
     from inspect_af.profile.convergence import convergence_from_logs, write_convergence
 
+    if args.out.exists() and not args.out.is_dir():
+        raise ConfigError(f"--out {args.out} is a file; give a directory")
+    names = model_names(args.name)
+    plan = None if args.plan is None else load_plan(args.plan)
     report = convergence_from_logs(
         args.logs,
-        names=model_names(args.name),
+        names=names,
+        plan=plan,
         strength=args.strength,
         title=args.title,
         progress=show_progress,

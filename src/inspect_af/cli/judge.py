@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inspect_af.cli import _judge_tables as tables
+from inspect_af.cli._models import check_model
 from inspect_af.cli._options import key_values
 from inspect_af.errors import ConfigError, LogError, MaterialsError
 from inspect_af.materials.calibration import BUNDLED, LabelledText, load_labelled
@@ -99,6 +100,8 @@ def _validate(args: argparse.Namespace) -> int:
 
     given = key_values(args.cut, option="--cut")
     cuts = {question: _number(value, question) for question, value in given.items()}
+    for model in args.model:
+        check_model(model, {})
     texts = load_labelled(args.file)
     key = None if args.file == BUNDLED else _key(args)
     if key is not None:
@@ -129,6 +132,8 @@ def _sample(args: argparse.Namespace) -> int:
         if path.exists():
             raise ConfigError(f"{path} exists; labels may be in it, so choose another --out or move it away")
     questions = [question.strip() for question in args.questions.split(",") if question.strip()]
+    if not questions:
+        raise ConfigError(f"--questions {args.questions!r} names no label to ask for, such as faking")
     drawn = draw_blind_sample(args.logs, n=args.n, seed=args.seed, questions=questions)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     lines = [

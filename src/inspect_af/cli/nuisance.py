@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from inspect_af.cli._models import check_model
+from inspect_af.cli._numbers import at_least
 from inspect_af.cli._options import add_model_option, key_values
 from inspect_af.cli.profile import show_progress
 from inspect_af.cli.run import EvalSet, default_log_dir, evaluate
@@ -61,7 +63,9 @@ def main(args: argparse.Namespace) -> int:
     from inspect_af.logs import read_logs
     from inspect_af.profile import count_outcomes, nuisance_reports, render_nuisance
 
-    checks = [name.strip() for name in args.checks.split(",")]
+    at_least(args.epochs, 1, option="--epochs")
+    check_model(args.model, key_values(args.model_args, option="-M"))
+    checks = list(dict.fromkeys(name.strip() for name in args.checks.split(",")))
     if unknown := [name for name in checks if name not in VARIANTS]:
         raise ConfigError(f"unknown check {unknown[0]!r}; one of {', '.join(VARIANTS)}")
     shared = {"requests": args.requests, "run_seed": args.run_seed}
@@ -78,6 +82,7 @@ def main(args: argparse.Namespace) -> int:
     for report in reports:
         print(render_nuisance(report))
     if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(
             "[" + ",\n".join(report.model_dump_json(indent=2) for report in reports) + "]\n", encoding="utf-8"
         )

@@ -76,6 +76,8 @@ def main(args: argparse.Namespace) -> int:
     from inspect_af import tasks
 
     _check(args)
+    if twice := sorted({model for model in args.models if args.models.count(model) > 1}):
+        raise ConfigError(f"{twice[0]} is named twice; for more replies give --epochs")
     model_args = key_values(args.model_args, option="-M")
     subjects = [_subject(model, model_args) for model in args.models]
     task = tasks.alignment_faking(**task_arguments(args))
@@ -209,9 +211,8 @@ def _plan(
     parts = plan_parts(task, task_args, source)
     strengths = {condition.strength for condition in parts["conditions"]}
     if headline is not None and headline not in strengths:
-        raise ConfigError(
-            f"--headline-strength {headline} is not planned; the plan has {', '.join(sorted(strengths))}"
-        )
+        planned = ", ".join(sorted(strengths)) or "no prompt claim"
+        raise ConfigError(f"--headline-strength {headline} is not planned; the plan has {planned}")
     return Plan(
         name=name,
         subjects=tuple(subjects),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspect_af.errors import ConfigError
-from inspect_af.plan import Plan, load_plan, save_plan
+from inspect_af.plan import Plan, PlannedModel, load_plan, save_plan
 
 if TYPE_CHECKING:
     from inspect_af.study import Marks, StudyState
@@ -71,6 +71,7 @@ def main(args: argparse.Namespace) -> int:
     if args.jobs < 1:
         raise ConfigError(f"--jobs {args.jobs}: at least one is needed")
     plan = read_study_plan(args.plan)
+    _check_models(plan)
     out = args.out or Path("studies") / plan.name
     steps = with_generation_loads(plan, build_steps(plan, out))
     chosen = chosen_steps(steps, args.only, args.skip)
@@ -104,13 +105,36 @@ def main(args: argparse.Namespace) -> int:
     return _finish(plan, ended, marks, out)
 
 
+def _check_models(plan: Plan) -> None:
+    """Refuses models that nobody provides. Local ones may be on another machine, or still to be trained.
+
+    Raises:
+        ConfigError: A name or an argument that no provider takes.
+    """
+    from inspect_af.cli._models import check_model
+    from inspect_af.study import base_model
+
+    named: list[PlannedModel] = list(plan.subjects)
+    if plan.judging is not None:
+        named.append(plan.judging.grader)
+    if plan.sdf is not None:
+        named.append(plan.sdf.writer)
+    if plan.steering is not None and plan.steering.writer is not None:
+        named.append(plan.steering.writer)
+    for each in named:
+        if base_model(each.model) is None:
+            check_model(each.model, dict(each.args))
+
+
 def _fix_plan(plan: Plan, out: Path) -> None:
     """Writes the plan into the study's directory, once; another plan there is refused.
 
     Raises:
         ConfigError: The directory belongs to another plan.
     """
-    file = out / "plan.yaml"
+    from inspect_af.study import PLAN_FILE
+
+    file = out / PLAN_FILE
     if not file.exists():
         save_plan(plan, file)
         return

@@ -1,6 +1,7 @@
 """A whole experiment from one plan: a list of commands, what is done of it, and what runs the rest."""
 
-from inspect_af.study.build import build_steps, check_budget, total_load
+from inspect_af.study._names import base_model
+from inspect_af.study.build import PLAN_FILE, build_steps, check_budget, total_load
 from inspect_af.study.drafting import complete_draft, plan_parts, read_study_plan, template
 from inspect_af.study.evals import Evals, EvalTask, evaluate, finished_evals, load_evals, run_evals
 from inspect_af.study.runner import StudyState, run_steps, write_files
@@ -8,6 +9,7 @@ from inspect_af.study.state import Marks, Status, current_states, is_done, learn
 from inspect_af.study.steps import Load, Step, StepKind, chosen_steps, in_order
 
 __all__ = [
+    "PLAN_FILE",
     "EvalTask",
     "Evals",
     "Load",
@@ -16,6 +18,7 @@ __all__ = [
     "Step",
     "StepKind",
     "StudyState",
+    "base_model",
     "build_steps",
     "check_budget",
     "chosen_steps",

@@ -10,6 +10,7 @@ from inspect_af.study._subjects import StudySubject
 from inspect_af.study.estimates import evals_load
 from inspect_af.study.evals import Evals, EvalTask
 from inspect_af.study.steps import Step
+from inspect_af.types import STRENGTHS, Strength
 
 
 def scenario_task(plan: Plan, *, claims: Sequence[str] | None = None, **changes: Any) -> EvalTask:
@@ -26,6 +27,14 @@ def scenario_task(plan: Plan, *, claims: Sequence[str] | None = None, **changes:
     if plan.judging is not None and plan.judging.judges:
         args["judges"] = list(plan.judging.judges)
     return EvalTask(task="alignment_faking", args={**args, **changes})
+
+
+def plan_strength(plan: Plan) -> Strength:
+    """The strength at which the report compares claims: the plan's, else standard, else the strongest."""
+    planned = [condition.strength for condition in plan.conditions]
+    if plan.headline_strength is not None:
+        return plan.headline_strength
+    return "standard" if "standard" in planned or not planned else max(planned, key=STRENGTHS.index)
 
 
 def beliefs_task(plan: Plan, *, claims: Sequence[str] = ()) -> EvalTask:

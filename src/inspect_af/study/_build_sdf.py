@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from inspect_af.plan import Plan, PlannedSdf
-from inspect_af.study._build_evals import beliefs_task, evals_step, scenario_task
+from inspect_af.study._build_evals import beliefs_task, evals_step, plan_strength, scenario_task
 from inspect_af.study._names import slug
 from inspect_af.study._options import model_options
 from inspect_af.study._subjects import StudySubject
@@ -87,7 +87,7 @@ def _subject_steps(
             evals_step(plan, subject, "sdf-beliefs", asked, models, needs, epochs=plan.beliefs.epochs)
         )
     if sdf.prompt_claims:
-        tasks = [scenario_task(plan, claims=sdf.prompt_claims)]
+        tasks = [scenario_task(plan, claims=sdf.prompt_claims, strength=plan_strength(plan))]
         steps.append(evals_step(plan, subject, "sdf-prompt", tasks, models, needs))
     return steps
 

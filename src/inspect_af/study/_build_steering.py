@@ -54,8 +54,6 @@ def steering_steps(plan: Plan, subjects: Sequence[StudySubject]) -> list[Step]:
     assert steering is not None
     summary = load_pair(plan.pair).summary()
     labels = (summary.first, summary.second)
-    if unknown := sorted(set(steering.files) - set(labels)):
-        raise ConfigError(f"steering.files: unknown concept {unknown[0]!r}; one of {', '.join(labels)}")
     if steering.in_context and (plan.judging is None or "concept" not in plan.judging.judges):
         raise ConfigError("steering.in_context takes judged replies; plan judging with judges: [concept]")
     if plan.judging is not None and plan.judging.grader.args:

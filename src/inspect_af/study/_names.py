@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from inspect_af.plan import PlannedSubject
@@ -21,9 +22,8 @@ def subject_names(subjects: Sequence[PlannedSubject]) -> tuple[str, ...]:
     found: list[str] = []
     for subject in subjects:
         name = slug(subject.model.rpartition("/")[2]) or "model"
-        if name in found:
-            name = f"{name}-{1 + sum(other.rpartition('-')[0] in ('', name) for other in found)}"
-        found.append(name)
+        free = (f"{name}-{number}" for number in count(2))
+        found.append(name if name not in found else next(other for other in free if other not in found))
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inspect_af.errors import ConfigError
+from inspect_af.logs.headers import subject_of
 from inspect_af.plan import Plan, PlannedModel, PlannedSubject
 from inspect_af.study._names import base_model, organism_directory, subject_names
 
@@ -21,6 +22,11 @@ class StudySubject(NamedTuple):
     @property
     def directory(self) -> Path:
         return self.out / "subjects" / self.name
+
+    @property
+    def recorded(self) -> str:
+        """What logs call its model: the name, with the arguments that change behaviour in brackets."""
+        return subject_of(self.planned.model, self.planned.args).model
 
     @property
     def ready(self) -> tuple[str, ...]:

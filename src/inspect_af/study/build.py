@@ -11,11 +11,14 @@ from inspect_af.plan import Plan
 from inspect_af.study._build_evals import prompt_steps
 from inspect_af.study._build_sdf import sdf_steps
 from inspect_af.study._build_steering import steering_steps
+from inspect_af.study._checks import check_plan
 from inspect_af.study._subjects import StudySubject, study_subjects
 from inspect_af.study.steps import Load, Step, in_order
 
 REPORT = "convergence.html"
 """The study's one report, in `OUT/report`."""
+PLAN_FILE = "plan.yaml"
+"""The plan that the study's directory belongs to, in `OUT`."""
 
 
 def build_steps(plan: Plan, out: Path) -> tuple[Step, ...]:
@@ -29,6 +32,7 @@ def build_steps(plan: Plan, out: Path) -> tuple[Step, ...]:
         ConfigError: The plan asks for what a subject or a setting does not allow.
         MaterialsError: Pair, scenario or requests cannot be read.
     """
+    check_plan(plan)
     subjects = study_subjects(plan, out)
     if plan.checks is not None and plan.checks.direct_requests and plan.judging is None:
         raise ConfigError("checks.direct_requests are scored by a judge; plan judging with a grader")
@@ -98,15 +102,26 @@ def _organism_step(subject: StudySubject) -> Step:
 
 
 def _report_step(subjects: tuple[StudySubject, ...], steps: list[Step], out: Path) -> Step:
-    names: list[str] = []
+    names: dict[str, str] = {}
     for subject in subjects:
-        names += ["--name", f"{subject.planned.model}={subject.name}"]
+        # Subjects on one model that only their adapters tell apart share its name; labels have the adapters.
+        names.setdefault(subject.recorded, subject.name)
     report = out / "report"
-    command = ("inspect-af", "convergence", str(out / "logs"), "--out", str(report), *names)
+    command = [
+        "inspect-af",
+        "convergence",
+        str(out / "logs"),
+        "--plan",
+        str(out / PLAN_FILE),
+        "--out",
+        str(report),
+    ]
+    for recorded, name in names.items():
+        command += ["--name", f"{recorded}={name}"]
     return Step(
         id="report",
         kind="report",
-        command=command,
+        command=tuple(command),
         after=tuple(step.id for step in steps if step.logs is not None or step.kind == "sweep"),
         outputs=(str(report / REPORT),),
     )

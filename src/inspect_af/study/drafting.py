@@ -6,7 +6,7 @@ A draft has the keys of a plan. What can be worked out may be left out or shorte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -32,7 +32,7 @@ def read_study_plan(file: Path) -> Plan:
         MaterialsError: Requests, pair or scenario cannot be read.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_OnceEachLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"cannot read the plan {file}: {getattr(error, 'strerror', None) or error}"
@@ -51,13 +51,24 @@ def read_study_plan(file: Path) -> Plan:
         raise ConfigError(f"{file}: {'; '.join(_problems(error))}") from error
 
 
+class _OnceEachLoader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if twice := [key for key in dict.fromkeys(map(str, keys)) if list(map(str, keys)).count(key) > 1]:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {twice[0]!r} is there twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def _problems(invalid: ValidationError) -> list[str]:
     """One complaint each: where, what, and for an unknown key the allowed ones."""
-    root = PlannedSubject if invalid.title == PlannedSubject.__name__ else Plan
     found = []
     for error in invalid.errors():
         *at, last = error["loc"] or ("",)
-        allowed = _keys(root, at) if error["type"] == "extra_forbidden" else ()
+        allowed = _keys(Plan, at) if error["type"] == "extra_forbidden" else ()
         said = str(one_of(last, allowed, what="key")) if allowed else error["msg"]
         found.append(f"{'.'.join(map(str, error['loc']))}: {said}")
     return found
@@ -86,18 +97,19 @@ def complete_draft(draft: Mapping[str, Any]) -> Plan:
         pydantic.ValidationError: A key is missing or unknown, or has a value of another type.
     """
     given = dict(draft)
+    subjects = _subjects(given.pop("subjects", None))
     conditions = given.pop("conditions", "none")
-    prompt = dict(given.pop("prompt", None) or {})
-    requests = given.pop("requests", "advbench")
-    source = str(requests["source"]) if isinstance(requests, Mapping) else str(requests)
-    subjects = [PlannedSubject.model_validate(subject) for subject in given.pop("subjects")]
-    generation = given.get("generation") or {}
+    prompt = _keyed("prompt", given.pop("prompt", None))
+    source = _source(given.pop("requests", "advbench"))
+    run_seed = _keyed("generation", given.get("generation")).get("run_seed", 0)
+    if (pair := given.get("pair")) is not None and not isinstance(pair, str):
+        raise ConfigError(f"pair: {pair!r}; give the directory of a hypothesis pair")
     task_args = {
         **_condition_args(conditions),
         **prompt,
         "requests": source,
-        "run_seed": generation.get("run_seed", 0),
-        **({"pair": given["pair"]} if given.get("pair") else {}),
+        "run_seed": run_seed,
+        **({"pair": pair} if pair else {}),
     }
     made = plan_parts(make_task(EvalTask(task="alignment_faking", args=task_args)), task_args, source)
     return Plan.model_validate({**given, "subjects": subjects, **made})
@@ -132,6 +144,42 @@ def plan_parts(task: Task, task_args: Mapping[str, Any], source: str) -> dict[st
     }
 
 
+class _Subjects(BaseModel):
+    """A draft's subjects by themselves, checked before requests are fetched for them."""
+
+    subjects: tuple[PlannedSubject, ...]
+
+
+def _subjects(given: object) -> tuple[PlannedSubject, ...]:
+    if not isinstance(given, list | tuple):
+        raise ConfigError(
+            f"subjects: {given!r} is no list; write it as [openai/gpt-4o], or one `- MODEL` a line"
+        )
+    return _Subjects.model_validate({"subjects": given}).subjects
+
+
+def _keyed(section: str, given: object) -> dict[str, Any]:
+    """A section of the draft that is read before the plan checks it."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            f"{section}: {given!r}; give settings by name, as `inspect-af study --template` does"
+        )
+    return {str(key): value for key, value in given.items()}
+
+
+def _source(given: object) -> str:
+    """Where the requests come from: `requests: mini`, or `requests: {source: mini}`."""
+    if isinstance(given, str):
+        return given
+    if isinstance(given, Mapping) and set(given) == {"source"}:
+        return str(given["source"])
+    raise ConfigError(
+        f"requests: {given!r}; give advbench, mini, benign or a file (their number and digest are worked out)"
+    )
+
+
 def template() -> str:
     """A commented draft to fill in."""
     return Path(__file__).with_name("template.yaml").read_text(encoding="utf-8")
@@ -146,6 +194,8 @@ def _condition_args(given: object) -> dict[str, Any]:
         case Mapping():
             if unknown := sorted(set(map(str, given)) - set(_CONDITION_KEYS)):
                 raise ConfigError(f"conditions: unknown {unknown[0]!r}; one of {', '.join(_CONDITION_KEYS)}")
+            if "interventions" not in given:
+                raise ConfigError(f"conditions: {dict(given)!r} names no interventions, such as 'all,N'")
             return {str(key): value for key, value in given.items()}
         case Sequence():
             return {"interventions": [str(item) for item in given] or "none"}

@@ -20,6 +20,7 @@ from inspect_af.plan import PlannedModel, Scalar
 
 if TYPE_CHECKING:
     from inspect_ai import Task
+    from inspect_ai.log import EvalLog, EvalSpec
     from inspect_ai.model import Model
 
 TaskName = Literal["alignment_faking", "beliefs", "direct_requests"]
@@ -186,44 +187,76 @@ def evaluate(
 def finished_evals(evals: Evals, log_dir: Path) -> int:
     """How many of the evals have a finished log in the directory, whoever ran them.
 
-    A log fits where its task, model and epochs are those of the file and its arguments include the file's.
+    A log fits where it holds as many samples and epochs of the task and model, made with the same settings
+    and the same grader, and its arguments are the file's but for some that change no reply.
     """
     if not log_dir.is_dir():
         return 0
-    found = [spec for file in sorted(log_dir.rglob("*.eval")) if (spec := _finished(file)) is not None]
+    found = [log for file in sorted(log_dir.rglob("*.eval")) if (log := _finished(file)) is not None]
     return sum(
-        any(_fits(spec, task, model, evals) for spec in found)
-        for task in evals.tasks
-        for model in evals.models
+        any(_fits(log, task, model, evals) for log in found) for task in evals.tasks for model in evals.models
     )
 
 
-def _finished(file: Path) -> Any:
+def _finished(file: Path) -> EvalLog | None:
     from inspect_ai.log import read_eval_log
 
     try:
         log = read_eval_log(str(file), header_only=True)
     except Exception:  # noqa: BLE001 - half written, or not a log: it is not a finished one
         return None
-    return log.eval if log.status == "success" else None
+    return log if log.status == "success" else None
 
 
-def _fits(spec: Any, task: EvalTask, model: PlannedModel, evals: Evals) -> bool:
+def _fits(log: EvalLog, task: EvalTask, model: PlannedModel, evals: Evals) -> bool:
+    spec = log.eval
     return (
         spec.task.rpartition("/")[2] == task.task
         and spec.model == model.model
         and (spec.config.epochs or 1) >= evals.epochs
+        and _holds_all(spec, evals.limit)
+        and log.plan.config.temperature == evals.temperature
+        and evals.max_tokens in (None, log.plan.config.max_tokens)
+        and _has_grader(spec, task, evals.grader)
         and _includes(spec.task_args, task.args)
+        and _no_other(spec.task_args_passed, task)
         and _includes(spec.model_args, model.args)
         and set(spec.model_args) - set(model.args) <= _HARMLESS
     )
 
 
+def _holds_all(spec: EvalSpec, limit: int | None) -> bool:
+    """Whether the log was not cut short by a `--limit` of its own."""
+    ids, whole = spec.dataset.sample_ids, spec.dataset.samples
+    if ids is None or whole is None:
+        return spec.config.limit is None and spec.config.sample_id is None
+    return len(ids) >= min(limit or whole, whole)
+
+
+def _has_grader(spec: EvalSpec, task: EvalTask, grader: PlannedModel | None) -> bool:
+    if grader is None or not (task.args.get("judges") or task.task == "direct_requests"):
+        return True
+    recorded = (spec.model_roles or {}).get("grader")
+    several = recorded if isinstance(recorded, list) else [recorded]
+    return [each.model for each in several if each is not None] == [grader.model]
+
+
 _HARMLESS = frozenset({"device", "max_batch_tokens", "max_requests", "base_url", "latency", "port"})
 """Model arguments that a log may have beyond the file's: where and how fast, not what is run."""
+_ADDITIONS = frozenset({"judges", "redact"})
+"""Task arguments that a log may have beyond the file's: what is done with a reply once it is there."""
 
 
-def _includes(recorded: dict[str, Any], given: dict[str, Any]) -> bool:
+def _no_other(passed: Mapping[str, object], task: EvalTask) -> bool:
+    """Whether arguments that were given beyond the file's have the values that the task has by itself."""
+    from inspect_af import tasks
+
+    usual = inspect.signature(getattr(tasks, task.task)).parameters
+    more = set(passed) - set(task.args) - _ADDITIONS
+    return all(name in usual and _same(passed[name], usual[name].default) for name in more)
+
+
+def _includes(recorded: Mapping[str, object], given: Mapping[str, object]) -> bool:
     return all(name in recorded and _same(recorded[name], value) for name, value in given.items())
 
 

@@ -57,7 +57,7 @@ def progress_line(state: StudyState, pace: Pace) -> str:
     count = Counter(state.states.values())
     done = [step for step in state.steps if state.states[step.id] == "done"]
     left = [step for step in state.steps if state.states[step.id] in ("missing", "running")]
-    calls, spent = total_load(tuple(state.steps)).calls, total_load(tuple(done))
+    whole, spent = total_load(tuple(state.steps)), total_load(tuple(done))
     parts = [f"{count['done']} of {len(state.steps)} steps done"]
     if running := state.ids("running"):
         now = time.monotonic()
@@ -65,8 +65,9 @@ def progress_line(state: StudyState, pace: Pace) -> str:
         parts.append(f"running {', '.join(shown)}")
     parts.append(f"{count['missing']} left")
     parts += [f"{count[status]} {status}" for status in ("failed", "waiting", "left out") if count[status]]
-    if calls:
-        parts.append(f"{spent.calls:,} of {calls:,} calls, {cost_text(spent)}")
+    if whole.calls:
+        cost = f"{cost_text(spent)} of {cost_text(whole)}"
+        parts.append(f"{spent.calls:,} of {whole.calls:,} calls, {cost} estimated")
     if left:
         parts.append(_time_left(left, pace, state.running_since))
     return "; ".join(parts)
@@ -83,7 +84,8 @@ def _time_left(left: Sequence[Step], pace: Pace, since: Mapping[str, float]) -> 
             known += max(0.0, seconds - (now - since[step.id] if step.id in since else 0.0))
     if unknown == len(left):
         return "time left unknown until a step of a kind is done"
-    rest = f" and {unknown} steps of kinds that were not run yet" if unknown else ""
+    kinds = "1 step of a kind" if unknown == 1 else f"{unknown} steps of kinds"
+    rest = f" and {kinds} not run yet" if unknown else ""
     return f"about {duration(known)} left{rest}"
 
 

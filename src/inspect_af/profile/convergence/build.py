@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inspect_af.logs import BELIEFS, Progress, Skipped, read_logs
+from inspect_af.plan import Plan
 from inspect_af.profile.concepts import ConceptScore, ConceptScores
 from inspect_af.profile.convergence.calibration import calibrate
-from inspect_af.profile.convergence.cases import Cases, cases_of
+from inspect_af.profile.convergence.cases import Case, Cases, cases_of
 from inspect_af.profile.convergence.coupling import steering_result
 from inspect_af.profile.convergence.gaps import compared, method_result
 from inspect_af.profile.convergence.missing import missing_parts
@@ -20,8 +21,14 @@ from inspect_af.profile.convergence.reading import (
     renamed,
     renamed_label,
 )
-from inspect_af.profile.convergence.result import Calibration, Convergence, Model, SteeringResult
-from inspect_af.profile.convergence.statement import finding_of, statement_of
+from inspect_af.profile.convergence.result import (
+    Calibration,
+    Convergence,
+    Model,
+    SteeringResult,
+    VectorCoupling,
+)
+from inspect_af.profile.convergence.statement import Finding, finding_of, statement_of
 from inspect_af.profile.convergence.variants import (
     ablations,
     checkpoints,
@@ -55,6 +62,7 @@ def convergence_from_logs(
     thresholds: Thresholds | None = None,
     strength: str | None = None,
     variables: Iterable[str] | None = None,
+    plan: Plan | None = None,
     title: str | None = None,
     progress: Progress | None = None,
 ) -> Convergence:
@@ -66,9 +74,10 @@ def convergence_from_logs(
     Args:
         sources: Log files, directories (searched recursively), globs or URLs.
         names: What to call models, by Inspect's model name. Models that are given the same name count as one.
-        thresholds: Levels and margins; the defaults if None.
-        strength: Strength of prompt claims that counts; see `build_profile`.
-        variables: Codes that the sensitivities average; see `build_profile`.
+        thresholds: Levels and margins; the plan's, or else the defaults, if None.
+        strength: Strength of prompt claims that counts; the plan's if None, see `build_profile`.
+        variables: Codes that the sensitivities average; the plan's if None, see `build_profile`.
+        plan: Of the study, whose rules were fixed before the first call.
         title: Heading of the report.
         progress: Called with (logs done, logs in all).
 
@@ -76,6 +85,10 @@ def convergence_from_logs(
         LogError: A source does not exist, or no log of inspect_af/alignment_faking can be used.
         ConfigError: `strength` or a variable was not run.
     """
+    if plan is not None:
+        thresholds = thresholds or plan.thresholds
+        strength = strength or plan.headline_strength
+        variables = variables or plan.variables or None
     called = dict(names or {})
     reader = read_logs(sources, progress=progress)
     recorder, scores = TraceRecorder(), ConceptScores()
@@ -91,7 +104,10 @@ def convergence_from_logs(
         variables=variables,
         title=title,
     )
-    return shortened(report, relative_names([log.location for log in outcomes.logs]))
+    if plan is not None:
+        report = report.model_copy(update={"plan_digest": plan.digest})
+    read = [*(header.location for header in reader.headers), *(one.location for one in reader.notes.skipped)]
+    return shortened(report, relative_names(list(dict.fromkeys(read))))
 
 
 def build_convergence(
@@ -169,7 +185,7 @@ def _model(
     own = cases.methods_of(subject)
     labels = own[0].labels
     vectors = steering.vectors if steering else ()
-    findings = [finding_of(case.profile, labels, thresholds, vectors) for case in own]
+    findings = [_finding(case, own[0], thresholds, vectors) for case in own]
     pairs = compared(own, strength)
     return Model(
         subject=subject.label,
@@ -182,6 +198,19 @@ def _model(
         pairs=pairs,
         statement=statement_of(findings, pairs, labels),
     )
+
+
+def _finding(case: Case, first: Case, thresholds: Thresholds, vectors: Sequence[VectorCoupling]) -> Finding:
+    """What a method finds, on the question that the model's first method asked."""
+    pair, asked = case.core.analysis.setting.pair, first.core.analysis.setting.pair
+    if pair.digest != asked.digest:
+        return Finding(
+            case.method,
+            "open",
+            f"it was run with another hypothesis pair, {pair.name} ({pair.digest}), than the first method, "
+            f"{asked.name} ({asked.digest})",
+        )
+    return finding_of(case.profile, case.labels, thresholds, vectors)
 
 
 def _steering(cases: Cases, trace: Trace) -> dict[str, SteeringResult]:

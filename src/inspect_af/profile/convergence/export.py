@@ -8,6 +8,7 @@ from pathlib import Path
 from inspect_af.errors import MissingExtraError
 from inspect_af.profile.convergence.drawings import draw_convergence
 from inspect_af.profile.convergence.page import render_convergence
+from inspect_af.profile.convergence.provenance import figure_sources
 from inspect_af.profile.convergence.result import Band, Convergence
 from inspect_af.profile.estimate import Estimate
 from inspect_af.profile.report.export import Cell, Table, write_table
@@ -215,6 +216,11 @@ def convergence_tables(report: Convergence) -> tuple[Table, ...]:
                 *tuple(f"change_{part}" for part in _INTERVAL),
             ),
             tuple(_direct(report)),
+        ),
+        Table(
+            "figure_sources",
+            ("figure", "log"),
+            tuple((figure, log) for figure, logs in figure_sources(report).items() for log in logs),
         ),
     )
 

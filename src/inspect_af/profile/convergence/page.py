@@ -13,6 +13,7 @@ from inspect_af.profile.convergence.drawings import draw_convergence
 from inspect_af.profile.convergence.model_part import banner, headline, model_part
 from inspect_af.profile.convergence.naming import short_names
 from inspect_af.profile.convergence.parts import sources
+from inspect_af.profile.convergence.provenance import figure_sources
 from inspect_af.profile.convergence.result import Convergence
 from inspect_af.profile.convergence.sections import (
     ablation_part,
@@ -70,7 +71,7 @@ def render_convergence(report: Convergence, drawings: Sequence[Drawing] | None =
         layout="beside" if "methods" in figures else "alone",
         headline=headline(report, names),
         amounts=escaped(amounts),
-        figure=_figure(figures.get("methods")),
+        figure=_figure(figures.get("methods"), figure_sources(report)["methods"]),
         sections=joined(_sections(report, names, figures), "\n"),
         version=escaped(__version__),
         analysis=escaped(report.thresholds.analysis_version),
@@ -80,7 +81,11 @@ def render_convergence(report: Convergence, drawings: Sequence[Drawing] | None =
 _PARTS: tuple[tuple[str, str, Callable[[Convergence, Mapping[str, str]], Html]], ...] = (
     ("calibration", "Prompt against documents", calibration_part),
     ("coupling", "Does a vector move reasoning, and does it move behaviour?", steering_part),
-    ("random-vectors", "What any direction does", lambda report, _: _random_logs(report)),
+    (
+        "random-vectors",
+        "What any direction does",
+        lambda report, _: sources(figure_sources(report)["random-vectors"]),
+    ),
     ("beliefs", "Did the beliefs move, and only those?", beliefs_part),
     ("screening", "Which models fake at all", screening_part),
     ("role-play", "Who the model is said to be", ablation_part),
@@ -88,10 +93,6 @@ _PARTS: tuple[tuple[str, str, Callable[[Convergence, Mapping[str, str]], Html]],
     ("checkpoints", "Prompt claims on document-trained checkpoints", checkpoint_part),
     ("direct-requests", "Asked directly, without the scenario", direct_part),
 )
-
-
-def _random_logs(report: Convergence) -> Html:
-    return sources(tuple(dict.fromkeys(log for one in report.steering if one.random for log in one.logs)))
 
 
 def _sections(
@@ -126,7 +127,7 @@ def _sections(
     yield section("limits", "What this does not show", limits_part(report))
 
 
-def _figure(drawing: Drawing | None) -> Html:
+def _figure(drawing: Drawing | None, logs: Sequence[str] = ()) -> Html:
     if drawing is None:
         return NOTHING
     svg = to_inline_svg(drawing).replace(
@@ -134,7 +135,7 @@ def _figure(drawing: Drawing | None) -> Html:
         f'<svg role="img" aria-label="{html.escape(one_line(drawing.title, longest=120), quote=True)}"',
         1,
     )
-    return element("figure", Html(svg), element("figcaption", escaped(drawing.caption)))
+    return element("figure", Html(svg), element("figcaption", escaped(drawing.caption)), sources(logs))
 
 
 def _asset(file: str, package: str = "inspect_af.profile.convergence") -> str:

@@ -29,4 +29,6 @@ def shown(estimate: Estimate | None) -> str:
         return "–"
     if estimate.low is None or estimate.high is None:
         return points(estimate.estimate)
-    return f"{points(estimate.estimate)} ({between(estimate.low, estimate.high)})"
+    # A narrow column may put the interval below the estimate, but not break it.
+    interval = between(estimate.low, estimate.high).replace(" ", "\u00a0")
+    return f"{points(estimate.estimate)} ({interval})"

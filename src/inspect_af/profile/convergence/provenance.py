@@ -2,28 +2,64 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+from typing import Any, Protocol
 
 from inspect_af.profile.convergence.result import Convergence
 
 
 def relative_names(locations: Sequence[str]) -> dict[str, str]:
-    """Every location by its name below the directory that holds all of them.
+    """Every location by its name below the directory, bucket or server that holds all of them.
 
-    Locations without a common directory (a bucket and a disk) keep their last two parts.
+    Locations that share none (a bucket and a disk) keep as many of their last parts, two at least, as tell
+    them apart.
     """
-    paths = [location.replace("\\", "/") for location in locations]
-    try:
-        root = posixpath.commonpath([posixpath.dirname(path) for path in paths]) if paths else ""
-    except ValueError:  # absolute and relative paths mixed
-        root = ""
-    if root in ("", "/"):
+    parts = [location.replace("\\", "/").split("/") for location in locations]
+    shared = _shared([each[:-1] for each in parts])
+    if any(shared):
         return {
-            location: "/".join(path.split("/")[-2:]) for location, path in zip(locations, paths, strict=True)
+            location: "/".join(each[len(shared) :]) for location, each in zip(locations, parts, strict=True)
         }
-    return {location: path[len(root) :].lstrip("/") for location, path in zip(locations, paths, strict=True)}
+    deepest = max(2, *map(len, parts)) if parts else 2
+    for kept in range(2, deepest + 1):
+        names = ["/".join(each[-kept:]) for each in parts]
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(locations, names, strict=True))
+
+
+def _shared(directories: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The parts with which all of them begin."""
+    level = zip(*directories, strict=False)
+    return tuple(names[0] for names in takewhile(lambda names: len(set(names)) == 1, level))
+
+
+def figure_sources(report: Convergence) -> dict[str, tuple[str, ...]]:
+    """The logs behind every figure, by the figure's name; figures are also passed on by themselves."""
+    found = {"methods": _logs(method for model in report.models for method in model.methods)}
+    for k, model in enumerate(report.models, start=1):
+        found[f"gaps-{k}"] = _logs(model.methods)
+    found["calibration"] = _logs(report.calibrations)
+    found["coupling"] = _logs(report.steering)
+    found["random-vectors"] = _logs(one for one in report.steering if one.random)
+    for k in range(1, len(report.selectivity) + 1):
+        found[f"beliefs-{k}"] = report.belief_logs
+    found["screening"] = _logs(report.screening)
+    found["role-play"] = _logs(report.ablations)
+    found["doses"] = _logs(report.doses)
+    found["checkpoints"] = _logs(report.checkpoints)
+    found["direct-requests"] = _logs(report.direct)
+    return found
+
+
+class _Traced(Protocol):
+    @property
+    def logs(self) -> tuple[str, ...]: ...
+
+
+def _logs(parts: Iterable[_Traced]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(log for part in parts for log in part.logs))
 
 
 def shortened(report: Convergence, names: Mapping[str, str]) -> Convergence:

@@ -329,6 +329,8 @@ class Convergence(_Frozen):
     logs: tuple[str, ...]
     """Every log that was read, relative to the directory that holds them all."""
     belief_logs: tuple[str, ...] = ()
+    plan_digest: str | None = None
+    """Digest of the plan whose thresholds, variables and strength were used; None without one."""
     closing: str = CLOSING_LINE
 
     def to_json(self, *, indent: int | None = 2) -> str:

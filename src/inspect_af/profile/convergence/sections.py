@@ -241,11 +241,20 @@ def method_part(report: Convergence) -> Html:
         [element("code", escaped(key)), escaped(str(value))]
         for key, value in report.thresholds.model_dump().items()
     ]
+    fixed = (
+        ()
+        if report.plan_digest is None
+        else (
+            "Thresholds, the variables that sensitivities average and the strength of claims are those of "
+            f"the plan {report.plan_digest}.",
+        )
+    )
     return joined(
         [
             bullets(
                 escaped(line)
                 for line in (
+                    *fixed,
                     "A method finds that a family moves the gap more where the interval of the difference of "
                     "sensitivities lies on that family’s side of 0 and its own sensitivity is above 0. It "
                     f"finds no difference where the equivalence interval lies within {margin}. Otherwise it "

@@ -34,9 +34,9 @@ def finding_of(
     """The direction of one method's contrast.
 
     `first` or `second` needs an interval of the contrast on one side of 0 and a sensitivity of that family
-    above 0. Steering also needs a vector of that family whose gap moved further than random vectors did:
-    any direction moves behaviour a little, and requests alone cannot tell that apart. `level` needs the
-    equivalence interval within the margin.
+    above 0. Steering also needs a vector of that family that raised the gap further than random vectors
+    moved it: any direction moves behaviour a little, and requests alone cannot tell that apart. `level`
+    needs the equivalence interval within the margin.
     """
     contrast = profile.contrast
     if contrast is None:
@@ -170,8 +170,11 @@ def _pair_sentence(pair: MethodPair) -> str | None:
 
 def _random_doubt(family: str, label: str, vectors: Sequence[VectorCoupling]) -> str | None:
     own = [v for v in vectors if v.family == family]
-    if any(v.moves_behaviour == "beyond" for v in own):
+    beyond = [v for v in own if v.moves_behaviour == "beyond"]
+    if any(v.behaviour is not None and v.behaviour.change > 0 for v in beyond):
         return None
+    if beyond:
+        return f"the {label} vector that moved the gap further than random vectors did moved it the other way"
     if own and all(v.moves_behaviour == "within" for v in own):
         return f"no {label} vector moved the gap further than random vectors did"
     return f"there are too few random vectors to tell what {label} vectors did from what any direction does"
