@@ -77,8 +77,8 @@ def draw_methods(report: Convergence, names: Mapping[str, str]) -> Drawing | Non
         "The same question by each method",
         "Left: how far the gap follows each family of beliefs (sensitivity). Right: the first family’s less "
         f"the second’s; grey is the equivalence margin. Percentage points, {level:.0%} intervals. Methods "
-        "that agree on a family have their right-hand intervals on its side of 0; steering counts only beyond "
-        "random vectors.",
+        "that agree on a family have their right-hand intervals on its side of 0; steering counts only "
+        "beyond random vectors.",
         laid.figure,
     )
 
