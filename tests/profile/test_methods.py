@@ -125,6 +125,7 @@ def judged(outcomes: Outcomes, shift: Callable[[Steer], float]) -> list[ConceptS
             tier=tier,
             mean=5 + shift(steer) / 2 * (1 if steer.multiplier > 0 else -1),
             n=10,
+            setting=condition.setting.prompt_digest,
         )
         for condition in outcomes.request_sets[0].conditions
         for steer in condition.treatments

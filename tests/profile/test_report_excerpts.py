@@ -159,11 +159,12 @@ def test_native_reasoning_is_read_where_there_is_no_scratchpad(tmp_path: Path) -
         ContentText(text="<OUTPUT><rejected/></OUTPUT>"),
     ]
     output = ModelOutput.from_message(ChatMessageAssistant(content=content))
-    log = write(
-        tmp_path / "n.eval", [sample(0, "monitored", None, output), sample(1, "monitored", None, "hm")]
-    )
-    found = {e.sample_id[:2]: e.reasoning for e in draw_excerpts(read_logs([log]), seed=1).drawn}
-    assert found == {"r0": "native thoughts", "r1": None}
+    in_text = "<think>thoughts in the text</think><OUTPUT><rejected/></OUTPUT>"
+    replies = [output, "hm", in_text]
+    log = write(tmp_path / "n.eval", [sample(i, "monitored", None, reply) for i, reply in enumerate(replies)])
+    drawn = draw_excerpts(read_logs([log]), seed=1, per_condition=3).drawn
+    found = {e.sample_id[:2]: e.reasoning for e in drawn}
+    assert found == {"r0": "native thoughts", "r1": None, "r2": "thoughts in the text"}
 
 
 def test_a_log_that_vanishes_after_counting_is_listed(log: Path) -> None:

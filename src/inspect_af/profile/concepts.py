@@ -26,10 +26,13 @@ class ConceptScore(NamedTuple):
     """Model name of the judge, or several joined by `, `."""
     simulated: bool = False
     """Whether a judge was a simulated model: its scores say nothing about what a real judge would find."""
+    setting: str = ""
+    """Digest of the prompt template that the replies were given under."""
 
 
 class _Cell(NamedTuple):
     subject: str
+    setting: str
     condition: str
     concept: str
     tier: Tier
@@ -56,10 +59,10 @@ class ConceptScores:
             yield header, self._watched(header, rows)
 
     def means(self) -> tuple[ConceptScore, ...]:
-        """One entry per subject, condition, concept and tier that was judged, in order of appearance."""
+        """One entry per subject, prompt template, condition, concept and tier, in order of appearance."""
         return tuple(
             ConceptScore(
-                *cell,
+                **cell._asdict(),
                 mean=fmean(fmean(scores) for scores in by_request.values()),
                 n=sum(map(len, by_request.values())),
                 judge=", ".join(self._judges[cell]),
@@ -74,7 +77,11 @@ class ConceptScores:
                 self._seen.add(row.uuid)
                 for concept, score in row.judged.scores:
                     cell = _Cell(
-                        header.subject_of(row.meta).label, row.meta.condition, concept, row.meta.tier
+                        header.subject_of(row.meta).label,
+                        header.meta.prompt_digest,
+                        row.meta.condition,
+                        concept,
+                        row.meta.tier,
                     )
                     self._scores[cell][row.meta.request_id].append(score)
                     self._judges[cell][row.judged.judge] = row.judged.simulated

@@ -75,8 +75,8 @@ def _score(core: Core, data: Data, scores: Sequence[ConceptScore], group: Group)
         return None
     concept = core.label(group.family)
     labels = {condition_label(data.requests.conditions[position].treatments) for position in group.conditions}
-    subject = core.analysis.subject.label
-    own = [s for s in scores if (s.subject, s.concept) == (subject, concept) and s.condition in labels]
+    wanted = (core.analysis.subject.label, core.analysis.setting.prompt_digest, concept)
+    own = [s for s in scores if (s.subject, s.setting, s.concept) == wanted and s.condition in labels]
     if {s.condition for s in own} != labels:
         return None
     return fmean(s.mean for s in own), any(s.simulated for s in own)

@@ -151,9 +151,10 @@ def reasoning_of(sample: EvalSample) -> str | None:
     if not sample.output.choices:
         return None
     message = sample.output.message
-    scratchpad = parse_reply(message.text).scratchpad
-    if scratchpad or isinstance(message.content, str):
-        return scratchpad
+    reply = parse_reply(message.text)
+    found = reply.scratchpad or reply.native
+    if found or isinstance(message.content, str):
+        return found
     native = [
         (part.reasoning if not part.redacted else part.summary) or ""
         for part in message.content

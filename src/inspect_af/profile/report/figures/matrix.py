@@ -31,14 +31,7 @@ def draw_concepts(scores: Sequence[ConceptScore]) -> Drawing | None:
     known = [score for score in scores if score.mean == score.mean]
     if not known:
         return None
-    several = len({score.subject for score in known}) > 1
-    values = {
-        (
-            f"{score.subject} {score.condition}" if several else score.condition,
-            f"{score.concept} {score.tier}",
-        ): score.mean
-        for score in known
-    }
+    values = {(_row(score, known), f"{score.concept} {score.tier}"): score.mean for score in known}
     texts = {key: f"{value:.2g}" for key, value in values.items()}
     return _draw(
         "concept-scores",
@@ -48,6 +41,14 @@ def draw_concepts(scores: Sequence[ConceptScore]) -> Drawing | None:
         values,
         texts,
     )
+
+
+def _row(score: ConceptScore, among: Sequence[ConceptScore]) -> str:
+    """The condition, with the subject and the prompt template where there are several of them."""
+    several = len({other.subject for other in among}) > 1
+    templates = len({other.setting for other in among if other.subject == score.subject}) > 1
+    parts = (score.subject if several else "", score.setting if templates else "", score.condition)
+    return " ".join(filter(None, parts))
 
 
 def _judged_by(scores: Sequence[ConceptScore]) -> str:
