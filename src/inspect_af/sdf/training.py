@@ -126,7 +126,7 @@ def _train_seed(run: Run, seed: int) -> None:
     matrices = trained_matrices(trainer.model)  # with several processes, all of them take part
     if _is_main():
         documents = run.corpus.documents if run.corpus else _count_lines(run.train)
-        replay = _replay_record(run, trainer)
+        replay = _replay_record(run)
         curve = curve_of(trainer.state.log_history)
         manifest = AdapterManifest(
             role=run.config.role,
@@ -219,20 +219,20 @@ def _replay(run: Run) -> Dataset | None:
 
 def _corpus_tokens(run: Run, trainer: SFTTrainer) -> int:
     """Of one epoch, as the trainer counts them."""
-    held, tokenizer = run.config.hyperparameters, trainer.processing_class
+    held = run.config.hyperparameters
     if run.config.replay is None:
         return packing_of(trainer.train_dataset, held.sequence_length).tokens
-    return tokens_of(_corpus(run), tokenizer, held)
+    return tokens_of(_corpus(run), load_tokenizer(run.config), held)
 
 
-def _replay_record(run: Run, trainer: SFTTrainer) -> ReplayRecord | None:
+def _replay_record(run: Run) -> ReplayRecord | None:
     documents = _replay(run)
     if documents is None or run.replay_digest is None:
         return None
     return ReplayRecord(
         digest=run.replay_digest,
         documents=len(documents),
-        tokens=tokens_of(documents, trainer.processing_class, run.config.hyperparameters),
+        tokens=tokens_of(documents, load_tokenizer(run.config), run.config.hyperparameters),
     )
 
 
