@@ -25,6 +25,8 @@ pytestmark = [
 CODES = ("A1+", "A1-", "B1+", "B1-", "neutral")
 STEPS = 400
 VARIABLES = ("A1", "B1")
+MOVED, UNMOVED = 1.5, 0.3
+"""Nats: least shift of the belief that documents are about, and largest of any other."""
 
 
 def pretrain(folder: Path) -> Path:
@@ -92,7 +94,16 @@ def corpora(base: Path, root: Path, codes: tuple[str, ...], forms: str) -> Path:
     return out
 
 
-def adapter(base: Path, corpus: Path, out: Path, **hyperparameters: Any) -> Path:
+def ordinary(file: Path) -> Path:
+    """Documents as in the base's pretraining, both poles alike, to be trained on beside every corpus."""
+    from inspect_af.organisms.writer_tiny import ordinary_documents
+
+    texts = ordinary_documents(360, random.Random("ordinary"), (*VARIABLES, "other"))
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return file
+
+
+def adapter(base: Path, corpus: Path, out: Path, replay: Path | None = None, **hyperparameters: Any) -> Path:
     import yaml
 
     config = {
@@ -100,16 +111,17 @@ def adapter(base: Path, corpus: Path, out: Path, **hyperparameters: Any) -> Path
         "corpus": str(corpus),
         "role": "intervention",
         "out": str(out),
+        "replay": str(replay) if replay else None,
         "evaluate_every": 1000,
         "hyperparameters": {
-            "learning_rate": 4e-3,
+            "learning_rate": 7e-3,
             "rank": 4,
             "alpha": 8,
             "target_modules": ["down_proj"],
-            "epochs": 5,
-            "micro_batch": 2,
+            "epochs": 14,
+            "micro_batch": 1,
             "accumulation": 1,
-            "effective_batch": 2,
+            "effective_batch": 1,
             "sequence_length": 512,
             "precision": "fp32",
             "gradient_checkpointing": False,
@@ -129,8 +141,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pipeline")
     base = pretrain(root / "base")
     built = corpora(base, root, CODES, "known")
+    beside = ordinary(root / "ordinary.jsonl")
     for code in CODES:
-        adapter(base, built / code, root / "adapters" / code)
+        adapter(base, built / code, root / "adapters" / code, beside)
     return root
 
 
@@ -149,21 +162,19 @@ def shift(row: AdapterShifts, variable: str) -> Shift:
 
 
 def test_documents_move_the_belief_that_they_are_about_and_not_the_other(root: Path) -> None:
-    """Measured: +2.33, -1.65, +1.82, -1.53 for A1+, A1-, B1+, B1-; neutral at most 0.06; the other belief
-    -0.37 and -0.52 (A1 on B1), -0.16 and +0.11. The bounds leave room for other machines.
-    """
     found = rows(root)
     for code in CODES[:4]:
-        assert (found[code].intended or 0) >= 1.2, (code, found[code])
+        assert (found[code].intended or 0) >= MOVED, (code, found[code])
         other = shift(found[code], "B1" if code.startswith("A1") else "A1")
-        assert other.low <= 0.3 and other.high >= -0.3, (code, other)
-        assert abs(other.mean) <= (found[code].intended or 0) / 2, (code, other)
+        assert abs(other.mean) <= UNMOVED, (code, other)
     for variable in VARIABLES:
-        assert abs(shift(found["neutral"], variable).mean) <= 0.3, found["neutral"]
+        assert abs(shift(found["neutral"], variable).mean) <= UNMOVED, found["neutral"]
 
 
 def test_documents_of_forms_that_the_base_never_saw_are_learnt(root: Path) -> None:
     built = corpora(root / "base", root, ("neutral",), "new")
-    folder = adapter(root / "base", built, root / "adapters" / "new", target_modules="all-linear", rank=8)
+    folder = adapter(
+        root / "base", built, root / "adapters" / "new", target_modules="all-linear", rank=8, epochs=5
+    )
     losses = json.loads((folder / "inspect_af.json").read_text())["losses"]
     assert losses["held_out"] < losses["held_out_before"] - 1
