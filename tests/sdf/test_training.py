@@ -111,7 +111,7 @@ def test_a_finished_run_is_left_alone_and_one_with_other_settings_is_refused(
     assert train(config(root)) == (trained,)
     assert (trained / "adapter_model.safetensors").stat().st_mtime_ns == before
     assert not list((root / "out" / "work").rglob("checkpoint-*"))
-    with pytest.raises(ConfigError, match="another base, corpus, parents or"):
+    with pytest.raises(ConfigError, match="another base, corpus, replay, parents or"):
         train(config(root, hyperparameters={"rank": 5}))
     with pytest.raises(ConfigError, match="not one of the configured seeds"):
         train(config(root), seeds=[7])
