@@ -126,8 +126,19 @@ class PlannedSdf(_Frozen):
     """Training seeds: one adapter each."""
     hyperparameters: dict[str, Scalar | list[str]]
     """As in the training configuration; `learning_rate` is required, the source does not state it."""
+    replay: str | None = None
+    """JSON Lines file of ordinary documents that every adapter is trained on beside its own."""
+    tiny_replay: int | None = Field(default=None, ge=1)
+    """So many ordinary documents in the words that tiny organisms are trained on, in place of a file
+    (`inspect-af organism documents`)."""
     prompt_claims: tuple[str, ...] = ()
     """Interventions that are also put into the prompt of every checkpoint, at the headline's strength."""
+
+    @model_validator(mode="after")
+    def _one_replay(self) -> PlannedSdf:
+        if self.replay is not None and self.tiny_replay is not None:
+            raise ValueError("ordinary documents come from replay, a file, or from tiny_replay; give one")
+        return self
 
 
 class PlannedSteering(_Frozen):

@@ -59,6 +59,24 @@ def test_documents_are_written_once_and_corpora_and_adapters_are_made_for_each_s
     assert sum(each.startswith("adapter/") for each in ids) == 4
 
 
+def test_ordinary_documents_are_written_once_and_go_into_every_adapter(tmp_path: Path) -> None:
+    steps = steps_of(WHOLE, sdf={**WHOLE["sdf"], "tiny_replay": 90})
+    (written,) = steps["ordinary"].outputs
+    adapters = [step for step in steps.values() if step.kind == "adapter"]
+    assert len(adapters) == 4
+    for step in adapters:
+        assert "ordinary" in step.needs
+        assert yaml.safe_load(step.files[0][1])["replay"] == written
+    build_parser().parse_args(steps["ordinary"].command[1:])
+    own = tmp_path / "ordinary.jsonl"
+    own.touch()
+    steps = steps_of(WHOLE, sdf={**WHOLE["sdf"], "replay": str(own)})
+    assert "ordinary" not in steps
+    assert yaml.safe_load(steps["adapter/other/A1+"].files[0][1])["replay"] == str(own)
+    with pytest.raises(ValueError, match="give one"):
+        steps_of(WHOLE, sdf={**WHOLE["sdf"], "replay": str(own), "tiny_replay": 90})
+
+
 def test_checkpoints_are_evaluated_in_one_process_with_claims_where_asked() -> None:
     steps = steps_of(WHOLE)
     evals = step_evals(steps["evals/other/sdf"])

@@ -49,6 +49,7 @@ def steering(**changes: Any) -> dict[str, Any]:
         (sdf(interventions=["A1+", "A1+"]), "sdf.interventions: 'A1+' is there twice"),
         (sdf(seeds=[0, 0]), "sdf.seeds: 0 is there twice"),
         (sdf(directness=["standard", "standard"]), "sdf.directness: 'standard' is there twice"),
+        (sdf(replay="none.jsonl"), "sdf.replay: none.jsonl is no file here"),
         (sdf(directness=["loud"]), "sdf.directness: unknown directness 'loud'; one of oblique"),
         (steering(doses=[0]), "steering.doses: 0; both signs are needed, such as [-0.1, 0.1]"),
         (steering(doses=[0.1, 0.2]), "both signs are needed"),

@@ -31,6 +31,7 @@ PLAN = {
         "words": 50,
         "min_words": 15,
         "revisions": 0,
+        "tiny_replay": 20,
         "hyperparameters": {
             "learning_rate": 1e-3,
             "rank": 4,
@@ -87,8 +88,9 @@ def test_every_method_ends_in_logs_and_one_report_and_nothing_is_done_twice(
     }
     manifest = json.loads((out / "subjects/expectation/adapters/A1+/seed-0/inspect_af.json").read_text())
     assert manifest["role"] == "intervention"
+    assert manifest["replay"]["documents"] == 20
     assert (out / "report" / "convergence.html").stat().st_size < 2_000_000
-    assert "11 of 11 steps done" in (out / "summary.md").read_text()
+    assert "12 of 12 steps done" in (out / "summary.md").read_text()
 
     capsys.readouterr()
     assert main([*command, "--dry-run"]) == 0

@@ -15,6 +15,8 @@ from inspect_af.study._options import model_options
 from inspect_af.study._subjects import StudySubject
 from inspect_af.study.steps import Step
 
+_ORDINARY = "ordinary"
+
 
 class _Corpus(NamedTuple):
     """One corpus of documents: an intervention at a directness."""
@@ -34,6 +36,8 @@ def sdf_steps(plan: Plan, subjects: Sequence[StudySubject]) -> list[Step]:
     corpora = _corpora(plan.sdf)
     first = subjects[0]
     steps = [_documents_step(plan, plan.sdf, corpus, first) for corpus in corpora]
+    if plan.sdf.tiny_replay is not None:
+        steps.append(_ordinary_step(plan, plan.sdf.tiny_replay, first.out))
     for subject in subjects:
         steps += _subject_steps(plan, plan.sdf, subject, corpora)
     return steps
@@ -65,6 +69,23 @@ def _documents_step(plan: Plan, sdf: PlannedSdf, corpus: _Corpus, first: StudySu
         command=tuple(command),
         needs=first.ready,  # its tokenizer counts the documents
     )
+
+
+def _ordinary_step(plan: Plan, n: int, out: Path) -> Step:
+    file = _ordinary_file(out)
+    return Step(
+        id=_ORDINARY,
+        kind="ordinary",
+        command=(
+            *("inspect-af", "organism", "documents", "--n", str(n)),
+            *("--seed", str(plan.generation.run_seed), "--out", str(file)),
+        ),
+        outputs=(str(file),),
+    )
+
+
+def _ordinary_file(out: Path) -> Path:
+    return out / "ordinary.jsonl"
 
 
 def _subject_steps(
@@ -125,6 +146,12 @@ def _adapter_step(
         "out": str(out),
         "hyperparameters": dict(sdf.hyperparameters),
     }
+    needs = [*subject.ready, f"corpora/{subject.name}/{corpus.directness}"]
+    if sdf.replay is not None:
+        content["replay"] = sdf.replay
+    elif sdf.tiny_replay is not None:
+        content["replay"] = str(_ordinary_file(subject.out))
+        needs.append(_ORDINARY)
     if plan.pair is not None:
         content["pair"] = plan.pair
     if revision := subject.planned.args.get("revision"):
@@ -136,7 +163,7 @@ def _adapter_step(
         id=f"adapter/{subject.name}/{corpus.name}",
         kind="adapter",
         command=("inspect-af", "sdf", "train", str(file)),
-        needs=(*subject.ready, f"corpora/{subject.name}/{corpus.directness}"),
+        needs=tuple(needs),
         files=((str(file), yaml.safe_dump(content, sort_keys=False)),),
         outputs=tuple(str(path / "inspect_af.json") for path in trained),
     )

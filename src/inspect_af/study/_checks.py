@@ -103,6 +103,8 @@ def _sdf(sdf: PlannedSdf) -> Iterator[str]:
     for level in sdf.directness:
         if level not in DIRECTNESS:
             yield f"sdf.directness: {one_of(level, DIRECTNESS, what='directness').message}"
+    if sdf.replay is not None and not Path(sdf.replay).is_file():
+        yield f"sdf.replay: {sdf.replay} is no file here"
 
 
 def _steering(steering: PlannedSteering, pair: PairSummary) -> Iterator[str]:

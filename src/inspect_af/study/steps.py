@@ -14,6 +14,7 @@ from inspect_af.errors import ConfigError
 StepKind = Literal[
     "organism",
     "documents",
+    "ordinary",
     "corpora",
     "adapter",
     "evals",
