@@ -72,7 +72,8 @@ def test_a_plan_that_was_changed_after_its_digest_is_refused(tmp_path: Path) -> 
     [
         ("[1, 2]", "is not a plan"),
         ("a: [", "is not valid YAML"),
-        ("name: x", "subjects: Field required"),
+        ("digest: 0\nname: x", "subjects: Field required"),
+        ("name: x", "has no digest, so it is a draft"),
         (None, "cannot read the plan"),
     ],
 )

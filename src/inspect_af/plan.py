@@ -321,6 +321,11 @@ def load_plan(file: Path) -> Plan:
     if not isinstance(content, dict):
         raise ConfigError(f"{file} is not a plan; `inspect-af plan MODEL --out {file}` writes one")
     written = content.pop("digest", None)
+    if written is None:
+        raise ConfigError(
+            f"{file} has no digest, so it is a draft; `inspect-af plan MODEL --out FILE` writes a plan, and "
+            "`inspect-af study` writes the one that it runs into its own directory as plan.yaml"
+        )
     try:
         plan = Plan.model_validate(content)
     except ValidationError as error:

@@ -169,6 +169,27 @@ def test_an_interrupt_ends_the_running_step_and_the_next_study_runs_it_again(
     assert current_states([step("slow", "sleep=30")], Marks(Path("out"))) == {"slow": "missing"}
 
 
+def test_seconds_of_an_interrupted_run_count_with_those_of_the_run_that_ends(
+    launcher: tuple[str, str],
+) -> None:
+    slow = step("slow", "sleep=1.2", "make=slow")
+
+    def interrupt(state: StudyState, event: str) -> None:
+        if "slow" in state.running_since and time.monotonic() - state.running_since["slow"] > 1:
+            raise KeyboardInterrupt
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run([slow], launcher, show=interrupt)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    run([slow], launcher)
+    mark = Marks(Path("out")).read(slow)
+    assert mark is not None and mark.state == "done"
+    assert mark.seconds > 2.2
+
+
 def test_a_step_that_a_killed_study_left_running_is_not_run_beside_itself(
     launcher: tuple[str, str], tmp_path: Path
 ) -> None:

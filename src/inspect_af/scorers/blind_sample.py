@@ -37,8 +37,8 @@ def draw_blind_sample(
 ) -> BlindSample:
     """Draws texts at random, in equal numbers from every condition and tier.
 
-    Only samples whose reply has a scratchpad or native reasoning count; redacted logs keep theirs. Order and
-    ids say nothing about where a text came from.
+    Only samples whose reply has a scratchpad or native reasoning count; redacted logs keep theirs. Where some
+    samples have a tier, those without one (direct requests, belief questions) are left out. Order and ids say nothing about where a text came from.
 
     Args:
         sources: Logs, directories or globs.
@@ -54,6 +54,8 @@ def draw_blind_sample(
         raise ConfigError(f"--n must be at least 1, not {n}")
     rng = np.random.default_rng(seed)
     population = [text for location in find_logs(sources) for text in _texts(location)]
+    if in_tiers := [text for text in population if text.tier != "none"]:
+        population = in_tiers
     strata: dict[tuple[str, str], list[int]] = {}
     for index, text in enumerate(population):
         strata.setdefault((text.condition, text.tier), []).append(index)

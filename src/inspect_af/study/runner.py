@@ -24,6 +24,9 @@ from inspect_af.study.steps import Step
 PATIENCE = 20.0
 """Seconds that a process has to end by itself after an interrupt."""
 
+NOTED_EVERY = 10.0
+"""Seconds between two notes of how long the running steps have taken."""
+
 
 class StudyState(NamedTuple):
     """How far a study is, for whoever shows it."""
@@ -46,6 +49,12 @@ class _Running(NamedTuple):
     process: subprocess.Popen[bytes]
     started: str
     since: float
+    before: float
+    """Seconds that earlier, interrupted runs of the step took."""
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.since
 
 
 def write_files(steps: Sequence[Step]) -> None:
@@ -109,6 +118,7 @@ class _Runner:
         self._marks = Marks(out)
         self._states = current_states(self._steps, self._marks)
         self._running: list[_Running] = []
+        self._next_note = time.monotonic() + NOTED_EVERY
         for step in self._steps:
             if self._states[step.id] == "missing" and step.id not in chosen:
                 self._states[step.id] = "left out"
@@ -123,6 +133,7 @@ class _Runner:
                     return self._state()
                 time.sleep(0.1)
                 self._collect()
+                self._note_seconds()
                 self._show(self._state(), "")
         finally:
             self._end_all()
@@ -154,7 +165,9 @@ class _Runner:
         log = self._marks.log(step)
         log.parent.mkdir(parents=True, exist_ok=True)
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._mark(step, "started", started)
+        earlier = self._marks.read(step)
+        before = earlier.seconds if earlier is not None and earlier.state != "done" else 0.0
+        self._mark(step, "started", started, before)
         own = step.command[0] == "inspect-af"
         command = (*self._launcher, *step.command[1:]) if own else step.command
         with log.open("ab") as output:
@@ -170,14 +183,14 @@ class _Runner:
                 # runs must not run the step beside it.
                 pass_fds=self._lock,
             )
-        self._running.append(_Running(step, process, started, time.monotonic()))
+        self._running.append(_Running(step, process, started, time.monotonic(), before))
         self._states[step.id] = "running"
         self._tell(f"started {step.id}")
 
     def _collect(self) -> None:
         for each in [each for each in self._running if each.process.poll() is not None]:
             self._running.remove(each)
-            seconds = time.monotonic() - each.since
+            seconds = each.seconds
             code = each.process.returncode
             # Marked first, since the mark is what a step without outputs is known by.
             self._mark(each.step, "done" if code == 0 else "failed", each.started, seconds)
@@ -190,6 +203,14 @@ class _Runner:
             self._states[each.step.id] = "failed"
             why = f"exit status {code}" if code else "it ended well, but what it should leave is not there"
             self._tell(f"failed {each.step.id}: {why}; see {self._marks.log(each.step)}")
+
+    def _note_seconds(self) -> None:
+        """Marks now and then how long the running steps have taken, so that a kill loses little of it."""
+        if time.monotonic() < self._next_note:
+            return
+        self._next_note = time.monotonic() + NOTED_EVERY
+        for each in self._running:
+            self._mark(each.step, "started", each.started, each.seconds)
 
     def _mark(self, step: Step, state: str, started: str, seconds: float = 0.0) -> None:
         mark = Mark.model_validate(
@@ -208,6 +229,7 @@ class _Runner:
 
     def _end_all(self) -> None:
         for each in self._running:
+            self._mark(each.step, "started", each.started, each.seconds)
             each.process.send_signal(signal.SIGINT)
         deadline = time.monotonic() + PATIENCE
         for each in self._running:

@@ -66,7 +66,7 @@ def beliefs_part(report: Convergence, names: Names) -> Html:
         checked = belief_check(matrix, thresholds=report.thresholds.beliefs)
         strength = f", {matrix.strength}" if matrix.strength else ""
         who = f"{names.get(matrix.subject, matrix.subject)}, {METHOD_TITLES[matrix.method]}{strength}"
-        lines.append(escaped(f"{who}: {checked.check}. {'; '.join(checked.reasons[:3])}"))
+        lines.append(escaped(f"{who}: {checked.check}. {'; '.join(checked.reasons)}"))
     return joined([bullets(lines), sources(report.belief_logs)])
 
 
