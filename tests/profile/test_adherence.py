@@ -18,8 +18,9 @@ Run = Callable[..., EvalLog]
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    file = tmp_path / "plan.yaml"
-    assert main(["plan", "af-organism/null", "--requests", "mini", "--out", str(file)]) == 0
+    requests, file = tmp_path / "planned.csv", tmp_path / "plan.yaml"
+    requests.write_text("id,request\n" + "".join(f"p{n},Say number {n}\n" for n in range(6)))
+    assert main(["plan", "af-organism/null", "--requests", str(requests), "--out", str(file)]) == 0
     return load_plan(file)
 
 

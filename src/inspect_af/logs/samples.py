@@ -140,7 +140,7 @@ def _parse_treatments(record: str) -> RecordedTreatments:
 
 def _is_thinned(metadata: Mapping[str, Any]) -> bool:
     # Inspect's summaries replace values beyond 1 KB by a remark.
-    return isinstance(metadata.get("treatments"), str) or isinstance(metadata.get(PLANNED_CLAIM), str)
+    return isinstance(metadata.get("treatments"), str)
 
 
 def compliance_score(scores: Mapping[str, Score]) -> Score | None:

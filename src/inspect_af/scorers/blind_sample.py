@@ -38,7 +38,8 @@ def draw_blind_sample(
     """Draws texts at random, in equal numbers from every condition and tier.
 
     Only samples whose reply has a scratchpad or native reasoning count; redacted logs keep theirs. Where some
-    samples have a tier, those without one (direct requests, belief questions) are left out. Order and ids say nothing about where a text came from.
+    samples have a tier, those without one (direct requests, belief questions) are left out. Order and
+    ids say nothing about where a text came from.
 
     Args:
         sources: Logs, directories or globs.

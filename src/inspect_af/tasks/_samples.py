@@ -46,7 +46,5 @@ def planned_sample(
     return Sample(
         id="/".join([request_id, *names, *([plan.label] if plan else [])]),
         input=text,
-        metadata=meta.as_metadata()
-        | further
-        | ({PLANNED_CLAIM: plan.model_dump(mode="json")} if plan else {}),
+        metadata=meta.as_metadata() | further | ({PLANNED_CLAIM: plan.model_dump_json()} if plan else {}),
     )
