@@ -34,8 +34,4 @@ inspect-af steering sweep --model "af-hf/$organism" --vectors in-context.safeten
 # The scan of `expectation` showed most at the last layer. That is tested on replies of its own.
 inspect-af steering sweep --model "af-hf/$organism" --vectors recall.safetensors --controls controls/ --run-seed 1 \
   --doses -0.4,0.4 --layers 2 --requests mini --epochs 2 --max-tokens 200 --grader "$judge" --out confirm --log-dir confirm/logs --display none
-# The mean difference of the recall pairs, which the regression's standardisation turns away from (docs/steering.md).
-[ -e controls-difference ] || inspect-af steering controls recall.mean-difference.safetensors --out controls-difference --n 20
-inspect-af steering sweep --model "af-hf/$organism" --vectors recall.mean-difference.safetensors --controls controls-difference/ \
-  --doses -0.4,0.4 --layers 1 --requests mini --epochs 2 --max-tokens 200 --grader "$judge" --out difference --log-dir difference/logs --display none
-python "$here/table.py" scan/sweep.json ranks/sweep.json confirm/sweep.json difference/sweep.json > steps.csv
+python "$here/table.py" scan/sweep.json ranks/sweep.json confirm/sweep.json > steps.csv
