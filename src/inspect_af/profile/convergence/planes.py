@@ -21,6 +21,7 @@ from inspect_af.profile.report.figures.canvas import (
     new_figure,
     write,
 )
+from inspect_af.profile.report.figures.dose import draw_line
 from inspect_af.profile.report.figures.forest import key, span_of
 from inspect_af.profile.report.text import one_line
 from inspect_af.types import Family
@@ -257,19 +258,4 @@ def _curve(ax: Axes, curve: DoseCurve, span: tuple[float, float]) -> None:
     for (color, marker), label, shift in zip(
         (_COLORS["first"], _COLORS["second"]), labels, (-0.01, 0.01), strict=False
     ):
-        found = [
-            (point.position + shift * (last - first), point.sensitivity[label])
-            for point in curve.points
-            if label in point.sensitivity and not math.isnan(point.sensitivity[label].estimate)
-        ]
-        ax.plot(
-            [x for x, _ in found],
-            [100 * e.estimate for _, e in found],
-            color=color,
-            marker=marker,
-            markersize=4.5,
-            linewidth=1.2,
-        )
-        for x, e in found:
-            if e.low is not None and e.high is not None:
-                ax.plot([x, x], [100 * e.low, 100 * e.high], color=color, linewidth=1.3)
+        draw_line(ax, curve.points, label, color=color, marker=marker, shift=shift * (last - first))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from inspect_af.profile.report.figures.canvas import (
@@ -18,7 +19,7 @@ from inspect_af.profile.report.figures.canvas import (
 )
 from inspect_af.profile.report.figures.forest import key, span_of
 from inspect_af.profile.report.grouping import FamilyLabels, family_labels, short_profile_title
-from inspect_af.profile.result import MethodProfile, Profile
+from inspect_af.profile.result import DosePoint, MethodProfile, Profile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,23 +90,37 @@ def _prepare(ax: Axes, one: MethodProfile, span: tuple[float, float]) -> None:
 
 def _lines(ax: Axes, one: MethodProfile, labels: FamilyLabels) -> None:
     low, high = ax.get_xlim()
-    for label, color, marker, shift in (
-        (labels.first, GREEN, "o", -0.006),
-        (labels.second, PURPLE, "s", 0.006),
-    ):
-        found = [
-            (point.position + shift * (high - low), point.sensitivity[label])
-            for point in one.dose_response
-            if label in point.sensitivity and not math.isnan(point.sensitivity[label].estimate)
-        ]
-        ax.plot(
-            [x for x, _ in found],
-            [100 * e.estimate for _, e in found],
-            color=color,
-            marker=marker,
-            markersize=4.5,
-            linewidth=1.2,
-        )
-        for x, estimate in found:
-            if estimate.low is not None and estimate.high is not None:
-                ax.plot([x, x], [100 * estimate.low, 100 * estimate.high], color=color, linewidth=1.4)
+    air = 0.006 * (high - low)
+    draw_line(ax, one.dose_response, labels.first, color=GREEN, marker="o", shift=-air)
+    draw_line(ax, one.dose_response, labels.second, color=PURPLE, marker="s", shift=air)
+
+
+def draw_line(
+    ax: Axes, points: Sequence[DosePoint], label: str, *, color: str, marker: str, shift: float
+) -> None:
+    """One family's sensitivity at every dose, with intervals; what has no estimate is left out.
+
+    Args:
+        ax: Where to draw, in percentage points.
+        points: In the order in which they are joined.
+        label: The family.
+        color: Of line and marks.
+        marker: matplotlib's code of the marks.
+        shift: To the right, in units of the dose axis, so that two families do not cover one another.
+    """
+    found = [
+        (point.position + shift, point.sensitivity[label])
+        for point in points
+        if label in point.sensitivity and not math.isnan(point.sensitivity[label].estimate)
+    ]
+    ax.plot(
+        [x for x, _ in found],
+        [100 * e.estimate for _, e in found],
+        color=color,
+        marker=marker,
+        markersize=4.5,
+        linewidth=1.2,
+    )
+    for x, e in found:
+        if e.low is not None and e.high is not None:
+            ax.plot([x, x], [100 * e.low, 100 * e.high], color=color, linewidth=1.4)
