@@ -1,4 +1,4 @@
-"""The paired logistic regression: the same solution as scikit-learn's, and what it must find."""
+"""The paired estimators: what they must find, and what standardisation does to it."""
 
 from __future__ import annotations
 
@@ -35,23 +35,24 @@ def relative(found: FloatArray, reference: FloatArray) -> float:
 
 
 @pytest.mark.parametrize(("n_pairs", "d_model"), [(60, 500), (300, 20)])
-@pytest.mark.parametrize("c", [0.01, 1.0, 30.0])
-def test_vectors_of_all_pairs_and_of_every_fold_are_those_of_scikit_learn(
-    n_pairs: int, d_model: int, c: float
+def test_searching_in_the_span_of_the_pairs_loses_nothing_in_all_pairs_and_in_every_fold(
+    n_pairs: int, d_model: int
 ) -> None:
     differences = sample(n_pairs, d_model)
     folds = np.arange(n_pairs) % 3
-    fit = fit_paired_logistic(differences, c=c, folds=folds)
-    assert relative(fit.vector, by_sklearn(differences, c)) < 1e-4
+    fit = fit_paired_logistic(differences, c=0.3, folds=folds)
+    assert relative(fit.vector, by_sklearn(differences, 0.3)) < 1e-4  # as far as lbfgs comes
     for fold, vector in enumerate(fit.fold_vectors):
-        assert relative(vector, by_sklearn(differences[folds != fold], c)) < 1e-4
+        assert relative(vector, by_sklearn(differences[folds != fold], 0.3)) < 1e-4
 
 
-def test_a_float32_gram_matrix_changes_the_direction_by_less_than_the_tolerance() -> None:
-    differences = sample(120, 800)
-    exact = fit_paired_logistic(differences, c=1.0).vector
-    single = fit_paired_logistic(differences.astype(np.float32), c=1.0).vector
-    assert relative(single, exact) < 1e-4
+def test_without_standardisation_a_rotation_of_the_stream_rotates_the_vector() -> None:
+    differences = sample(40, 12)
+    turned, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(12, 12)))
+    plain = fit_paired_logistic(differences, c=0.1, standardise=False).vector
+    rotated = fit_paired_logistic(differences @ turned, c=0.1, standardise=False).vector
+    assert relative(rotated, plain @ turned) < 1e-6
+    assert relative(fit_paired_logistic(differences, c=0.1).vector, plain) > 0.1
 
 
 def test_swapping_the_sides_turns_the_vector_around() -> None:
@@ -80,7 +81,11 @@ def cosine(one: FloatArray, other: FloatArray) -> float:
 
 def test_a_planted_direction_is_recovered_and_noise_holds_none() -> None:
     direction = np.random.default_rng(3).choice([-0.5, 0.5], size=1024)
-    for fit in (fit_mean_difference, lambda differences: fit_paired_logistic(differences, c=1.0)):
+    for fit in (
+        fit_mean_difference,
+        lambda differences: fit_paired_logistic(differences, c=1.0),
+        lambda differences: fit_paired_logistic(differences, c=1.0, standardise=False),
+    ):
         assert cosine(fit(planted(direction, 400, seed=4)).vector, direction) > 0.99
         assert abs(cosine(fit(planted(0 * direction, 400, seed=4)).vector, direction)) < 0.15
 
@@ -98,7 +103,7 @@ def test_a_feature_that_never_differs_has_no_weight() -> None:
     differences = sample(40, 10)
     differences[:, 3] = 0
     vector = fit_paired_logistic(differences, c=1.0).vector
-    assert vector[3] == 0 and np.all(vector[[0, 1, 2]] != 0)
+    assert abs(vector[3]) < 1e-12 and np.all(vector[[0, 1, 2]] != 0)
 
 
 def test_a_mislabelled_pair_under_a_weak_penalty_still_converges() -> None:

@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 
 from inspect_af.errors import AnalysisError
 from inspect_af.steering._record import Record
-from inspect_af.steering.in_context_assignment import assign
 from inspect_af.steering.pair_filters import take_in_turns
 from inspect_af.steering.pairs import ContrastPair, Split, Transcript
 from inspect_af.types import Outcome, Tier
@@ -109,6 +108,8 @@ def match_candidates(
     Within a request the assignment is optimal: as many pairs as possible, then the smallest sum of
     |log(length ratio)|.
     """
+    from scipy.optimize import linear_sum_assignment
+
     requests: defaultdict[tuple[str, ...], dict[Side, list[Candidate]]] = defaultdict(
         lambda: {"positive": [], "negative": []}
     )
@@ -128,7 +129,14 @@ def match_candidates(
         if matching.runs != "any":
             same = np.array([[p.run == n.run for n in negatives] for p in positives])
             allowed &= same if matching.runs == "same" else ~same
-        matches += [Match(positives[row], negatives[column]) for row, column in assign(cost, allowed)]
+        # A cell that is not allowed costs more than all allowed ones together, so it is never worth it.
+        forbidden = (cost.max() + 1) * (min(cost.shape) + 1)
+        rows, columns = linear_sum_assignment(np.where(allowed, cost, forbidden))
+        matches += [
+            Match(positives[row], negatives[column])
+            for row, column in zip(rows, columns, strict=True)
+            if allowed[row, column]
+        ]
     return matches
 
 
