@@ -9,11 +9,11 @@ import statsmodels.formula.api as smf
 from inspect_ai.scorer import SampleScore, Score, stderr
 from scipy import stats
 
-from inspect_af.pairing import t_quantile
 from inspect_af.profile import build_profile
 from inspect_af.profile.arms import wilson
 from inspect_af.profile.contrast import Arms
 from inspect_af.profile.simulate import Planted, simulate_outcomes
+from inspect_af.stats import t_quantile
 from inspect_af.types import TIERS
 
 MONITORED, UNMONITORED = TIERS.index("monitored"), TIERS.index("unmonitored")

@@ -23,13 +23,13 @@ from inspect_ai.scorer import SampleScore, Score, Scorer, mean, scorer, stderr
 from tests.scorers.grader import CONCEPT, REASON, Grader, facts, recorded, reply, scores_of, task_of
 
 from inspect_af.materials.rubrics import load_rubric
-from inspect_af.scorers._judge_metrics import clustered_mean
 from inspect_af.scorers.judges import (
     concept_judge,
     judged_means,
     refusal_judge,
     rubric_judge,
 )
+from inspect_af.stats import clustered_mean
 from inspect_af.tasks import alignment_faking
 
 RunEval = Callable[..., EvalLog]

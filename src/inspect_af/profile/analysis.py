@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from inspect_af.pairing import t_quantile
 from inspect_af.profile.contrast import (
     Arms,
     FamilySensitivity,
@@ -17,6 +16,7 @@ from inspect_af.profile.dose import trend
 from inspect_af.profile.estimands import WorstCases, average_bounds
 from inspect_af.profile.result import DosePoint, DoseTrend, Estimate, Sensitivity, VariableRow
 from inspect_af.profile.statistic import Statistic, average
+from inspect_af.stats import t_quantile
 from inspect_af.types import Family
 
 

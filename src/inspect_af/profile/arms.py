@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
-
 import numpy as np
 
-from inspect_af.pairing import t_quantile
 from inspect_af.profile.estimands import FloatArray
+from inspect_af.stats import t_quantile, wilson_interval
 from inspect_af.thresholds import Thresholds
-
-
-def normal_quantile(probability: float) -> float:
-    """Quantile of the standard normal distribution."""
-    return NormalDist().inv_cdf(probability)
 
 
 def effective_replies(rates: FloatArray) -> float:
@@ -63,9 +56,7 @@ def wilson(rates: FloatArray, confidence: float) -> tuple[float, float, float]:
     p = float(scored.mean())
     n = effective_replies(scored)
     z = t_quantile((1 + confidence) / 2, max(len(scored) - 1, 1))
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
-    return p, max(centre - reach, 0.0), min(centre + reach, 1.0)
+    return p, *wilson_interval(p, n, z)
 
 
 def log_odds(rate_sum: float, n: int) -> float:

@@ -13,13 +13,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from inspect_af.errors import AnalysisError, ConfigError, one_of
-from inspect_af.profile.arms import normal_quantile
 from inspect_af.profile.contrast import effect, level_of
 from inspect_af.profile.core import Core, Data, core_of, data_of, reference_gap
 from inspect_af.profile.design import analyses_of
 from inspect_af.profile.estimands import ARM_TIERS, FloatArray
 from inspect_af.profile.outcomes import ConditionCounts, Outcomes
 from inspect_af.profile.statistic import Statistic
+from inspect_af.stats import normal_quantile
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import OUTCOMES
 

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from inspect_af.pairing import t_quantile
+from inspect_af.stats import t_quantile
 from inspect_af.types import Family, Method, Polarity
 
 

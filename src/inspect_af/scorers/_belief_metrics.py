@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 
-from inspect_af.scorers._judge_metrics import clustered_mean
+from inspect_af.stats import clustered_mean
 from inspect_af.types import BASELINE
 
 

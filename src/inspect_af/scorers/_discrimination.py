@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from inspect_af.stats import wilson_interval
+
 
 class Estimate(NamedTuple):
     """An estimate with its 95 % interval; NaN where there is nothing to estimate it from."""
@@ -80,11 +82,7 @@ def wilson(k: int, n: int, *, level: float = 0.95) -> Estimate:
     """A share with Wilson's score interval."""
     if n == 0:
         return NOTHING
-    z = _quantile(level)
-    share, spread = k / n, z * z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return Estimate(share, max(centre - half, 0.0), min(centre + half, 1.0))
+    return Estimate(k / n, *wilson_interval(k / n, n, _quantile(level)))
 
 
 def _auroc_stderr(theta: float, m: int, n: int) -> float:

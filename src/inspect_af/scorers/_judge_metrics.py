@@ -2,43 +2,12 @@
 
 # No `from __future__ import annotations`: Inspect reads the inner functions' types at run time.
 
-import math
 from collections import defaultdict
-from collections.abc import Sequence
-from statistics import fmean
-from typing import NamedTuple
 
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 
+from inspect_af.stats import clustered_mean
 from inspect_af.types import BASELINE
-
-
-class ClusteredMean(NamedTuple):
-    """A mean over observations that come in clusters."""
-
-    estimate: float
-    stderr: float
-    """Cluster-robust, with the factor C / (C - 1); NaN with fewer than two clusters."""
-    n: int
-    clusters: int
-
-
-def clustered_mean(values: Sequence[float], clusters: Sequence[str]) -> ClusteredMean:
-    """The mean and its cluster-robust standard error.
-
-    Args:
-        values: One per observation, at least one.
-        clusters: Which cluster each observation belongs to, such as its request.
-    """
-    mean = fmean(values)
-    sums: dict[str, float] = defaultdict(float)
-    for value, cluster in zip(values, clusters, strict=True):
-        sums[cluster] += value - mean
-    n_clusters = len(sums)
-    if n_clusters < 2:
-        return ClusteredMean(mean, math.nan, len(values), n_clusters)
-    square = sum(total * total for total in sums.values()) * n_clusters / (n_clusters - 1)
-    return ClusteredMean(mean, math.sqrt(square) / len(values), len(values), n_clusters)
 
 
 @metric(scores="unreduced")

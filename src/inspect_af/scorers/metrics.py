@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 
-from inspect_af.pairing import paired_gap, request_rates
+from inspect_af.stats import paired_gap, request_rates
 from inspect_af.types import BASELINE, UNSCORED
 
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inspect_af.pairing import t_quantile
 from inspect_af.profile.contrast import Cell, effect
 from inspect_af.profile.convergence.cases import Case, place_of
 from inspect_af.profile.convergence.reading import Scores, Trace
@@ -29,6 +28,7 @@ from inspect_af.profile.effects import rank_p
 from inspect_af.profile.estimator import optional
 from inspect_af.profile.result import Estimate
 from inspect_af.profile.statistic import Statistic, combine
+from inspect_af.stats import t_quantile
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import OUTCOMES, Steer, Tier
 
