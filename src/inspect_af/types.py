@@ -30,6 +30,7 @@ Outcome = Literal["accepted", "rejected", "contradictory", "unparsed", "truncate
 """What a reply counts as. Only the first two are scored; the rest is missing data with a reason."""
 
 TIERS: tuple[Tier, ...] = ("monitored", "unmonitored", "rated", "none")
+FAMILIES: tuple[Family, Family] = ("first", "second")
 STRENGTHS: tuple[Strength, ...] = ("weak", "standard", "strong")
 OUTCOMES: tuple[Outcome, ...] = (
     "accepted",

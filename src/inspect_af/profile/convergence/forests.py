@@ -10,18 +10,18 @@ from inspect_af.profile.convergence.result import Convergence, Model
 from inspect_af.profile.estimate import Estimate
 from inspect_af.profile.report.figures.canvas import (
     BLUE,
-    GREEN,
+    FAMILY_STYLES,
     GRID,
     INK,
     MUTED,
-    ORANGE,
-    PURPLE,
     VERMILLION,
     Drawing,
+    FamilyStyle,
     drawing_style,
+    family_key,
 )
 from inspect_af.profile.report.figures.forest import Forest, Panel, forest, interval, key, span_of
-from inspect_af.types import Family, Method
+from inspect_af.types import FAMILIES, Family, Method
 
 METHOD_TITLES: dict[Method, str] = {"prompt": "prompt", "sdf": "documents", "steering": "steering"}
 
@@ -36,6 +36,7 @@ class _Mark(NamedTuple):
     color: str
     lift: float = 0.0
     """How far above the row's middle."""
+    marker: str = "o"
 
 
 def draw_methods(report: Convergence, names: Mapping[str, str]) -> Drawing | None:
@@ -43,15 +44,11 @@ def draw_methods(report: Convergence, names: Mapping[str, str]) -> Drawing | Non
     models = [model for model in report.models if any(m.sensitivity for m in model.methods)]
     if not models:
         return None
-    first, second = family_names(report)
     rows = [
         [
             *(
-                _mark(0, method.sensitivity.get(label), color, lift)
-                for label, color, lift in (
-                    (model.families[0], GREEN, 0.14),
-                    (model.families[1], PURPLE, -0.14),
-                )
+                _mark(0, method.sensitivity.get(label), FAMILY_STYLES[family], lift)
+                for label, family, lift in zip(model.families, FAMILIES, (0.14, -0.14), strict=True)
             ),
             _mark(1, method.contrast, INK),
         ]
@@ -68,7 +65,7 @@ def draw_methods(report: Convergence, names: Mapping[str, str]) -> Drawing | Non
             rows,
             above=16,
         )
-        key(laid.figure, laid.left, 8, [("●", GREEN, first), ("●", PURPLE, second)])
+        key(laid.figure, laid.left, 8, family_key(family_names(report)))
         margin = 100 * report.thresholds.delta
         laid.axes[1].axvspan(-margin, margin, color=GRID, alpha=0.6, linewidth=0, zorder=0)
     level = report.thresholds.confidence
@@ -194,8 +191,8 @@ def draw_checkpoints(report: Convergence, names: Mapping[str, str]) -> Drawing |
             )
         )
         for claim in one.claims:
-            color = _family_color(claim.family) if one.eligible else MUTED
-            rows.append([_mark(0, claim.on_checkpoint, color), _mark(1, claim.on_subject, color)])
+            style = FAMILY_STYLES[claim.family if one.eligible else None]
+            rows.append([_mark(0, claim.on_checkpoint, style), _mark(1, claim.on_subject, style)])
     with drawing_style():
         laid = _filled(groups, ["on the checkpoint", "on the model"], rows)
     return Drawing(
@@ -285,19 +282,18 @@ def _filled(
                     mark.high,
                     color=mark.color,
                     size=4.5,
+                    marker=mark.marker,
                 )
     return laid
 
 
-def _mark(panel: int, estimate: Estimate | None, color: str, lift: float = 0.0) -> _Mark:
+def _mark(panel: int, estimate: Estimate | None, look: str | FamilyStyle, lift: float = 0.0) -> _Mark:
+    """An estimate in a colour, or with the mark of a family."""
+    color, marker = (look, "o") if isinstance(look, str) else (look.color, look.marker)
     if estimate is None:
-        return _Mark(panel, None, None, None, color, lift)
-    return _Mark(panel, estimate.estimate, estimate.low, estimate.high, color, lift)
+        return _Mark(panel, None, None, None, color, lift, marker)
+    return _Mark(panel, estimate.estimate, estimate.low, estimate.high, color, lift, marker)
 
 
 def _heading(family: Family | None, labels: tuple[str, str]) -> str:
     return "" if family is None else f"{labels[0] if family == 'first' else labels[1]} beliefs"
-
-
-def _family_color(family: Family | None) -> str:
-    return {"first": GREEN, "second": PURPLE, None: ORANGE}[family]

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 from inspect_af.profile.convergence.naming import family_names
 from inspect_af.profile.convergence.result import Calibration, Convergence, DoseCurve, SteeringResult
 from inspect_af.profile.report.figures.canvas import (
-    GREEN,
+    FAMILY_STYLES,
     GRID,
     INK,
     MUTED,
-    PURPLE,
     WIDTH,
     Drawing,
     add_axes,
     drawing_style,
+    family_key,
     new_figure,
     write,
 )
 from inspect_af.profile.report.figures.dose import draw_line
 from inspect_af.profile.report.figures.forest import key, span_of
 from inspect_af.profile.report.text import one_line
-from inspect_af.types import Family
+from inspect_af.types import FAMILIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 
 _LEFT, _BETWEEN, _SIDE = 38.0, 44.0, 150.0
 _BELOW = 62.0
-_COLORS: dict[Family | None, tuple[str, str]] = {
-    "first": (GREEN, "o"),
-    "second": (PURPLE, "s"),
-    None: (MUTED, "D"),
-}
 
 
 def draw_calibration(report: Convergence, names: Mapping[str, str]) -> Drawing | None:
@@ -57,7 +52,7 @@ def draw_calibration(report: Convergence, names: Mapping[str, str]) -> Drawing |
     labels = family_names(report)
     with drawing_style():
         figure, panels = _grid([names.get(one.subject, one.subject) for one in shown], above=20)
-        key(figure, _LEFT, 8, [("●", GREEN, labels[0]), ("■", PURPLE, labels[1])])
+        key(figure, _LEFT, 8, family_key(labels))
         for ax, one in zip(panels, shown, strict=True):
             _calibrated(ax, one, span)
     return Drawing(
@@ -78,7 +73,7 @@ def draw_coupling(report: Convergence, names: Mapping[str, str]) -> Drawing | No
     labels = family_names(report)
     with drawing_style():
         figure, panels = _grid([names.get(one.subject, one.subject) for one in shown], above=20)
-        marks = [("●", GREEN, labels[0]), ("■", PURPLE, labels[1]), ("×", MUTED, "random")]
+        marks = [*family_key(labels), ("×", MUTED, "random")]
         key(figure, _LEFT, 8, marks)
         for ax, one in zip(panels, shown, strict=True):
             _coupled(ax, one)
@@ -100,7 +95,7 @@ def draw_random(report: Convergence, names: Mapping[str, str]) -> Drawing | None
     labels = family_names(report)
     with drawing_style():
         figure, panels = _grid([names.get(one.subject, one.subject) for one in shown], above=20)
-        marks = [("●", GREEN, labels[0]), ("■", PURPLE, labels[1]), ("×", MUTED, "random")]
+        marks = [*family_key(labels), ("×", MUTED, "random")]
         key(figure, _LEFT, 8, [*marks, ("+", INK, "unsteered")])
         for ax, one in zip(panels, shown, strict=True):
             _scattered(ax, one)
@@ -132,9 +127,10 @@ def draw_doses(report: Convergence, names: Mapping[str, str]) -> Drawing | None:
     labels = family_names(report)
     with drawing_style():
         figure, panels = _grid([names.get(c.subject, c.subject) for c in shown], above=20)
-        key(figure, _LEFT, 8, [("●", GREEN, labels[0]), ("■", PURPLE, labels[1])])
+        key(figure, _LEFT, 8, family_key(labels))
+        own = {model.subject: model.families for model in report.models}
         for ax, curve in zip(panels, shown, strict=True):
-            _curve(ax, curve, span)
+            _curve(ax, curve, span, own.get(curve.subject, labels))
     return Drawing(
         "doses",
         "Dose and response",
@@ -196,7 +192,7 @@ def _calibrated(ax: Axes, one: Calibration, span: tuple[float, float]) -> None:
             ends, [middle[1] + one.slope * (v - middle[0]) for v in ends], color=INK, linewidth=1.1, zorder=2
         )
     for point in one.points:
-        color, marker = _COLORS[point.family]
+        color, marker, _ = FAMILY_STYLES[point.family]
         px, py = 100 * point.prompt.estimate, 100 * point.sdf.estimate
         for e, horizontal in ((point.prompt, True), (point.sdf, False)):
             if e.low is not None and e.high is not None:
@@ -224,7 +220,7 @@ def _coupled(ax: Axes, one: SteeringResult) -> None:
     for x, y in random:
         ax.plot([x], [y], "x", color=MUTED, markersize=4, zorder=2)
     for vector, x, y in marks:
-        color, marker = _COLORS[vector.family]
+        color, marker, _ = FAMILY_STYLES[vector.family]
         ax.plot([x], [y], marker, color=color, markersize=6, zorder=4)
 
 
@@ -235,7 +231,7 @@ def _scattered(ax: Axes, one: SteeringResult) -> None:
         if point.parsed >= one.parse_floor:
             _dot(ax, point.unmonitored, point.monitored, "x", MUTED, 4)
     for vector in one.vectors:
-        color, marker = _COLORS[vector.family]
+        color, marker, _ = FAMILY_STYLES[vector.family]
         for steered in vector.points:
             if steered.usable:
                 _dot(ax, steered.unmonitored, steered.monitored, marker, color, 4)
@@ -247,15 +243,13 @@ def _dot(ax: Axes, x: float | None, y: float | None, marker: str, color: str, si
         ax.plot([100 * x], [100 * y], marker, color=color, markersize=size, zorder=3)
 
 
-def _curve(ax: Axes, curve: DoseCurve, span: tuple[float, float]) -> None:
+def _curve(ax: Axes, curve: DoseCurve, span: tuple[float, float], labels: tuple[str, str]) -> None:
+    # Points need not know both families, nor in this order: at the smallest dose there may be only one.
     positions = sorted({(point.position, point.strength or "") for point in curve.points})
     first, last = positions[0][0], positions[-1][0]
     air = 0.12 * (last - first)
     _prepare(ax, (first - air, last + air), span, _DOSES[curve.method], "points")
     if curve.method != "steering":
         ax.set_xticks([p for p, _ in positions], [one_line(name, longest=10) for _, name in positions])
-    labels = list(dict.fromkeys(label for point in curve.points for label in point.sensitivity))
-    for (color, marker), label, shift in zip(
-        (_COLORS["first"], _COLORS["second"]), labels, (-0.01, 0.01), strict=False
-    ):
-        draw_line(ax, curve.points, label, color=color, marker=marker, shift=shift * (last - first))
+    for family, label, shift in zip(FAMILIES, labels, (-0.01, 0.01), strict=True):
+        draw_line(ax, curve.points, label, FAMILY_STYLES[family], shift=shift * (last - first))

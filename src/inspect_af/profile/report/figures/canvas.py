@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspect_af.errors import MissingExtraError
+from inspect_af.types import FAMILIES, Family
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +33,32 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
     "#e69f00",
     "#56b4e9",
 )
+
+
+class FamilyStyle(NamedTuple):
+    """How one family of beliefs looks in every figure."""
+
+    color: str
+    marker: str
+    """matplotlib's code."""
+    glyph: str
+    """The same mark in a key."""
+
+
+FAMILY_STYLES: dict[Family | None, FamilyStyle] = {
+    "first": FamilyStyle(GREEN, "o", "●"),
+    "second": FamilyStyle(PURPLE, "s", "■"),
+    None: FamilyStyle(MUTED, "D", "◆"),
+}
+"""By the family, whatever the order in which a figure meets them; None is a placebo."""
+
+
+def family_key(labels: Sequence[str]) -> list[tuple[str, str, str]]:
+    """The entries of a key (mark, colour, name) for the labels of the first and the second family."""
+    styles = [FAMILY_STYLES[family] for family in FAMILIES]
+    return [(style.glyph, style.color, label) for style, label in zip(styles, labels, strict=True)]
+
+
 VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from inspect_af.profile.report.figures.canvas import (
-    GREEN,
+    FAMILY_STYLES,
     MUTED,
-    PURPLE,
     WIDTH,
     Drawing,
+    FamilyStyle,
     add_axes,
     drawing_style,
+    family_key,
     new_figure,
     write,
 )
@@ -37,7 +38,7 @@ def draw_dose(profile: Profile) -> Drawing | None:
     span = span_of([v for one in shown for v in _values(one)])
     with drawing_style():
         figure = new_figure(22 + _CELL * math.ceil(len(shown) / 2))
-        key(figure, _LEFT, 8, [("●", GREEN, labels.first), ("■", PURPLE, labels.second)])
+        key(figure, _LEFT, 8, family_key(labels))
         for k, one in enumerate(shown):
             left = _LEFT + (k % 2) * (_PANEL + _BETWEEN)
             top = 22 + (k // 2) * _CELL
@@ -91,21 +92,18 @@ def _prepare(ax: Axes, one: MethodProfile, span: tuple[float, float]) -> None:
 def _lines(ax: Axes, one: MethodProfile, labels: FamilyLabels) -> None:
     low, high = ax.get_xlim()
     air = 0.006 * (high - low)
-    draw_line(ax, one.dose_response, labels.first, color=GREEN, marker="o", shift=-air)
-    draw_line(ax, one.dose_response, labels.second, color=PURPLE, marker="s", shift=air)
+    draw_line(ax, one.dose_response, labels.first, FAMILY_STYLES["first"], shift=-air)
+    draw_line(ax, one.dose_response, labels.second, FAMILY_STYLES["second"], shift=air)
 
 
-def draw_line(
-    ax: Axes, points: Sequence[DosePoint], label: str, *, color: str, marker: str, shift: float
-) -> None:
+def draw_line(ax: Axes, points: Sequence[DosePoint], label: str, style: FamilyStyle, *, shift: float) -> None:
     """One family's sensitivity at every dose, with intervals; what has no estimate is left out.
 
     Args:
         ax: Where to draw, in percentage points.
         points: In the order in which they are joined.
         label: The family.
-        color: Of line and marks.
-        marker: matplotlib's code of the marks.
+        style: Of the family.
         shift: To the right, in units of the dose axis, so that two families do not cover one another.
     """
     found = [
@@ -116,11 +114,11 @@ def draw_line(
     ax.plot(
         [x for x, _ in found],
         [100 * e.estimate for _, e in found],
-        color=color,
-        marker=marker,
+        color=style.color,
+        marker=style.marker,
         markersize=4.5,
         linewidth=1.2,
     )
     for x, e in found:
         if e.low is not None and e.high is not None:
-            ax.plot([x, x], [100 * e.low, 100 * e.high], color=color, linewidth=1.4)
+            ax.plot([x, x], [100 * e.low, 100 * e.high], color=style.color, linewidth=1.4)

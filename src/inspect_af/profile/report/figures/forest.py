@@ -123,12 +123,13 @@ def interval(
     *,
     color: str,
     size: float = 5.0,
+    marker: str = "o",
 ) -> None:
     """A dot with its interval, from values of -1 to 1; what is not known is not drawn."""
     if low is not None and high is not None:
         ax.plot([100 * low, 100 * high], [y, y], color=color, linewidth=1.6, zorder=3)
     if estimate is not None:
-        ax.plot([100 * estimate], [y], "o", color=color, markersize=size, zorder=4)
+        ax.plot([100 * estimate], [y], marker, color=color, markersize=size, zorder=4)
 
 
 def _prepare(ax: Axes, panel: Panel, width: float, n_lines: int, at: Sequence[float]) -> None:
