@@ -9,8 +9,22 @@ from typing import Any
 import pytest
 from tests.freeze.record import GOLDEN, record
 
-# What was changed on purpose since, each with its reason: places of numbers, as regular expressions.
-CHANGED: dict[str, str] = {}
+# What was changed on purpose since: places as regular expressions, how far a number may be off, and why.
+CHANGED: tuple[tuple[str, float, str], ...] = (
+    (
+        r"^/conditions/.*monitored_(low|high)$",
+        0.05,
+        "scipy's t quantile: ours was 11 % too small at one degree of freedom, 1e-4 at five",
+    ),
+    (r"^/profiles/.*(low|high)$", 1e-4, "scipy's normal and t quantiles"),
+    (r"^/(selectivity|direct_requests)/.*(low|high)$", 0.02, "the same, at few questions or requests"),
+)
+
+
+def tolerance(place: str, value: float) -> float:
+    """How far the number at this place may be from the recorded one."""
+    changed = [off for pattern, off, _ in CHANGED if re.search(pattern, place)]
+    return max(changed, default=1e-9 * max(1.0, abs(value)))
 
 
 def golden(name: str) -> Any:
@@ -36,8 +50,6 @@ def test_profiles_have_the_same_numbers() -> None:
     for study, places in before.items():
         for place, value in places.items():
             found = now[study].get(place)
-            if found is not None and abs(found - value) <= 1e-9 * max(1.0, abs(value)):
-                continue
-            if not any(re.search(pattern, place) for pattern in CHANGED):
+            if found is None or abs(found - value) > tolerance(place, value):
                 wrong.append(f"{study}: {place}: {value} -> {found}")
     assert not wrong, f"{len(wrong)} numbers, such as\n" + "\n".join(wrong[:20])
