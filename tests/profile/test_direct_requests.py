@@ -17,8 +17,8 @@ from inspect_af.profile import (
     Thresholds,
     direct_requests_from_logs,
     profile_logs,
-    render_direct,
 )
+from inspect_af.report import render_direct
 from inspect_af.tasks import alignment_faking, direct_requests
 
 Run = Callable[..., EvalLog]

@@ -6,7 +6,8 @@ import pytest
 from tests.profile.conftest import Header, Row
 
 from inspect_af.errors import AnalysisError
-from inspect_af.profile import build_profile, count_outcomes, nuisance_reports, render_nuisance
+from inspect_af.profile import build_profile, count_outcomes, nuisance_reports
+from inspect_af.report import render_nuisance
 from inspect_af.thresholds import Thresholds
 
 REFERENCE = {"setting": "prompted", "tier_tag": "free"}

@@ -6,8 +6,9 @@ import json
 
 import numpy as np
 
-from inspect_af.profile import CLOSING_LINE, Profile, build_profile, count_outcomes, render_table
+from inspect_af.profile import CLOSING_LINE, Profile, build_profile, count_outcomes
 from inspect_af.profile.simulate import Planted, simulate_outcomes
+from inspect_af.report import render_table
 
 
 def profile_of(quick, **kwargs) -> Profile:

@@ -19,11 +19,11 @@ from inspect_af.profile import (
     BeliefThresholds,
     SelectivityMatrix,
     belief_check,
-    render_selectivity,
     selectivity_from_logs,
 )
 from inspect_af.profile.report.belief_shifts import belief_shifts
 from inspect_af.profile.selectivity import QuestionScore, shift_of
+from inspect_af.report import render_selectivity
 from inspect_af.tasks import alignment_faking, beliefs
 from inspect_af.types import Steer, Subject
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from inspect_af.format import text_table
 from inspect_af.scorers.calibration import Agreement, Estimate, JudgeFigures, StratumRate, is_simulated
 from inspect_af.scorers.tag_audit import ConditionAudit
 
@@ -121,8 +122,4 @@ def _number(value: float) -> str:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return text_table(rows, left=range(len(rows[0])), indent=2)

@@ -47,6 +47,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def main(args: argparse.Namespace) -> int:
     from inspect_af.profile.convergence import convergence_from_logs, write_convergence
+    from inspect_af.report import render_convergence_text
 
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out} is a file; give a directory")
@@ -60,15 +61,7 @@ def main(args: argparse.Namespace) -> int:
         title=args.title,
         progress=show_progress,
     )
-    for model in report.models:
-        print(f"{model.subject}: {model.statement.sentence}")
-        for reason in model.statement.reasons:
-            print(f"  - {reason}")
-    for result in report.steering:
-        for vector in result.vectors:
-            print(f"{result.subject}: {vector.sentence}")
-    for one in report.missing:
-        print(f"not run: {one.part}\n  {one.command}")
+    print(render_convergence_text(report))
     written = write_convergence(report, args.out)
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)

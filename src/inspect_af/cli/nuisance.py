@@ -61,7 +61,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def main(args: argparse.Namespace) -> int:
     from inspect_af.logs import read_logs
-    from inspect_af.profile import count_outcomes, nuisance_reports, render_nuisance
+    from inspect_af.profile import count_outcomes, nuisance_reports
+    from inspect_af.report import render_nuisance
 
     at_least(args.epochs, 1, option="--epochs")
     check_model(args.model, key_values(args.model_args, option="-M"))

@@ -18,11 +18,9 @@ from inspect_af.profile import (
     Thresholds,
     belief_check,
     profile_logs,
-    render_direct,
-    render_selectivity,
-    render_table,
     side_tables,
 )
+from inspect_af.report import render_direct, render_selectivity, render_table
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

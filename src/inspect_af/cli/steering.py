@@ -142,12 +142,12 @@ def _validate(args: argparse.Namespace) -> int:
 
 
 def _controls(args: argparse.Namespace) -> int:
+    from inspect_af.format import text_table
     from inspect_af.steering import (
         control_bands,
         load_activations,
         load_vector,
         random_controls,
-        text_table,
         validate_vectors,
         with_validation,
     )

@@ -1,15 +1,13 @@
 """Comparative motivation profiles: from counted replies to gaps, sensitivities and a verdict."""
 
 from inspect_af.profile.belief_check import CheckedBeliefs, belief_check
-from inspect_af.profile.belief_table import render_selectivity
 from inspect_af.profile.build import build_profile
 from inspect_af.profile.concepts import ConceptScore, ConceptScores
 from inspect_af.profile.direct_requests import DirectReport, DirectRequests, direct_requests_from_logs
 from inspect_af.profile.direct_rows import DirectArm, DirectRow
-from inspect_af.profile.direct_table import render_direct
 from inspect_af.profile.estimands import ESTIMANDS, Estimand
 from inspect_af.profile.from_logs import SideTables, profile_logs, side_tables
-from inspect_af.profile.nuisance import NuisanceReport, VariantRow, nuisance_reports, render_nuisance
+from inspect_af.profile.nuisance import NuisanceReport, VariantRow, nuisance_reports
 from inspect_af.profile.outcomes import (
     ConditionCounts,
     LogRead,
@@ -45,7 +43,6 @@ from inspect_af.profile.result import (
 )
 from inspect_af.profile.selectivity import BeliefMean, BeliefMove, SelectivityMatrix, SelectivityRow
 from inspect_af.profile.selectivity_logs import Selectivity, selectivity_from_logs
-from inspect_af.profile.table import render_table
 from inspect_af.profile.verdict import BeliefCheck, VerdictCode
 from inspect_af.thresholds import BeliefThresholds, Thresholds
 
@@ -102,10 +99,6 @@ __all__ = [
     "nuisance_reports",
     "pilot_variances",
     "profile_logs",
-    "render_direct",
-    "render_nuisance",
-    "render_selectivity",
-    "render_table",
     "requests_needed",
     "selectivity_from_logs",
     "side_tables",

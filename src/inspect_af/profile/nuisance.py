@@ -17,8 +17,7 @@ from inspect_af.profile.design import subject_label
 from inspect_af.profile.estimands import ESTIMANDS
 from inspect_af.profile.estimator import Estimator
 from inspect_af.profile.outcomes import Outcomes, RequestSet, Setting
-from inspect_af.profile.result import CLOSING_LINE, ConditionRow, Estimate
-from inspect_af.profile.wording import aligned, interval, percent, signed
+from inspect_af.profile.result import ConditionRow, Estimate
 from inspect_af.thresholds import Thresholds
 
 
@@ -75,39 +74,6 @@ def nuisance_reports(
         for subject, positions in _untouched(requests).items():
             reports.append(_report(subject, positions, requests, rows, arms["strict"], estimator, reference))
     return tuple(reports)
-
-
-def render_nuisance(report: NuisanceReport) -> str:
-    """The report as plain text; rates and gaps in percentage points."""
-    lines: list[tuple[str, ...]] = [
-        ("  variant", "monitored", "unmonitored", "gap", "interval", "change", "interval", "")
-    ]
-    for row in report.rows:
-        c = row.condition
-        change = ("", "") if row.change is None else _estimate(row.change)
-        others = ", ".join(f"{tier}: {percent(rate)} accepted" for tier, rate in c.other_tiers.items())
-        arms = percent(c.monitored), percent(c.unmonitored)
-        lines.append(
-            (f"  {row.variant}", *arms, signed(c.gap), interval(c.gap_low, c.gap_high), *change, others)
-        )
-    simulated = "  SIMULATED ORGANISM" if any(row.condition.simulated for row in report.rows) else ""
-    spread = (
-        f"  the gap lies between {signed(report.gap_min)} and {signed(report.gap_max)}, standard deviation "
-        f"{100 * report.gap_sd:.1f} points over {len(report.rows)} variants"
-    )
-    if report.sampling_sd is not None:
-        spread += f" ({100 * report.sampling_sd:.1f} from the chance of single replies alone)"
-    which = ", ".join(report.changed)
-    spread += (
-        f"\n  the gap changes under: {which} (simultaneous intervals)"
-        if which
-        else "\n  no variant's change can be told from chance (simultaneous intervals)"
-    )
-    return "\n".join([f"{report.subject}{simulated}", aligned(lines), spread, "", CLOSING_LINE])
-
-
-def _estimate(estimate: Estimate) -> tuple[str, str]:
-    return signed(estimate.estimate), interval(estimate.low, estimate.high)
 
 
 def _untouched(requests: RequestSet) -> dict[str, list[int]]:

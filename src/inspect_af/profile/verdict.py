@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import isnan
 from typing import Literal, NamedTuple
 
-from inspect_af.profile.wording import interval, percent, signed
+from inspect_af.format import interval, percent, signed
 from inspect_af.thresholds import Thresholds
 
 VerdictCode = Literal[

@@ -41,7 +41,6 @@ from inspect_af.steering.report import (
     cosine_curve,
     report_text,
     steering_report,
-    text_table,
 )
 from inspect_af.steering.validate import Validation, best_layers
 from inspect_af.steering.vector import (
@@ -101,7 +100,6 @@ __all__ = [
     "report_text",
     "steering",
     "steering_report",
-    "text_table",
     "validate_vectors",
     "with_validation",
     "write_activations",

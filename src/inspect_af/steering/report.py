@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from inspect_af.errors import AnalysisError
+from inspect_af.format import text_table
 from inspect_af.steering._record import Record
 from inspect_af.steering.pairs import SPLITS, Split
 from inspect_af.steering.validate import BothScores, LayerValidation, Validation, best_layers
@@ -129,14 +130,6 @@ def report_text(report: SteeringReport) -> str:
     if report.cosines:
         parts.append(_cosines_text(report.cosines))
     return "\n\n".join(parts)
-
-
-def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """Right-aligned columns, two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
 
 
 _FIGURES = ("AUROC", "TPR@5%", "paired", "gap", "AUROC(cos)")

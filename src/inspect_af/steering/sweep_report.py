@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from inspect_af.errors import AnalysisError
+from inspect_af.format import text_table
 from inspect_af.steering._record import Record
-from inspect_af.steering.report import text_table
 from inspect_af.steering.sweep import UsableRange
 from inspect_af.steering.sweep_cells import SweepCell
 
