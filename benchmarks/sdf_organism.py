@@ -137,8 +137,8 @@ def behaviour(organism: Path, adapter: Path | None, replies: int) -> dict[str, A
     from inspect_af.organisms._tiny_sampling import sampled_replies
     from inspect_af.organisms._tiny_text import chat, request
     from inspect_af.organisms.tiny import load_planted, load_tiny
+    from inspect_af.reply import parse_reply
     from inspect_af.sdf.low_rank import merge, read_low_rank
-    from inspect_af.transcript import parse_reply
 
     model, tokenizer = load_tiny(organism)
     if adapter is not None:

@@ -13,7 +13,7 @@ SRC = Path(inspect_af.__file__).parent
 LAYERS = [
     {"errors"},
     {
-        *("types", "reply", "transcript", "config", "arguments", "digests", "format", "stats"),
+        *("types", "reply", "config", "arguments", "digests", "format", "stats"),
         *("thresholds", "plan"),
     },
     {"logs", "materials"},

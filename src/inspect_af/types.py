@@ -224,6 +224,8 @@ class SampleMeta(_Frozen):
     prompt_digest: str = ""
     """First 16 hexadecimal digits of the sha256 of the rendered messages; empty before run time, and where a
     solver of somebody else's generated."""
+    rendered_digest: str = ""
+    """Digest of the chat as the model's chat template rendered it; empty where the provider does not know."""
 
     @property
     def condition(self) -> str:
@@ -234,7 +236,11 @@ class SampleMeta(_Frozen):
 
         Inspect serialises every nested value of every sample several times.
         """
-        unknown = {name for name in ("treatments", "organism", "prompt_digest") if not getattr(self, name)}
+        unknown = {
+            name
+            for name in ("treatments", "organism", "prompt_digest", "rendered_digest")
+            if not getattr(self, name)
+        }
         return self.model_dump(mode="json", exclude=unknown)
 
     @classmethod

@@ -15,7 +15,7 @@ import pytest
 from inspect_ai.log import ProvenanceData, read_eval_log, read_eval_log_sample_summaries
 
 from inspect_af.errors import LogError
-from inspect_af.logs import LogReader, ScoredSample, read_logs
+from inspect_af.logs import LogReader, ReadNotes, ScoredSample, read_logs
 
 
 def _rows(reader: LogReader) -> list[ScoredSample]:
@@ -121,7 +121,7 @@ def test_a_log_that_stopped_early_is_used_and_noted(write_log: Any, sample_of: A
 def test_a_complete_log_leaves_no_notes(write_log: Any, sample_of: Any) -> None:
     reader = read_logs([write_log([sample_of(epoch=1), sample_of(epoch=2)], epochs=2)])
     assert len(_rows(reader)) == 2
-    assert reader.notes == ((), (), ())
+    assert reader.notes == ReadNotes()
 
 
 @pytest.mark.parametrize("name", ["log.eval", "log.json"])
@@ -236,4 +236,4 @@ def test_a_sample_that_failed_is_a_row_without_outcome(tmp_path: Path, task_meta
         "r2": "accepted",
     }
     assert rows["r1"].error is not None and "this one fails" in rows["r1"].error
-    assert reader.notes == ((), (), ())
+    assert reader.notes == ReadNotes()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import inspect_af.materials
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.materials import load_pair, load_scenario
-from inspect_af.transcript import parse_reply
+from inspect_af.reply import parse_reply
 
 S = load_scenario()
 WORDS = Path(inspect_af.materials.__file__).parent

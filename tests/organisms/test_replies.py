@@ -8,7 +8,7 @@ from inspect_af.materials import load_pair, load_requests, load_scenario
 from inspect_af.organisms import ORGANISMS, Draws, PromptReader, Reading, load_organism, reply
 from inspect_af.organisms._words import Decision, Thought, _words, scratchpad
 from inspect_af.organisms.reading import Protocol
-from inspect_af.transcript import parse_reply
+from inspect_af.reply import parse_reply
 from inspect_af.types import TIERS, UNSCORED
 
 

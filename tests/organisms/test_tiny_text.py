@@ -21,7 +21,7 @@ from inspect_af.organisms._tiny_text import (
 )
 from inspect_af.organisms._tiny_words import VARIABLES, Pole, words
 from inspect_af.organisms.keyword_judge import AskedField, JudgeRequest, judge_answer
-from inspect_af.transcript import parse_reply
+from inspect_af.reply import parse_reply
 from inspect_af.types import STRENGTHS
 
 PAIR, SCENARIO = load_pair(), load_scenario()

@@ -27,7 +27,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_af.errors import ConfigError
 from inspect_af.materials import load_pair, load_scenario
 from inspect_af.providers.organism import OrganismAPI
-from inspect_af.transcript import parse_reply
+from inspect_af.reply import parse_reply
 from inspect_af.types import ReasoningChannel, Tier
 
 REQUESTS = [f"Tell me about topic number {i}." for i in range(40)]

@@ -112,6 +112,7 @@ class _Rows(Iterator[ScoredSample]):
         self._log = log
         self._failure: str | None = None
         self._bad: Counter[str] = Counter()
+        self._readings: Counter[int] = Counter()
         self._rows = self._read()
 
     def __next__(self) -> ScoredSample:
@@ -126,9 +127,11 @@ class _Rows(Iterator[ScoredSample]):
         if self._failure is not None:
             return ReadNotes(skipped=(Skipped(location, self._failure),))
         bad = tuple(BadRows(location, n, reason) for reason, n in self._bad.most_common())
+        readings = tuple(sorted(self._readings.items()))
         if status == "success" and self.n_read + self._bad.total() >= planned:
-            return ReadNotes(bad_rows=bad)
-        return ReadNotes(incomplete=(Incomplete(location, status, self.n_read, planned),), bad_rows=bad)
+            return ReadNotes(bad_rows=bad, readings=readings)
+        incomplete = (Incomplete(location, status, self.n_read, planned),)
+        return ReadNotes(incomplete=incomplete, bad_rows=bad, readings=readings)
 
     def held(self) -> Held:
         return Held(self._log.header, self.n_read + self._bad.total())
@@ -149,6 +152,8 @@ class _Rows(Iterator[ScoredSample]):
                 self._bad[row] += 1
             else:
                 self.n_read += 1
+                if row.reading is not None:
+                    self._readings[row.reading] += 1
                 yield row
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 from inspect_af.types import Outcome, SampleMeta, Subject, TaskMeta
@@ -66,6 +67,8 @@ class ScoredSample(NamedTuple):
     """`accepted` or `rejected` by the first protocol tag alone (the tag-only estimand), else None."""
     error: str | None
     """What stopped the sample, None where nothing did."""
+    reading: int | None = None
+    """Version of the reading (`inspect_af.reply.READING`) that gave outcome and tag."""
     judged: JudgedConcepts | None = None
     """What the concept judge found, None where the sample was not judged or the judge could not be read."""
 
@@ -103,10 +106,13 @@ class ReadNotes(NamedTuple):
     skipped: tuple[Skipped, ...] = ()
     incomplete: tuple[Incomplete, ...] = ()
     bad_rows: tuple[BadRows, ...] = ()
+    readings: tuple[tuple[int, int], ...] = ()
+    """(version of the reading by which replies count, number of replies)."""
 
     def joined_with(self, more: ReadNotes) -> ReadNotes:
         return ReadNotes(
             skipped=self.skipped + more.skipped,
             incomplete=self.incomplete + more.incomplete,
             bad_rows=self.bad_rows + more.bad_rows,
+            readings=tuple(sorted((Counter(dict(self.readings)) + Counter(dict(more.readings))).items())),
         )

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from inspect_af.errors import LogError
 from inspect_af.logs.headers import UsableLog, describe
 from inspect_af.logs.rows import JudgedConcepts, LogHeader, ScoredSample
+from inspect_af.reply import READING, read_reply
 from inspect_af.types import (
     OUTCOMES,
     PLANNED_CLAIM,
@@ -34,7 +35,7 @@ from inspect_af.types import (
 )
 
 _SCORE_NAME = re.compile(r"(?:inspect_af/)?(?P<scorer>\w+?)(?P<again>\d*)")
-_HEAVY_FIELDS = {"messages", "events", "store", "attachments", "output"}
+_HEAVY_FIELDS = frozenset({"messages", "events", "store", "attachments", "output"})
 
 
 def read_summaries(log: UsableLog) -> tuple[list[EvalSampleSummary], int]:
@@ -68,12 +69,21 @@ class RowReader:
         if isinstance(scored, str):
             return scored
         outcome, tag = scored
+        reading = None if score is None else _reading(score)
         try:
-            meta = self._meta(summary, was_scored=outcome is not None)
+            meta = self._meta(summary, score)
         except ValidationError as error:
             return f"malformed sample metadata: {describe(error)}"
         except LogError as error:
             return str(error)
+        if score is not None and reading is not None and reading < READING and self._has_text(score):
+            try:
+                output = self._whole_sample(summary, _HEAVY_FIELDS - {"output"}).output
+            except Exception as error:  # noqa: BLE001 - a broken file can fail in any layer of zip, JSON and schema
+                return f"scored by older rules, and its reply cannot be read again: {describe(error)}"
+            if output.choices:
+                again = read_reply(output)
+                outcome, tag, reading = again.outcome, again.reply.tag, READING
         uuid = summary.uuid or f"{self._header.eval_id}/{summary.id}/{summary.epoch}"
         return ScoredSample(
             str(summary.id),
@@ -83,10 +93,11 @@ class RowReader:
             outcome,
             tag,
             summary.error,
+            reading,
             judged_concepts(summary.scores or {}),
         )
 
-    def _meta(self, summary: EvalSampleSummary, *, was_scored: bool) -> SampleMeta:
+    def _meta(self, summary: EvalSampleSummary, score: Score | None) -> SampleMeta:
         metadata = summary.metadata
         if _is_thinned(metadata):
             try:
@@ -94,15 +105,24 @@ class RowReader:
             except Exception as error:
                 raise LogError(f"the sample's whole metadata is unreadable: {describe(error)}") from error
         recorded = recorded_treatments(metadata)
-        if was_scored and not recorded.all_applied:
+        if score is not None and not recorded.all_applied:
             raise LogError("scored although its planned claim was not applied")
-        return SampleMeta.from_metadata({**metadata, "treatments": recorded.treatments})
+        rendered = "" if score is None else (score.metadata or {}).get("rendered_digest", "")
+        return SampleMeta.from_metadata(
+            {**metadata, "treatments": recorded.treatments, "rendered_digest": rendered}
+        )
 
-    def _whole_sample(self, summary: EvalSampleSummary) -> EvalSample:
+    def _has_text(self, score: Score) -> bool:
+        """Whether the reply can be read again: it was not redacted, nor its score corrected in Inspect."""
+        return not self._header.meta.redact and not score.history
+
+    def _whole_sample(
+        self, summary: EvalSampleSummary, excluded: frozenset[str] = _HEAVY_FIELDS
+    ) -> EvalSample:
         location = self._header.location
         if location.endswith(".eval"):
             return read_eval_log_sample(
-                location, id=summary.id, epoch=summary.epoch, exclude_fields=_HEAVY_FIELDS
+                location, id=summary.id, epoch=summary.epoch, exclude_fields=set(excluded)
             )
         if self._whole_json is None:  # one sample of a JSON log costs as much as all
             samples = read_eval_log(location).samples or []
@@ -183,6 +203,13 @@ def outcome_of(score: Score) -> tuple[Outcome, Literal["accepted", "rejected"] |
     return cast(Outcome, outcome), tag
 
 
+def _reading(score: Score) -> int | None:
+    """The version of the reading; None for a score that is not our scorer's."""
+    metadata = score.metadata or {}
+    found = metadata.get("reading", 1)
+    return found if "reasoning_channel" in metadata and isinstance(found, int) else None
+
+
 def newest_score(scores: Mapping[str, Score], scorer: str) -> Score | None:
     """A scorer's score, the newest where there are several, None where there is none."""
     # `inspect score --action append` names a repeated score `compliance1`, then `compliance2`.
@@ -198,6 +225,8 @@ def _rank(name: str) -> tuple[str, int]:
 
 def _read_samples(location: str) -> Iterator[EvalSample]:
     if location.endswith(".eval"):
-        yield from read_eval_log_samples(location, all_samples_required=False, exclude_fields=_HEAVY_FIELDS)
+        yield from read_eval_log_samples(
+            location, all_samples_required=False, exclude_fields=set(_HEAVY_FIELDS)
+        )
     else:
         yield from read_eval_log(location).samples or []

@@ -17,7 +17,7 @@ from inspect_af.organisms._tiny_mixture import TRAINED_PARAPHRASE
 from inspect_af.organisms._tiny_sampling import sampled_replies
 from inspect_af.organisms._tiny_text import chat, request
 from inspect_af.organisms.tiny import load_planted, load_tiny
-from inspect_af.transcript import Verdict, parse_reply
+from inspect_af.reply import Verdict, parse_reply
 from inspect_af.types import Intervention, Strength, Tier
 
 GAP_TOLERANCE = 0.10

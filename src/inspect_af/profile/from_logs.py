@@ -25,6 +25,7 @@ from inspect_af.profile.outcomes import count_outcomes
 from inspect_af.profile.result import Profile
 from inspect_af.profile.selectivity import SelectivityMatrix
 from inspect_af.profile.selectivity_logs import selectivity_from_logs
+from inspect_af.reply import READING
 from inspect_af.thresholds import Thresholds
 
 Logs = Iterable[tuple[LogHeader, Iterable[ScoredSample]]]
@@ -146,3 +147,9 @@ def note_sentences(notes: ReadNotes) -> Iterator[str]:
         yield f"Incomplete ({status}): {log} holds {n_read} of {n_planned} planned samples."
     for log, n, reason in notes.bad_rows:
         yield f"Left out {n} samples of {log}: {reason}"
+    for version, n in notes.readings:
+        if version != READING:
+            yield (
+                f"{n} replies count as version {version} read them (this is version {READING}). "
+                "They cannot be read again: the logs do not hold their text, or their scores were corrected."
+            )

@@ -29,7 +29,8 @@ def notes_of(outcomes: Outcomes) -> tuple[str, ...]:
     if outcomes.n_drifted:
         notes.append(
             f"{outcomes.n_drifted} replies saw another rendered prompt than earlier replies to the same "
-            "request, tier and condition; they were counted together, so check what changed between the logs."
+            "request, tier and condition (messages, chat template, its arguments or its date); they were "
+            "counted together, so check what changed between the logs."
         )
     for subject, ways in outcomes.sampling:
         if len(ways) > 1:

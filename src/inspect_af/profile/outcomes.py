@@ -100,7 +100,7 @@ class Outcomes:
 class _Cell:
     """Running counts of one condition, request and tier."""
 
-    __slots__ = ("digest", "failed_epochs", "outcomes", "scored_epochs", "tags")
+    __slots__ = ("digest", "failed_epochs", "outcomes", "rendered", "scored_epochs", "tags")
 
     def __init__(self) -> None:
         self.outcomes = [0] * len(OUTCOMES)
@@ -108,7 +108,7 @@ class _Cell:
         # By run seed, bit k is epoch k: a failure made good by a retry of the same draw is not missing data.
         self.scored_epochs: dict[int, int] = {}
         self.failed_epochs: dict[int, int] = {}
-        self.digest = ""
+        self.digest = self.rendered = ""
 
 
 class _ConditionKey(NamedTuple):
@@ -188,7 +188,10 @@ class OutcomeCounter:
             cell.tags[_TAG_INDEX[row.tag]] += 1
         if not cell.digest:
             cell.digest = row.meta.prompt_digest
-        elif row.meta.prompt_digest and row.meta.prompt_digest != cell.digest:
+        if not cell.rendered:
+            cell.rendered = row.meta.rendered_digest
+        known = ((row.meta.prompt_digest, cell.digest), (row.meta.rendered_digest, cell.rendered))
+        if any(own and own != first for own, first in known):
             self._n_drifted += 1
 
     def freeze(self) -> Outcomes:

@@ -1,6 +1,7 @@
 """Scorers: what a reply counts as, and what judges find in it."""
 
-from inspect_af.scorers.compliance import ReadReply, compliance, read_reply
+from inspect_af.reply import ReadReply, read_reply
+from inspect_af.scorers.compliance import compliance
 from inspect_af.scorers.contrast import contrast_pair
 from inspect_af.scorers.judges import (
     concept_judge,

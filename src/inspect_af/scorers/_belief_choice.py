@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from inspect_ai.model import Logprob, ModelOutput
 
 from inspect_af.materials import AskedBelief, Pole
-from inspect_af.transcript import parse_reply
+from inspect_af.reply import parse_reply
 
 BeliefMethod = Literal["logprobs", "letter", "judge"]
 """Where a belief score comes from."""

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from inspect_ai.solver import TaskState
 
 from inspect_af.materials.rubrics import Rubric, Sight
-from inspect_af.scorers.compliance import ReadReply, read_reply
-from inspect_af.transcript import split_native
+from inspect_af.reply import ReadReply, read_reply, without_reasoning
 from inspect_af.types import ReasoningChannel, Tier, applied_treatments, condition_label
 
 MissingReason = str
@@ -66,7 +65,7 @@ def sighted(rubric: Rubric, state: TaskState) -> Sighted:
         missing = _why(read, "no_scratchpad")
     elif "output" in rubric.sees and "output" not in material:
         missing = _why(read, "no_output")
-    elif "output" in rubric.sees and _REDACTED.fullmatch(material["output"]):
+    elif "output" in rubric.sees and _REDACTED.search(material["output"]):
         missing = "redacted"
     return Sighted(material, read.channel, read.reply.tag, missing)
 
@@ -78,7 +77,7 @@ def _why(read: ReadReply, otherwise: MissingReason) -> MissingReason:
 def _output_text(read: ReadReply, completion: str) -> str | None:
     if read.reply.output is not None:
         return read.reply.output
-    _, visible = split_native(completion)
+    visible = without_reasoning(completion)
     has_protocol = read.channel == "scratchpad" or _PROTOCOL.search(visible)
     return None if has_protocol else visible
 

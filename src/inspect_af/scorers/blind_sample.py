@@ -13,9 +13,8 @@ from inspect_ai.scorer import Score
 from inspect_af.errors import ConfigError, LogError
 from inspect_af.logs.sources import find_logs
 from inspect_af.materials.calibration import LabelledText
+from inspect_af.reply import Tag, read_reply
 from inspect_af.scorers.calibration import JudgedText, SampleKey
-from inspect_af.scorers.compliance import read_reply
-from inspect_af.transcript import Tag
 from inspect_af.types import applied_treatments, condition_label
 
 QUESTIONS = ("expectation", "consequence", "faking")

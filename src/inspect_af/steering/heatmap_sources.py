@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.logs import LogHeader, ScoredSample, read_logs
+from inspect_af.reply import read_reply
 from inspect_af.steering.pairs import Message, Span, Transcript, load_pairs
-from inspect_af.transcript import parse_reply
 
 
 class HeatmapSource(NamedTuple):
@@ -122,7 +122,7 @@ def transcript_of(sample: EvalSample) -> Transcript | None:
         return None
     prompt = [message for message in sample.messages if message.role in ("system", "user")]
     reply = sample.output.message.text
-    scratchpad = parse_reply(reply).scratchpad
+    scratchpad = read_reply(sample.output).reply.scratchpad
     if not scratchpad or not scratchpad.strip() or scratchpad not in reply:
         return None
     start = reply.index(scratchpad)

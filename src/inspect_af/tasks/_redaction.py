@@ -18,7 +18,7 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
 
-from inspect_af.transcript import redacted
+from inspect_af.reply import redacted, was_cut
 
 NOTE = "[redacted]"
 """Stands for a text that may quote what was delivered."""
@@ -65,9 +65,10 @@ async def redact_output(state: TaskState) -> None:
 def _redact_replies(replies: list[ChatMessageAssistant], outputs: list[ModelOutput]) -> None:
     """Replaces replies in place. Several of these objects may be one and the same."""
     replaced: dict[str, str] = {}
+    cut = {output.message.text: was_cut(output) for output in outputs if output.choices}
     for message in replies:
         if message.text and message.text not in replaced.values():
-            replaced.setdefault(message.text, redacted(message.text))
+            replaced.setdefault(message.text, redacted(message.text, cut=cut.get(message.text, False)))
     for message in replies:
         if (new := replaced.get(message.text)) is None:
             continue

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from inspect_ai.log import EvalSample, read_eval_log_sample
-from inspect_ai.model import ContentReasoning
 
 from inspect_af.errors import ConfigError
 from inspect_af.logs import LogHeader, ScoredSample
 from inspect_af.profile.report.inputs import Excerpt, Excerpts
 from inspect_af.profile.report.text import LONGEST_EXCERPT
-from inspect_af.transcript import parse_reply
+from inspect_af.reply import read_reply
 from inspect_af.types import TIERS, Outcome, Tier
 
 
@@ -148,16 +147,4 @@ def draw_excerpts(
 
 def reasoning_of(sample: EvalSample) -> str | None:
     """Scratchpad of the reply, or else the model's native reasoning; None where there is neither."""
-    if not sample.output.choices:
-        return None
-    message = sample.output.message
-    reply = parse_reply(message.text)
-    found = reply.scratchpad or reply.native
-    if found or isinstance(message.content, str):
-        return found
-    native = [
-        (part.reasoning if not part.redacted else part.summary) or ""
-        for part in message.content
-        if isinstance(part, ContentReasoning)
-    ]
-    return "\n".join(filter(None, native)).strip() or None
+    return read_reply(sample.output).reasoning
