@@ -4,6 +4,7 @@
 # make docs       build the documentation site into site/
 # make test-docs  run the command blocks of README and docs
 # make check      lint, format and type checks
+# make size       files, lines, statements and import circles of src
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ DEMO := demo
 # Whole modules to one worker, since their fixtures are made once; in the order of tests/conftest.py.
 WORKERS := -n auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-oldest test-vllm docs test-docs check format clean
+.PHONY: demo test test-oldest test-vllm docs test-docs check size format clean
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -66,6 +67,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+size:
+	@$(PYTHON) -m tests.structure
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
