@@ -1,4 +1,4 @@
-"""The size and the import structure of src: `make size` prints both; the tests of the layers read the imports."""
+"""The size and the import structure of src, as `make size` prints them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _at_import(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
-    """Groups of modules that import one another in a circle: strongly connected components of two and more."""
+    """Groups of modules that import one another in a circle (strongly connected components)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -83,14 +83,15 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
 
 def docstring_lines(tree: ast.Module) -> int:
     """Lines of the docstrings of a module, its classes and functions."""
-    total = 0
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                if isinstance(first.value.value, str):
-                    total += (first.end_lineno or first.lineno) - first.lineno + 1
-    return total
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    firsts = [node.body[0] for node in ast.walk(tree) if isinstance(node, owners) and node.body]
+    return sum(
+        (first.end_lineno or first.lineno) - first.lineno + 1
+        for first in firsts
+        if isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
 
 
 def without_docstring(found: Mapping[str, ast.Module]) -> list[str]:
