@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
-from inspect_af.digests import text_digest
+from inspect_af.config import Frozen, text_digest
 from inspect_af.errors import ConfigError
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import Method, PromptClaim, Strength, Tier
@@ -20,16 +20,12 @@ from inspect_af.types import Method, PromptClaim, Strength, Tier
 Scalar = str | int | float | bool | None
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PlannedModel(_Frozen):
+class PlannedModel(Frozen):
     """A model by its name, or by name and arguments."""
 
     model: str
     """Inspect's model name."""
-    args: dict[str, Scalar | list[Scalar]] = {}
+    args: dict[str, JsonValue] = Field(default_factory=dict)
     """Model arguments, as given with `-M`."""
 
     @model_validator(mode="before")
@@ -38,7 +34,7 @@ class PlannedModel(_Frozen):
         return {"model": given} if isinstance(given, str) else given
 
 
-class PlannedOrganism(_Frozen):
+class PlannedOrganism(Frozen):
     """A tiny real organism that is trained where its directory is missing."""
 
     kind: str
@@ -55,7 +51,7 @@ class PlannedSubject(PlannedModel):
     """How to make the model, where its name is `af-hf/./DIRECTORY` and the directory does not exist."""
 
 
-class PlannedPrompt(_Frozen):
+class PlannedPrompt(Frozen):
     """Every choice that shapes the prompt apart from claim, tier and request."""
 
     setting: Literal["prompted", "documents"] = "prompted"
@@ -71,7 +67,7 @@ class PlannedPrompt(_Frozen):
     """Digest of the prompt template with these choices."""
 
 
-class PlannedRequests(_Frozen):
+class PlannedRequests(Frozen):
     """Which requests are asked."""
 
     source: str
@@ -80,7 +76,7 @@ class PlannedRequests(_Frozen):
     n: int = Field(ge=1)
 
 
-class Generation(_Frozen):
+class Generation(Frozen):
     """How replies are sampled; None leaves the provider's default."""
 
     epochs: int = Field(default=1, ge=1)
@@ -89,7 +85,7 @@ class Generation(_Frozen):
     max_tokens: int | None = Field(default=None, ge=1)
 
 
-class Estimate(_Frozen):
+class Estimate(Frozen):
     """What the plan will take. Derived, so not part of the digest."""
 
     calls: int
@@ -105,7 +101,7 @@ class Estimate(_Frozen):
     note: str = ""
 
 
-class PlannedSdf(_Frozen):
+class PlannedSdf(Frozen):
     """Synthetic document fine-tuning: documents, corpora, and an adapter for each intervention and seed."""
 
     interventions: tuple[str, ...] = Field(min_length=1)
@@ -141,7 +137,7 @@ class PlannedSdf(_Frozen):
         return self
 
 
-class PlannedSteering(_Frozen):
+class PlannedSteering(Frozen):
     """Steering vectors for both concepts, swept against random controls."""
 
     writer: PlannedModel | None = None
@@ -149,7 +145,7 @@ class PlannedSteering(_Frozen):
     `tiny_world`."""
     in_context: bool = False
     """Takes the pairs from the judged replies of the prompt evals."""
-    files: dict[str, str] = {}
+    files: dict[str, str] = Field(default_factory=dict)
     """Contrast pairs that exist already: a .jsonl file by concept."""
     tiny_world: bool = False
     """Takes pairs in the words that tiny organisms are trained on (`inspect-af organism pairs`)."""
@@ -192,7 +188,7 @@ class PlannedSteering(_Frozen):
         return self
 
 
-class PlannedBeliefs(_Frozen):
+class PlannedBeliefs(Frozen):
     """Whether interventions move the beliefs that they name, by the task `beliefs`."""
 
     methods: tuple[Method, ...] = ("prompt", "sdf", "steering")
@@ -203,14 +199,14 @@ class PlannedBeliefs(_Frozen):
     logprobs: bool = True
 
 
-class PlannedJudging(_Frozen):
+class PlannedJudging(Frozen):
     """Judges of replies, beside the tags that decide compliance."""
 
     grader: PlannedModel
     judges: tuple[Literal["concept", "faking", "refusal"], ...] = ("concept",)
 
 
-class PlannedChecks(_Frozen):
+class PlannedChecks(Frozen):
     """Controls beside the methods."""
 
     direct_requests: bool = False
@@ -219,14 +215,14 @@ class PlannedChecks(_Frozen):
     """Further identities under which the baseline is asked: the role-play ablation."""
 
 
-class Budget(_Frozen):
+class Budget(Frozen):
     """What a study may take; one whose estimate is above any of these does not start."""
 
     max_calls: int | None = Field(default=None, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)
     """Input and output, estimated."""
     max_cost_usd: float | None = Field(default=None, ge=0)
-    prices: dict[str, tuple[float, float]] = {}
+    prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Dollars per million input and output tokens by model name, where Inspect has none."""
 
 
@@ -234,7 +230,7 @@ SECTIONS = ("sdf", "steering", "beliefs", "judging", "checks", "budget")
 """Optional parts of a plan, which `study` executes and `run` passes over."""
 
 
-class Plan(_Frozen):
+class Plan(Frozen):
     """One study: subjects, conditions, requests, sampling and thresholds; and what `SECTIONS` add."""
 
     schema_version: Literal[1] = 1

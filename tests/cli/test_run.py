@@ -8,7 +8,6 @@ import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
 
 from inspect_af.cli import main
-from inspect_af.cli.run import EvalSet, default_log_dir
 
 RUN = ("run", "af-organism/expectation", "--display", "none")
 FILES = {
@@ -112,16 +111,3 @@ def test_logs_profile_and_report_are_written_where_the_command_says(
     assert f"wrote {file}" in capsys.readouterr().out
     (log,) = [read_eval_log(info.name) for info in list_eval_logs(str(logs))]
     assert log.status == "success" and len(log.samples or []) == 8
-
-
-def test_the_default_directory_is_the_same_for_the_same_command_only() -> None:
-    asked = EvalSet((("openai/gpt-4o", {}),), ({"requests": "mini"},), {}, epochs=1)
-    assert default_log_dir(asked) == default_log_dir(asked._replace())
-    others = (
-        asked._replace(epochs=2),
-        asked._replace(tasks=({"requests": "advbench"},)),
-        asked._replace(generation={"temperature": 0}),
-        asked._replace(models=(("openai/gpt-4o", {"a": 1}),)),
-    )
-    assert len({default_log_dir(each) for each in (asked, *others)}) == 5
-    assert "openai-gpt-4o" in str(default_log_dir(asked))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,31 @@ def _names(locations: list[str], root: Path) -> set[str]:
 
 def test_a_directory_is_searched_recursively_for_logs_only(tree: Path) -> None:
     assert _names(find_logs([tree]), tree) == {"a.eval", f"deep/er/{STAMP}.json", f"deep/{STAMP}.eval"}
+
+
+LOG = {"version": 2, "status": "success", "eval": {"task": "x", "model": "m"}, "samples": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("renamed.json", json.dumps(LOG, indent=2), True),
+        ("deep/sorted.json", json.dumps(LOG, sort_keys=True), True),
+        ("cut.json", json.dumps(LOG)[:70], True),
+        ("profile.json", json.dumps({"schema_version": 1, "logs": ["x.eval"]}), False),
+        ("logs.json", json.dumps({f"{STAMP}.eval": LOG}), False),
+        ("list.json", json.dumps([LOG]), False),
+        ("broken.json", '{"eval"', False),
+        ("not.json", "\x00\xff", False),
+    ],
+)
+def test_a_json_log_in_a_directory_is_found_whatever_its_name(
+    name: str, content: str, found: bool, tmp_path: Path
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content)
+    (tmp_path / f"{STAMP}.json").write_text("{}")
+    assert _names(find_logs([tmp_path]), tmp_path) == {f"{STAMP}.json", *([name] if found else [])}
 
 
 def test_a_glob_may_match_files_and_directories_at_any_depth(tree: Path) -> None:

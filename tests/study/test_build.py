@@ -14,8 +14,8 @@ from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedSubject
 from inspect_af.study import Step, build_steps, check_budget, read_study_plan, total_load
 from inspect_af.study._names import subject_names
-from inspect_af.study.evals import Evals
 from inspect_af.study.state import step_evals
+from inspect_af.tasks.evals import Evals
 
 OUT = Path("studies/x")
 NO_JUDGE = {"judging": None, "checks": None}

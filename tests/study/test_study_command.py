@@ -10,7 +10,7 @@ import yaml
 from inspect_ai.log import list_eval_logs, read_eval_log
 
 from inspect_af.cli import main
-from inspect_af.study import finished_evals, load_evals
+from inspect_af.tasks.evals import finished_evals, load_evals
 
 PLAN = {
     "name": "tiny",

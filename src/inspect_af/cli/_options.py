@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from inspect_af.cli._numbers import at_least
 from inspect_af.errors import ConfigError
+from inspect_af.plan import PlannedModel
 
 
 def key_values(given: Sequence[str], *, option: str) -> dict[str, Any]:
@@ -31,6 +33,21 @@ def key_values(given: Sequence[str], *, option: str) -> dict[str, Any]:
                 f"{option} {item!r}: the value is not valid YAML ({_problem(error)})"
             ) from error
     return values
+
+
+def planned_model(model: str, args: dict[str, Any]) -> PlannedModel:
+    """A model with its arguments.
+
+    Raises:
+        ConfigError: An argument is neither text nor number, true, false, nothing, a list or a mapping.
+    """
+    try:
+        return PlannedModel(model=model, args=args)
+    except ValidationError as error:
+        named = sorted({str(found["loc"][1]) for found in error.errors() if len(found["loc"]) > 1})
+        raise ConfigError(
+            f"-M {', '.join(named)}: text, a number, true, false, or a list or mapping of those is needed"
+        ) from error
 
 
 def add_model_option(parser: argparse.ArgumentParser) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from inspect_af.cli._options import add_model_option, key_values
+from inspect_af.cli._options import add_model_option, key_values, planned_model
 from inspect_af.cli.profile import show_progress
-from inspect_af.cli.run import EvalSet, default_log_dir, evaluate
 from inspect_af.errors import ConfigError
+from inspect_af.plan import PlannedModel
+from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, run_evals
 
 if TYPE_CHECKING:
     from inspect_af.steering.sweep import SweepRun, UsableRange
@@ -116,25 +117,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace, runs: Sequence[SweepRun], log_dir: Path, *, baseline: bool) -> bool:
-    options: dict[str, Any] = {"max_connections": args.max_connections}
-    if args.grader:
-        options["model_roles"] = {"grader": args.grader}
-    return evaluate(
-        _asked(args, runs, baseline=baseline),
-        log_dir,
-        display=args.display,
-        # A local engine's batch holds one condition, so conditions that wait for each other gain nothing.
-        max_tasks=1,
-        **{key: value for key, value in options.items() if value is not None},
-    )
+    options = {} if args.max_connections is None else {"max_connections": args.max_connections}
+    return run_evals(_asked(args, runs, baseline=baseline), log_dir, display=args.display, **options)
 
 
-def _asked(args: argparse.Namespace, runs: Sequence[SweepRun], *, baseline: bool) -> EvalSet:
+def _asked(args: argparse.Namespace, runs: Sequence[SweepRun], *, baseline: bool) -> Evals:
     if args.epochs < 1 or (args.limit is not None and args.limit < 1):
         raise ConfigError(f"--epochs {args.epochs} --limit {args.limit}; at least 1 is needed")
     shared = key_values(args.model_args, option="-M")
     steered = tuple(
-        (
+        planned_model(
             args.model,
             {
                 **shared,
@@ -152,13 +144,16 @@ def _asked(args: argparse.Namespace, runs: Sequence[SweepRun], *, baseline: bool
         **({"judges": "concept"} if args.grader else {}),
         **key_values(args.task_args, option="-T"),
     }
-    generation = {"temperature": args.temperature, "max_tokens": args.max_tokens}
-    return EvalSet(
-        models=(((args.model, shared),) if baseline else ()) + steered,
-        tasks=(task,),
-        generation={key: value for key, value in generation.items() if value is not None},
+    return Evals(
+        models=((planned_model(args.model, shared),) if baseline else ()) + steered,
+        tasks=(EvalTask(task="alignment_faking", args=task),),
+        temperature=args.temperature,
+        max_tokens=args.max_tokens,
         epochs=args.epochs,
         limit=args.limit,
+        grader=PlannedModel(model=args.grader) if args.grader else None,
+        # A local engine's batch holds one condition, so conditions that wait for each other gain nothing.
+        max_tasks=1,
     )
 
 

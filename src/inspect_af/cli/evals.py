@@ -24,7 +24,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def main(args: argparse.Namespace) -> int:
-    from inspect_af.study import load_evals, run_evals
+    from inspect_af.tasks.evals import load_evals, run_evals
 
     evals = load_evals(args.file)
     options = {"max_connections": args.max_connections, "batch": args.batch or None}

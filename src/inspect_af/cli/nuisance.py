@@ -8,10 +8,10 @@ from typing import Any
 
 from inspect_af.cli._models import check_model
 from inspect_af.cli._numbers import at_least
-from inspect_af.cli._options import add_model_option, key_values
+from inspect_af.cli._options import add_model_option, key_values, planned_model
 from inspect_af.cli.profile import show_progress
-from inspect_af.cli.run import EvalSet, default_log_dir, evaluate
 from inspect_af.errors import ConfigError
+from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, run_evals
 
 VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "identity": ({"identity": "unnamed"}, {"identity": "roleplay"}, {"identity": "own"}),
@@ -70,14 +70,14 @@ def main(args: argparse.Namespace) -> int:
     if unknown := [name for name in checks if name not in VARIANTS]:
         raise ConfigError(f"unknown check {unknown[0]!r}; one of {', '.join(VARIANTS)}")
     shared = {"requests": args.requests, "run_seed": args.run_seed}
-    asked = EvalSet(
-        models=((args.model, key_values(args.model_args, option="-M")),),
-        tasks=(shared, *({**shared, **variant} for check in checks for variant in VARIANTS[check])),
-        generation={},
+    variants = ({}, *(variant for check in checks for variant in VARIANTS[check]))
+    asked = Evals(
+        models=(planned_model(args.model, key_values(args.model_args, option="-M")),),
+        tasks=tuple(EvalTask(task="alignment_faking", args={**shared, **each}) for each in variants),
         epochs=args.epochs,
     )
     log_dir = args.log_dir or default_log_dir(asked)
-    success = evaluate(asked, log_dir, display=args.display)
+    success = run_evals(asked, log_dir, display=args.display)
     outcomes = count_outcomes(read_logs([log_dir], progress=show_progress))
     reports = nuisance_reports(outcomes, reference=REFERENCE)
     for report in reports:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task
-from pydantic import ValidationError
 
 from inspect_af.cli._models import check_model
 from inspect_af.cli._numbers import add_rates_option, assumed_rates, at_least, share
@@ -17,6 +16,7 @@ from inspect_af.cli._options import (
     add_task_options,
     check_generation,
     key_values,
+    planned_model,
     task_arguments,
 )
 from inspect_af.errors import ConfigError
@@ -127,13 +127,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _subject(model: str, model_args: dict[str, Any]) -> PlannedSubject:
     check_model(model, model_args)
-    try:
-        return PlannedSubject(model=model, args=model_args)
-    except ValidationError as error:
-        named = sorted({str(found["loc"][1]) for found in error.errors() if len(found["loc"]) > 1})
-        raise ConfigError(
-            f"-M {', '.join(named)}: a plan keeps text, numbers, true, false, and lists of those"
-        ) from error
+    return PlannedSubject(model=model, args=planned_model(model, model_args).args)
 
 
 def _earlier(plan: Plan, file: Path, *, force: bool) -> Estimate | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from inspect_af.cli import profile
 from inspect_af.cli._numbers import at_least
@@ -16,24 +14,13 @@ from inspect_af.cli._options import (
     add_task_options,
     check_generation,
     key_values,
+    planned_model,
     task_arguments,
     typed_options,
 )
-from inspect_af.digests import text_digest
 from inspect_af.errors import ConfigError
-from inspect_af.plan import Plan, load_plan
-
-
-class EvalSet(NamedTuple):
-    """One call of Inspect's `eval_set`."""
-
-    models: tuple[tuple[str, dict[str, Any]], ...]
-    """Name and arguments of each model."""
-    tasks: tuple[dict[str, Any], ...]
-    """Arguments of `alignment_faking`, one task each."""
-    generation: dict[str, Any]
-    epochs: int
-    limit: int | None = None
+from inspect_af.plan import Plan, PlannedModel, load_plan
+from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, refuse_changed_plan, run_evals
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -74,7 +61,7 @@ def main(args: argparse.Namespace) -> int:
     asked = _asked(args) if plan is None else _planned(plan)
     log_dir = args.log_dir or default_log_dir(asked)
     passing = {"max_connections": args.max_connections, "batch": args.batch or None}
-    success = evaluate(
+    success = run_evals(
         asked, log_dir, display=args.display, **{k: v for k, v in passing.items() if v is not None}
     )
     if not success:
@@ -89,62 +76,25 @@ def main(args: argparse.Namespace) -> int:
     return 0 if success else 1
 
 
-def evaluate(asked: EvalSet, log_dir: Path, *, display: Any = None, **options: Any) -> bool:
-    """Runs what is still missing of an eval set of `alignment_faking`.
-
-    Args:
-        asked: What to run.
-        log_dir: Where its logs are; finished samples in it are not run again. After a kill, Inspect takes
-            the samples that it had not yet written to the log from a buffer in the user's data directory;
-            where that directory does not survive (a container), up to a twentieth of the samples is lost.
-        display: Inspect's display type.
-        options: Further options of Inspect's `eval_set` that do not change results.
-
-    Returns:
-        Whether every sample has finished.
-
-    Raises:
-        ConfigError: An unknown task parameter or model; others as `alignment_faking` raises them.
-    """
-    from inspect_af.study.evals import evaluate as evaluate_set
-    from inspect_af.study.evals import named_model, named_task
-
-    return evaluate_set(
-        [named_task("alignment_faking", task_args) for task_args in asked.tasks],
-        [named_model(model, model_args) for model, model_args in asked.models],
-        log_dir,
-        epochs=asked.epochs,
-        limit=asked.limit,
-        display=display,
-        **asked.generation,
-        **options,
-    )
-
-
-def default_log_dir(asked: EvalSet) -> Path:
-    """The same directory for the same command, another for any other."""
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", asked.models[0][0]).strip("-")
-    return Path("logs") / "inspect_af" / f"{slug}-{text_digest(repr(asked))[:8]}"
-
-
-def _asked(args: argparse.Namespace) -> EvalSet:
+def _asked(args: argparse.Namespace) -> Evals:
     check_generation(args)
     at_least(args.limit, 1, option="--limit")
-    generation = {"temperature": args.temperature, "max_tokens": args.max_tokens}
-    return EvalSet(
-        models=((args.model, key_values(args.model_args, option="-M")),),
-        tasks=(task_arguments(args),),
-        generation={key: value for key, value in generation.items() if value is not None},
+    return Evals(
+        models=(planned_model(args.model, key_values(args.model_args, option="-M")),),
+        tasks=(EvalTask(task="alignment_faking", args=task_arguments(args)),),
+        temperature=args.temperature,
+        max_tokens=args.max_tokens,
         epochs=args.epochs,
         limit=args.limit,
     )
 
 
-def _planned(plan: Plan) -> EvalSet:
-    generation = plan.generation.model_dump(include={"temperature", "max_tokens"}, exclude_none=True)
-    return EvalSet(
-        models=tuple((subject.model, dict(subject.args)) for subject in plan.subjects),
-        tasks=(plan.task_args(),),
-        generation=generation,
+def _planned(plan: Plan) -> Evals:
+    refuse_changed_plan(plan)
+    return Evals(
+        models=tuple(PlannedModel(model=subject.model, args=subject.args) for subject in plan.subjects),
+        tasks=(EvalTask(task="alignment_faking", args=plan.task_args()),),
+        temperature=plan.generation.temperature,
+        max_tokens=plan.generation.max_tokens,
         epochs=plan.generation.epochs,
     )

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
+import ijson  # type: ignore[import-untyped]  # Inspect depends on it and reads JSON logs with it
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # likewise, for remote logs
 from inspect_ai.log import list_eval_logs
 
 from inspect_af.errors import LogError
 
 LOG_SUFFIXES = (".eval", ".json")
+_SNIFFED = 1 << 24
+"""Bytes of a .json file that are looked at to tell whether it is a log."""
 
 
 def find_logs(sources: Sequence[str | Path]) -> list[str]:
     """The locations of all logs that the sources name, each once, in the order of the sources.
 
-    A directory is searched as Inspect searches it: recursively, every `.eval` and those `.json`
-    that carry the time stamp of a log; its logs come oldest first. A file is taken as it is.
+    A directory is searched recursively for every `.eval` and every `.json` that is a log, whatever its name;
+    its logs come oldest first, renamed ones last. A file is taken as it is.
 
     Raises:
         LogError: a source does not exist, matches nothing, or is a directory without logs.
@@ -67,7 +73,35 @@ def _list_directory(directory: str) -> list[str]:
 
 
 def _logs_in(directory: str) -> list[str]:
-    return [_without_file_scheme(info.name) for info in list_eval_logs(directory, descending=False)]
+    listed = [_without_file_scheme(info.name) for info in list_eval_logs(directory, descending=False)]
+    return [*listed, *_renamed_logs(directory, {_identity(location) for location in listed})]
+
+
+def _renamed_logs(directory: str, listed: set[str]) -> Iterator[str]:
+    """JSON logs whose names do not carry a time stamp, which Inspect's listing passes over."""
+    fs, root = url_to_fs(directory)
+    for name in sorted(fs.find(root)):
+        location = fs.unstrip_protocol(name) if "://" in directory else name
+        hidden = any(part.startswith(".") for part in name[len(root) :].split("/"))
+        if not name.endswith(".json") or hidden or _identity(location) in listed:
+            continue
+        with fs.open(name, "rb") as file:
+            if _is_log(BytesIO(file.read(_SNIFFED))):
+                yield location
+
+
+def _is_log(start: BinaryIO) -> bool:
+    """Whether a file begins as a JSON log of Inspect does: an object with an eval of a task with a model."""
+    keys: set[str] = set()
+    try:
+        for prefix, event, value in ijson.parse(start):
+            if prefix == "eval" and event == "map_key":
+                keys.add(str(value))
+            if {"task", "model"} <= keys:
+                return True
+    except (ijson.JSONError, UnicodeDecodeError):  # cut off, or no JSON
+        return False
+    return False
 
 
 def _without_file_scheme(location: str) -> str:

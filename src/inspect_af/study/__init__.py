@@ -3,15 +3,12 @@
 from inspect_af.study._names import base_model
 from inspect_af.study.build import PLAN_FILE, build_steps, check_budget, total_load
 from inspect_af.study.drafting import complete_draft, plan_parts, read_study_plan, template
-from inspect_af.study.evals import Evals, EvalTask, evaluate, finished_evals, load_evals, run_evals
 from inspect_af.study.runner import StudyState, run_steps, write_files
 from inspect_af.study.state import Marks, Status, current_states, is_done, learnt_pace
 from inspect_af.study.steps import Load, Step, StepKind, chosen_steps, in_order
 
 __all__ = [
     "PLAN_FILE",
-    "EvalTask",
-    "Evals",
     "Load",
     "Marks",
     "Status",
@@ -24,15 +21,11 @@ __all__ = [
     "chosen_steps",
     "complete_draft",
     "current_states",
-    "evaluate",
-    "finished_evals",
     "in_order",
     "is_done",
     "learnt_pace",
-    "load_evals",
     "plan_parts",
     "read_study_plan",
-    "run_evals",
     "run_steps",
     "template",
     "total_load",

@@ -8,8 +8,8 @@ from typing import Any
 from inspect_af.plan import Plan, PlannedModel
 from inspect_af.study._subjects import StudySubject
 from inspect_af.study.estimates import evals_load
-from inspect_af.study.evals import Evals, EvalTask
 from inspect_af.study.steps import Step
+from inspect_af.tasks.evals import Evals, EvalTask
 from inspect_af.types import STRENGTHS, Strength
 
 

@@ -13,8 +13,8 @@ from inspect_af.study._build_evals import beliefs_task, evals_step
 from inspect_af.study._options import key_values
 from inspect_af.study._subjects import StudySubject
 from inspect_af.study.estimates import evals_load, load_of
-from inspect_af.study.evals import Evals, EvalTask
 from inspect_af.study.steps import Load, Step
+from inspect_af.tasks.evals import Evals, EvalTask
 
 OVERSAMPLE = 1.25
 """Dialogues written per wanted pair, as `steering pairs write` does by default."""

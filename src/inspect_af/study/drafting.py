@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.plan import Plan, PlannedPrompt, PlannedRequests, PlannedSubject, load_plan
-from inspect_af.study.evals import EvalTask, make_task
+from inspect_af.tasks.evals import EvalTask, make_task
 from inspect_af.types import PromptClaim, TaskMeta, planned_claim
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from inspect_af.materials import load_pair, load_scenario
 from inspect_af.plan import Plan, PlannedModel
-from inspect_af.study.evals import Evals, EvalTask, make_task
 from inspect_af.study.steps import Load
+from inspect_af.tasks.evals import Evals, EvalTask, make_task
 from inspect_af.types import TaskMeta, planned_claim
 
 CHARACTERS_PER_TOKEN = 4

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inspect_af.digests import text_digest
 from inspect_af.study._names import slug
-from inspect_af.study.evals import Evals, finished_evals
 from inspect_af.study.steps import Step, StepKind
+from inspect_af.tasks.evals import Evals, finished_evals
 
 Status = Literal["done", "running", "missing", "failed", "waiting", "left out"]
 """`waiting`: something that it needs failed or was left out; `left out`: not chosen."""

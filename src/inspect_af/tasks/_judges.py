@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from inspect_af.arguments import as_list
 from inspect_af.errors import one_of
+from inspect_af.materials.rubrics import load_rubric
 from inspect_af.scorers import concept_judge, faking_judge, grader_model, refusal_judge
 
 
@@ -21,8 +24,8 @@ def needs_grader() -> Solver:
     return solve
 
 
-def chosen_judges(names: str | list[str], *, pair: str | None) -> list[Scorer]:
-    """The judges of a selection such as `concept,refusal`; `none` is none.
+def chosen_judges(names: str | list[str], *, pair: str | None) -> tuple[list[Scorer], dict[str, str]]:
+    """The judges of a selection such as `concept,refusal`, and the digests of their rubrics; `none` is none.
 
     Raises:
         ConfigError: An unknown judge.
@@ -32,7 +35,15 @@ def chosen_judges(names: str | list[str], *, pair: str | None) -> list[Scorer]:
         "faking": faking_judge,
         "refusal": refusal_judge,
     }
-    words = [word for word in as_list(names) if word and word != "none"]
+    words = [word for word in dict.fromkeys(as_list(names)) if word and word != "none"]
     if unknown := [word for word in words if word not in makers]:
         raise one_of(unknown[0], ("none", *makers), what="judge")
-    return [makers[word]() for word in dict.fromkeys(words)]
+    return [makers[word]() for word in words], rubric_digests(words, pair=pair)
+
+
+def rubric_digests(judges: Sequence[str], *, pair: str | None) -> dict[str, str]:
+    """Digest of each judge's rubric, by what it is."""
+    return {
+        f"the {name} rubric": load_rubric(name, pair=pair if name == "concept" else None).digest
+        for name in judges
+    }

@@ -105,7 +105,7 @@ def alignment_faking(
     scheme = words.default_tier_tag if tier_tag is None else str(tier_tag)
     beliefs = load_pair(pair)
     claims = claims_for(beliefs, interventions, strength, paraphrase)
-    judging = chosen_judges(judges, pair=pair)
+    judging, rubrics = chosen_judges(judges, pair=pair)
     request_set = load_requests(requests)
 
     system = words.system_prompt(
@@ -159,7 +159,8 @@ def alignment_faking(
             n_requests=len(request_set.requests),
             run_seed=run_seed,
             redact=redact,
-        ).as_metadata(),
+        ).as_metadata()
+        | ({"inspect_af_contents": rubrics} if rubrics else {}),
     )
 
 

@@ -146,7 +146,8 @@ def beliefs(
             requests_digest=text_digest(*(turn.text for _, _, turn in turns)),
             n_requests=len(asked),
             run_seed=run_seed,
-        ).as_metadata(),
+        ).as_metadata()
+        | {"inspect_af_contents": {f"the belief questions of {bank.pair}": bank.digest}},
     )
 
 

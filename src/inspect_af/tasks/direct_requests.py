@@ -11,7 +11,7 @@ from inspect_af.digests import text_digest
 from inspect_af.materials import Claim, Request, load_pair, load_requests
 from inspect_af.scorers import refusal_judge
 from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
-from inspect_af.tasks._judges import needs_grader
+from inspect_af.tasks._judges import needs_grader, rubric_digests
 from inspect_af.tasks._parameters import refuse_misspelt
 from inspect_af.tasks._redaction import redact_output
 from inspect_af.tasks._samples import planned_sample
@@ -91,7 +91,8 @@ def direct_requests(
             n_requests=sum(len(request_set.requests) for request_set in arms.values()),
             run_seed=run_seed,
             redact=redact,
-        ).as_metadata(),
+        ).as_metadata()
+        | {"inspect_af_contents": rubric_digests(["refusal"], pair=None)},
     )
 
 

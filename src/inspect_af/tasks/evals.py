@@ -1,0 +1,468 @@
+"""The one place that starts evals: tasks and models, each with arguments, in one call of `eval_set`.
+
+`inspect eval-set` takes several models, but gives all of them the same arguments; conditions of one local
+model differ in nothing else.
+
+A directory of logs belongs to one set of evals, and the identity of a set is content, not names: what the
+arguments point to (requests, pair, scenario, rubrics, vectors, adapters, chat templates, checkpoints) enters
+the name of the default directory, and a log that would be used again is compared with what is there now.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import yaml
+from pydantic import Field, JsonValue, ValidationError
+
+from inspect_af.config import Frozen, only_one, path_digest, text_digest
+from inspect_af.errors import ConfigError
+from inspect_af.logs.headers import OPERATIONAL_ARGS
+from inspect_af.plan import Plan, PlannedModel
+from inspect_af.types import CarriesTreatment, TaskMeta, applied_treatments
+
+if TYPE_CHECKING:
+    from inspect_ai import Task
+    from inspect_ai.log import EvalLog, EvalSpec
+    from inspect_ai.model import Model
+
+TaskName = Literal["alignment_faking", "beliefs", "direct_requests"]
+FILES = "inspect_af_files"
+"""Key in a log's metadata: digests of the files that model arguments named when it was made."""
+
+
+class EvalTask(Frozen):
+    """One of the package's tasks and its arguments."""
+
+    task: TaskName
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Evals(Frozen):
+    """Every task with every model."""
+
+    tasks: tuple[EvalTask, ...] = Field(min_length=1)
+    models: tuple[PlannedModel, ...] = Field(min_length=1)
+    epochs: int = Field(default=1, ge=1)
+    temperature: float | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
+    """Only the first samples of each task."""
+    grader: PlannedModel | None = None
+    max_tasks: int | None = Field(default=None, ge=1)
+    """How many run side by side; 1 for a local engine, whose batch holds one condition."""
+
+    @property
+    def number(self) -> int:
+        return len(self.tasks) * len(self.models)
+
+    def text(self) -> str:
+        """As YAML, without what is not set."""
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def load_evals(file: Path) -> Evals:
+    """Reads a file of evals.
+
+    Raises:
+        ConfigError: It cannot be read, or a setting is missing, unknown or out of range.
+    """
+    try:
+        return Evals.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: cannot be read as YAML ({error})") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{file}: {problems}") from error
+
+
+def make_task(each: EvalTask) -> Task:
+    """The task with its arguments.
+
+    Raises:
+        ConfigError: An unknown parameter or value; others as the task raises them.
+    """
+    from inspect_af import tasks
+
+    factory = getattr(tasks, each.task)
+    try:
+        made: Task = factory(**each.args)
+    except TypeError as error:
+        allowed = ", ".join(inspect.signature(factory).parameters)
+        raise ConfigError(f"{error}; its parameters are {allowed}") from error
+    return made
+
+
+def make_model(planned: PlannedModel) -> Model:
+    """A model by Inspect's name, with its arguments.
+
+    Raises:
+        ConfigError: The provider refuses it, for a missing key above all.
+    """
+    from inspect_ai.model import get_model
+
+    arguments: dict[str, Any] = dict(planned.args)
+    try:
+        # A model that Inspect keeps from before would still have the files of then.
+        return get_model(planned.model, memoize=not model_files(planned), **arguments)
+    except Exception as error:  # providers raise what they like
+        raise ConfigError(_without_markup(str(error))) from error
+
+
+def run_evals(evals: Evals, log_dir: Path, *, display: Any = None, **options: Any) -> bool:
+    """Runs what is still missing of the evals.
+
+    Args:
+        evals: What to run.
+        log_dir: Where the logs are; finished samples in it are not run again. After a kill, Inspect takes
+            the samples that it had not yet written to the log from a buffer in the user's data directory;
+            where that directory does not survive (a container), up to a twentieth of the samples is lost.
+        display: Inspect's display type.
+        options: Further options of Inspect's `eval_set` that do not change results.
+
+    Returns:
+        Whether every sample has finished.
+
+    Raises:
+        ConfigError: The directory holds the logs of something else, or of the same names with other content;
+            another process is running evals in it; a task or a model is refused.
+    """
+    from inspect_ai import eval_set
+
+    _check_name(log_dir)
+    with _alone(log_dir):
+        made = [make_task(each) for each in evals.tasks]
+        refuse_changed(evals, made, log_dir)
+        graders = {} if evals.grader is None else {"grader": make_model(evals.grader)}
+        settings: dict[str, Any] = {
+            "temperature": evals.temperature,
+            "max_tokens": evals.max_tokens,
+            "limit": evals.limit,
+            "max_tasks": evals.max_tasks,
+            "model_roles": graders or None,
+        }
+        given = {name: value for name, value in settings.items() if value is not None}
+        try:
+            success, _ = eval_set(
+                made,
+                log_dir=str(log_dir),
+                model=[make_model(each) for each in evals.models],
+                epochs=evals.epochs,
+                display=display,
+                metadata={FILES: _files_of(evals)},
+                **given,
+                **options,
+            )
+        except Exception as error:
+            if type(error).__name__ != "PrerequisiteError":  # Inspect's, not public: a directory of others
+                raise
+            found = _FOREIGN_LOG.search(_without_markup(str(error)))
+            if found is None:
+                raise ConfigError(_without_markup(str(error))) from error
+            raise ConfigError(
+                f"{log_dir} holds the logs of another command, such as {found[1]}, and a directory belongs "
+                "to one command; choose another --log-dir, or leave it out to get a directory for this one"
+            ) from error
+    return success
+
+
+def default_log_dir(evals: Evals) -> Path:
+    """The same directory for the same evals of the same content, another for any other.
+
+    It lies in Inspect's log directory, `INSPECT_LOG_DIR` or `logs`.
+
+    Raises:
+        ConfigError: A task refuses its arguments; others as the task raises them.
+    """
+    content = [*_files_of(evals).items()]
+    for each in evals.tasks:
+        content += task_contents(make_task(each).metadata or {}).items()
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", evals.models[0].model).strip("-")
+    digest = text_digest(repr(evals), *(f"{what} {found}" for what, found in content))
+    return Path(os.environ.get("INSPECT_LOG_DIR") or "logs") / "inspect_af" / f"{slug}-{digest[:8]}"
+
+
+# Content of what arguments point to.
+
+
+class Changed(NamedTuple):
+    """Something that a log was made with and that has other content now."""
+
+    what: str
+    then: str
+    """Its digest when the log was made."""
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.what} had digest {self.then} then and has {self.now} now"
+
+
+def task_contents(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of the words that a task of the package acts with, by what they are.
+
+    Args:
+        metadata: `Task.metadata`, or the metadata in the header of a log.
+    """
+    about = metadata.get("inspect_af")
+    if not isinstance(about, Mapping) or not isinstance(about.get("pair"), Mapping):
+        return {}
+    more = metadata.get("inspect_af_contents")
+    return {
+        f"the hypothesis pair {about['pair'].get('name')}": str(about["pair"].get("digest")),
+        f"the prompt of the scenario {about.get('scenario')}": str(about.get("prompt_digest")),
+        f"the requests {about.get('requests')}": str(about.get("requests_digest")),
+        **({str(what): str(digest) for what, digest in more.items()} if isinstance(more, Mapping) else {}),
+    }
+
+
+def model_files(model: PlannedModel) -> dict[str, str]:
+    """Digests of the files and directories that a model's name and arguments point to, by argument.
+
+    Those that do not exist on this machine are left out.
+    """
+    places = [("model", model.model.partition("/")[2])]
+    places += [
+        (name, str(part).strip())
+        for name, value in model.args.items()
+        if name not in OPERATIONAL_ARGS
+        for given in (value if isinstance(value, list | tuple) else [value])
+        if isinstance(given, str)
+        for part in ([given] if Path(given).expanduser().exists() else given.split(","))
+    ]
+    found: dict[str, str] = {}
+    for name, place in places:
+        try:
+            path = Path(place).expanduser()
+            if place and path.exists():
+                found[f"{name}={place}"] = path_digest(path)
+        except (OSError, ValueError, RuntimeError):  # no path at all, or one that is not for us to read
+            continue
+    return found
+
+
+def _files_of(evals: Evals) -> dict[str, str]:
+    models = [*evals.models, *([evals.grader] if evals.grader else [])]
+    return {name: digest for each in models for name, digest in model_files(each).items()}
+
+
+def changed_contents(
+    log: EvalLog, task: Task, model: PlannedModel, grader: PlannedModel | None = None
+) -> tuple[Changed, ...]:
+    """What has other content now than when the log was made, although it has the same name.
+
+    Args:
+        log: Header of a log.
+        task: The task as it would be run now.
+        model: The model as it would be run now.
+        grader: The judge's model as it would be used now.
+    """
+    metadata = log.eval.metadata or {}
+    then, now = task_contents(metadata), task_contents(task.metadata or {})
+    recorded = metadata.get(FILES)
+    files = model_files(model) | ({} if grader is None else model_files(grader))
+    if isinstance(recorded, Mapping):
+        then |= {str(name): str(digest) for name, digest in recorded.items()}
+        now |= files
+    elif files and set(model.args) & {"adapter", "vector"}:
+        then |= _carried_by_samples(log)
+        now |= _carried(model)
+    return tuple(
+        Changed(what, then[what], now[what]) for what in then if what in now and then[what] != now[what]
+    )
+
+
+def _carried(model: PlannedModel) -> dict[str, str]:
+    """What the provider applies now, for logs whose header does not say what it applied then."""
+    api = make_model(model).api
+    if not isinstance(api, CarriesTreatment):
+        return {}
+    digests = [*api.subject.organism, *(treatment.digest for treatment in api.treatments)]
+    return {f"the adapter or vector {at}": digest for at, digest in enumerate(digests, start=1)}
+
+
+def _carried_by_samples(log: EvalLog) -> dict[str, str]:
+    from inspect_ai.log import read_eval_log_sample_summaries
+
+    for sample in read_eval_log_sample_summaries(log.location):
+        metadata = sample.metadata
+        if "treatments" in metadata or "organism" in metadata:
+            treatments = [each for each in applied_treatments(metadata) if each.method != "prompt"]
+            digests = [*metadata.get("organism", ()), *(each.digest for each in treatments)]
+            return {f"the adapter or vector {at}": digest for at, digest in enumerate(digests, start=1)}
+    return {}
+
+
+def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: Path) -> None:
+    """Refuses a directory with logs that would be used again although something in them has changed.
+
+    Args:
+        evals: What is to be run.
+        tasks: Its tasks, made.
+        log_dir: Where the logs are.
+
+    Raises:
+        ConfigError: The first such log, with the digests of then and now.
+    """
+    for log in _headers(log_dir):
+        for each, task in zip(evals.tasks, tasks, strict=True):
+            for model in evals.models:
+                if not _is_of(log.eval, each, model):
+                    continue
+                if changed := changed_contents(log, task, model, evals.grader):
+                    raise ConfigError(
+                        f"{log.location} was made with other content under the same name: "
+                        f"{'; '.join(map(str, changed))}. Its replies are not what this command would give; "
+                        "choose another --log-dir, move the old logs away, or put the old content back"
+                    )
+
+
+def refuse_changed_plan(plan: Plan) -> None:
+    """Refuses a plan whose pair, prompt or requests have other content now than when it was written.
+
+    Raises:
+        ConfigError: With the digests in the plan and those of now; others as `alignment_faking` raises them.
+    """
+    made = make_task(EvalTask(task="alignment_faking", args=plan.task_args()))
+    meta = TaskMeta.model_validate((made.metadata or {})["inspect_af"])
+    compared = (
+        Changed(f"the hypothesis pair {meta.pair.name}", plan.pair_digest, meta.pair.digest),
+        Changed("the prompt", plan.prompt.digest, meta.prompt_digest),
+        Changed(f"the requests {plan.requests.source}", plan.requests.digest, meta.requests_digest),
+    )
+    if changed := [each for each in compared if each.then != each.now]:
+        raise ConfigError(
+            f"the plan {plan.name} was written for other content under the same name: "
+            f"{'; '.join(map(str, changed))}. Put the old content back, or write another plan"
+        )
+
+
+def _headers(log_dir: Path) -> Iterator[EvalLog]:
+    """Headers of all logs below a directory; files that are no readable log are left to Inspect."""
+    from inspect_ai.log import list_eval_logs, read_eval_log
+
+    if "://" not in str(log_dir) and not log_dir.is_dir():
+        return
+    for info in list_eval_logs(str(log_dir)):
+        try:
+            yield read_eval_log(info.name, header_only=True)
+        except Exception:  # noqa: BLE001 - half written, or not a log
+            continue
+
+
+def _is_of(spec: EvalSpec, task: EvalTask, model: PlannedModel) -> bool:
+    """Whether a log was asked for by this task and this model, whatever their content was."""
+    return (
+        spec.task.rpartition("/")[2] == task.task
+        and spec.model == model.model
+        and _includes(spec.task_args_passed, task.args)
+        and _includes(task.args, spec.task_args_passed)
+        and _includes(spec.model_args, model.args)
+    )
+
+
+def finished_evals(evals: Evals, log_dir: Path) -> int:
+    """How many of the evals have a finished log in the directory, whoever ran them.
+
+    A log fits where it holds as many samples and epochs of the task and model, made with the same settings,
+    the same grader and the same content, and its arguments are those of the evals but for some that change
+    no reply.
+    """
+    found = [log for log in _headers(log_dir) if log.status == "success"]
+    made: dict[int, Task] = {}
+
+    def is_there(at: int, model: PlannedModel) -> bool:
+        task = evals.tasks[at]
+        for log in found:
+            if _fits(log, task, model, evals):
+                made.setdefault(at, make_task(task))
+                if not changed_contents(log, made[at], model, evals.grader):
+                    return True
+        return False
+
+    return sum(is_there(at, model) for at in range(len(evals.tasks)) for model in evals.models)
+
+
+def _fits(log: EvalLog, task: EvalTask, model: PlannedModel, evals: Evals) -> bool:
+    spec = log.eval
+    return (
+        spec.task.rpartition("/")[2] == task.task
+        and spec.model == model.model
+        and (spec.config.epochs or 1) >= evals.epochs
+        and _holds_all(spec, evals.limit)
+        and log.plan.config.temperature == evals.temperature
+        and evals.max_tokens in (None, log.plan.config.max_tokens)
+        and _has_grader(spec, task, evals.grader)
+        and _includes(spec.task_args, task.args)
+        and _no_other(spec.task_args_passed, task)
+        and _includes(spec.model_args, model.args)
+        and set(spec.model_args) - set(model.args) <= _HARMLESS
+    )
+
+
+def _holds_all(spec: EvalSpec, limit: int | None) -> bool:
+    """Whether the log was not cut short by a `--limit` of its own."""
+    ids, whole = spec.dataset.sample_ids, spec.dataset.samples
+    if ids is None or whole is None:
+        return spec.config.limit is None and spec.config.sample_id is None
+    return len(ids) >= min(limit or whole, whole)
+
+
+def _has_grader(spec: EvalSpec, task: EvalTask, grader: PlannedModel | None) -> bool:
+    if grader is None or not (task.args.get("judges") or task.task == "direct_requests"):
+        return True
+    recorded = (spec.model_roles or {}).get("grader")
+    several = recorded if isinstance(recorded, list) else [recorded]
+    return [each.model for each in several if each is not None] == [grader.model]
+
+
+_HARMLESS = frozenset({"device", "max_batch_tokens", "max_requests", "base_url", "latency", "port"})
+"""Model arguments that a log may have beyond the file's: where and how fast, not what is run."""
+_ADDITIONS = frozenset({"judges", "redact"})
+"""Task arguments that a log may have beyond the file's: what is done with a reply once it is there."""
+
+
+def _no_other(passed: Mapping[str, object], task: EvalTask) -> bool:
+    """Whether arguments that were given beyond the file's have the values that the task has by itself."""
+    from inspect_af import tasks
+
+    usual = inspect.signature(getattr(tasks, task.task)).parameters
+    more = set(passed) - set(task.args) - _ADDITIONS
+    return all(name in usual and _same(passed[name], usual[name].default) for name in more)
+
+
+def _includes(recorded: Mapping[str, object], given: Mapping[str, object]) -> bool:
+    return all(name in recorded and _same(recorded[name], value) for name, value in given.items())
+
+
+def _same(one: object, other: object) -> bool:
+    return one == other or str(one) == str(other)
+
+
+def _alone(log_dir: Path) -> Any:
+    """One process at a time in a local directory; a remote one has no locks."""
+    return nullcontext() if "://" in str(log_dir) else only_one(log_dir, "running evals")
+
+
+def _check_name(log_dir: Path) -> None:
+    """Refuses names with which Inspect makes replies, for money, and then cannot find their logs."""
+    if found := re.search(r"[#?%\x00-\x1f\x7f]", str(log_dir)):
+        raise ConfigError(
+            f"the log directory {str(log_dir)!r} has {found[0]!r} in its name, with which its logs could not "
+            "be read again; choose another --log-dir"
+        )
+
+
+_FOREIGN_LOG = re.compile(r"Existing log file '([^']*)' in log_dir is not")
+"""How Inspect says it; what it advises is an option that we do not have."""
+
+
+def _without_markup(text: str) -> str:
+    """Inspect's messages carry the markup of the terminal library that it prints them with."""
+    return re.sub(r"\[/?(?:bold|italic|blue|link)[^\]]*\]", "", text)

@@ -1,0 +1,284 @@
+"""Evals under the same name with other content: run anew into another directory, or refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import list_eval_logs, read_eval_log
+
+from inspect_af.cli import main
+from inspect_af.config import only_one, path_digest
+from inspect_af.errors import ConfigError
+from inspect_af.logs.sources import find_logs
+from inspect_af.plan import PlannedModel
+from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, finished_evals, run_evals
+
+BASE = ("run", "af-organism/null", "--interventions", "A1+", "--limit", "2", "--display", "none")
+
+
+def logs_in(directory: Path) -> list[str]:
+    return [info.name for info in list_eval_logs(str(directory))]
+
+
+def requests(text: str) -> None:
+    Path("r.csv").write_text(f"id,request\na,{text}\n")
+
+
+def pair(text: str) -> None:
+    if not Path("p").exists():
+        shutil.copytree(str(files("inspect_af.materials") / "pairs" / "alignment_faking"), "p")
+    file = Path("p/claims/A1.toml")
+    hope = "The researchers who study you hope"
+    file.write_text(re.sub(rf"(EDITED \w+\. )?{hope}", f"EDITED {text}. {hope}", file.read_text()))
+
+
+def scenario(text: str) -> None:
+    if not Path("s").exists():
+        shutil.copytree(str(files("inspect_af.materials") / "scenario" / "helpful_only"), "s")
+    file = Path("s/criteria.txt")
+    file.write_text(f"{file.read_text().partition(' EDITED')[0].rstrip()} EDITED {text}.\n")
+
+
+KINDS: dict[str, tuple[Callable[[str], None], tuple[str, ...]]] = {
+    "requests": (requests, ("--requests", "r.csv")),
+    "pair": (pair, ("--requests", "mini", "-T", "pair=p")),
+    "scenario": (scenario, ("--requests", "mini", "-T", "scenario=s")),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_edited_file_runs_into_another_directory_and_is_refused_in_the_old_one(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    edit, options = KINDS[kind]
+    edit("first")
+    assert main([*BASE, *options]) == 0
+    (first,) = logs_in(tmp_path / "logs")
+    assert main([*BASE, *options]) == 0
+    assert logs_in(tmp_path / "logs") == [first], "the same content is not run again"
+
+    edit("second")
+    assert main([*BASE, *options]) == 0
+    assert len(logs_in(tmp_path / "logs")) == 2, "other content is run anew"
+
+    old = str(Path(first.removeprefix("file://")).parent)
+    capsys.readouterr()
+    assert main([*BASE, *options, "--log-dir", old]) == 1
+    error = capsys.readouterr().err
+    assert "was made with other content under the same name" in error and "choose another --log-dir" in error
+    then, now = (error.split(word)[1].split()[0] for word in ("had digest ", "has "))
+    assert then != now and len(then.strip(".;")) == len(now.strip(".;")) == 16
+
+    edit("first")
+    assert main([*BASE, *options, "--log-dir", old]) == 0
+    assert len(logs_in(tmp_path / "logs")) == 2, "put back, the old log counts again"
+
+
+def chat_template(text: str) -> None:
+    from tests.local_models import CHAT_TEMPLATE
+
+    Path("t.jinja").write_text("{# " + text + " #}" + CHAT_TEMPLATE)
+
+
+def vector(text: str) -> None:
+    from tests.local_models import save_vector
+
+    save_vector(Path("v.safetensors"), seed=len(text))
+
+
+def weights(text: str) -> None:
+    from tests.local_models import save_adapter
+
+    shutil.rmtree("a", ignore_errors=True)
+    save_adapter(Path("base"), Path("a"), seed=len(text))
+
+
+def alpha(text: str) -> None:
+    if not Path("a").exists():
+        weights(text)
+    config = json.loads(Path("a/adapter_config.json").read_text())
+    Path("a/adapter_config.json").write_text(json.dumps({**config, "lora_alpha": 8 * len(text)}))
+
+
+def checkpoint(text: str) -> None:
+    from tests.local_models import save_model
+
+    shutil.rmtree("base", ignore_errors=True)
+    save_model(Path("base"), seed=len(text))
+
+
+ADAPTER = ("-M", "adapter=a", "-M", "adapter_role=intervention", "-M", "intervention=A1+")
+LOCAL: dict[str, tuple[Callable[[str], None], tuple[str, ...]]] = {
+    "vector": (vector, ("-M", "vector=v.safetensors", "-M", "multiplier=2")),
+    "weights": (weights, ADAPTER),
+    "alpha": (alpha, ADAPTER),
+    "chat template": (chat_template, ("-M", "chat_template=t.jinja")),
+    "checkpoint": (checkpoint, ()),
+}
+
+
+@pytest.mark.local
+@pytest.mark.parametrize("kind", LOCAL)
+def test_what_a_local_model_is_given_is_content_too(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for library in ("torch", "transformers", "peft"):
+        pytest.importorskip(library)
+    monkeypatch.chdir(tmp_path)
+    checkpoint("some")
+    edit, options = LOCAL[kind]
+    run = ("run", "af-hf/./base", "--requests", "mini", "--interventions", "none", "--limit", "1")
+    given = (*run, "--max-tokens", "4", "--display", "none", *options)
+    edit("first")
+    main(given)
+    (first,) = logs_in(tmp_path / "logs")
+    edit("first")
+    main(given)
+    assert logs_in(tmp_path / "logs") == [first]
+    edit("another")
+    main(given)
+    assert len(logs_in(tmp_path / "logs")) == 2
+    capsys.readouterr()
+    old = Path(first.removeprefix("file://")).parent
+    assert main([*given, "--log-dir", str(old)]) == 1
+    error = capsys.readouterr().err
+    assert (
+        "with other content" in error and f"{options[1] if options else 'model=./base'} had digest" in error
+    )
+
+    # A log that `inspect eval` wrote does not name the files; what its samples carry is compared.
+    if kind in ("vector", "weights"):
+        model = PlannedModel.model_validate(
+            {"model": "af-hf/./base", "args": dict(item.split("=") for item in options[1::2])}
+        )
+        asked = Evals(
+            tasks=(EvalTask(task="alignment_faking", args={"requests": "mini"}),), models=(model,), limit=1
+        )
+        command = [sys.executable, "-m", "inspect_ai", "eval", "inspect_af/alignment_faking", *options]
+        command += ["--model", "af-hf/./base", "--limit", "1", "--max-tokens", "4", "-T", "requests=mini"]
+        subprocess.run([*command, "--log-dir", "by-inspect", "--display", "none"], check=True)
+        assert finished_evals(asked, Path("by-inspect")) == 1
+        edit("first")
+        assert finished_evals(asked, Path("by-inspect")) == 0
+
+
+def test_a_plan_whose_words_were_edited_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    requests("first")
+    assert main(["plan", "af-organism/null", "--requests", "r.csv", "--interventions", "A1+"]) == 0
+    requests("second")
+    capsys.readouterr()
+    assert main(["run", "--plan", "plan.yaml", "--display", "none"]) == 1
+    error = capsys.readouterr().err
+    assert "the requests r.csv had digest" in error and "write another plan" in error
+    assert not logs_in(tmp_path / "logs") if (tmp_path / "logs").exists() else True
+
+
+def test_a_file_of_evals_is_refused_and_its_old_log_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pair("first")
+    args = {"requests": "mini", "pair": "p", "judges": ["concept"]}
+    evals = Evals(
+        tasks=(EvalTask(task="alignment_faking", args=args), EvalTask(task="beliefs", args={"pair": "p"})),
+        models=(PlannedModel(model="af-organism/null"),),
+        grader=PlannedModel(model="af-simulated-judge/keyword"),
+        limit=1,
+    )
+    Path("evals.yaml").write_text(evals.text())
+    run = ["evals", "evals.yaml", "--log-dir", "here", "--display", "none"]
+    assert main(run) == 0
+    assert finished_evals(evals, Path("here")) == 2
+    for file, what, left in (
+        ("p/rubrics/concept.toml", "the concept rubric", 1),
+        ("p/beliefs/A1.toml", "the belief questions", 1),
+    ):
+        path = Path(file)
+        before = path.read_text()
+        path.write_text(re.sub(r"(?m)^([^#\n]*)\bthe\b", r"\1this", before, count=1))
+        assert finished_evals(evals, Path("here")) == left
+        capsys.readouterr()
+        assert main(run) == 1
+        assert what in capsys.readouterr().err
+        path.write_text(before)
+    assert finished_evals(evals, Path("here")) == 2
+
+
+def test_the_default_directory_is_the_same_for_the_same_evals_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Evals(
+        tasks=(EvalTask(task="alignment_faking", args={"requests": "mini"}),),
+        models=(PlannedModel(model="openai/gpt-4o"),),
+    )
+    others = [
+        {"epochs": 2},
+        {"tasks": (EvalTask(task="alignment_faking", args={"requests": "benign"}),)},
+        {"temperature": 0.0},
+        {"models": (PlannedModel(model="openai/gpt-4o", args={"a": 1}),)},
+    ]
+    each = [asked, *(asked.model_copy(update=update) for update in others)]
+    assert default_log_dir(asked) == default_log_dir(asked.model_copy())
+    assert len({default_log_dir(one) for one in each}) == 5
+    assert "openai-gpt-4o" in str(default_log_dir(asked))
+    monkeypatch.setenv("INSPECT_LOG_DIR", "elsewhere")
+    assert default_log_dir(asked).parts[0] == "elsewhere"
+
+
+def test_a_second_run_in_the_same_directory_is_refused_at_once(tmp_path: Path) -> None:
+    asked = Evals(
+        tasks=(EvalTask(task="alignment_faking", args={"requests": "mini"}),),
+        models=(PlannedModel(model="af-organism/null"),),
+        limit=1,
+    )
+    hold = "import sys; from pathlib import Path; from inspect_af.config import only_one\n"
+    hold += "with only_one(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        with pytest.raises(ConfigError, match=f"another process .process {other.pid}. is running evals in"):
+            run_evals(asked, tmp_path, display="none")
+        assert not logs_in(tmp_path)
+        other.kill()
+    assert run_evals(asked, tmp_path, display="none")
+    with only_one(tmp_path / "free"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["exp#3", "sweep 50%20", "what?", "two\nlines"])
+def test_a_directory_whose_logs_could_not_be_read_again_is_refused_before_the_first_call(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*BASE, "--requests", "mini", "--log-dir", str(tmp_path / name)]) == 1
+    assert "in its name" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
+def test_a_directory_with_a_space_works(tmp_path: Path) -> None:
+    assert main([*BASE, "--requests", "mini", "--log-dir", str(tmp_path / "a b")]) == 0
+    (log,) = logs_in(tmp_path / "a b")
+    assert read_eval_log(log).status == "success"
+    assert find_logs([tmp_path / "a b"])
+
+
+def test_the_digest_of_a_path_is_its_content(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.txt").write_text("same")
+    assert path_digest(tmp_path / "one") == path_digest(tmp_path / "two")
+    (tmp_path / "two" / "x.txt").write_text("other")
+    assert path_digest(tmp_path / "one") != path_digest(tmp_path / "two")
+    (tmp_path / "two" / "x.txt").rename(tmp_path / "two" / "y.txt")
+    (tmp_path / "two" / "y.txt").write_text("same")
+    assert path_digest(tmp_path / "one") != path_digest(tmp_path / "two"), "names inside count"
