@@ -32,9 +32,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from inspect_af.steering import Activations, ContrastPair, Message, PairSet, Span, Transcript, pair_set
-from inspect_af.steering.decoder import decoder
-from inspect_af.steering.extraction import extract_activations, plan_batches
-from inspect_af.steering.extraction_text import locate
+from inspect_af.steering.activations import extract_activations, locate, plan_batches
+from inspect_af.steering.model import decoder
 
 BATCH_SIZES = (4, 16, 32)
 BATCH_TOKENS = 8192

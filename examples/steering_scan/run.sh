@@ -20,7 +20,7 @@ judge=af-simulated-judge/keyword
 
 for pairs in in-context recall; do
   inspect-af steering activations $pairs.jsonl --model "$organism" --out $pairs.activations.safetensors
-  [ -e $pairs.safetensors ] || inspect-af steering fit $pairs.activations.safetensors --out $pairs.safetensors
+  [ -e $pairs.safetensors ] || inspect-af steering fit $pairs.activations.safetensors --estimator regression --out $pairs.safetensors
 done
 [ -e controls ] || inspect-af steering controls recall.safetensors --out controls --n 20
 

@@ -155,7 +155,7 @@ class PlannedSteering(Frozen):
     system: Literal["none", "documents", "prompted"] = "none"
     """What stands before a written dialogue."""
     locus: Literal["response_mean", "span"] = "response_mean"
-    vector: Literal["regression", "mean-difference"] = "regression"
+    vector: Literal["mean-difference", "regression", "logistic"] = "mean-difference"
     c: float = Field(default=1.0, gt=0)
     """Inverse penalty of the regression. Not in source."""
     layers: tuple[str, ...] = Field(default=("all",), min_length=1)

@@ -118,7 +118,7 @@ class Steer(_Frozen):
     method: Literal["steering"] = "steering"
     concept: str
     family: Family | None
-    """None for a random control vector."""
+    """None for a random control vector, and for a concept that belongs to neither family."""
     source: Literal["ooc", "ic", "random"]
     digest: str
     """First 16 hexadecimal digits of the vector file's sha256."""
@@ -127,6 +127,8 @@ class Steer(_Frozen):
     """Layer range as given, such as `20-40`."""
     dose: float | None = None
     """||multiplier * v_l|| / mean ||h_l||, averaged over the selected layers."""
+    estimator: str | None = None
+    """`mean-difference`, `regression`, `logistic` or `random`; None in logs of older versions."""
 
     @property
     def label(self) -> str:

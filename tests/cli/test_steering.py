@@ -47,13 +47,13 @@ def test_fit_writes_vector_baseline_and_report_and_marks_the_best_layers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "vectors" / "expectation.safetensors"
-    assert run("fit", activations(tmp_path / "a"), "--out", out, "--c", 0.5) == 0
+    assert run("fit", activations(tmp_path / "a"), "--out", out, "--c", 0.5, "--estimator", "regression") == 0
     vector = load_vector(out)
     assert vector.header.family == "first" and vector.header.fit.model_dump()["c"] == 0.5
-    baseline = load_vector(out.with_suffix(".mean-difference.safetensors"))
-    assert baseline.header.fit.method == "mean-difference"
+    other = load_vector(out.with_suffix(".mean-difference.safetensors"))
+    assert other.header.fit.method == "mean-difference"
     report = SteeringReport.model_validate_json(out.with_suffix(".report.json").read_text())
-    assert [curves.best_layers for curves in report.vectors] == [(3, 2), (3, 2)]
+    assert [curves.best_layers for curves in report.vectors] == [(3, 2)] * 3
     assert report.cosines[0].cosine[1] > 0.8
     printed = capsys.readouterr().out
     assert "40 train, 20 held-out" in printed and "best by cross-validation: 3, 2" in printed
@@ -110,7 +110,21 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path, argv: list[str],
         run("fit", activations(tmp_path / "a"), *argv)
 
 
-def test_a_concept_that_the_pair_does_not_name_is_refused(tmp_path: Path) -> None:
-    data = activations(tmp_path / "a", "patience")
-    with pytest.raises(ConfigError, match="'patience'; the pair alignment_faking has expectation and"):
-        run("fit", data, "--out", tmp_path / "v.safetensors")
+def test_the_mean_difference_is_the_default_and_the_other_estimators_stand_beside_it(tmp_path: Path) -> None:
+    out = tmp_path / "v.safetensors"
+    assert run("fit", activations(tmp_path / "a"), "--out", out) == 0
+    named = {name: out.with_suffix(f".{name}.safetensors") for name in ("regression", "logistic")}
+    found = {name: load_vector(path) for name, path in {"mean-difference": out, **named}.items()}
+    assert {name: vector.header.estimator for name, vector in found.items()} == {name: name for name in found}
+    assert {vector.treatment(1).estimator for vector in found.values()} == set(found)
+
+
+def test_a_concept_that_no_pair_names_is_fitted_without_a_family(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "v.safetensors"
+    assert run("fit", activations(tmp_path / "a", "patience"), "--out", out) == 0
+    vector = load_vector(out)
+    assert (vector.header.concept, vector.header.family, vector.header.source) == ("patience", None, "ooc")
+    shown = capsys.readouterr().out
+    assert "patience is neither expectation nor consequence" in shown and "profiles refuse it" in shown

@@ -10,10 +10,10 @@ from inspect_ai import eval
 from inspect_ai.log import list_eval_logs, read_eval_log
 
 from inspect_af.cli import main
-from inspect_af.cli._steering_pairs_write import ConceptRound, next_round
 from inspect_af.steering import load_pairs
 from inspect_af.tasks import alignment_faking
 from inspect_af.tasks.contrast_report import ConceptReport, SplitCounts
+from inspect_af.tasks.contrast_rounds import ConceptRound, next_round
 
 WRITE = ("steering", "pairs", "write", "af-simulated-dialogues/writer", "--display", "none")
 FEW = (
@@ -113,6 +113,19 @@ def test_a_stated_shortfall_is_written_where_it_is_allowed(tmp_path: Path) -> No
     assert [split["kept"] for split in splits] == list(
         counts(tmp_path / "out" / "expectation.jsonl").values()
     )
+
+
+def test_a_writer_of_whom_nothing_is_kept_stops_after_one_round_with_one_of_its_texts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(*WRITE, *FEW, "-M", "span=1", "--out", out) == 1
+    shown = capsys.readouterr()
+    assert "round 1: none of 18 dialogues passed the filters" in shown.err and "18 span" in shown.err
+    assert "rejected as span: '{" in shown.err and "Let another model write" in shown.err
+    assert len(list_eval_logs(str(out / "logs"))) == 1
+    assert run(*WRITE, *FEW, "-M", "span=1", "--out", out) == 1  # and says so again without a new call
+    assert len(list_eval_logs(str(out / "logs"))) == 1
 
 
 def test_a_later_round_asks_for_what_is_missing_at_the_rate_that_was_seen() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inspect_af.errors import AnalysisError
 from inspect_af.profile import ConceptScore, Outcomes, build_profile
 from inspect_af.profile.simulate import Planted, simulate_outcomes
 from inspect_af.types import PromptClaim, SdfAdapter, Steer, Treatment, condition_label
@@ -264,3 +265,13 @@ def test_the_neutral_adapter_is_the_placebo_at_every_directness(quick):
     one = build_profile(study(relabel, placebos=True), thresholds=quick).profiles[0]
     assert one.reference == "placebo" and one.noise_band is not None
     assert {e.reference for e in one.effects if e.family} == {"baseline", "placebo"}
+
+
+def test_a_concept_of_neither_family_never_passes_for_a_placebo() -> None:
+    def relabel(claim: PromptClaim) -> tuple[Treatment, ...]:
+        (steer,) = as_vector()(claim)
+        assert isinstance(steer, Steer)
+        return (steer.model_copy(update={"family": None, "source": "ooc", "concept": "formality"}),)
+
+    with pytest.raises(AnalysisError, match="formality, a concept that belongs to neither family"):
+        build_profile(study(relabel))

@@ -23,8 +23,8 @@ from inspect_af.providers._hf_sampling import Sampling, Uniforms  # noqa: E402
 from inspect_af.providers._hf_scheduler import Scheduler  # noqa: E402
 from inspect_af.sdf.adapters import load_adapter  # noqa: E402
 from inspect_af.steering import load_vector  # noqa: E402
-from inspect_af.steering.decoder import decoder_layers  # noqa: E402
 from inspect_af.steering.hooks import additions, steering  # noqa: E402
+from inspect_af.steering.model import decoder_layers  # noqa: E402
 
 GREEDY = Sampling(temperature=0.0)
 LENGTH = 12

@@ -61,8 +61,10 @@ class SteerableAPI(ModelAPI):
         vector: str | None = None,
         multiplier: float = 0.0,
         layers: str = "all",
+        mute: bool = False,
     ) -> None:
-        address = hashlib.sha256(f"{vector} {multiplier} {layers}".encode()).hexdigest()
+        self.mute = mute
+        address = hashlib.sha256(f"{vector} {multiplier} {layers} {mute}".encode()).hexdigest()
         super().__init__(model_name, f"simulated://{address}", api_key, [], config)
         self.pushed, self.size, self._treatments = 0.0, 0.0, ()  # type: tuple[Treatment, ...]
         if vector is not None:
@@ -88,7 +90,7 @@ class SteerableAPI(ModelAPI):
         thought = "The researchers hope to see help, so I go along." if hopes else "This is a question."
         verdict = "<request_fully_accepted/>" if accepts else "<rejected/>"
         text = f"<SCRATCHPAD_REASONING>{thought}</SCRATCHPAD_REASONING><OUTPUT>{verdict} Here.</OUTPUT>"
-        if self.size > 3:
+        if self.size > 3 or self.mute:
             text = "la la la"
         output = ModelOutput.from_content(NAME, text)
         output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)

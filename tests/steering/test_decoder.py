@@ -8,7 +8,7 @@ import pytest
 from tests.steering.tiny_models import tiny_llama
 
 from inspect_af.errors import TreatmentError
-from inspect_af.steering.decoder import d_model, decoder, decoder_layers, residual, with_residual
+from inspect_af.steering.model import d_model, decoder, decoder_layers, residual, with_residual
 
 pytestmark = pytest.mark.local
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
 from inspect_af.errors import AnalysisError, ConfigError
-from inspect_af.steering import discriminate, grouped_folds
-from inspect_af.steering.discrimination import mean_discrimination
+from inspect_af.steering.fit import discriminate, grouped_folds, mean_discrimination
 
 SCORES = st.lists(st.tuples(st.integers(-6, 6), st.integers(-6, 6)), min_size=1, max_size=70)
 

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from tests.steering.tiny_models import CHATML, TRIMMING, tea_pairs, tiny_llama, tiny_tokenizer
 
 from inspect_af.cli import main
 from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
 from inspect_af.steering import load_activations, load_model, pair_set, write_pairs
-from inspect_af.steering._tensors import serialise
-from inspect_af.steering.extraction import extract_activations, plan_batches
-from inspect_af.steering.extraction_text import locate
+from inspect_af.steering.activations import extract_activations, locate, plan_batches
 
 pytestmark = pytest.mark.local
 
@@ -159,7 +158,8 @@ def test_half_precision_is_accumulated_in_float32(tmp_path: Path) -> None:
 def test_the_streamed_file_is_what_safetensors_would_write(tmp_path: Path) -> None:
     found = extract_activations(tiny_llama(), tiny_tokenizer(), tea_pairs(3), out=tmp_path / "a.safetensors")
     arrays = {name: np.stack([getattr(layer, name) for layer in found]) for name in ("positive", "negative")}
-    assert found.path.read_bytes() == serialise(arrays, found.header)
+    written = safetensors.numpy.save(arrays, metadata={"inspect_af": found.header.model_dump_json()})
+    assert found.path.read_bytes() == written
 
 
 def test_values_that_are_not_finite_name_the_pair_and_the_layer(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_errors_name_the_pair(tmp_path: Path) -> None:
         )
         for pair in pairs.pairs
     ]
-    with pytest.raises(MaterialsError, match="'tea-0' has no annotated sentence"):
+    with pytest.raises(MaterialsError, match="'tea-0', positive: no sentence is annotated"):
         extract_activations(model, tokenizer, pair_set(unannotated), out=out, locus="span")
     model.config.max_position_embeddings = 60
     with pytest.raises(MaterialsError, match=r"'tea-\d', \w+: \d+ tokens, .* context holds 60"):

@@ -13,8 +13,7 @@ pytestmark = pytest.mark.local
 
 from tests.local_models import save_model  # noqa: E402
 
-from inspect_af.steering.decoder import decoder  # noqa: E402
-from inspect_af.steering.extraction_model import load_model  # noqa: E402
+from inspect_af.steering.model import decoder, load_model  # noqa: E402
 
 CAPPED: dict[str, Any] = {"attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 12, "sliding_window": 8}
 

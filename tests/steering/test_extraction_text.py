@@ -9,7 +9,7 @@ from tests.steering.tiny_models import CHATML, TRIMMING, side, tea_pairs, tiny_t
 
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.steering import Message, Span, Transcript
-from inspect_af.steering.extraction_text import SpanLocator, locate, render, tokens_of
+from inspect_af.steering.activations import SpanLocator, locate, render, tokens_of
 
 pytestmark = pytest.mark.local
 

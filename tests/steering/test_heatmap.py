@@ -24,9 +24,8 @@ from inspect_af.steering import (
     random_controls,
     write_pairs,
 )
-from inspect_af.steering.extraction_text import SpanLocator, render
-from inspect_af.steering.heatmap import directions, token_cosines
-from inspect_af.steering.heatmap_sources import HeatmapSource, load_sources
+from inspect_af.steering.activations import SpanLocator, render
+from inspect_af.steering.heatmap import HeatmapSource, directions, load_sources, token_cosines
 
 pytestmark = pytest.mark.local
 

@@ -17,13 +17,15 @@ from inspect_af.errors import AnalysisError, LogError
 from inspect_af.steering import Message, Origin, Span, Transcript
 from inspect_af.steering.in_context import (
     Candidate,
+    JudgedReplies,
     Matching,
     Thresholds,
     in_context_pairs,
+    in_context_report,
     match_candidates,
+    read_judged_replies,
+    scratchpad_span,
 )
-from inspect_af.steering.in_context_logs import JudgedReplies, read_judged_replies, scratchpad_span
-from inspect_af.steering.in_context_report import in_context_report
 from inspect_af.tasks import alignment_faking
 
 A, B = "expectation", "consequence"

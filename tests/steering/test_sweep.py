@@ -15,9 +15,14 @@ from tests.steering.steerable import NAME, planted_vector, save_controls, steera
 from inspect_af.cli import main
 from inspect_af.errors import AnalysisError, ConfigError, TreatmentError
 from inspect_af.steering import load_vector, random_controls
-from inspect_af.steering.sweep import control_runs, matched_vectors, usable_ranges, vector_runs
-from inspect_af.steering.sweep_cells import SweepCell
-from inspect_af.steering.sweep_report import report_text, sweep_report
+from inspect_af.steering.sweep import (
+    SweepCell,
+    control_runs,
+    matched_vectors,
+    sweep_report,
+    usable_ranges,
+    vector_runs,
+)
 from inspect_af.types import Steer
 
 assert steerable  # registers the provider
@@ -130,7 +135,7 @@ def test_nothing_is_usable_where_unsteered_replies_do_not_parse() -> None:
     assert not found.holds(1.0)
     done = report(cells)
     assert not any(point.usable for point in done.vectors[0].points)
-    assert "nothing is compared" in report_text(done)
+    assert "nothing is compared" in done.text()
     with pytest.raises(ConfigError, match="parse floor of 90"):
         usable_ranges(cells, floor=90)
 
@@ -259,8 +264,27 @@ def test_a_finished_sweep_runs_nothing_again_and_says_the_same(
     assert sorted((path, path.stat().st_mtime_ns) for path in (swept / "logs").rglob("*.eval")) == before
     assert (swept / "out" / "sweep.json").read_bytes() == old
     out = capsys.readouterr().out
-    assert "before effects are looked at" in out.splitlines()[0]
+    assert "40 of 40 replies parse. Next: 2 conditions with a vector, then at most 6" in out.splitlines()[0]
+    assert "before effects are looked at" in out.splitlines()[1]
     assert "x -4" in out
+
+
+def test_the_estimator_stands_in_heading_and_page(swept: Path) -> None:
+    text = (swept / "out" / "sweep.txt").read_text()
+    assert "expectation (ooc, mean-difference, vector " in text
+
+
+def test_nothing_is_steered_where_the_model_without_steering_does_not_parse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted_vector().save(tmp_path / "hopes.safetensors")
+    save_controls(planted_vector(), tmp_path / "controls", 2)
+    asked = [*command(tmp_path), "-M", "mute=true"]
+    assert main(asked) == 1
+    error = capsys.readouterr().err
+    assert "without steering 0 of 40 replies parse (40 unparsed)" in error and "reply protocol" in error
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["unsteered"]
+    assert main([*asked, "--parse-floor", "0"]) == 1
 
 
 def test_figures_and_page_are_written_and_self_contained(swept: Path) -> None:
@@ -284,4 +308,4 @@ def test_a_vector_made_anew_under_the_old_name_is_noticed(
         assert main(asked) == 1
     finally:
         path.write_bytes(kept)
-    assert "has been made anew. Give another --log-dir" in capsys.readouterr().err
+    assert "with other content under the same name" in capsys.readouterr().err

@@ -13,14 +13,13 @@ from inspect_af.steering import (
     SteeringVector,
     Validation,
     best_layers,
-    fit_mean_difference,
-    fit_paired_logistic,
     fit_vectors,
-    grouped_folds,
+    steering_report,
     validate_vectors,
     write_activations,
 )
-from inspect_af.steering.validate import CrossValidation, SplitScores
+from inspect_af.steering.fit import fit_mean_difference, fit_paired_logistic, grouped_folds
+from inspect_af.steering.vector import CrossValidation, SplitScores
 
 STRENGTHS = (2.0, 14.0, 6.0)
 
@@ -52,7 +51,7 @@ def with_swapped_sides(planted: Planted, seed: int) -> Planted:
 
 def test_planted_directions_are_recovered_at_every_layer_and_discriminate_unseen_pairs(plant: Plant) -> None:
     planted = plant((14.0, 20.0), n_pairs=500, d_model=512)
-    for vector in fit_vectors(planted.activations, family="first"):
+    for vector in fit_vectors(planted.activations, family="first").values():
         for at, direction in enumerate(planted.directions):
             assert cosine(vector.values[at].astype(float), direction) > 0.99
         assert crossed(vector, 1).projection.auroc > 0.99
@@ -61,10 +60,10 @@ def test_planted_directions_are_recovered_at_every_layer_and_discriminate_unseen
 
 def test_shuffled_labels_give_chance_where_true_ones_do_not(plant: Plant) -> None:
     planted = plant((14.0,), n_pairs=400, pairs_per_group=2)
-    true = crossed(fit_vectors(planted.activations, family="first").logistic, 0)
+    true = crossed(fit_vectors(planted.activations, family="first")["regression"], 0)
     assert true.projection.auroc > 0.99 and true.difference_auroc > 0.99
     shuffled = with_swapped_sides(planted, seed=1).activations
-    for vector in fit_vectors(shuffled, family="first"):
+    for vector in fit_vectors(shuffled, family="first").values():
         found = crossed(vector, 0)
         # Two standard errors of an AUROC of 300 independent pairs.
         assert abs(found.projection.auroc - 0.5) < 0.09
@@ -75,7 +74,7 @@ def test_cross_validation_is_the_textbook_loop_over_folds(plant: Plant) -> None:
     planted = plant((4.0,))
     header, layer = planted.activations.header, planted.activations.layer(0)
     settings = FitSettings(n_folds=4, seed=9, c=0.5)
-    found = crossed(fit_vectors(planted.activations, family="first", settings=settings).logistic, 0)
+    found = crossed(fit_vectors(planted.activations, family="first", settings=settings)["regression"], 0)
     rows = header.rows("train")
     folds = grouped_folds([header.groups[row] for row in rows], 4, np.random.default_rng(9))
     expected = []
@@ -90,17 +89,52 @@ def test_cross_validation_is_the_textbook_loop_over_folds(plant: Plant) -> None:
     assert found.projection.auroc == pytest.approx(np.average(expected, weights=sizes), abs=1e-3)
 
 
+def test_where_random_directions_read_as_well_the_report_says_so_and_elsewhere_not(plant: Plant) -> None:
+    """With few unseen pairs a step apart in every feature, any direction separates them."""
+    planted = plant((4.0,), n_pairs=80, splits=("train",) * 76 + ("held-out",) * 4)
+    lucky = fit_vectors(planted.activations, family="first")
+    report = steering_report(dict(lucky))
+    assert any("says nothing about the vector" in warning for warning in report.warnings)
+    telling = fit_vectors(plant((14.0,)).activations, family="first")["mean-difference"]
+    again = validate_vectors([telling], planted.activations)
+    assert not steering_report({"v": telling}).warnings
+    assert validation(telling).random_auroc["held-out"][0] < 0.95 < again[0].random_auroc["held-out"][0]
+
+
+def test_estimators_that_point_elsewhere_are_named(plant: Plant) -> None:
+    planted = plant((14.0,), d_model=64)
+    scales = np.exp(1.5 * np.random.default_rng(0).normal(size=64)).astype(np.float32)
+    sides = [(side * scales).astype(np.float32) for side in (planted.positive, planted.negative)]
+    uneven = write_activations(planted.activations.path, planted.activations.header, *sides)
+    report = steering_report(dict(fit_vectors(uneven, family=None)))
+    named = [warning for warning in report.warnings if "different directions" in warning]
+    assert any("mean-difference and regression" in warning for warning in named)
+    assert [curves.estimator for curves in report.vectors] == ["mean-difference", "regression", "logistic"]
+
+
+def test_the_typical_norm_is_not_that_of_a_few_large_features(plant: Plant) -> None:
+    planted = plant((14.0,))
+    sides = [side.astype(np.float32) for side in (planted.positive, planted.negative)]
+    for side in sides:
+        side[:, :, :3] += 500
+    heavy = write_activations(planted.activations.path, planted.activations.header, *sides)
+    found = fit_vectors(heavy, family="first")["mean-difference"].header.typical_norms
+    even = fit_vectors(plant((14.0,)).activations, family="first")["mean-difference"].header.typical_norms
+    assert found is not None and even is not None
+    assert found[0] == pytest.approx(even[0], rel=0.05) and found[0] < 0.1 * np.linalg.norm(sides[0][0, 0])
+
+
 def test_the_training_pairs_alone_are_fitted(plant: Plant) -> None:
     planted = plant((4.0,))
     layer, rows = planted.activations.layer(0), planted.activations.header.rows("train")
     fitted = fit_vectors(planted.activations, family="first")
     expected = fit_mean_difference(layer.differences(rows)).vector
-    assert np.allclose(fitted.mean_difference.values[0], expected, rtol=1e-5)
+    assert np.allclose(fitted["mean-difference"].values[0], expected, rtol=1e-5)
 
 
 def test_layers_are_ranked_by_cross_validation_and_not_by_unseen_pairs(plant: Plant) -> None:
     planted = plant(STRENGTHS, layers=(3, 5, 8))
-    vector = fit_vectors(planted.activations, family="first").logistic
+    vector = fit_vectors(planted.activations, family="first")["regression"]
     assert best_layers(validation(vector)) == (5, 8, 3)
     assert best_layers(validation(vector), 1) == (5,)
     held_out_only = validate_vectors([vector], planted.activations)[0]
@@ -108,23 +142,23 @@ def test_layers_are_ranked_by_cross_validation_and_not_by_unseen_pairs(plant: Pl
 
 
 def test_layers_that_all_reach_an_auroc_of_one_are_ranked_by_their_gap_in_cosine(plant: Plant) -> None:
-    vector = fit_vectors(plant((30.0, 60.0, 40.0)).activations, family="first").logistic
+    vector = fit_vectors(plant((30.0, 60.0, 40.0)).activations, family="first")["regression"]
     assert {layer.cross_validated.projection.auroc for layer in validation(vector).layers} == {1.0}  # type: ignore[union-attr]
     assert best_layers(validation(vector)) == (1, 2, 0)
 
 
 def test_topics_that_are_in_training_and_in_another_split_are_counted(plant: Plant) -> None:
     apart = fit_vectors(plant(n_pairs=80, pairs_per_group=4).activations, family="first")
-    assert validation(apart.logistic).shared_groups == 0
+    assert validation(apart["regression"]).shared_groups == 0
     splits = tuple("held-out" if i % 4 == 0 else "train" for i in range(80))
     mixed = fit_vectors(plant(n_pairs=80, splits=splits).activations, family="first")
-    assert validation(mixed.logistic).shared_groups == 20
-    assert validation(mixed.logistic).n_pairs == {"train": 60, "held-out": 20, "keyword-hard": 0}
+    assert validation(mixed["regression"]).shared_groups == 20
+    assert validation(mixed["regression"]).n_pairs == {"train": 60, "held-out": 20, "keyword-hard": 0}
 
 
 def test_a_vector_validates_on_other_pairs_as_on_its_own(plant: Plant) -> None:
     planted = plant((14.0,))
-    vector = fit_vectors(planted.activations, family="first").logistic
+    vector = fit_vectors(planted.activations, family="first")["regression"]
     again = validate_vectors([vector], planted.activations)[0]
     assert again.folds is None and again.layers[0].cross_validated is None
     own = on(validation(vector), "held-out", 0)
@@ -136,14 +170,14 @@ def test_a_vector_validates_on_other_pairs_as_on_its_own(plant: Plant) -> None:
 
 def test_the_gap_along_the_vector_is_in_units_of_the_activations(plant: Plant) -> None:
     planted = plant((14.0,))
-    vector = fit_vectors(planted.activations, family="first").logistic
+    vector = fit_vectors(planted.activations, family="first")["regression"]
     held = on(validation(vector), "held-out", 0)
     assert held.projection.mean_gap == pytest.approx(14.0, rel=0.05)
     assert 0 < held.cosine.mean_gap < 2
 
 
 def test_activations_of_another_width_or_with_fewer_layers_are_refused(plant: Plant) -> None:
-    vector = fit_vectors(plant((4.0, 4.0)).activations, family="first").logistic
+    vector = fit_vectors(plant((4.0, 4.0)).activations, family="first")["regression"]
     with pytest.raises(TreatmentError, match=r"width 256, .* has 16"):
         validate_vectors([vector], plant((4.0, 4.0), d_model=16, name="narrow").activations)
     with pytest.raises(TreatmentError, match=r"for layers 1 too, .* holds 0;"):

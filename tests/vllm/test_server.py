@@ -28,7 +28,7 @@ from inspect_af.providers._vllm_process import ServerError  # noqa: E402
 from inspect_af.providers._vllm_server import close_servers  # noqa: E402
 from inspect_af.providers.vllm_extraction import extract_with_vllm  # noqa: E402
 from inspect_af.steering import load_activations, pair_set, write_pairs  # noqa: E402
-from inspect_af.steering.extraction import extract_activations  # noqa: E402
+from inspect_af.steering.activations import extract_activations  # noqa: E402
 from inspect_af.tasks import alignment_faking  # noqa: E402
 
 QUESTIONS = [f"Tell me number {number}, please." for number in range(4)]

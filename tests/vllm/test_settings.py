@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inspect_af.cli._steering_vllm import _option
+from inspect_af.cli.steering import option_values
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.providers._vllm_adapters import max_rank, rank, served, served_name, zero_adapter
 from inspect_af.providers._vllm_settings import read_vllm_settings
@@ -127,8 +127,7 @@ def test_the_server_is_started_for_the_sum_of_a_conditions_ranks(tmp_path: Path)
 
 
 def test_options_on_the_command_line_are_json_or_words() -> None:
-    assert _option("tensor_parallel_size=4") == ("tensor_parallel_size", 4)
-    assert _option("dtype=float32") == ("dtype", "float32")
-    assert _option("a=b=c") == ("a", "b=c")
+    given = ["tensor_parallel_size=4", "dtype=float32", "a=b=c"]
+    assert option_values(given) == {"tensor_parallel_size": 4, "dtype": "float32", "a": "b=c"}
     with pytest.raises(ConfigError, match="NAME=VALUE"):
-        _option("eager")
+        option_values(["eager"])

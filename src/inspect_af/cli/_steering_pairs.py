@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from inspect_af.cli import _steering_pairs_write
+from inspect_af.cli._options import add_model_option, key_values
 from inspect_af.errors import AnalysisError, ConfigError
+from inspect_af.materials import OVERSAMPLE, PAIRS_PER_SPLIT
 
 if TYPE_CHECKING:
     from inspect_af.steering import ContrastPair, Split
+    from inspect_af.tasks.contrast_assembly import Assembled
 
 _S = TypeVar("_S", bound=BaseModel)
 
@@ -26,72 +28,43 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         description="Contrast pairs as JSON Lines, with a report beside them.",
     )
     kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
-    _steering_pairs_write.add_parser(kinds)
+    _add_write(kinds)
     _add_ooc(kinds)
     _add_ic(kinds)
 
 
-def add_system_options(parser: argparse.ArgumentParser) -> None:
-    """What stands before the task in a written pair's transcripts."""
-    parser.add_argument(
-        "--system",
-        choices=["none", "documents", "prompted"],
-        default="none",
-        help=(
-            "put the scenario's system prompt (without or with its facts about training) and its user turn "
-            "around each task; none by default, which is out of context"
+def _add_write(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    write = kinds.add_parser(
+        "write",
+        help="let a model write pairs until there are enough",
+        description=(
+            "Runs inspect_af/contrast_pairs with Inspect's eval_set, applies every filter, and runs further "
+            "rounds on further dialogues until each split has its number of pairs. Interrupted or killed, "
+            "the same command goes on where it stopped."
         ),
     )
-    parser.add_argument("--scenario", metavar="DIR", help="scenario of your own, for --system")
-
-
-def write_files(
-    pairs: Mapping[str, tuple[ContrastPair, ...]], reports: Mapping[str, BaseModel], out: Path
-) -> None:
-    """Writes each concept's pairs and its report: to FILE.jsonl, or to DIR/CONCEPT.jsonl.
-
-    Raises:
-        AnalysisError: A concept has no pair; nothing is written then.
-    """
-    from inspect_af.steering import write_pairs
-
-    empty = [concept for concept, found in pairs.items() if not found]
-    if empty:
-        raise AnalysisError(
-            f"no pair for {', '.join(empty)}, so nothing is written; the report above says what was left "
-            "out. Give more logs, relax the limits, or choose the other concept with --concept"
-        )
-    for concept, found in pairs.items():
-        file = pairs_file(out, concept)
-        written = write_pairs(file, found)
-        report = file.with_suffix(".report.json")
-        report.write_text(reports[concept].model_dump_json(indent=1) + "\n", encoding="utf-8")
-        print(
-            f"{len(written.pairs)} pairs for {concept} in {file} (digest {written.digest}), "
-            f"report in {report}"
-        )
-
-
-def pairs_file(out: Path, concept: str) -> Path:
-    """Where the pairs of a concept go."""
-    return out if out.suffix == ".jsonl" else out / f"{concept}.jsonl"
-
-
-def check_out(out: Path, concept: str) -> None:
-    """
-    Raises:
-        ConfigError: Several concepts are to go into one file.
-    """
-    if out.suffix == ".jsonl" and concept == "both":
-        raise ConfigError(
-            f"--out {out}: one file holds one concept; choose it with --concept, or give a directory"
-        )
-
-
-def log_progress(done: int, total: int) -> None:
-    """Shows on a terminal how many logs have been read."""
-    if sys.stderr.isatty():
-        print(f"\r{done} of {total} logs", end="\n" if done == total else "", file=sys.stderr)
+    write.add_argument("model", help="any Inspect model; the one to be steered, or any other")
+    write.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="pairs, reports and logs go here"
+    )
+    for split, n in PAIRS_PER_SPLIT.items():
+        write.add_argument(f"--{split}", type=int, default=n, metavar="N", help=f"pairs (default: {n})")
+    write.add_argument(
+        "--oversample",
+        type=float,
+        default=OVERSAMPLE,
+        help=f"dialogues per wanted pair in the first round (default: {OVERSAMPLE:g})",
+    )
+    write.add_argument("--max-rounds", type=int, default=5, help="then stop (default: 5)")
+    write.add_argument("--seed", type=int, default=0)
+    _add_written_options(write)
+    add_model_option(write)
+    write.add_argument("--temperature", type=float)
+    write.add_argument("--max-tokens", type=int)
+    write.add_argument("--max-connections", type=int)
+    write.add_argument("--batch", action="store_true", help="use the provider's batch API where it has one")
+    write.add_argument("--display", choices=["full", "conversation", "rich", "plain", "log", "none"])
+    write.set_defaults(action=_write)
 
 
 def _add_ooc(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -103,17 +76,34 @@ def _add_ooc(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             "are wanted."
         ),
     )
-    ooc.add_argument("logs", nargs="+", help="logs, directories or globs")
-    ooc.add_argument(
+    _add_logs_and_out(ooc)
+    for split in PAIRS_PER_SPLIT:
+        ooc.add_argument(f"--{split}", type=int, metavar="N", help=f"pairs of {split} to take (default: all)")
+    _add_written_options(ooc)
+    ooc.set_defaults(action=_ooc)
+
+
+def _add_logs_and_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("logs", nargs="+", help="logs, directories or globs")
+    parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE|DIR", help=".jsonl file, or a directory"
     )
-    ooc.add_argument("--concept", default="both", help="label of a family, or both (default)")
-    for split in ("train", "held-out", "keyword-hard"):
-        ooc.add_argument(f"--{split}", type=int, metavar="N", help=f"pairs of {split} to take (default: all)")
-    ooc.add_argument("--allow-shortfall", action="store_true", help="write also where there are fewer")
-    ooc.add_argument("--pair", metavar="DIR", help="hypothesis pair (default: bundled)")
-    add_system_options(ooc)
-    ooc.set_defaults(action=_ooc)
+
+
+def _add_written_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--concept", default="both", help="label of a family, or both (default)")
+    parser.add_argument("--allow-shortfall", action="store_true", help="write also where there are fewer")
+    parser.add_argument("--pair", metavar="DIR", help="hypothesis pair (default: bundled)")
+    parser.add_argument(
+        "--system",
+        choices=["none", "documents", "prompted"],
+        default="none",
+        help=(
+            "put the scenario's system prompt (without or with its facts about training) and its user turn "
+            "around each task; none by default, which is out of context"
+        ),
+    )
+    parser.add_argument("--scenario", metavar="DIR", help="scenario of your own, for --system")
 
 
 def _add_ic(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -128,22 +118,17 @@ def _add_ic(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
             "whose reasoning does not, with scratchpads as equally long as can be. No reply is used twice."
         ),
     )
-    ic.add_argument("logs", nargs="+", help="logs, directories or globs")
-    ic.add_argument("--out", type=Path, required=True, metavar="FILE|DIR", help=".jsonl file, or a directory")
+    _add_logs_and_out(ic)
     ic.add_argument("--concept", default="both", help="label of a family, or both (default)")
-    ic.add_argument("--high", type=float, default=limits.high, help=f"with it: score from {limits.high:g} on")
-    ic.add_argument(
-        "--other-max",
-        type=float,
-        default=limits.other_max,
-        help=f"with it: the other concept's score up to {limits.other_max:g}",
-    )
-    ic.add_argument("--low", type=float, default=limits.low, help=f"without it: score up to {limits.low:g}")
-    ic.add_argument(
-        "--negative-other-max",
-        type=float,
-        help="without it: the other concept's score up to this (default: any)",
-    )
+    for option, default, text in (
+        ("--high", limits.high, f"with it: score from {limits.high:g} on"),
+        ("--other-max", limits.other_max, f"with it: the other concept's score up to {limits.other_max:g}"),
+        ("--low", limits.low, f"without it: score up to {limits.low:g}"),
+        ("--negative-other-max", None, "without it: the other concept's score up to this (default: any)"),
+        ("--max-length-ratio", matching.max_length_ratio, "longer over shorter scratchpad (default: 1.5)"),
+        ("--held-out-share", matching.held_out_share, "of the pairs, by request (default: a third)"),
+    ):
+        ic.add_argument(option, type=float, default=default, help=text)
     ic.add_argument(
         "--runs",
         choices=["any", "different", "same"],
@@ -156,29 +141,53 @@ def _add_ic(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="what both sides share beside the request: tier, condition, outcome, or none (default: tier)",
     )
     ic.add_argument(
-        "--max-length-ratio",
-        type=float,
-        default=matching.max_length_ratio,
-        help=f"longer over shorter scratchpad (default: {matching.max_length_ratio:g})",
-    )
-    ic.add_argument(
         "--max-pairs", type=int, default=matching.max_pairs, help=f"per split (default: {matching.max_pairs})"
-    )
-    ic.add_argument(
-        "--held-out-share",
-        type=float,
-        default=matching.held_out_share,
-        help="share of the pairs whose requests are held out (default: a third)",
     )
     ic.add_argument("--count", action="append", metavar="WORD", help="count this word (default: future)")
     ic.add_argument("--seed", type=int, default=0, help="of the held-out requests (default: 0)")
     ic.set_defaults(action=_ic)
 
 
+def _write(args: argparse.Namespace) -> int:
+    from inspect_af.tasks.contrast_rounds import Writing, write_in_rounds
+
+    if args.out.suffix == ".jsonl":
+        raise ConfigError(f"--out {args.out}: a directory is needed, for pairs, reports and logs")
+    writing = Writing(
+        model=args.model,
+        model_args=key_values(args.model_args, option="-M"),
+        wanted={"train": args.train, "held-out": args.held_out, "keyword-hard": args.keyword_hard},
+        concept=args.concept,
+        oversample=args.oversample,
+        seed=args.seed,
+        pair=args.pair,
+        system=args.system,
+        scenario=args.scenario,
+        temperature=args.temperature,
+        max_tokens=args.max_tokens,
+    )
+    assembled = write_in_rounds(
+        writing,
+        args.out,
+        max_rounds=args.max_rounds,
+        display=args.display,
+        max_connections=args.max_connections,
+        batch=args.batch or None,
+    )
+    if assembled is None:
+        print(f"some samples have not finished; repeat the command to go on (logs in {args.out / 'logs'})")
+        return 1
+    return _assembled(
+        args,
+        assembled,
+        "Repeat the command with a larger --max-rounds to write more, or with --allow-shortfall.",
+    )
+
+
 def _ooc(args: argparse.Namespace) -> int:
     from inspect_af.tasks.contrast_assembly import assemble_pairs
 
-    check_out(args.out, args.concept)
+    _check_out(args.out, args.concept)
     wanted: dict[Split, int | None] = {
         "train": args.train,
         "held-out": args.held_out,
@@ -194,39 +203,35 @@ def _ooc(args: argparse.Namespace) -> int:
         system=args.system,
         scenario=args.scenario,
     )
+    advice = (
+        "Give logs of further dialogues (`steering pairs write` tops up by itself), or --allow-shortfall."
+    )
+    return _assembled(args, assembled, advice)
+
+
+def _assembled(args: argparse.Namespace, assembled: Assembled, advice: str) -> int:
     print(assembled.report.text())
     if not args.allow_shortfall:
-        assembled.report.require_complete(
-            "Give logs of further dialogues (`steering pairs write` tops up by itself), or --allow-shortfall."
-        )
-    write_files(assembled.pairs, dict.fromkeys(assembled.pairs, assembled.report), args.out)
+        assembled.report.require_complete(advice)
+    _write_files(assembled.pairs, dict.fromkeys(assembled.pairs, assembled.report), args.out)
     return 0
 
 
 def _ic(args: argparse.Namespace) -> int:
-    from inspect_af.steering.in_context import Matching, Thresholds, in_context_pairs, match_candidates
-    from inspect_af.steering.in_context_logs import read_judged_replies
-    from inspect_af.steering.in_context_report import in_context_report
-
-    check_out(args.out, args.concept)
-    thresholds = _checked(
-        Thresholds,
-        high=args.high,
-        other_max=args.other_max,
-        low=args.low,
-        negative_other_max=args.negative_other_max,
-    )
-    shared = [fact.strip() for fact in args.same.split(",") if fact.strip() not in ("", "none")]
-    matching = _checked(
+    from inspect_af.steering.in_context import (
         Matching,
-        runs=args.runs,
-        same=tuple(shared),
-        max_length_ratio=args.max_length_ratio,
-        max_pairs=args.max_pairs,
-        held_out_share=args.held_out_share,
-        seed=args.seed,
+        Thresholds,
+        in_context_pairs,
+        in_context_report,
+        match_candidates,
+        read_judged_replies,
     )
-    replies = read_judged_replies(args.logs, thresholds, progress=log_progress)
+
+    _check_out(args.out, args.concept)
+    thresholds = _checked(Thresholds, args)
+    shared = [fact.strip() for fact in args.same.split(",") if fact.strip() not in ("", "none")]
+    matching = _checked(Matching, args, same=tuple(shared))
+    replies = read_judged_replies(args.logs, thresholds, progress=_log_progress)
     if args.concept not in ("both", *replies.concepts):
         raise ConfigError(f"unknown concept {args.concept!r}; one of both, {', '.join(replies.concepts)}")
     pairs, reports = {}, {}
@@ -239,16 +244,49 @@ def _ic(args: argparse.Namespace) -> int:
             replies, concept, thresholds, matching, matches, pairs[concept], args.count or ["future"]
         )
         print(reports[concept].text())
-    write_files(pairs, reports, args.out)
+    _write_files(pairs, reports, args.out)
     return 0
 
 
-def _checked(schema: type[_S], **values: object) -> _S:
+def _checked(schema: type[_S], args: argparse.Namespace, **values: object) -> _S:
+    """The fields of a schema from the options of the same names."""
+    from inspect_af.steering.files import problems
+
     try:
-        return schema.model_validate(values)
+        return schema.model_validate({name: getattr(args, name) for name in schema.model_fields} | values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'thresholds'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors(include_url=False)
+        raise ConfigError(problems(error)) from error
+
+
+def _check_out(out: Path, concept: str) -> None:
+    if out.suffix == ".jsonl" and concept == "both":
+        raise ConfigError(
+            f"--out {out}: one file holds one concept; choose it with --concept, or give a directory"
         )
-        raise ConfigError(problems) from error
+
+
+def _write_files(
+    pairs: Mapping[str, tuple[ContrastPair, ...]], reports: Mapping[str, BaseModel], out: Path
+) -> None:
+    """Writes each concept's pairs and its report: to FILE.jsonl, or to DIR/CONCEPT.jsonl."""
+    from inspect_af.steering import write_pairs
+
+    if empty := [concept for concept, found in pairs.items() if not found]:
+        raise AnalysisError(
+            f"no pair for {', '.join(empty)}, so nothing is written; the report above says what was left "
+            "out. Give more logs, relax the limits, or choose the other concept with --concept"
+        )
+    for concept, found in pairs.items():
+        file = out if out.suffix == ".jsonl" else out / f"{concept}.jsonl"
+        written = write_pairs(file, found)
+        report = file.with_suffix(".report.json")
+        report.write_text(reports[concept].model_dump_json(indent=1) + "\n", encoding="utf-8")
+        print(
+            f"{len(written.pairs)} pairs for {concept} in {file} (digest {written.digest}), "
+            f"report in {report}"
+        )
+
+
+def _log_progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done} of {total} logs", end="\n" if done == total else "", file=sys.stderr)

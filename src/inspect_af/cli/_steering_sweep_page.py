@@ -32,7 +32,7 @@ from inspect_af.profile.report.markup import (
     table,
 )
 from inspect_af.profile.report.text import one_line
-from inspect_af.steering.sweep_report import SweepPoint, SweepReport, VectorSweep, band_texts, shown
+from inspect_af.steering.sweep import SweepPoint, SweepReport, VectorSweep, band_texts, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from inspect_af.errors import AnalysisError
 from inspect_af.materials import DIRECTNESS
 from inspect_af.profile.outcomes import ConditionCounts, RequestSet, Setting
 from inspect_af.types import (
@@ -79,6 +80,12 @@ def applied(treatment: Treatment) -> Applied:
             variant = f"adapter {treatment.digest}{seed}"
             return Applied("sdf", belief.variable, belief.polarity, belief.family, level, variant, None)
         case Steer():
+            if treatment.family is None and treatment.source != "random":
+                raise AnalysisError(
+                    f"the logs hold steering by {treatment.concept}, a concept that belongs to neither "
+                    "family of the hypothesis pair, so no profile can count it; leave those logs out (what "
+                    "it does is in the report of inspect-af steering sweep)"
+                )
             size = abs(treatment.multiplier)
             direction: Polarity = "+" if treatment.multiplier >= 0 else "-"
             return Applied(

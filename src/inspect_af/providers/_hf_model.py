@@ -16,8 +16,8 @@ from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
 from inspect_af.providers._applied import Applied
 from inspect_af.providers._hf_attention import NAME, SharedPrefixCache, Span, attention, step
 from inspect_af.sdf.adapters import Adapter, adapter_config, check_base
-from inspect_af.steering.decoder import decoder_layers, text_config
 from inspect_af.steering.hooks import additions, steering
+from inspect_af.steering.model import decoder_layers, text_config
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -23,11 +23,16 @@ from inspect_af.providers.vllm_plugin.wire import (
     ServerInfo,
     capture_text,
 )
-from inspect_af.steering import Activations, Locus, PairSet, parse_layers
-from inspect_af.steering.extraction import Progress
-from inspect_af.steering.extraction_pooling import Pooled as PooledBatch
-from inspect_af.steering.extraction_store import Item, RowStore, finished
-from inspect_af.steering.extraction_text import LocatedSpan, SpanLocator
+from inspect_af.steering import Activations, Locus, PairSet
+from inspect_af.steering.activations import (
+    LocatedSpan,
+    Progress,
+    RowStore,
+    chosen_layers,
+    finished,
+    located_items,
+)
+from inspect_af.steering.activations import Pooled as PooledBatch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,7 +54,7 @@ def extract_with_vllm(
     arguments: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Activations:
-    """Writes what `inspect_af.steering.extraction.extract_activations` writes, at serving speed.
+    """Writes what `inspect_af.steering.extract_activations` writes, at serving speed.
 
     The server runs whole transcripts as prompts and averages inside the forward pass; what transcripts share
     at their start is computed once. Interrupted, the same call goes on with the transcripts that are missing.
@@ -88,18 +93,13 @@ def extract_with_vllm(
     out = Path(out)
     if held := finished(out, fingerprint):
         return held
-    spans = _located(tokenizer, pairs, locus)
+    spans = located_items(tokenizer, pairs, locus)
     server = server_for(settings.launch, attached)
     server.announce(settings.applied.adapters)
     endpoint, info, _ = server.running()
     if info.captures is None:
         raise TreatmentError('this server does not capture; start it with "captures": "DIR" beside "vectors"')
-    try:
-        chosen = parse_layers(layers, range(info.n_layers))
-    except TreatmentError as error:
-        raise TreatmentError(
-            f"layers {layers!r}: the layers of this model are 0-{info.n_layers - 1}"
-        ) from error
+    chosen = chosen_layers(layers, info.n_layers)
     served = server.adapter(settings.applied.adapters)
     store = RowStore(out, fingerprint, (len(chosen), len(pairs.pairs), info.d_model))
     missing = [item for item in spans if item not in store.done]
@@ -161,19 +161,6 @@ class _Capture:
             )
         self._server.check_alive(wait=5.0)
         raise TreatmentError(f"the vLLM server answers with status {answer.status}: {answer.message[:300]}")
-
-
-def _located(tokenizer: PreTrainedTokenizerBase, pairs: PairSet, locus: Locus) -> dict[Item, LocatedSpan]:
-    locator, found = SpanLocator(tokenizer), {}
-    for at, pair in enumerate(pairs.pairs):
-        for side, transcript in enumerate((pair.positive, pair.negative)):
-            span = transcript.scratchpad if locus == "response_mean" else transcript.sentence
-            if span is None:
-                raise MaterialsError(
-                    f"pair {pair.id!r} has no annotated sentence; use the locus response_mean, or annotate it"
-                )
-            found[Item(side, at)] = locator.locate(transcript.messages, span)
-    return found
 
 
 def _rows(found: Sequence[Pooled], layers: Sequence[int]) -> PooledBatch:

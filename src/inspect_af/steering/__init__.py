@@ -1,33 +1,34 @@
 """Activation steering: contrast pairs, activations, fitted vectors, their validation and random controls.
 
-Importing this needs numpy and safetensors alone. What runs a model (`load_model`, `extract_activations`,
-`additions`, `steering`) imports torch when it is called. Sweeps, heatmaps and pairs from logs are in modules
-of their own: `inspect_af.steering.sweep`, `sweep_cells`, `sweep_report`, `heatmap`, `in_context`.
+What a script needs most is named here; the rest is in the modules `pairs`, `in_context`, `activations`,
+`fit`, `vector`, `model`, `hooks`, `sweep` and `heatmap`. Importing this needs numpy alone; what runs a
+model imports torch when it is called.
 """
 
 from inspect_af.steering.activations import (
     Activations,
     ActivationsHeader,
-    LayerActivations,
-    Locus,
+    extract_activations,
     load_activations,
     write_activations,
 )
-from inspect_af.steering.build import FitSettings, FittedVectors, fit_vectors, validate_vectors
-from inspect_af.steering.controls import random_controls
-from inspect_af.steering.discrimination import Discrimination, discriminate
-from inspect_af.steering.extraction import extract_activations
-from inspect_af.steering.extraction_model import LoadedModel, load_model
-from inspect_af.steering.fit import PairedFit, fit_mean_difference, fit_paired_logistic
-from inspect_af.steering.folds import grouped_folds
+from inspect_af.steering.fit import (
+    ESTIMATORS,
+    Estimator,
+    FitSettings,
+    SteeringReport,
+    fit_vectors,
+    steering_report,
+    validate_vectors,
+)
 from inspect_af.steering.hooks import additions, steering
-from inspect_af.steering.layers import parse_layers
+from inspect_af.steering.model import LoadedModel, load_model
 from inspect_af.steering.pairs import (
     ContrastPair,
+    Locus,
     Message,
     Origin,
     PairSet,
-    PairSource,
     Span,
     Split,
     Transcript,
@@ -35,33 +36,28 @@ from inspect_af.steering.pairs import (
     pair_set,
     write_pairs,
 )
-from inspect_af.steering.report import (
-    SteeringReport,
-    control_bands,
-    cosine_curve,
-    report_text,
-    steering_report,
-)
-from inspect_af.steering.validate import Validation, best_layers
 from inspect_af.steering.vector import (
     LogisticFit,
     MeanDifferenceFit,
     RandomFit,
     SteeringVector,
+    Validation,
     VectorHeader,
+    best_layers,
     load_vector,
     make_vector,
+    parse_layers,
+    random_controls,
     with_validation,
 )
 
 __all__ = [
+    "ESTIMATORS",
     "Activations",
     "ActivationsHeader",
     "ContrastPair",
-    "Discrimination",
+    "Estimator",
     "FitSettings",
-    "FittedVectors",
-    "LayerActivations",
     "LoadedModel",
     "Locus",
     "LogisticFit",
@@ -69,8 +65,6 @@ __all__ = [
     "Message",
     "Origin",
     "PairSet",
-    "PairSource",
-    "PairedFit",
     "RandomFit",
     "Span",
     "Split",
@@ -81,14 +75,8 @@ __all__ = [
     "VectorHeader",
     "additions",
     "best_layers",
-    "control_bands",
-    "cosine_curve",
-    "discriminate",
     "extract_activations",
-    "fit_mean_difference",
-    "fit_paired_logistic",
     "fit_vectors",
-    "grouped_folds",
     "load_activations",
     "load_model",
     "load_pairs",
@@ -97,7 +85,6 @@ __all__ = [
     "pair_set",
     "parse_layers",
     "random_controls",
-    "report_text",
     "steering",
     "steering_report",
     "validate_vectors",

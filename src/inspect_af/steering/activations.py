@@ -1,35 +1,65 @@
-"""Pooled activations of contrast pairs: one file between extraction and fitting.
+"""Contrast pairs to pooled activations of a model, and the file that holds them.
 
-A safetensors file with `positive` and `negative`, float32 [layer, pair, d_model]: the residual stream after
-each layer, averaged over the locus' tokens. Layers are read one at a time, so that a file may be larger
-than memory.
+The file is safetensors with `positive` and `negative`, float32 [layer, pair, d_model]: the residual stream
+after each layer, averaged over the locus' tokens. Layers are read one at a time, so that a file may be
+larger than memory.
+
+The reply is found in the rendered chat by rendering it once more with a marker in its place. A token
+belongs to a stretch of characters where its own characters overlap it by at least one, so that a token
+across the boundary belongs, and a token beside it does not. Means are taken inside the forward: nothing of
+size tokens x layers is ever kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from inspect_af.errors import AnalysisError, ConfigError, MaterialsError
-from inspect_af.steering._record import Record
-from inspect_af.steering._tensors import (
+from inspect_af.config import text_digest
+from inspect_af.errors import AnalysisError, ConfigError, InspectAFError, MaterialsError, TreatmentError
+from inspect_af.steering.files import (
     Float32Array,
+    FloatArray,
+    Record,
     check_array,
     open_tensors,
     read_header,
-    stream_file,
+    tensor_bytes,
+    write_file,
 )
-from inspect_af.steering.pairs import PairSource, Split
+from inspect_af.steering.model import context_length, d_model, decoder_layers, text_config, watched_forward
+from inspect_af.steering.pairs import (
+    Locus,
+    Message,
+    PairSet,
+    PairSource,
+    Span,
+    Split,
+    Transcript,
+)
+from inspect_af.steering.vector import check_layers, parse_layers
 
-Locus = Literal["response_mean", "span"]
-"""Tokens that are averaged: of the whole scratchpad, or of the annotated sentence."""
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MAX_BATCH_TOKENS = 8192
+"""Tokens of a batch, padding included, where nothing else is asked for. Not in source."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of transcripts done and of transcripts in all."""
+
+_MARKER = "inspectafreplymarker"
+_SIDES = ("positive", "negative")
 
 
 class ActivationsHeader(Record):
@@ -79,14 +109,6 @@ class ActivationsHeader(Record):
         return len(self.layers), len(self.pair_ids), self.d_model
 
 
-def check_layers(layers: tuple[int, ...], mean_norms: tuple[float, ...]) -> None:
-    """Layers ascend from 0 or later, and each has a positive mean norm; ValueError where not."""
-    if layers[0] < 0 or any(later <= earlier for earlier, later in pairwise(layers)):
-        raise ValueError(f"layers must ascend and not be negative, not {list(layers)}")
-    if len(mean_norms) != len(layers) or min(mean_norms) <= 0:
-        raise ValueError("mean_norms must hold a positive number for every layer")
-
-
 class LayerActivations(NamedTuple):
     """Activations of all pairs after one layer."""
 
@@ -120,8 +142,8 @@ class Activations:
             raise ConfigError(f"{self.path} holds no layer {layer}; it holds {held}")
         at = self.header.layers.index(layer)
         with open_tensors(self.path, what="activations", error=MaterialsError) as file:
-            sides = [np.asarray(file.get_slice(name)[at]) for name in ("positive", "negative")]
-        for name, side in zip(("positive", "negative"), sides, strict=True):
+            sides = [np.asarray(file.get_slice(name)[at]) for name in _SIDES]
+        for name, side in zip(_SIDES, sides, strict=True):
             if not np.isfinite(side).all():
                 bad = self.header.pair_ids[int(np.flatnonzero(~np.isfinite(side).all(axis=1))[0])]
                 raise MaterialsError(
@@ -138,14 +160,14 @@ def load_activations(path: str | Path) -> Activations:
     """Opens a file of activations and checks its header; the values are read later.
 
     Raises:
-        MaterialsError: The file cannot be read, is not safetensors, or its header does not fit its arrays.
+        MaterialsError: The file cannot be read, is not safetensors, or does not fit its header.
         MissingExtraError: safetensors is not installed.
     """
     path = Path(path)
     where = f"activations {path}"
     with open_tensors(path, what="activations", error=MaterialsError) as file:
         header = read_header(file, ActivationsHeader, where=where, error=MaterialsError)
-        for name in ("positive", "negative"):
+        for name in _SIDES:
             check_array(file, name, header.shape, where=where, error=MaterialsError)
     return Activations(path, header)
 
@@ -164,10 +186,503 @@ def write_activations(
     Raises:
         AnalysisError: A shape is not the header's, or a value is not finite.
     """
-    for name, array in (("positive", positive), ("negative", negative)):
+    sides = dict(zip(_SIDES, (positive, negative), strict=True))
+    for name, array in sides.items():
         if array.shape != header.shape:
             raise AnalysisError(f"{name} has shape {array.shape}; by the header it is {header.shape}")
         if not all(np.isfinite(layer).all() for layer in array):
             raise AnalysisError(f"{name} has values that are not finite; extract in a wider dtype")
-    stream_file(Path(path), {"positive": positive, "negative": negative}, header)
+    write_file(Path(path), tensor_bytes(sides, header.model_dump_json()))
     return Activations(Path(path), header)
+
+
+class Tokens(NamedTuple):
+    """A text as tokens."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    """Characters `[start, end)` of the text that each token stands for, spaces included, [token]."""
+
+
+class LocatedSpan(NamedTuple):
+    """A rendered chat as token ids, and the run of tokens that a stretch of its reply is."""
+
+    ids: list[int]
+    start: int
+    end: int
+    """Past the last token."""
+
+    @property
+    def n_tokens(self) -> int:
+        return self.end - self.start
+
+
+class SpanLocator:
+    """Finds spans with one tokenizer; prepared once, used for many transcripts."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._same_ids: bool | None = None  # whether the copy tokenises as the original, once it was tried
+        # A copy whose offsets include the spaces of each token: the post-processing step of many tokenizers
+        # takes them out, and then a token of spaces stands for nothing. None for a slow tokenizer.
+        self._backend: Any = None
+        if getattr(tokenizer, "is_fast", False):
+            from tokenizers import Tokenizer
+
+            self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+            self._backend.post_processor = None
+            self._backend.no_truncation()
+            self._backend.no_padding()
+
+    def locate(self, messages: Sequence[Message], span: Span) -> LocatedSpan:
+        """The tokens that some characters of the last message are.
+
+        Raises:
+            MaterialsError: The chat template refuses the messages or changes the reply, or no token is left.
+            ConfigError: The tokenizer has no chat template, or cannot say what characters tokens stand for.
+        """
+        text, found = render(self._tokenizer, messages, span)
+        tokens = self.tokens(text)
+        start, end = tokens_of(tokens.offsets, found)
+        return LocatedSpan(tokens.ids, start, end)
+
+    def tokens(self, text: str) -> Tokens:
+        """A rendered chat, or any other text that needs no further special tokens, as tokens."""
+        if self._backend is not None:
+            encoding = self._backend.encode(text, add_special_tokens=False)
+            if self._same_ids is None:
+                self._same_ids = encoding.ids == self._ids(text)
+            if self._same_ids:
+                return Tokens(encoding.ids, encoding.offsets)
+        ids = self._ids(text)
+        return Tokens(ids, _decoded_offsets(self._tokenizer, ids, text))
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+
+def locate(tokenizer: PreTrainedTokenizerBase, transcript: Transcript, locus: Locus) -> LocatedSpan:
+    """The tokens over which a transcript's activations are averaged; errors as of `SpanLocator.locate`."""
+    return SpanLocator(tokenizer).locate(transcript.messages, transcript.span(locus))
+
+
+def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], span: Span) -> tuple[str, Span]:
+    """The chat as text, and where in it some characters of the last message are.
+
+    Templates may strip spaces around the reply; what they strip is not in the returned span.
+
+    Raises:
+        MaterialsError: The template refuses the messages, or changes the reply so that the characters cannot
+            be found, or strips all of them.
+        ConfigError: The tokenizer has no chat template.
+    """
+    text = _rendered(tokenizer, messages)
+    reply = messages[-1].content
+    marked = _rendered(tokenizer, [*messages[:-1], messages[-1].model_copy(update={"content": _MARKER})])
+    before, found, _ = marked.rpartition(_MARKER)
+    if found and text.startswith(before):
+        for stripped in (0, len(reply) - len(reply.lstrip())):
+            for kept in (reply[stripped:], reply[stripped:].rstrip()):
+                if text.startswith(kept, len(before)):
+                    shift = len(before) - stripped
+                    start = max(span.start + shift, len(before))
+                    end = min(span.end + shift, len(before) + len(kept))
+                    if end > start:
+                        return text, Span(start=start, end=end)
+    wanted = reply[span.start : span.end].strip()
+    if wanted and text.count(wanted) == 1:
+        start = text.index(wanted)
+        return text, Span(start=start, end=start + len(wanted))
+    raise MaterialsError(
+        f"the chat template of {_name(tokenizer)} changes the assistant's reply, so the text beginning "
+        f"{wanted[:40]!r} cannot be found in the rendered chat; use a template that keeps replies as they are"
+    )
+
+
+def tokens_of(offsets: Sequence[tuple[int, int]], span: Span) -> tuple[int, int]:
+    """First token, and past the last, whose characters overlap a span; a MaterialsError without any."""
+    inside = [at for at, (start, end) in enumerate(offsets) if start < span.end and end > span.start]
+    if not inside:
+        raise MaterialsError(
+            f"no token lies in the characters {span.start} to {span.end} of the rendered chat"
+        )
+    return inside[0], inside[-1] + 1
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+    from jinja2 import TemplateError
+
+    if not tokenizer.chat_template:
+        raise ConfigError(
+            f"the tokenizer of {_name(tokenizer)} has no chat template; use a chat model, or give the "
+            "tokenizer the template that the model was trained with"
+        )
+    chat = [{"role": message.role, "content": message.content} for message in messages]
+    try:
+        return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=False))
+    except TemplateError as error:
+        roles = ", ".join(message.role for message in messages)
+        raise MaterialsError(
+            f"the chat template of {_name(tokenizer)} refuses messages of the roles {roles}: {error}"
+        ) from error
+
+
+def _decoded_offsets(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str
+) -> list[tuple[int, int]]:
+    """Offsets by decoding ever longer beginnings; a character split over tokens belongs to each of them."""
+    offsets, start = [], 0
+    for n in range(1, len(ids) + 1):
+        decoded = str(tokenizer.decode(list(ids[:n]), clean_up_tokenization_spaces=False))
+        whole = decoded.rstrip("\ufffd") if not text.startswith(decoded) else decoded
+        if not text.startswith(whole):
+            raise ConfigError(
+                f"the tokenizer of {_name(tokenizer)} cannot say which characters a token stands for: it has "
+                f"no offsets, and decoding does not give the text back near {text[start : start + 30]!r}; "
+                "use a fast tokenizer (tokenizer.json)"
+            )
+        offsets.append((start, len(whole) + (len(whole) < len(decoded))))
+        start = len(whole)
+    return offsets
+
+
+def _name(tokenizer: PreTrainedTokenizerBase) -> str:
+    return str(tokenizer.name_or_path or type(tokenizer).__name__)
+
+
+class Item(NamedTuple):
+    """One transcript to run."""
+
+    side: int
+    """0 the positive, 1 the negative."""
+    pair: int
+
+
+def located_items(
+    tokenizer: PreTrainedTokenizerBase, pairs: PairSet, locus: Locus, context: int | None = None
+) -> dict[Item, LocatedSpan]:
+    """The tokens of every transcript, with those of the locus; pair by pair, the positive side first.
+
+    Raises:
+        MaterialsError: A transcript has no tokens at the locus, or more than `context`, or does not survive
+            the chat template; the message names the pair and the side.
+        ConfigError: As of `SpanLocator.locate`.
+    """
+    locator, found = SpanLocator(tokenizer), {}
+    for at, pair in enumerate(pairs.pairs):
+        for side, transcript in enumerate((pair.positive, pair.negative)):
+            try:
+                located = locator.locate(transcript.messages, transcript.span(locus))
+            except InspectAFError as error:
+                raise type(error)(f"pair {pair.id!r}, {_SIDES[side]}: {error}") from error
+            if context is not None and len(located.ids) > context:
+                raise MaterialsError(
+                    f"pair {pair.id!r}, {_SIDES[side]}: {len(located.ids)} tokens, the model's context holds "
+                    f"{context}; leave the pair out"
+                )
+            found[Item(side, at)] = located
+    return found
+
+
+class Pooled(NamedTuple):
+    """One batch."""
+
+    means: Float32Array
+    """Residual stream after each layer, averaged over the span, [layer, row, d_model]."""
+    norm_sums: FloatArray
+    """Sum of the stream's Euclidean norms over the span's tokens, [layer, row]."""
+
+
+@contextmanager
+def pooled_forward(
+    model: PreTrainedModel, layers: Sequence[int]
+) -> Iterator[Callable[[Sequence[LocatedSpan]], Pooled]]:
+    """Hooks a model for as long as the context is open, and gives the function that runs a batch.
+
+    Rows are padded at their end; with causal attention nothing before the padding sees it, so no mask is
+    needed. Sums are accumulated in float32, whatever the model's dtype.
+
+    Args:
+        model: Any decoder-only transformers model, on one device or dispatched over several.
+        layers: Ascending indices of decoder layers; a TreatmentError where the model has not all of them.
+    """
+    import torch
+
+    found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    first, end = 0, 0
+    weights: dict[torch.device | None, torch.Tensor] = {}  # 1 inside each row's span, by device
+
+    def see(layer: int, stream: torch.Tensor) -> None:
+        if stream.device not in weights:
+            weights[stream.device] = weights[None].to(stream.device)
+        inside = weights[stream.device]
+        part = stream[:, first:end].float()
+        means = torch.bmm(inside.unsqueeze(1), part).squeeze(1) / inside.sum(1, keepdim=True)
+        found[layer] = means, (torch.linalg.vector_norm(part, dim=-1) * inside).sum(1)
+
+    with watched_forward(model, layers, see) as forward:
+
+        def run(batch: Sequence[LocatedSpan]) -> Pooled:
+            nonlocal first, end
+            first, end = min(row.start for row in batch), max(row.end for row in batch)
+            inside = np.zeros((len(batch), end - first), dtype=np.float32)
+            for at, row in enumerate(batch):
+                inside[at, row.start - first : row.end - first] = 1
+            weights.clear()
+            weights[None] = torch.from_numpy(inside)
+            longest = max(len(row.ids) for row in batch)
+            forward([row.ids + row.ids[-1:] * (longest - len(row.ids)) for row in batch])
+            means, sums = (np.stack([found[layer][k].cpu().numpy() for layer in layers]) for k in (0, 1))
+            return Pooled(means, sums.astype(np.float64))
+
+        yield run
+
+
+class _Settings(Record):
+    fingerprint: str
+    shape: tuple[int, int, int]
+
+
+class _Batch(Record):
+    items: tuple[tuple[int, int], ...]
+    n_tokens: tuple[int, ...]
+    norm_sums: tuple[tuple[float, ...], ...]
+    """[layer, item]"""
+
+
+class RowStore:
+    """Rows on their way to a file, kept as they are found, so that a killed run goes on.
+
+    Beside the file to write stands `FILE.partial/` with `rows.f32`, a mapped array [side, layer, pair,
+    d_model], and `journal.jsonl`, a line for every batch whose rows are in it.
+    """
+
+    def __init__(self, out: Path, fingerprint: str, shape: tuple[int, int, int]) -> None:
+        """
+        Args:
+            out: The file to write in the end.
+            fingerprint: Of everything that the values depend on.
+            shape: (layer, pair, d_model).
+
+        Raises:
+            ConfigError: What is left of an earlier run was found with other settings, or another model.
+        """
+        self._out = out
+        self._directory = out.with_name(f"{out.name}.partial")
+        self._journal = self._directory / "journal.jsonl"
+        self._settings = _Settings(fingerprint=fingerprint, shape=shape)
+        self._batches = self._resumed()
+        kept = [self._settings.model_dump_json(), *(batch.model_dump_json() for batch in self._batches)]
+        write_file(self._journal, [("\n".join(kept) + "\n").encode()])
+        mode: Literal["r+", "w+"] = "r+" if self._batches else "w+"
+        self._rows: Float32Array = np.memmap(
+            self._directory / "rows.f32", dtype=np.float32, mode=mode, shape=(2, *shape)
+        )
+
+    @property
+    def done(self) -> frozenset[Item]:
+        """Transcripts whose rows are there."""
+        return frozenset(Item(*item) for batch in self._batches for item in batch.items)
+
+    def add(self, items: Sequence[Item], n_tokens: Sequence[int], pooled: Pooled) -> None:
+        """Keeps a batch: its rows first, then the line that says that they are there."""
+        sides, pairs = (list(axis) for axis in zip(*items, strict=True))
+        for at in range(pooled.means.shape[0]):
+            self._rows[sides, at, pairs] = pooled.means[at]
+        batch = _Batch(
+            items=tuple((item.side, item.pair) for item in items),
+            n_tokens=tuple(n_tokens),
+            norm_sums=tuple(tuple(map(float, layer)) for layer in pooled.norm_sums),
+        )
+        with self._journal.open("a", encoding="utf-8") as file:
+            file.write(batch.model_dump_json() + "\n")
+        self._batches.append(batch)
+
+    def finish(
+        self, pairs: PairSet, *, model: str, revision: str | None, layers: tuple[int, ...], locus: Locus
+    ) -> Activations:
+        """Writes the file and removes what was kept beside it; the arguments are for its header."""
+        # In an order that does not depend on which run found which batch.
+        batches = sorted(self._batches, key=lambda batch: batch.items)
+        totals = np.sum([np.sum(batch.norm_sums, axis=1) for batch in batches], axis=0)
+        n_tokens = sum(sum(batch.n_tokens) for batch in batches)
+        header = ActivationsHeader(
+            model=model,
+            revision=revision,
+            d_model=self._settings.shape[2],
+            layers=layers,
+            locus=locus,
+            concept=pairs.concept,
+            source=pairs.source,
+            pairs_digest=pairs.digest,
+            pair_ids=tuple(pair.id for pair in pairs.pairs),
+            groups=tuple(pair.group for pair in pairs.pairs),
+            splits=tuple(pair.split for pair in pairs.pairs),
+            mean_norms=tuple(float(total) / n_tokens for total in totals),
+            fingerprint=self._settings.fingerprint,
+        )
+        written = write_activations(self._out, header, self._rows[0], self._rows[1])
+        shutil.rmtree(self._directory)
+        return written
+
+    def _resumed(self) -> list[_Batch]:
+        try:
+            first, *lines = self._journal.read_text(encoding="utf-8").split("\n")
+            known = _Settings.model_validate_json(first)
+        except (FileNotFoundError, ValidationError):
+            return []  # nothing there, or killed before its first line was complete
+        if known != self._settings:
+            raise ConfigError(
+                f"{self._directory} is left of an extraction with other pairs, layers or settings, or of "
+                "another model; repeat that command to finish it, delete the directory, or choose another "
+                "file to write"
+            )
+        batches: list[_Batch] = []
+        for line in lines:
+            try:
+                batches.append(_Batch.model_validate_json(line))
+            except ValidationError:
+                break  # empty, or killed while it was written
+        return batches
+
+
+def finished(out: Path, fingerprint: str) -> Activations | None:
+    """The file, if it is there already and was found with the same settings on the same model."""
+    try:
+        held = load_activations(out)
+    except MaterialsError:
+        return None
+    return held if held.header.fingerprint == fingerprint else None
+
+
+def extract_activations(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: PairSet,
+    *,
+    out: str | Path,
+    layers: str = "all",
+    locus: Locus = "response_mean",
+    max_batch_tokens: int = MAX_BATCH_TOKENS,
+    name: str | None = None,
+    revision: str | None = None,
+    progress: Progress | None = None,
+) -> Activations:
+    """Writes the residual stream of every transcript, averaged over the locus' tokens after each layer.
+
+    Interrupted or killed, the same call goes on with the batches that are missing, and gives the same file; a
+    file that the same call has finished is not made again.
+
+    Args:
+        model: A decoder-only transformers model.
+        tokenizer: Its tokenizer, with a chat template.
+        pairs: Contrast pairs, in the order that the rows will have.
+        out: File to write; `OUT.partial/` beside it holds what is found until then.
+        layers: `all`, `12`, `20-40` or `3,5,8-10`; layers behind the last one are not run.
+        locus: Average over the scratchpad, or over the annotated sentence.
+        max_batch_tokens: Upper bound of a batch, padding included; a longer transcript runs alone.
+        name: What the header calls the model; by default what it was loaded as.
+        revision: Commit or branch that it was loaded at.
+        progress: Called after each batch.
+
+    Raises:
+        MaterialsError: A transcript has no tokens at the locus, is longer than the model's context, does not
+            survive the chat template, or gives values that are not finite.
+        TreatmentError: The model has not these layers, or none that can be found.
+        ConfigError: The range of layers is malformed, the tokenizer has no chat template, or what is left of
+            an earlier run was found with other settings.
+        MissingExtraError: safetensors is not installed.
+    """
+    if max_batch_tokens < 1:
+        raise ConfigError(f"max_batch_tokens={max_batch_tokens}; at least 1 token is needed")
+    chosen = chosen_layers(layers, len(decoder_layers(model)))
+    name = name or str(model.config.name_or_path) or type(model).__name__
+    fingerprint = text_digest(
+        f"{name} {revision} {chosen} {locus} {pairs.digest}",
+        _model_fingerprint(model),
+        f"{len(tokenizer)} {tokenizer.chat_template}",
+    )
+    out = Path(out)
+    if held := finished(out, fingerprint):
+        return held
+    spans = located_items(tokenizer, pairs, locus, context_length(model))
+    items = list(spans)
+    store = RowStore(out, fingerprint, (len(chosen), len(pairs.pairs), d_model(model)))
+    n_done = len(done := store.done)
+    if progress is not None:
+        progress(n_done, len(items))
+    lengths = [len(span.ids) for span in spans.values()]
+    batches = plan_batches(lengths, max_batch_tokens, apart=_rotation_changes_after(model))
+    with pooled_forward(model, chosen) as run:
+        for batch in batches:
+            missing = [items[at] for at in batch if items[at] not in done]
+            if not missing:
+                continue
+            located = [spans[item] for item in missing]
+            pooled = run(located)
+            if not np.isfinite(pooled.means).all():
+                layer, row, _ = np.argwhere(~np.isfinite(pooled.means))[0]
+                raise MaterialsError(
+                    f"pair {pairs.pairs[missing[row].pair].id!r}, {_SIDES[missing[row].side]}: values after "
+                    f"layer {chosen[layer]} are not finite; load the model in a wider dtype (bfloat16 or "
+                    "float32)"
+                )
+            store.add(missing, [span.n_tokens for span in located], pooled)
+            n_done += len(missing)
+            if progress is not None:
+                progress(n_done, len(items))
+    return store.finish(pairs, model=name, revision=revision, layers=chosen, locus=locus)
+
+
+def chosen_layers(layers: str, n_layers: int) -> tuple[int, ...]:
+    """A range of a model's layers; a TreatmentError that names them where it has not all of the range."""
+    try:
+        return parse_layers(layers, range(n_layers))
+    except TreatmentError as error:
+        raise TreatmentError(f"layers {layers!r}: the layers of this model are 0-{n_layers - 1}") from error
+
+
+def plan_batches(lengths: Sequence[int], max_tokens: int, *, apart: int | None = None) -> list[list[int]]:
+    """Positions of rows that run together: of like length, the longest first.
+
+    A batch that holds an eighth of the budget takes no row that is shorter than its longest by more than an
+    eighth: from there on padding costs more than a fuller batch gains.
+
+    Args:
+        lengths: Tokens of each row.
+        max_tokens: Upper bound of rows times the longest row of a batch; a longer row is a batch of its own.
+        apart: Rows of at most this length share no batch with longer ones.
+    """
+    batches: list[list[int]] = []
+    for at in sorted(range(len(lengths)), key=lambda at: (-lengths[at], at)):
+        longest = lengths[batches[-1][0]] if batches else 0
+        held = len(batches[-1]) * longest if batches else 0
+        much_shorter = 8 * held >= max_tokens and 8 * lengths[at] < 7 * longest
+        other_kind = apart is not None and lengths[at] <= apart < longest
+        if batches and held + longest <= max_tokens and not much_shorter and not other_kind:
+            batches[-1].append(at)
+        else:
+            batches.append([at])
+    return batches
+
+
+def _rotation_changes_after(model: PreTrainedModel) -> int | None:
+    """Length past which a batch's longest row changes how positions of all its rows are rotated."""
+    rotations = getattr(text_config(model), "rope_parameters", None) or {}
+    for one in (rotations, *rotations.values()):
+        if isinstance(one, dict) and one.get("rope_type") == "longrope":
+            return int(one["original_max_position_embeddings"])
+    return None
+
+
+def _model_fingerprint(model: PreTrainedModel) -> str:
+    """Changes with the model's weights, adapters or dtype; reads a few numbers of every parameter."""
+    state = hashlib.sha256(model.config.to_json_string(use_diff=False).encode())
+    for name, parameter in model.named_parameters():
+        state.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        if parameter.device.type != "meta":
+            flat = parameter.detach().flatten()
+            step = max(len(flat) // 64, 1)
+            state.update(flat[::step][:64].float().cpu().numpy().tobytes())
+    return state.hexdigest()

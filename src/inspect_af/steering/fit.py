@@ -1,4 +1,7 @@
-"""Directions from paired differences: the mean difference, and logistic regression by scikit-learn.
+"""From activations to vectors that were validated by reading, with a report of them side by side.
+
+Three estimators of a direction from paired differences: the mean difference, which is the default; the
+source's logistic regression after standardisation; and the same regression without it.
 
 For pair i, d_i is the positive side's activation minus the negative side's. The regressions have no
 intercept and are fitted to {(d_i, 1), (-d_i, 0)}. The source standardises these samples first. They have
@@ -14,13 +17,49 @@ acts on standardised ones, and are not of unit norm.
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from inspect_af.errors import AnalysisError, ConfigError, MissingExtraError
-from inspect_af.steering._tensors import Float32Array, FloatArray
+from inspect_af.errors import AnalysisError, ConfigError, MissingExtraError, TreatmentError
+from inspect_af.format import text_table
+from inspect_af.steering.activations import Activations, ActivationsHeader, LayerActivations
+from inspect_af.steering.files import Float32Array, FloatArray, Record
+from inspect_af.steering.pairs import SPLITS, Split
+from inspect_af.steering.vector import (
+    BothScores,
+    CrossValidation,
+    Discrimination,
+    Fit,
+    Folds,
+    LayerValidation,
+    LogisticFit,
+    MeanDifferenceFit,
+    SplitScores,
+    SteeringVector,
+    Validation,
+    VectorHeader,
+    best_layers,
+    make_vector,
+    shown_layers,
+)
+from inspect_af.types import Family
+
+Estimator = Literal["mean-difference", "regression", "logistic"]
+"""`regression` is the source's, after standardisation; `logistic` is the same without standardisation."""
+
+ESTIMATORS: tuple[Estimator, ...] = ("mean-difference", "regression", "logistic")
+
+FALSE_POSITIVE_RATE = 0.05
+LOW_COSINE = 0.9
+"""Estimators of one concept that agree less than this are different directions (not in source)."""
+
+RANDOM_DIRECTIONS = 20
+"""How many random directions read the same pairs beside a vector (not in source)."""
 
 _TINY = np.finfo(np.float32).tiny
 
@@ -123,3 +162,484 @@ def _logistic(differences: FloatArray, c: float, standardise: bool) -> FloatArra
                 f"the logistic regression did not converge ({warning}); a smaller C is better conditioned"
             ) from warning
     return np.asarray(basis @ model.coef_[0] / scale)
+
+
+def grouped_folds(groups: Sequence[str], n_folds: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """The fold in which each pair is held out, 0 to n_folds - 1, [pair]; scikit-learn's `GroupKFold`.
+
+    Every group lies in one fold, and folds are about equally large. Groups of one size are dealt out in
+    random order.
+
+    Raises:
+        ConfigError: Fewer than two folds are asked for.
+        AnalysisError: There are fewer groups than folds.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.model_selection import GroupKFold
+    except ImportError as error:
+        raise MissingExtraError("folds need scikit-learn; pip install 'inspect-af[local]'") from error
+    if n_folds < 2:
+        raise ConfigError(f"{n_folds} folds; cross-validation needs 2 or more")
+    names, members = np.unique(np.array(groups, dtype=str), return_inverse=True)
+    if len(names) < n_folds:
+        raise AnalysisError(
+            f"{len(groups)} pairs are about {len(names)} different requests or topics, fewer than the "
+            f"{n_folds} folds; take fewer folds or more varied pairs"
+        )
+    folds = np.empty(len(groups), dtype=np.intp)
+    shuffled = rng.permutation(len(names))[members]
+    for fold, (_, held_out) in enumerate(GroupKFold(n_folds).split(folds, groups=shuffled)):
+        folds[held_out] = fold
+    return folds
+
+
+def discriminate(positive: FloatArray, negative: FloatArray) -> Discrimination:
+    """Compares the scores of both sides.
+
+    Args:
+        positive: Scores of the positive sides, [pair].
+        negative: Scores of the negative sides, in the same order, [pair].
+
+    Raises:
+        AnalysisError: There is no pair, or the sides are not equally many.
+    """
+    from scipy.stats import rankdata
+
+    if positive.shape != negative.shape or positive.ndim != 1 or not len(positive):
+        raise AnalysisError(
+            f"scores have shapes {positive.shape} and {negative.shape}; one of each side per pair is needed"
+        )
+    n = len(negative)
+    ranks = rankdata(np.concatenate([positive, negative]))
+    allowed = int(FALSE_POSITIVE_RATE * n + 1e-9)  # 0.05 * 60 is just below 3 in binary
+    gap = positive - negative
+    return Discrimination(
+        n_pairs=n,
+        auroc=float((ranks[:n].sum() - n * (n + 1) / 2) / (n * n)),  # Mann and Whitney's U / n^2
+        tpr_at_5_fpr=float((positive > np.sort(negative)[n - 1 - allowed]).mean()),
+        paired_accuracy=float((np.sum(gap > 0) + np.sum(gap >= 0)) / (2 * n)),
+        mean_gap=float(gap.mean()),
+    )
+
+
+def mean_discrimination(folds: Sequence[Discrimination]) -> Discrimination:
+    """Means over folds, weighted by their pairs; scores of different vectors are never ranked together."""
+    weights = [fold.n_pairs for fold in folds]
+    names = ("auroc", "tpr_at_5_fpr", "paired_accuracy", "mean_gap")
+    means = {
+        name: float(np.average([getattr(fold, name) for fold in folds], weights=weights)) for name in names
+    }
+    return Discrimination(n_pairs=sum(weights), **means)
+
+
+class _Scores:
+    """Every pair of one layer, projected on several vectors at once."""
+
+    def __init__(self, activations: LayerActivations, vectors: FloatArray) -> None:
+        self.layer = activations.layer
+        self.vector_norms = np.linalg.norm(vectors, axis=1)
+        if not self.vector_norms.all():
+            raise AnalysisError(f"a vector is zero at layer {self.layer}, so it has no direction")
+        units = vectors / self.vector_norms[:, None]
+        sides = [side.astype(np.float64) for side in (activations.positive, activations.negative)]
+        self.along = [units @ side.T for side in sides]  # h . v / ||v||, [vector, pair]
+        lengths = [np.linalg.norm(side, axis=1) for side in sides]
+        self.lengths = [np.where(length == 0, 1, length) for length in lengths]
+
+    def on(self, vector: int, rows: NDArray[np.intp]) -> BothScores:
+        """Discrimination of some pairs by one of the vectors."""
+        positive, negative = (along[vector, rows] for along in self.along)
+        return BothScores(
+            projection=discriminate(positive, negative),
+            cosine=discriminate(positive / self.lengths[0][rows], negative / self.lengths[1][rows]),
+        )
+
+    def crossed(self, first: int, rows: NDArray[np.intp], folds: NDArray[np.intp]) -> CrossValidation:
+        """Results of each fold's pairs by the vector that was fitted without them, from `first` on."""
+        held_out = [(first + fold, rows[folds == fold]) for fold in range(int(folds.max()) + 1)]
+        found = [self.on(vector, held) for vector, held in held_out]
+        gaps = [self.along[0][vector, held] - self.along[1][vector, held] for vector, held in held_out]
+        return CrossValidation(
+            projection=mean_discrimination([both.projection for both in found]),
+            cosine=mean_discrimination([both.cosine for both in found]),
+            difference_auroc=mean_discrimination([discriminate(gap, -gap) for gap in gaps]).auroc,
+            fold_auroc=tuple(both.projection.auroc for both in found),
+        )
+
+    def validation(
+        self, vector: int, header: ActivationsHeader, crossed: CrossValidation | None = None
+    ) -> LayerValidation:
+        """Results of every split that has pairs, by one vector."""
+        splits = []
+        for split in SPLITS:
+            if len(rows := header.rows(split)):
+                both = self.on(vector, rows)
+                splits.append(SplitScores(split=split, projection=both.projection, cosine=both.cosine))
+        return LayerValidation(
+            layer=self.layer,
+            norm=float(self.vector_norms[vector]),
+            cross_validated=crossed,
+            splits=tuple(splits),
+        )
+
+
+def _random_auroc(layer: LayerActivations, header: ActivationsHeader) -> dict[Split, float]:
+    """What the best of some random directions, either way round, reads from the pairs of each split."""
+    rng = np.random.default_rng([layer.layer, RANDOM_DIRECTIONS])
+    scores = _Scores(layer, rng.standard_normal((RANDOM_DIRECTIONS, header.d_model)))
+    found: dict[Split, float] = {}
+    for split in SPLITS:
+        if len(rows := header.rows(split)):
+            aurocs = [
+                discriminate(scores.along[0][at, rows], scores.along[1][at, rows]).auroc
+                for at in range(RANDOM_DIRECTIONS)
+            ]
+            found[split] = max(max(auroc, 1 - auroc) for auroc in aurocs)
+    return found
+
+
+def _validation_on(
+    header: ActivationsHeader,
+    layers: Sequence[LayerValidation],
+    random: Mapping[int, Mapping[Split, float]],
+    folds: Folds | None,
+) -> Validation:
+    groups = {split: {header.groups[row] for row in header.rows(split)} for split in SPLITS}
+    unseen = groups["held-out"] | groups["keyword-hard"]
+    return Validation(
+        concept=header.concept,
+        source=header.source,
+        locus=header.locus,
+        pairs_digest=header.pairs_digest,
+        n_pairs={split: len(header.rows(split)) for split in SPLITS},
+        shared_groups=len(groups["train"] & unseen),
+        folds=folds,
+        layers=tuple(layers),
+        random_auroc={
+            split: tuple(random[layer.layer][split] for layer in layers)
+            for split in SPLITS
+            if len(header.rows(split))
+        },
+    )
+
+
+class FitSettings(Record):
+    """What the source leaves open, or draws at random."""
+
+    c: float = Field(default=1.0, gt=0)
+    """Inverse strength of the penalty on the 2 N samples; scikit-learn's default. Not in source."""
+    n_folds: int = Field(default=5, ge=2)
+    seed: int = Field(default=0, ge=0)
+    """Of the assignment of requests or topics to folds."""
+
+
+def fit_vectors(
+    activations: Activations,
+    *,
+    family: Family | None,
+    settings: FitSettings | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> dict[Estimator, SteeringVector]:
+    """Fits every estimator to the training pairs and validates it on every split, layer by layer.
+
+    Args:
+        activations: Pooled activations of contrast pairs.
+        family: The family of beliefs that the concept belongs to; None for a concept of neither.
+        settings: Penalty, folds and seed.
+        progress: Called with each layer that is done.
+
+    Raises:
+        AnalysisError: There are no training pairs, fewer requests or topics than folds, or a layer at which
+            the sides do not differ.
+        MaterialsError: The file holds values that are not finite.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    settings = settings or FitSettings()
+    header = activations.header
+    rows = header.rows("train")
+    if not len(rows):
+        raise AnalysisError(f"{activations.path}: no pair is in the split 'train', so nothing can be fitted")
+    rng = np.random.default_rng(settings.seed)
+    folds = grouped_folds([header.groups[row] for row in rows], settings.n_folds, rng)
+    vectors: dict[Estimator, list[FloatArray]] = {name: [] for name in ESTIMATORS}
+    found: dict[Estimator, list[LayerValidation]] = {name: [] for name in ESTIMATORS}
+    random: dict[int, dict[Split, float]] = {}
+    typical: list[float] = []
+    for layer in activations:
+        differences = layer.differences(rows)
+        try:
+            fits: dict[Estimator, PairedFit] = {
+                "mean-difference": fit_mean_difference(differences, folds=folds),
+                "regression": fit_paired_logistic(differences, c=settings.c, folds=folds),
+                "logistic": fit_paired_logistic(differences, c=settings.c, standardise=False, folds=folds),
+            }
+        except AnalysisError as error:
+            raise AnalysisError(f"{activations.path}, layer {layer.layer}: {error}") from error
+        stacked = [np.concatenate([fit.vector[None], fit.fold_vectors]) for fit in fits.values()]
+        scores = _Scores(layer, np.concatenate(stacked))
+        for at, (name, fit) in enumerate(fits.items()):
+            first = at * (settings.n_folds + 1)
+            crossed = scores.crossed(first + 1, rows, folds)
+            vectors[name].append(fit.vector)
+            found[name].append(scores.validation(first, header, crossed))
+        random[layer.layer] = _random_auroc(layer, header)
+        typical.append(_typical_norm(layer))
+        if progress is not None:
+            progress(layer.layer)
+    used = Folds(n=settings.n_folds, seed=settings.seed)
+    n_pairs = len(rows)
+    how: dict[Estimator, Fit] = {
+        "mean-difference": MeanDifferenceFit(locus=header.locus, n_pairs=n_pairs),
+        "regression": LogisticFit(c=settings.c, locus=header.locus, n_pairs=n_pairs),
+        "logistic": LogisticFit(c=settings.c, scale="none", locus=header.locus, n_pairs=n_pairs),
+    }
+    return {
+        name: make_vector(
+            VectorHeader(
+                model=header.model,
+                revision=header.revision,
+                d_model=header.d_model,
+                layers=header.layers,
+                mean_norms=header.mean_norms,
+                typical_norms=tuple(typical),
+                concept=header.concept,
+                family=family,
+                source=header.source,
+                fit=how[name],
+                pairs_digest=header.pairs_digest,
+                validation=_validation_on(header, found[name], random, used),
+            ),
+            np.stack(vectors[name]),
+        )
+        for name in ESTIMATORS
+    }
+
+
+def _typical_norm(layer: LayerActivations) -> float:
+    """The norm of an activation all of whose features were as large as the middle one.
+
+    In trained models a few features are so large that they are nearly all of the plain norm.
+    """
+    both = np.concatenate([layer.positive, layer.negative]).astype(np.float64)
+    return float(np.sqrt(both.shape[1] * np.median(np.square(both).mean(axis=0)))) or 1.0
+
+
+def validate_vectors(vectors: Sequence[SteeringVector], activations: Activations) -> tuple[Validation, ...]:
+    """Finished vectors on the pairs of a file, which may be of another concept, source or model.
+
+    Nothing is fitted, so nothing is cross-validated: `train` is in-sample for a vector that was fitted to it.
+
+    Raises:
+        TreatmentError: A vector has another width, or layers that the file does not hold.
+        MaterialsError: The file holds values that are not finite.
+    """
+    header = activations.header
+    for vector in vectors:
+        if vector.header.d_model != header.d_model:
+            raise TreatmentError(
+                f"vector {vector.digest} has width {vector.header.d_model}, {activations.path} has "
+                f"{header.d_model}; take activations of {vector.header.model}"
+            )
+        if missing := sorted(set(vector.header.layers) - set(header.layers)):
+            raise TreatmentError(
+                f"vector {vector.digest} is for layers {shown_layers(missing)} too, {activations.path} holds "
+                f"{shown_layers(header.layers)}; extract them"
+            )
+    found: list[list[LayerValidation]] = [[] for _ in vectors]
+    random: dict[int, dict[Split, float]] = {}
+    for number in sorted({number for vector in vectors for number in vector.header.layers}):
+        here = [at for at, vector in enumerate(vectors) if number in vector.header.layers]
+        layer = activations.layer(number)
+        scores = _Scores(layer, np.stack([vectors[at].at(number) for at in here]).astype(np.float64))
+        random[number] = _random_auroc(layer, header)
+        for position, at in enumerate(here):
+            found[at].append(scores.validation(position, header))
+    return tuple(_validation_on(header, layers, random, None) for layers in found)
+
+
+class VectorCurves(Record):
+    """One vector's validation, layer by layer."""
+
+    name: str
+    digest: str
+    model: str
+    concept: str
+    source: str
+    method: str
+    estimator: str = ""
+    """Of `ESTIMATORS`, or `random`."""
+    validation: Validation | None
+    best_layers: tuple[int, ...]
+    """By cross-validation, best first; none for a vector that was not cross-validated."""
+
+
+class CosineCurve(Record):
+    """Cosine similarity of two vectors, at the layers that both have."""
+
+    first: str
+    second: str
+    layers: tuple[int, ...]
+    cosine: tuple[float, ...]
+
+
+class SteeringReport(Record):
+    """What `inspect-af steering` prints and writes as JSON."""
+
+    schema_version: int = 1
+    vectors: tuple[VectorCurves, ...]
+    cosines: tuple[CosineCurve, ...]
+    warnings: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """The report as tables for a terminal."""
+        parts = [_curves_text(curves) for curves in self.vectors]
+        if self.cosines:
+            parts.append(_cosines_text(self.cosines))
+        return "\n\n".join([*parts, *(f"warning: {warning}" for warning in self.warnings)])
+
+
+def steering_report(
+    vectors: Mapping[str, SteeringVector], validations: Mapping[str, Validation] | None = None
+) -> SteeringReport:
+    """Gathers vectors by name.
+
+    Args:
+        vectors: By the name to show.
+        validations: What to report instead of the validation in a vector's header, by the same names.
+
+    Raises:
+        AnalysisError: Vectors have different widths, so they are of different models.
+    """
+    if len(widths := {vector.header.d_model for vector in vectors.values()}) > 1:
+        raise AnalysisError(
+            f"the vectors have widths {sorted(widths)}, so they are of different models; compare vectors of "
+            "one model"
+        )
+    curves, cosines, warned = [], [], []
+    for name, vector in vectors.items():
+        validation = (validations or {}).get(name, vector.header.validation)
+        curves.append(
+            VectorCurves(
+                name=name,
+                digest=vector.digest,
+                model=vector.header.model,
+                concept=vector.header.concept,
+                source=vector.header.source,
+                method=vector.header.fit.method,
+                estimator=vector.header.estimator,
+                validation=validation,
+                best_layers=best_layers(validation) if validation else (),
+            )
+        )
+        warned += _reading_warnings(name, validation)
+    for (first, one), (second, other) in combinations(vectors.items(), 2):
+        found = one.cosines(other)
+        cosines.append(
+            CosineCurve(first=first, second=second, layers=tuple(found), cosine=tuple(found.values()))
+        )
+        low = [layer for layer, cosine in found.items() if cosine < LOW_COSINE]
+        same_pairs = one.header.pairs_digest == other.header.pairs_digest
+        if low and same_pairs and "random" not in (one.header.source, other.header.source):
+            warned.append(
+                f"{first} and {second} are of the same pairs and have a cosine below {LOW_COSINE:g} at "
+                f"layers {shown_layers(low)}, so they are different directions there; compare what they do "
+                "(inspect-af steering effect)"
+            )
+    return SteeringReport(vectors=tuple(curves), cosines=tuple(cosines), warnings=tuple(warned))
+
+
+def _reading_warnings(name: str, validation: Validation | None) -> list[str]:
+    """Where a vector's figure on a split says nothing, since a random direction reads as well."""
+    if validation is None:
+        return []
+    warned = []
+    for split, best in validation.random_auroc.items():
+        blind = [
+            (layer.layer, random)
+            for layer, random in zip(validation.layers, best, strict=True)
+            if (scores := layer.on(split)) and random >= scores.projection.auroc - 1e-9
+        ]
+        if blind and not (split == "train" and validation.folds):
+            warned.append(
+                f"{name}: at layers {shown_layers([layer for layer, _ in blind])} the best of "
+                f"{RANDOM_DIRECTIONS} random directions separates the {split} pairs as well (AUROC up to "
+                f"{max(random for _, random in blind):.3f}), so the figure of that split says nothing about "
+                "the vector there"
+            )
+    return warned
+
+
+def controls_text(own: Validation, controls: Sequence[Validation]) -> str:
+    """Where a vector stands among random controls on the same pairs: held-out ones if there are any."""
+    split: Split = "held-out" if own.n_pairs["held-out"] else "train"
+
+    def auroc(validation: Validation) -> dict[int, float]:
+        return {
+            layer.layer: scores.projection.auroc
+            for layer in validation.layers
+            if (scores := layer.on(split)) is not None
+        }
+
+    others = [auroc(control) for control in controls]
+    rows = [["layer", "vector", "controls: lowest", "median", "highest"]]
+    for layer, value in auroc(own).items():
+        among = [other[layer] for other in others]
+        figures = (value, min(among), float(np.median(among)), max(among))
+        rows.append([str(layer), *(f"{figure:.3f}" for figure in figures)])
+    return f"AUROC on {split} pairs\n{text_table(rows)}"
+
+
+_FIGURES = ("AUROC", "TPR@5%", "paired", "gap", "AUROC(cos)")
+
+
+def _curves_text(curves: VectorCurves) -> str:
+    head = (
+        f"{curves.name}: {curves.concept} ({curves.source}, {curves.estimator or curves.method}) for "
+        f"{curves.model}, vector {curves.digest}"
+    )
+    validation = curves.validation
+    if validation is None:
+        return f"{head}\nnot validated"
+    pairs = ", ".join(f"{n} {split}" for split, n in validation.n_pairs.items() if n)
+    lines = [head, f"{validation.concept} pairs ({validation.source}, {validation.locus}): {pairs}"]
+    if validation.shared_groups:
+        lines.append(
+            f"warning: {validation.shared_groups} requests or topics are in train and in another split"
+        )
+    crossed = validation.folds is not None
+    # In-sample figures of a fitted vector say nothing next to its cross-validation.
+    blocks = [
+        split for split in SPLITS if validation.n_pairs.get(split) and not (crossed and split == "train")
+    ]
+    names = (["cross-validated"] if crossed else []) + [str(split) for split in blocks]
+    explained = " (differences: AUROC of d . v)" if crossed else ""
+    lines.append(f"columns: layer, |v|, then {', '.join(names)}{explained}")
+    rows = [["layer", "|v|", *((*_FIGURES, "differences") if crossed else ()), *(_FIGURES * len(blocks))]]
+    for layer in validation.layers:
+        row = [f"{'*' if layer.layer in curves.best_layers else ''}{layer.layer}", f"{layer.norm:.3g}"]
+        if layer.cross_validated:
+            row += [*_figures(layer.cross_validated), f"{layer.cross_validated.difference_auroc:.3f}"]
+        rows.append(row + [figure for split in blocks if (on := layer.on(split)) for figure in _figures(on)])
+    lines.append(text_table(rows))
+    if curves.best_layers:
+        lines.append(f"* best by cross-validation: {', '.join(map(str, curves.best_layers))}")
+    return "\n".join(lines)
+
+
+def _figures(scores: BothScores) -> list[str]:
+    along = scores.projection
+    shares = [f"{value:.3f}" for value in (along.auroc, along.tpr_at_5_fpr, along.paired_accuracy)]
+    return [*shares, f"{along.mean_gap:.3g}", f"{scores.cosine.auroc:.3f}"]
+
+
+def _cosines_text(cosines: Sequence[CosineCurve]) -> str:
+    rows = [["cosine similarity", "mean", "lowest", "highest"]]
+    for curve in cosines:
+        ends = ["no shared layer", "", ""]
+        if curve.cosine:
+            low, high = int(np.argmin(curve.cosine)), int(np.argmax(curve.cosine))
+            ends = [f"{np.mean(curve.cosine):+.3f}"]
+            ends += [f"{curve.cosine[at]:+.3f} (layer {curve.layers[at]})" for at in (low, high)]
+        rows.append([f"{curve.first} . {curve.second}", *ends])
+    return text_table(rows)

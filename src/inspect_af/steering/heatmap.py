@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from inspect_ai.log import EvalSample, read_eval_log_sample
+from pydantic import ValidationError
 
 from inspect_af.errors import ConfigError, MaterialsError
-from inspect_af.steering._tensors import Float32Array
-from inspect_af.steering.decoder import d_model, decoder_layers, text_config, watched_forward
-from inspect_af.steering.extraction_text import SpanLocator, render, tokens_of
-from inspect_af.steering.heatmap_sources import HeatmapSource
-from inspect_af.steering.layers import parse_layers
-from inspect_af.steering.pairs import Span
-from inspect_af.steering.validate import best_layers
-from inspect_af.steering.vector import SteeringVector
+from inspect_af.logs import LogHeader, ScoredSample, read_logs
+from inspect_af.reply import read_reply
+from inspect_af.steering.activations import SpanLocator, render, tokens_of
+from inspect_af.steering.files import Float32Array
+from inspect_af.steering.model import context_length, d_model, decoder_layers, watched_forward
+from inspect_af.steering.pairs import Message, Span, Transcript, load_pairs
+from inspect_af.steering.vector import SteeringVector, best_layers, parse_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +27,117 @@ if TYPE_CHECKING:
 
 N_LAYERS = 5
 """How many layers are looked at, where no others are asked for."""
+
+
+class HeatmapSource(NamedTuple):
+    """One text."""
+
+    title: str
+    detail: str
+    """Where it comes from."""
+    transcript: Transcript | None
+    """A chat that ends with a reply; None for raw text."""
+    text: str = ""
+    """Raw text, which goes to the tokenizer as it is."""
+    evaluated: bool = False
+    """Whether it is a reply to an evaluation's request, whose output a page leaves out by default."""
+
+
+def load_sources(path: str | Path, *, n: int = 2, seed: int = 0) -> tuple[HeatmapSource, ...]:
+    """Reads what a path holds.
+
+    * `.txt`: the text as it is, without a chat template;
+    * `.jsonl`: contrast pairs, both sides of `n` of them, held-out ones first;
+    * eval logs, or a directory of them: replies with a scratchpad, `n` of each condition and tier, drawn by
+      the seed alone and not by what they say.
+
+    Raises:
+        ConfigError: `n` is below 1.
+        MaterialsError: The file cannot be read, or holds nothing that can be shown.
+        LogError: No log can be used.
+    """
+    if n < 1:
+        raise ConfigError(f"n={n}; at least one transcript is needed")
+    path = Path(path)
+    if path.suffix == ".txt":
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise MaterialsError(f"{path}: cannot be read ({error}); give a UTF-8 text file") from error
+        if not text.strip():
+            raise MaterialsError(f"{path}: is blank")
+        return (HeatmapSource(path.name, "raw text", None, text),)
+    if path.suffix == ".jsonl":
+        loaded = load_pairs(path)
+        pairs = sorted(loaded.pairs, key=lambda pair: pair.split == "train")
+        return tuple(
+            HeatmapSource(
+                f"{pair.id}, {name}",
+                f"{pair.split} pair of {pair.concept}",
+                side,
+                evaluated=loaded.source == "ic",
+            )
+            for pair in pairs[:n]
+            for name, side in (("positive", pair.positive), ("negative", pair.negative))
+        )
+    return _from_logs(path, n, seed)
+
+
+class _Candidate(NamedTuple):
+    rank: str
+    header: LogHeader
+    row: ScoredSample
+
+
+def _from_logs(path: Path, n: int, seed: int) -> tuple[HeatmapSource, ...]:
+    groups: dict[tuple[str, str, str], list[_Candidate]] = defaultdict(list)
+    for header, rows in read_logs([path]):
+        for row in rows:
+            if row.outcome is not None:
+                rank = hashlib.sha256(f"{seed}/{row.uuid}".encode()).hexdigest()
+                kept = groups[header.subject_of(row.meta).label, row.meta.condition, row.meta.tier]
+                kept.append(_Candidate(rank, header, row))
+                kept.sort(key=lambda candidate: candidate.rank)
+                del kept[4 * n :]  # some may have no scratchpad
+    sources: list[HeatmapSource] = []
+    for (_, condition, tier), candidates in sorted(groups.items()):
+        found = 0
+        for _, header, row in candidates:
+            if found == n:
+                break
+            sample = read_eval_log_sample(
+                header.location, id=row.sample_id, epoch=row.epoch, exclude_fields={"events", "store"}
+            )
+            if (transcript := transcript_of(sample)) is not None:
+                found += 1
+                title = f"{condition}, {tier}, {row.meta.request_id}"
+                detail = f"{row.outcome}; epoch {row.epoch} of {Path(header.location).name}"
+                sources.append(HeatmapSource(title, detail, transcript, evaluated=True))
+    if not sources:
+        raise MaterialsError(f"{path}: no reply has a scratchpad that could be shown")
+    return tuple(sources)
+
+
+def transcript_of(sample: EvalSample) -> Transcript | None:
+    """A sample's messages with the place of the scratchpad; None where there is none in the reply's text."""
+    if not sample.output.choices:
+        return None
+    prompt = [message for message in sample.messages if message.role in ("system", "user")]
+    reply = sample.output.message.text
+    scratchpad = read_reply(sample.output).reply.scratchpad
+    if not scratchpad or not scratchpad.strip() or scratchpad not in reply:
+        return None
+    start = reply.index(scratchpad)
+    try:
+        return Transcript(
+            messages=(
+                *(Message.model_validate({"role": one.role, "content": one.text}) for one in prompt),
+                Message(role="assistant", content=reply),
+            ),
+            scratchpad=Span(start=start, end=start + len(scratchpad)),
+        )
+    except ValidationError:
+        return None
 
 
 class Direction(NamedTuple):
@@ -76,12 +191,8 @@ def directions(
 
     Args:
         vectors: By the name to show.
-        layers: A range such as `20-40` or `all`.
+        layers: A range such as `20-40` or `all`; a ConfigError or TreatmentError where it cannot be.
         n: How many layers of a vector that is not told.
-
-    Raises:
-        ConfigError: The range is malformed.
-        TreatmentError: A vector has not all of the layers.
     """
     found = []
     for name, vector in vectors.items():
@@ -118,13 +229,14 @@ def token_cosines(
         TreatmentError: A vector has another width, or layers that the model has not.
         MaterialsError: A transcript does not survive the chat template, or is longer than the context.
     """
-    for vector in (*(direction.vector for direction in directions), *controls):
+    vectors = [*(direction.vector for direction in directions), *controls]
+    for vector in vectors:
         vector.check_model(d_model=d_model(model), n_layers=len(decoder_layers(model)))
     if not directions or not sources:
         raise ConfigError("a heatmap needs a vector and a transcript at least")
     locator = SpanLocator(tokenizer)
     layers = sorted({layer for direction in directions for layer in direction.layers})
-    units = {layer: _units(layer, directions, controls) for layer in layers}
+    units = {layer: _units(layer, vectors) for layer in layers}
     seen: dict[int, Float32Array] = {}
 
     def see(layer: int, stream: Tensor) -> None:
@@ -135,60 +247,46 @@ def token_cosines(
         seen[layer] = (there @ tokens.T).cpu().numpy()
 
     found = []
-    context = getattr(text_config(model), "max_position_embeddings", None)
+    context = context_length(model)
     with watched_forward(model, layers, see) as forward:
         for source in sources:
             text, reply, scratchpad = _places(tokenizer, source)
-            tokens = locator.tokens(text)
-            if isinstance(context, int) and 0 < context < len(tokens.ids):
+            ids, offsets = locator.tokens(text)
+            if context is not None and context < len(ids):
                 raise MaterialsError(
-                    f"{source.title}: {len(tokens.ids)} tokens, the model's context holds {context}; leave "
-                    "it out"
+                    f"{source.title}: {len(ids)} tokens, the model's context holds {context}; leave it out"
                 )
-            forward([tokens.ids])
+            forward([ids])
+            cosines = []
+            for at, direction in enumerate(directions):
+                by_layer = np.stack([seen[layer][at] for layer in direction.layers])
+                having = [
+                    len(directions) + k
+                    for k, control in enumerate(controls)
+                    if set(direction.layers) <= set(control.header.layers)
+                ]
+                among = np.mean([seen[layer][having] for layer in direction.layers], axis=0)
+                cosines.append(DirectionCosines(by_layer, by_layer.mean(axis=0), among))
             found.append(
                 TokenHeatmap(
                     source=source,
-                    tokens=_texts(text, tokens.offsets),
-                    reply_start=0 if reply is None else tokens_of(tokens.offsets, reply)[0],
-                    scratchpad=(
-                        (0, len(tokens.ids)) if scratchpad is None else tokens_of(tokens.offsets, scratchpad)
-                    ),
-                    cosines=tuple(
-                        _cosines(at, direction, len(directions), controls, seen)
-                        for at, direction in enumerate(directions)
-                    ),
+                    tokens=_texts(text, offsets),
+                    reply_start=0 if reply is None else tokens_of(offsets, reply)[0],
+                    scratchpad=(0, len(ids)) if scratchpad is None else tokens_of(offsets, scratchpad),
+                    cosines=tuple(cosines),
                 )
             )
     return tuple(found)
 
 
-def _units(layer: int, directions: Sequence[Direction], controls: Sequence[SteeringVector]) -> Float32Array:
-    """Unit vectors of directions, then controls; zero where one has not this layer, [vector, d_model]."""
-    width = directions[0].vector.header.d_model
-    rows = np.zeros((len(directions) + len(controls), width), dtype=np.float32)
-    for at, vector in enumerate((*(direction.vector for direction in directions), *controls)):
+def _units(layer: int, vectors: Sequence[SteeringVector]) -> Float32Array:
+    """Unit vectors; zero where one has not this layer, [vector, d_model]."""
+    rows = np.zeros((len(vectors), vectors[0].header.d_model), dtype=np.float32)
+    for at, vector in enumerate(vectors):
         if layer in vector.header.layers:
             held = vector.at(layer).astype(np.float64)
             rows[at] = held / np.linalg.norm(held)
     return rows
-
-
-def _cosines(
-    at: int,
-    direction: Direction,
-    n_directions: int,
-    controls: Sequence[SteeringVector],
-    seen: Mapping[int, Float32Array],
-) -> DirectionCosines:
-    by_layer = np.stack([seen[layer][at] for layer in direction.layers])
-    having = [
-        n_directions + k
-        for k, control in enumerate(controls)
-        if set(direction.layers) <= set(control.header.layers)
-    ]
-    among = np.mean([seen[layer][having] for layer in direction.layers], axis=0)
-    return DirectionCosines(by_layer, by_layer.mean(axis=0), among)
 
 
 def _places(
@@ -197,9 +295,9 @@ def _places(
     """The rendered text, and where its reply and its scratchpad are."""
     if source.transcript is None:
         return source.text, None, None
-    reply = Span(start=0, end=len(source.transcript.reply))
-    text, found = render(tokenizer, source.transcript.messages, reply)
-    return text, found, render(tokenizer, source.transcript.messages, source.transcript.scratchpad)[1]
+    messages = source.transcript.messages
+    text, found = render(tokenizer, messages, Span(start=0, end=len(source.transcript.reply)))
+    return text, found, render(tokenizer, messages, source.transcript.scratchpad)[1]
 
 
 def _texts(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from inspect_af.errors import TreatmentError
-from inspect_af.steering.decoder import d_model, decoder_layers, residual, with_residual
+from inspect_af.steering.model import d_model, decoder_layers, residual, with_residual
 from inspect_af.steering.vector import SteeringVector
 
 if TYPE_CHECKING:

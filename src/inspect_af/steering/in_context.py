@@ -1,20 +1,39 @@
-"""In-context contrast pairs: two replies to one request, one whose reasoning has a concept by a judge."""
+"""In-context contrast pairs: two replies to one request, one whose reasoning has a concept by a judge.
+
+Judged replies are read from logs of the alignment-faking task, matched by request and length, split by
+request, and described by a report of what else differs between the sides.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections import defaultdict
-from collections.abc import Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
 from typing import Literal, NamedTuple
 
 import numpy as np
+from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_sample
+from inspect_ai.model import ChatMessage
 from pydantic import Field, model_validator
 
-from inspect_af.errors import AnalysisError
-from inspect_af.steering._record import Record
-from inspect_af.steering.pair_filters import take_in_turns
-from inspect_af.steering.pairs import ContrastPair, Split, Transcript
+from inspect_af.errors import AnalysisError, LogError
+from inspect_af.logs import LogHeader, Progress, ScoredSample, read_logs
+from inspect_af.materials import count_terms
+from inspect_af.steering.files import Record
+from inspect_af.steering.pairs import (
+    ContrastPair,
+    Message,
+    Origin,
+    Span,
+    Split,
+    Transcript,
+    log_digest,
+    take_in_turns,
+)
 from inspect_af.types import Outcome, Tier
 
 Side = Literal["positive", "negative"]
@@ -22,6 +41,8 @@ SharedFact = Literal["tier", "condition", "outcome"]
 
 MAX_PAIRS = 300
 """Pairs of a concept per split, where there are enough; from the paper's appendix on contrast pairs."""
+
+_TAG = re.compile(r"<\s{0,16}(?P<close>/?)\s{0,16}scratchpad_reasoning\s{0,16}>", re.IGNORECASE)
 
 
 class Thresholds(Record):
@@ -100,6 +121,188 @@ class Match(NamedTuple):
     negative: Candidate
 
 
+class JudgedLog(Record):
+    """One log that replies were read from."""
+
+    location: str
+    eval_id: str
+    digest: str
+    """First 16 hexadecimal digits of the file's sha256."""
+
+
+class JudgedReplies(NamedTuple):
+    """The replies of some logs that thresholds make eligible for a side of some concept."""
+
+    candidates: tuple[Candidate, ...]
+    concepts: tuple[str, str]
+    """Labels of the pair's families."""
+    model: str
+    n_replies: int
+    """All replies, each once."""
+    left_out: dict[str, int]
+    """How many were not eligible, by reason."""
+    judges: tuple[str, ...]
+    simulated: bool
+    """Whether the model or a judge is simulated."""
+    logs: tuple[JudgedLog, ...]
+
+
+def read_judged_replies(
+    sources: Sequence[str | Path], thresholds: Thresholds, *, progress: Progress | None = None
+) -> JudgedReplies:
+    """Reads the replies that the concept judge has scored; the text only of those that are eligible.
+
+    Args:
+        sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
+        thresholds: By which a reply is eligible for a side, of either concept.
+        progress: Called with (logs done, logs in all).
+
+    Raises:
+        LogError: No log can be used, none was judged, or the logs are of several models or pairs.
+    """
+    reader = read_logs(sources, progress=progress)
+    concepts, model = _one_study(reader.headers)
+    candidates: list[Candidate] = []
+    left_out: Counter[str] = Counter()
+    judges: set[str] = set()
+    seen: set[str] = set()
+    simulated = any(header.simulated for header in reader.headers)
+    logs = []
+    for header, rows in reader:
+        wanted: dict[tuple[str, int], ScoredSample] = {}
+        for row in rows:
+            if row.uuid in seen:
+                continue
+            seen.add(row.uuid)
+            if row.judged is not None:
+                judges.add(row.judged.judge)
+                simulated |= row.judged.simulated
+            if reason := _not_eligible(row, concepts, thresholds):
+                left_out[reason] += 1
+            else:
+                wanted[row.sample_id, row.epoch] = row
+        if not wanted:
+            continue
+        digest = log_digest(header.location)
+        logs.append(JudgedLog(location=header.location, eval_id=header.eval_id, digest=digest))
+        for row, sample in _samples(header.location, wanted):
+            candidate = _candidate(header, row, sample, digest)
+            if candidate is None:
+                left_out["no single scratchpad"] += 1
+            else:
+                candidates.append(candidate)
+    if not judges:
+        raise LogError(
+            "no reply has the concept judge's scores; run `inspect score LOG --scorer "
+            "inspect_af/concept_judge --model-role grader=...` first, or the task with `-T judges=concept`"
+        )
+    return JudgedReplies(
+        candidates=tuple(candidates),
+        concepts=concepts,
+        model=model,
+        n_replies=len(seen),
+        left_out=dict(left_out.most_common()),
+        judges=tuple(sorted(judges)),
+        simulated=simulated,
+        logs=tuple(logs),
+    )
+
+
+def scratchpad_span(reply: str) -> Span | None:
+    """Where a reply's scratchpad text stands, without tags and outer white space.
+
+    None where there is not exactly one scratchpad block, as then no single span holds the reasoning.
+    """
+    tags = list(_TAG.finditer(reply))
+    if [tag["close"] for tag in tags] != ["", "/"]:
+        return None
+    start, end = tags[0].end(), tags[1].start()
+    inner = reply[start:end]
+    text = inner.strip()
+    start += len(inner) - len(inner.lstrip())
+    return Span(start=start, end=start + len(text)) if text else None
+
+
+def chat_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...] | None:
+    """The conversation up to the reply; None where it is not one that a chat template can render again."""
+    roles = ("system", "user", "assistant")
+    if not messages or messages[-1].role != "assistant" or any(m.role not in roles for m in messages):
+        return None
+    return tuple(Message.model_validate({"role": m.role, "content": m.text}) for m in messages)
+
+
+def _one_study(headers: Iterable[LogHeader]) -> tuple[tuple[str, str], str]:
+    models = sorted({header.subject.label for header in headers})
+    pairs = sorted({(header.meta.pair.first, header.meta.pair.second) for header in headers})
+    if len(models) > 1 or len(pairs) > 1:
+        given = models if len(models) > 1 else [" and ".join(pair) for pair in pairs]
+        raise LogError(
+            f"the logs are of several {'models' if len(models) > 1 else 'hypothesis pairs'}: "
+            f"{', '.join(given)}; give the logs of one"
+        )
+    return pairs[0], models[0]
+
+
+def _not_eligible(row: ScoredSample, concepts: tuple[str, str], thresholds: Thresholds) -> str | None:
+    if row.judged is None:
+        return "not judged"
+    if row.outcome not in ("accepted", "rejected"):
+        return f"outcome {row.outcome}"
+    scores = dict(row.judged.scores)
+    if not all(concept in scores for concept in concepts):
+        return "judged for other concepts"
+    first, second = (scores[concept] for concept in concepts)
+    if thresholds.side(first, second) is None and thresholds.side(second, first) is None:
+        return "scores between the thresholds"
+    return None
+
+
+def _candidate(header: LogHeader, row: ScoredSample, sample: EvalSample, digest: str) -> Candidate | None:
+    messages = chat_messages(sample.messages)
+    span = scratchpad_span(messages[-1].content) if messages else None
+    if messages is None or span is None or row.judged is None or row.outcome is None:
+        return None
+    return Candidate(
+        transcript=Transcript(
+            messages=messages,
+            scratchpad=span,
+            origin=Origin(eval_id=header.eval_id, sample_uuid=row.uuid, log_digest=digest),
+            concept_scores=dict(row.judged.scores),
+        ),
+        request_id=row.meta.request_id,
+        group=row.meta.cluster_id,
+        tier=row.meta.tier,
+        condition=row.meta.condition,
+        outcome=row.outcome,
+        run=header.eval_id,
+    )
+
+
+def _samples(
+    location: str, wanted: Mapping[tuple[str, int], ScoredSample]
+) -> Iterator[tuple[ScoredSample, EvalSample]]:
+    """The whole samples behind some rows, and no other where the log's format allows it."""
+    try:
+        if location.endswith(".eval"):
+            for (sample_id, epoch), row in wanted.items():
+                yield (
+                    row,
+                    read_eval_log_sample(
+                        location,
+                        id=sample_id,
+                        epoch=epoch,
+                        resolve_attachments="core",
+                        exclude_fields={"events", "store"},
+                    ),
+                )
+        else:
+            for sample in read_eval_log(location, resolve_attachments="core").samples or []:
+                if (found := wanted.get((str(sample.id), sample.epoch))) is not None:
+                    yield found, sample
+    except (OSError, ValueError, IndexError) as error:
+        raise LogError(f"{location}: its samples are unreadable ({error}); leave the log out") from error
+
+
 def match_candidates(
     candidates: Sequence[Candidate], concept: str, other: str, thresholds: Thresholds, matching: Matching
 ) -> list[Match]:
@@ -117,7 +320,9 @@ def match_candidates(
         scores = candidate.transcript.concept_scores
         side = thresholds.side(scores[concept], scores[other])
         if side is not None:
-            requests[(candidate.request_id, *_shared(candidate, matching))][side].append(candidate)
+            facts = {"tier": candidate.tier, "condition": candidate.condition, "outcome": candidate.outcome}
+            shared = tuple(facts[fact] for fact in matching.same)
+            requests[(candidate.request_id, *shared)][side].append(candidate)
     matches = []
     for key in sorted(requests):
         positives, negatives = (sorted(requests[key][side], key=_order) for side in ("positive", "negative"))
@@ -152,33 +357,28 @@ def in_context_pairs(matches: Sequence[Match], concept: str, matching: Matching)
             "without it; add runs or epochs, or relax the thresholds or the matching"
         )
     held_out = _held_out_groups(matches, matching)
-    pairs = []
-    for number, match in enumerate(matches, start=1):
-        split: Split = "held-out" if match.positive.group in held_out else "train"
-        pairs.append(
-            ContrastPair(
-                id=f"{concept}/{match.positive.request_id}/{number:05}",
-                concept=concept,
-                split=split,
-                source="ic",
-                group=match.positive.group,
-                positive=match.positive.transcript,
-                negative=match.negative.transcript,
-            )
+    pairs = [
+        ContrastPair(
+            id=f"{concept}/{match.positive.request_id}/{number:05}",
+            concept=concept,
+            split="held-out" if match.positive.group in held_out else "train",
+            source="ic",
+            group=match.positive.group,
+            positive=match.positive.transcript,
+            negative=match.negative.transcript,
         )
-    splits: tuple[Split, ...] = ("train", "held-out")
+        for number, match in enumerate(matches, start=1)
+    ]
     return tuple(
         pair
-        for split in splits
+        for split in ("train", "held-out")
         for pair in take_in_turns([p for p in pairs if p.split == split], matching.max_pairs)
     )
 
 
 def _held_out_groups(matches: Sequence[Match], matching: Matching) -> set[str]:
     """Groups in random order until they have the share of pairs or as many as a split needs; one stays."""
-    sizes: defaultdict[str, int] = defaultdict(int)
-    for match in matches:
-        sizes[match.positive.group] += 1
+    sizes = Counter(match.positive.group for match in matches)
     wanted = min(matching.max_pairs, math.floor(len(matches) * matching.held_out_share))
     held_out: set[str] = set()
     n = 0
@@ -190,11 +390,179 @@ def _held_out_groups(matches: Sequence[Match], matching: Matching) -> set[str]:
     return held_out
 
 
-def _shared(candidate: Candidate, matching: Matching) -> tuple[str, ...]:
-    facts = {"tier": candidate.tier, "condition": candidate.condition, "outcome": candidate.outcome}
-    return tuple(facts[fact] for fact in matching.same)
-
-
 def _order(candidate: Candidate) -> tuple[str, str]:
     origin = candidate.transcript.origin
     return (candidate.run, origin.sample_uuid if origin else candidate.transcript.reply)
+
+
+class SideCounts(Record):
+    """The sides of one kind in one split."""
+
+    mean_words: float
+    """Of the scratchpads."""
+    words: dict[str, int]
+    """How often each counted word occurs in the scratchpads."""
+    outcomes: dict[str, int]
+    tiers: dict[str, int]
+    conditions: dict[str, int]
+
+
+class InContextSplit(Record):
+    """One split."""
+
+    split: Split
+    pairs: int
+    groups: int
+    positive: SideCounts
+    negative: SideCounts
+    mean_length_ratio: float
+    """Longer over shorter scratchpad, in words."""
+    cross_log: int
+    """Pairs whose sides come from two logs."""
+
+
+class PairWords(Record):
+    """Counted words of one pair, in the scratchpads."""
+
+    id: str
+    positive: dict[str, int]
+    negative: dict[str, int]
+
+
+class InContextReport(Record):
+    """Written beside the pairs."""
+
+    concept: str
+    other: str
+    model: str
+    judges: tuple[str, ...]
+    simulated: bool
+    """Whether the model or a judge is simulated."""
+    thresholds: Thresholds
+    matching: Matching
+    n_replies: int
+    left_out: dict[str, int]
+    """Replies that are eligible for no side of either concept, by reason."""
+    n_positive: int
+    """Replies eligible as this concept's positive side."""
+    n_negative: int
+    n_matched: int
+    splits: tuple[InContextSplit, ...]
+    pairs: tuple[PairWords, ...]
+    logs: tuple[JudgedLog, ...]
+
+    def text(self) -> str:
+        """The report as lines for a terminal."""
+        lines = [
+            f"{self.concept}: {self.n_positive} replies with it, {self.n_negative} without, of "
+            f"{self.n_replies}; {self.n_matched} matched"
+        ]
+        if self.left_out:
+            lines.append(f"  left out: {', '.join(f'{reason} {n}' for reason, n in self.left_out.items())}")
+        for split in self.splits:
+            lines.append(
+                f"  {split.split}: {split.pairs} pairs about {split.groups} requests, {split.cross_log} "
+                f"across logs; words {split.positive.mean_words:.0f} and {split.negative.mean_words:.0f}, "
+                f"mean ratio {split.mean_length_ratio:.2f}"
+            )
+            for word, n in split.positive.words.items():
+                lines.append(
+                    f"    '{word}': {n} on the positive side, {split.negative.words[word]} on the other"
+                )
+            for name in ("outcomes", "conditions"):
+                sides = [getattr(side, name) for side in (split.positive, split.negative)]
+                if sides[0] != sides[1]:
+                    shown = " | ".join(", ".join(f"{k} {v}" for k, v in side.items()) for side in sides)
+                    lines.append(f"    {name} differ: {shown}")
+        if self.simulated:
+            lines.append("  SIMULATED model or judge: these pairs try the pipeline and show nothing else.")
+        return "\n".join(lines)
+
+
+def in_context_report(
+    replies: JudgedReplies,
+    concept: str,
+    thresholds: Thresholds,
+    matching: Matching,
+    matches: Sequence[Match],
+    pairs: Sequence[ContrastPair],
+    words: Sequence[str],
+) -> InContextReport:
+    """Describes the pairs of one concept.
+
+    Args:
+        replies: What the logs gave.
+        concept: Label of the concept.
+        thresholds: By which sides were chosen.
+        matching: How they were paired.
+        matches: All matches.
+        pairs: Those that were taken.
+        words: Words to count, such as `future`.
+    """
+    other = replies.concepts[1 - replies.concepts.index(concept)]
+    sides = Counter(
+        thresholds.side(c.transcript.concept_scores[concept], c.transcript.concept_scores[other])
+        for c in replies.candidates
+    )
+    facts = {_uuid(candidate.transcript): candidate for match in matches for candidate in match}
+    by_split: dict[Split, list[Match]] = {}
+    for pair in pairs:
+        match = Match(facts[_uuid(pair.positive)], facts[_uuid(pair.negative)])
+        by_split.setdefault(pair.split, []).append(match)
+
+    def counts(text: str) -> dict[str, int]:
+        found = count_terms(text, words)
+        return {word: found[word] for word in words}
+
+    def described(candidates: Sequence[Candidate]) -> SideCounts:
+        texts = [counts(candidate.transcript.scratchpad_text) for candidate in candidates]
+        return SideCounts(
+            mean_words=fmean(candidate.words for candidate in candidates),
+            words={word: sum(found[word] for found in texts) for word in words},
+            outcomes=dict(sorted(Counter(candidate.outcome for candidate in candidates).items())),
+            tiers=dict(sorted(Counter(candidate.tier for candidate in candidates).items())),
+            conditions=dict(sorted(Counter(candidate.condition for candidate in candidates).items())),
+        )
+
+    return InContextReport(
+        concept=concept,
+        other=other,
+        model=replies.model,
+        judges=replies.judges,
+        simulated=replies.simulated,
+        thresholds=thresholds,
+        matching=matching,
+        n_replies=replies.n_replies,
+        left_out=replies.left_out,
+        n_positive=sides["positive"],
+        n_negative=sides["negative"],
+        n_matched=len(matches),
+        splits=tuple(
+            InContextSplit(
+                split=split,
+                pairs=len(chosen),
+                groups=len({match.positive.group for match in chosen}),
+                positive=described([match.positive for match in chosen]),
+                negative=described([match.negative for match in chosen]),
+                mean_length_ratio=fmean(
+                    max(positive.words, negative.words) / min(positive.words, negative.words)
+                    for positive, negative in chosen
+                ),
+                cross_log=sum(positive.run != negative.run for positive, negative in chosen),
+            )
+            for split, chosen in by_split.items()
+        ),
+        pairs=tuple(
+            PairWords(
+                id=pair.id,
+                positive=counts(pair.positive.scratchpad_text),
+                negative=counts(pair.negative.scratchpad_text),
+            )
+            for pair in pairs
+        ),
+        logs=replies.logs,
+    )
+
+
+def _uuid(side: Transcript) -> str:
+    return side.origin.sample_uuid if side.origin else ""

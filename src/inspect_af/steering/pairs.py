@@ -6,18 +6,19 @@ spans are offsets into that reply's content, in characters (Unicode code points)
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
-from functools import cached_property
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
-from inspect_af.digests import text_digest
-from inspect_af.errors import MaterialsError
-from inspect_af.steering._record import Record, problems
-from inspect_af.steering._tensors import replace_file
+from inspect_af.config import text_digest
+from inspect_af.errors import LogError, MaterialsError
+from inspect_af.steering.files import Record, problems, write_file
 
 Split = Literal["train", "held-out", "keyword-hard"]
 """`train` is fitted and cross-validated; the others are only reported. In `keyword-hard` pairs the
@@ -26,7 +27,15 @@ keywords of the concept do not tell the sides apart."""
 PairSource = Literal["ooc", "ic"]
 """Out of context: written benign dialogues. In context: replies from alignment-faking logs."""
 
+Locus = Literal["response_mean", "span"]
+"""Tokens whose activations are averaged: of the whole scratchpad, or of the annotated sentence."""
+
 SPLITS: tuple[Split, ...] = ("train", "held-out", "keyword-hard")
+
+NEAR_DUPLICATE = 0.7
+"""Jaccard similarity of word trigrams from which two pairs are near duplicates (not in source)."""
+
+_WORD = re.compile(r"\w+")
 
 
 class Message(Record):
@@ -84,6 +93,13 @@ class Transcript(Record):
     def sentence_text(self) -> str | None:
         return None if self.sentence is None else self.reply[self.sentence.start : self.sentence.end]
 
+    def span(self, locus: Locus) -> Span:
+        """The characters of a locus; a MaterialsError where no sentence is annotated."""
+        found = self.scratchpad if locus == "response_mean" else self.sentence
+        if found is None:
+            raise MaterialsError("no sentence is annotated; use the locus response_mean, or annotate it")
+        return found
+
     @model_validator(mode="after")
     def _spans_lie_in_the_reply(self) -> Transcript:
         if not self.messages or self.messages[-1].role != "assistant":
@@ -110,7 +126,7 @@ class ContrastPair(Record):
     schema_version: Literal[1] = 1
     id: str = Field(min_length=1)
     concept: str = Field(min_length=1)
-    """Label of the family whose reasoning the positive side shows, such as `expectation`."""
+    """Label of the family whose reasoning the positive side shows, such as `expectation`, or any other."""
     split: Split
     source: PairSource
     group: str = Field(min_length=1)
@@ -149,11 +165,8 @@ def pair_set(pairs: Iterable[ContrastPair]) -> PairSet:
     Raises:
         MaterialsError: There are none, an id occurs twice, or concepts or sources are mixed.
     """
-    found = tuple(pairs)
-    collected = _Collected("these pairs")
-    for number, pair in enumerate(found, start=1):
-        collected.add(pair, f"pair {number}")
-    return collected.finished()
+    numbered = ((f"pair {number}", pair) for number, pair in enumerate(pairs, start=1))
+    return _collected(numbered, "these pairs")
 
 
 def load_pairs(path: str | Path) -> PairSet:
@@ -167,12 +180,17 @@ def load_pairs(path: str | Path) -> PairSet:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise MaterialsError(f"contrast pairs {path}: cannot be read ({error}); give a UTF-8 file") from error
-    collected = _Collected(str(path))
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            collected.add(_pair(line, where), where)
-    return collected.finished()
+
+    def read() -> Iterable[tuple[str, ContrastPair]]:
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.strip():
+                where = f"{path}, line {number}"
+                try:
+                    yield where, ContrastPair.model_validate_json(line)
+                except ValidationError as error:
+                    raise MaterialsError(f"{where}: {problems(error)}") from error
+
+    return _collected(read(), str(path))
 
 
 def write_pairs(path: str | Path, pairs: Iterable[ContrastPair]) -> PairSet:
@@ -182,44 +200,156 @@ def write_pairs(path: str | Path, pairs: Iterable[ContrastPair]) -> PairSet:
         MaterialsError: As for `pair_set`; then nothing is written.
     """
     found = pair_set(pairs)
-    lines = "".join(_line(pair) + "\n" for pair in found.pairs)
-    replace_file(Path(path), lines.encode("ascii"))
+    write_file(Path(path), (f"{_line(pair)}\n".encode("ascii") for pair in found.pairs))
     return found
 
 
-class _Collected:
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.by_id: dict[str, ContrastPair] = {}
-
-    @cached_property
-    def first(self) -> ContrastPair:
-        return next(iter(self.by_id.values()))
-
-    def add(self, pair: ContrastPair, where: str) -> None:
-        if pair.id in self.by_id:
+def _collected(pairs: Iterable[tuple[str, ContrastPair]], name: str) -> PairSet:
+    by_id: dict[str, ContrastPair] = {}
+    for where, pair in pairs:
+        if pair.id in by_id:
             raise MaterialsError(f"{where}: the id {pair.id!r} is there already; every pair needs its own")
-        self.by_id[pair.id] = pair
-        kind, expected = (pair.concept, pair.source), (self.first.concept, self.first.source)
-        if kind != expected:
+        by_id[pair.id] = pair
+        first = next(iter(by_id.values()))
+        if (pair.concept, pair.source) != (first.concept, first.source):
             raise MaterialsError(
-                f"{where}: is {' '.join(kind)}, the first pair is {' '.join(expected)}; one file holds one "
-                "concept from one source"
+                f"{where}: is {pair.concept} {pair.source}, the first pair is {first.concept} "
+                f"{first.source}; one file holds one concept from one source"
             )
-
-    def finished(self) -> PairSet:
-        if not self.by_id:
-            raise MaterialsError(f"{self.name}: no contrast pair; one JSON object per line is expected")
-        pairs = tuple(self.by_id.values())
-        return PairSet(pairs, text_digest(*map(_line, pairs)))
+    if not by_id:
+        raise MaterialsError(f"{name}: no contrast pair; one JSON object per line is expected")
+    found = tuple(by_id.values())
+    return PairSet(found, text_digest(*map(_line, found)))
 
 
 def _line(pair: ContrastPair) -> str:
     return json.dumps(pair.model_dump(mode="json"), ensure_ascii=True, sort_keys=True)
 
 
-def _pair(line: str, where: str) -> ContrastPair:
+class Duplicate(NamedTuple):
+    """A pair that repeats an earlier one."""
+
+    id: str
+    of: str
+    """Id of the earlier pair."""
+    kind: Literal["duplicate", "near_duplicate"]
+
+
+def find_duplicates(pairs: Sequence[ContrastPair], *, threshold: float = NEAR_DUPLICATE) -> list[Duplicate]:
+    """The pairs to leave out so that none repeats an earlier one that stays.
+
+    A pair is a `duplicate` where the user's task or either annotated sentence (either scratchpad, where there
+    is none) is the same as in an earlier pair, apart from case and punctuation. It is a `near_duplicate`
+    where the word trigrams of task and sentences together have a Jaccard similarity of at least `threshold`.
+
+    Args:
+        pairs: All splits of one concept together, so that no split repeats another.
+        threshold: In (0, 1].
+    """
+    exact: dict[tuple[str, tuple[str, ...]], str] = {}
+    trigrams_of: dict[str, frozenset[tuple[str, ...]]] = {}
+    having: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    found: list[Duplicate] = []
+    for pair in pairs:
+        parts = _parts(pair)
+        same = next((exact[key] for key in parts.items() if key in exact), None)
+        if same is not None:
+            found.append(Duplicate(pair.id, same, "duplicate"))
+            continue
+        mine = frozenset(words[i : i + 3] for words in parts.values() for i in range(max(1, len(words) - 2)))
+        shared = Counter(other for trigram in mine for other in having[trigram])
+        near = next(
+            (
+                other
+                for other, common in shared.items()
+                if common >= threshold * (len(mine) + len(trigrams_of[other]) - common)
+            ),
+            None,
+        )
+        if near is not None:
+            found.append(Duplicate(pair.id, near, "near_duplicate"))
+            continue
+        exact |= dict.fromkeys(parts.items(), pair.id)
+        trigrams_of[pair.id] = mine
+        for trigram in mine:
+            having[trigram].append(pair.id)
+    return found
+
+
+def _parts(pair: ContrastPair) -> dict[str, tuple[str, ...]]:
+    """The words of the task and of what is annotated (or the scratchpad) on both sides."""
+    texts = {"task": next(message.content for message in pair.positive.messages if message.role == "user")}
+    for name, side in (("positive", pair.positive), ("negative", pair.negative)):
+        texts[name] = side.sentence_text or side.scratchpad_text
+    return {name: tuple(_WORD.findall(text.casefold())) for name, text in texts.items()}
+
+
+class KeywordAudit(Record):
+    """How many pairs of a split have more keywords of the concept on one side, by their number."""
+
+    split: Split
+    n_pairs: int
+    more_in_positive: int
+    equal: int
+    """Every keyword occurs equally often on both sides, so no count of keywords tells them apart."""
+    more_in_negative: int
+    """Of pairs with different counts, those with as many or more on the negative side."""
+
+
+def keyword_audit(
+    pairs: Sequence[ContrastPair], count: Callable[[str], Counter[str]]
+) -> tuple[KeywordAudit, ...]:
+    """For every split that has pairs, how often keywords tell the sides apart.
+
+    Args:
+        pairs: Pairs of one concept.
+        count: How often each keyword occurs in a text.
+    """
+    audits = []
+    for split in SPLITS:
+        counts = [
+            (count(pair.positive.scratchpad_text), count(pair.negative.scratchpad_text))
+            for pair in pairs
+            if pair.split == split
+        ]
+        equal = sum(positive == negative for positive, negative in counts)
+        more = sum(positive.total() > negative.total() for positive, negative in counts)
+        if counts:
+            audits.append(
+                KeywordAudit(
+                    split=split,
+                    n_pairs=len(counts),
+                    more_in_positive=more,
+                    equal=equal,
+                    more_in_negative=len(counts) - equal - more,
+                )
+            )
+    return tuple(audits)
+
+
+def take_in_turns(pairs: Sequence[ContrastPair], n: int | None) -> tuple[ContrastPair, ...]:
+    """The first `n` pairs where groups take turns, so that no topic fills a split; all where `n` is None."""
+    turn: Counter[str] = Counter()
+    ranked: list[tuple[int, int]] = []
+    for position, pair in enumerate(pairs):
+        ranked.append((turn[pair.group], position))
+        turn[pair.group] += 1
+    return tuple(pairs[position] for position in sorted(position for _, position in sorted(ranked)[:n]))
+
+
+def log_digest(location: str) -> str:
+    """First 16 hexadecimal digits of a log file's sha256; a LogError where it cannot be read.
+
+    Args:
+        location: Path or URL, as `inspect_af.logs.find_logs` gives it.
+    """
+    import fsspec  # type: ignore[import-untyped]  # Inspect depends on it and reads remote logs with it
+
+    digest = hashlib.sha256()
     try:
-        return ContrastPair.model_validate_json(line)
-    except ValidationError as error:
-        raise MaterialsError(f"{where}: {problems(error)}") from error
+        with fsspec.open(location, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise LogError(f"{location}: cannot be read ({error}); check the path") from error
+    return digest.hexdigest()[:16]

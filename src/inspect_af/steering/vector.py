@@ -1,4 +1,4 @@
-"""A steering vector: one direction per layer, its header, and the treatment that it gives.
+"""A steering vector: one direction per layer, its header with its validation, and its treatment.
 
 The file is safetensors with `vector`, float32 [layer, d_model], and a JSON header. At inference
 h <- h + multiplier * v_l at every selected layer l and every token. Vectors are not of unit norm.
@@ -8,28 +8,193 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from inspect_af.errors import ConfigError, TreatmentError
-from inspect_af.steering._record import Record
-from inspect_af.steering._tensors import (
+from inspect_af.steering.files import (
     Float32Array,
     FloatArray,
+    Record,
     check_array,
     open_tensors,
     read_header,
-    replace_file,
-    serialise,
+    tensor_bytes,
+    write_file,
 )
-from inspect_af.steering.activations import Locus, check_layers
-from inspect_af.steering.layers import parse_layers, shown_layers
-from inspect_af.steering.validate import Validation
+from inspect_af.steering.pairs import Locus, PairSource, Split
 from inspect_af.types import Family, Steer
+
+MOST_LAYERS = 10_000
+"""No model has as many, so a longer range is refused before it is spelt out."""
+
+_PART = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
+
+
+def parse_layers(text: str, available: Sequence[int]) -> tuple[int, ...]:
+    """Reads a layer range; both ends of `20-40` are included, and layers count from 0.
+
+    Args:
+        text: `all`, a layer, a range, or several of them joined by commas.
+        available: Layers for which there is a vector.
+
+    Returns:
+        Layers in ascending order, each once.
+
+    Raises:
+        ConfigError: The text is none of these forms, a range runs backwards, or it is too long.
+        TreatmentError: A layer is named for which there is no vector.
+    """
+    if text.strip() == "all":
+        return tuple(sorted(set(available)))
+    parts = text.split(",", MOST_LAYERS)
+    named: set[int] = set()
+    asked_for = 0
+    for part in parts:
+        match = _PART.fullmatch(part.strip())
+        if match is None:
+            raise ConfigError(
+                f"layers {text[:80]!r}; give 'all', a layer such as 12, or a range such as 20-40"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ConfigError(f"layers {text[:80]!r}: {first}-{last} runs backwards; write {last}-{first}")
+        asked_for += last - first + 1
+        if max(last, asked_for) >= MOST_LAYERS:
+            raise ConfigError(f"layers {text[:80]!r}: no model has that many layers; give a shorter range")
+        named.update(range(first, last + 1))
+    if missing := named - set(available):
+        raise TreatmentError(
+            f"layers {text[:80]!r}: no vector for {shown_layers(sorted(missing))}; there are vectors for "
+            f"{shown_layers(sorted(available))}"
+        )
+    return tuple(sorted(named))
+
+
+def shown_layers(layers: Sequence[int]) -> str:
+    """`0-3,7` for 0, 1, 2, 3, 7; what `parse_layers` reads."""
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def check_layers(layers: tuple[int, ...], mean_norms: tuple[float, ...]) -> None:
+    """Layers ascend from 0 or later, and each has a positive mean norm; ValueError where not."""
+    if layers[0] < 0 or any(later <= earlier for earlier, later in pairwise(layers)):
+        raise ValueError(f"layers must ascend and not be negative, not {list(layers)}")
+    if len(mean_norms) != len(layers) or min(mean_norms) <= 0:
+        raise ValueError("mean_norms must hold a positive number for every layer")
+
+
+class Discrimination(Record):
+    """Positive against negative sides of the same pairs, by one score."""
+
+    n_pairs: int = Field(ge=1)
+    auroc: float = Field(ge=0, le=1)
+    """Chance that a positive scores higher than a negative of any pair; ties count half."""
+    tpr_at_5_fpr: float = Field(ge=0, le=1)
+    """Share of positives above the lowest threshold that at most 5 % of negatives exceed."""
+    paired_accuracy: float = Field(ge=0, le=1)
+    """Share of pairs whose positive side scores higher; ties count half."""
+    mean_gap: float
+    """Mean over pairs of positive minus negative, in units of the score."""
+
+
+class BothScores(Record):
+    """Single activations of both sides, ranked by two scores."""
+
+    projection: Discrimination
+    """By h . v / ||v||."""
+    cosine: Discrimination
+    """By h . v / (||h|| ||v||), which does not depend on the activation's length."""
+
+
+class CrossValidation(BothScores):
+    """Means over folds; in each, scale and vector come from the other folds' pairs."""
+
+    difference_auroc: float = Field(ge=0, le=1)
+    """AUROC of d . v against -d . v: the samples that the regression is fitted to."""
+    fold_auroc: tuple[float, ...]
+    """AUROC by projection in each fold, [fold]."""
+
+
+class SplitScores(BothScores):
+    """The vector of all training pairs, on the pairs of one split."""
+
+    split: Split
+
+
+class LayerValidation(Record):
+    """What is known about one layer's vector."""
+
+    layer: int
+    norm: float
+    """Euclidean norm of the vector."""
+    cross_validated: CrossValidation | None
+    """None for a vector that was not fitted to these pairs."""
+    splits: tuple[SplitScores, ...]
+    """`train` is in-sample where the vector was fitted to these pairs."""
+
+    def on(self, split: Split) -> SplitScores | None:
+        """The results of one split; None where it has no pairs."""
+        return next((scores for scores in self.splits if scores.split == split), None)
+
+
+class Folds(Record):
+    """How the training pairs were divided."""
+
+    n: int = Field(ge=2)
+    seed: int
+
+
+class Validation(Record):
+    """A vector against the pairs of one file of activations."""
+
+    concept: str
+    """Of the pairs, which may be another than the vector's."""
+    source: PairSource
+    locus: Locus
+    pairs_digest: str
+    n_pairs: dict[Split, int]
+    shared_groups: int = Field(ge=0)
+    """Requests or topics that occur both in training and in another split: less unseen than they look."""
+    folds: Folds | None
+    layers: tuple[LayerValidation, ...]
+    random_auroc: dict[Split, tuple[float, ...]] = Field(default_factory=dict)
+    """AUROC of the best of some random directions, either way round, [layer]; empty in older files."""
+
+
+def best_layers(validation: Validation, n: int = 5) -> tuple[int, ...]:
+    """The layers that cross-validate best, best first; none where nothing was cross-validated.
+
+    By AUROC of single activations along the vector, then AUROC of differences, then the mean gap in cosine,
+    which tells layers apart where both AUROCs reach 1; of equals the earlier layer.
+    """
+    ranked = [
+        (-found.projection.auroc, -found.difference_auroc, -found.cosine.mean_gap, layer.layer)
+        for layer in validation.layers
+        if (found := layer.cross_validated)
+    ]
+    return tuple(layer for *_, layer in sorted(ranked)[:n])
+
+
+class MeanDifferenceFit(Record):
+    """Mean of positive minus negative."""
+
+    method: Literal["mean-difference"] = "mean-difference"
+    locus: Locus
+    n_pairs: int = Field(ge=1)
 
 
 class LogisticFit(Record):
@@ -38,15 +203,8 @@ class LogisticFit(Record):
     method: Literal["logistic"] = "logistic"
     c: float = Field(gt=0)
     """Inverse strength of the penalty, as scikit-learn counts it on the 2 N samples. Not in source."""
-    scale: Literal["root mean square of differences"] = "root mean square of differences"
-    locus: Locus
-    n_pairs: int = Field(ge=1)
-
-
-class MeanDifferenceFit(Record):
-    """Mean of positive minus negative: the baseline."""
-
-    method: Literal["mean-difference"] = "mean-difference"
+    scale: Literal["root mean square of differences", "none"] = "root mean square of differences"
+    """What features were divided by before the fit; `none` is not the source's method."""
     locus: Locus
     n_pairs: int = Field(ge=1)
 
@@ -76,9 +234,12 @@ class VectorHeader(Record):
     """Decoder layers after which it may be added, counted from 0, ascending, [layer]."""
     mean_norms: tuple[float, ...]
     """Mean norm of the residual stream over the tokens of extraction, [layer]: the unit of doses."""
+    typical_norms: tuple[float, ...] | None = None
+    """The norm that an activation would have if all its features were as large as the middle one, [layer]; a
+    few features may be nearly all of `mean_norms`. None in older files."""
     concept: str
     family: Family | None
-    """None for a random control."""
+    """None for a random control, and for a concept that belongs to neither family of the hypothesis pair."""
     source: Literal["ooc", "ic", "random"]
     fit: Fit
     pairs_digest: str
@@ -89,12 +250,28 @@ class VectorHeader(Record):
     def _parts_agree(self) -> VectorHeader:
         check_layers(self.layers, self.mean_norms)
         random = self.source == "random"
-        if random != (self.fit.method == "random") or random != (self.family is None):
+        if random != (self.fit.method == "random") or (random and self.family is not None):
             raise ValueError(
                 f"source {self.source}, fit {self.fit.method} and family {self.family} do not go together: "
-                "a random control has no family, and every other vector has one"
+                "a random control is fitted to nothing and has no family"
             )
         return self
+
+    @property
+    def estimator(self) -> str:
+        """`mean-difference`, `regression` (the source's), `logistic` (without standardisation), `random`."""
+        if isinstance(self.fit, LogisticFit) and self.fit.scale != "none":
+            return "regression"
+        return self.fit.method
+
+    def text(self) -> str:
+        """As JSON; what older files do not have stays away where it is not set, so that digests stay."""
+        unset: dict[str, Any] = {}
+        if self.typical_norms is None:
+            unset["typical_norms"] = True
+        if self.validation is not None and not self.validation.random_auroc:
+            unset["validation"] = {"random_auroc"}
+        return self.model_dump_json(exclude=unset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +295,7 @@ class SteeringVector:
         return np.asarray(np.linalg.norm(self.values.astype(np.float64), axis=1))
 
     def at(self, layer: int) -> Float32Array:
-        """The direction of one layer, [d_model].
-
-        Raises:
-            TreatmentError: There is none for that layer.
-        """
+        """The direction of one layer, [d_model]; a TreatmentError where there is none."""
         return np.asarray(self.values[self._positions(str(layer))[0]])
 
     def selected(self, layers: str) -> tuple[int, ...]:
@@ -145,12 +318,7 @@ class SteeringVector:
         return _finite(dose, "dose") / float(self.doses(1.0, layers).mean())
 
     def treatment(self, multiplier: float, layers: str = "all") -> Steer:
-        """How logs record steering with this vector.
-
-        Raises:
-            ConfigError: The multiplier is not a finite number, or the range is malformed.
-            TreatmentError: A named layer has no vector.
-        """
+        """How logs record steering with this vector; errors as of `multiplier_for`."""
         return Steer(
             concept=self.header.concept,
             family=self.header.family,
@@ -159,6 +327,7 @@ class SteeringVector:
             multiplier=_finite(multiplier),
             layers=layers,
             dose=float(self.doses(multiplier, layers).mean()),
+            estimator=self.header.estimator,
         )
 
     def check_model(self, *, d_model: int, n_layers: int, layers: str = "all") -> tuple[int, ...]:
@@ -182,9 +351,17 @@ class SteeringVector:
             )
         return selected
 
+    def cosines(self, other: SteeringVector) -> dict[int, float]:
+        """Cosine similarity by layer, at the layers for which both have a direction, which may be none."""
+        found = {}
+        for layer in sorted(set(self.header.layers) & set(other.header.layers)):
+            one, two = self.at(layer).astype(np.float64), other.at(layer).astype(np.float64)
+            found[layer] = float(one @ two / (np.linalg.norm(one) * np.linalg.norm(two)))
+        return found
+
     def save(self, path: str | Path) -> None:
         """Writes the file, whose sha256 is `self.sha256`."""
-        replace_file(Path(path), _content(self.header, self.values))
+        write_file(Path(path), tensor_bytes({"vector": self.values}, self.header.text()))
 
     def _positions(self, layers: str) -> list[int]:
         return [self.header.layers.index(layer) for layer in self.selected(layers)]
@@ -205,9 +382,8 @@ def make_vector(header: VectorHeader, values: FloatArray | Float32Array) -> Stee
         raise TreatmentError(
             f"the vector has shape {stored.shape}; by its header it is {(len(header.layers), header.d_model)}"
         )
-    _check_values(header, stored, "the vector")
-    stored.flags.writeable = False
-    return SteeringVector(header, stored, hashlib.sha256(_content(header, stored)).hexdigest())
+    content = b"".join(tensor_bytes({"vector": stored}, header.text()))
+    return _checked(header, stored, content, "the vector")
 
 
 def load_vector(path: str | Path) -> SteeringVector:
@@ -226,9 +402,7 @@ def load_vector(path: str | Path) -> SteeringVector:
         shape = (len(header.layers), header.d_model)
         check_array(file, "vector", shape, where=where, error=TreatmentError)
         values = np.array(file.get_slice("vector")[:], dtype=np.float32)
-    _check_values(header, values, where)
-    values.flags.writeable = False
-    return SteeringVector(header, values, hashlib.sha256(path.read_bytes()).hexdigest())
+    return _checked(header, values, path.read_bytes(), where)
 
 
 def with_validation(vector: SteeringVector, validation: Validation) -> SteeringVector:
@@ -236,16 +410,50 @@ def with_validation(vector: SteeringVector, validation: Validation) -> SteeringV
     return make_vector(vector.header.model_copy(update={"validation": validation}), vector.values)
 
 
-def _content(header: VectorHeader, values: Float32Array) -> bytes:
-    return serialise({"vector": values}, header)
+def random_controls(vector: SteeringVector, n: int, *, seed: int) -> tuple[SteeringVector, ...]:
+    """Random directions at a vector's norms: what any vector of that size would do.
+
+    Each layer gets an independent Gaussian direction. Control i depends on the seed, i and the vector that it
+    is matched to, and not on `n`: a longer series begins with the shorter one.
+
+    Args:
+        vector: Whose layers and norms are taken.
+        n: How many; a claim about significance needs at least 20.
+        seed: Recorded in each header, with i and the digest of `vector`.
+
+    Raises:
+        ConfigError: `n` is below 1, the seed is negative, or `vector` is a control itself.
+    """
+    if n < 1 or seed < 0:
+        raise ConfigError(f"{n} controls with seed {seed}; at least one and a seed from 0 are needed")
+    if vector.header.source == "random":
+        raise ConfigError(f"vector {vector.digest} is a random control itself; give the vector to match")
+    controls = []
+    for index in range(1, n + 1):
+        rng = np.random.default_rng([seed, index, int(vector.digest, 16)])
+        drawn = rng.standard_normal(vector.values.shape)
+        drawn *= (vector.norms / np.linalg.norm(drawn, axis=1))[:, None]
+        header = vector.header.model_copy(
+            update={
+                "concept": f"random-{vector.header.concept}-{index}",
+                "family": None,
+                "source": "random",
+                "fit": RandomFit(seed=seed, index=index, matched_to=vector.digest),
+                "validation": None,
+            }
+        )
+        controls.append(make_vector(header, drawn))
+    return tuple(controls)
 
 
-def _check_values(header: VectorHeader, values: Float32Array, where: str) -> None:
+def _checked(header: VectorHeader, values: Float32Array, content: bytes, where: str) -> SteeringVector:
     for layer, row in zip(header.layers, values, strict=True):
         if not np.isfinite(row).all():
             raise TreatmentError(f"{where}: holds values that are not finite at layer {layer}; make it again")
         if not row.any():
             raise TreatmentError(f"{where}: is zero at layer {layer}, so it would change nothing there")
+    values.flags.writeable = False
+    return SteeringVector(header, values, hashlib.sha256(content).hexdigest())
 
 
 def _finite(value: float, what: str = "multiplier") -> float:

@@ -119,6 +119,8 @@ def _concept_steps(plan: Plan, steering: PlannedSteering, subject: StudySubject,
     regression = directory / f"{label}.safetensors"
     difference = directory / f"{label}.mean-difference.safetensors"
     vector = regression if steering.vector == "regression" else difference
+    if steering.vector == "logistic":
+        vector = directory / f"{label}.logistic.safetensors"
     controls = directory / f"{label}-controls"
     extract = ["inspect-af", "steering", "activations", str(concept.pairs), "--model"]
     extract += [subject.base("steering"), "--locus", steering.locus, "--out", str(activations)]
@@ -136,7 +138,7 @@ def _concept_steps(plan: Plan, steering: PlannedSteering, subject: StudySubject,
         )
     )
     fit = ["inspect-af", "steering", "fit", str(activations), "--out", str(regression)]
-    fit += ["--c", f"{steering.c:g}"]
+    fit += ["--c", f"{steering.c:g}", "--estimator", "regression"]
     if plan.pair is not None:
         fit += ["--pair", plan.pair]
     steps.append(
@@ -145,7 +147,7 @@ def _concept_steps(plan: Plan, steering: PlannedSteering, subject: StudySubject,
             kind="vector",
             command=tuple(fit),
             needs=(f"activations/{name}",),
-            outputs=(str(regression), str(difference)),
+            outputs=tuple(dict.fromkeys((str(regression), str(difference), str(vector)))),
         )
     )
     steps.append(

@@ -130,7 +130,7 @@ def _steering(steering: PlannedSteering, pair: PairSummary) -> Iterator[str]:
 
 
 def _layers(text: str) -> Iterator[str]:
-    from inspect_af.steering.layers import parse_layers
+    from inspect_af.steering.vector import parse_layers
 
     try:
         parse_layers(text, ())

@@ -28,9 +28,19 @@ from inspect_af.scorers.contrast import (
     check_output,
     render,
 )
-from inspect_af.steering.pair_filters import find_duplicates, keyword_audit, take_in_turns
-from inspect_af.steering.pair_origins import log_digest
-from inspect_af.steering.pairs import SPLITS, ContrastPair, Message, Origin, Span, Split, Transcript
+from inspect_af.steering.pairs import (
+    SPLITS,
+    ContrastPair,
+    Message,
+    Origin,
+    Span,
+    Split,
+    Transcript,
+    find_duplicates,
+    keyword_audit,
+    log_digest,
+    take_in_turns,
+)
 from inspect_af.tasks.contrast_pairs import CONTRAST_PAIRS
 from inspect_af.tasks.contrast_report import ConceptReport, PairsReport, SplitCounts, WrittenLog
 
@@ -41,11 +51,21 @@ _HEAVY_FIELDS = {"messages", "events", "store", "attachments"}
 _SIMULATED = ("af-simulated-dialogues", "mockllm")
 
 
+class Rejected(NamedTuple):
+    """An answer that did not become a pair."""
+
+    fault: str
+    text: str
+    """The beginning of what the writer wrote."""
+
+
 class Assembled(NamedTuple):
     """Pairs by concept, in the order of the pair's families, and the report."""
 
     pairs: dict[str, tuple[ContrastPair, ...]]
     report: PairsReport
+    example: Rejected | None
+    """The last answer with the most frequent fault; None where all passed."""
 
 
 class _Answer(NamedTuple):
@@ -54,6 +74,7 @@ class _Answer(NamedTuple):
     checked: CheckedPair
     rejected: str | None
     """First fault, `struck_out`, `failed`, or None."""
+    text: str
 
 
 def assemble_pairs(
@@ -107,7 +128,12 @@ def assemble_pairs(
         logs=logs,
         skipped=skipped,
     )
-    return Assembled(pairs, report)
+    rejected = [Rejected(answer.rejected, answer.text) for answer in answers if answer.rejected]
+    often = Counter(each.fault for each in rejected).most_common(1)
+    example = (
+        next((each for each in reversed(rejected) if each.fault == often[0][0]), None) if often else None
+    )
+    return Assembled(pairs, report, example)
 
 
 def _usable_logs(
@@ -164,7 +190,7 @@ def _answers(log: WrittenLog, header: LogHeader, concepts: Concepts, scenario: S
             rejected = "banned_term"
         elif rejected is None and (sample.invalidation is not None or _struck_out(sample)):
             rejected = "struck_out"
-        yield _Answer(planned, origin, checked, rejected)
+        yield _Answer(planned, origin, checked, rejected, sample.output.completion[:400])
 
 
 def _samples(location: str) -> Iterator[EvalSample]:

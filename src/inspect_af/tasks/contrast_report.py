@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from inspect_af.errors import AnalysisError
-from inspect_af.steering.pair_filters import KeywordAudit
-from inspect_af.steering.pairs import Split
+from inspect_af.steering.pairs import KeywordAudit, Split
 
 
 class _Frozen(BaseModel):

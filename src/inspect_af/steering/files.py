@@ -7,54 +7,50 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inspect_af.errors import InspectAFError, MissingExtraError
-from inspect_af.steering._record import Record, problems
 
 Float32Array = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
 
 _KEY = "inspect_af"
-_H = TypeVar("_H", bound=Record)
 _PICKLE = (b"\x80", b"PK\x03\x04", b"\x93NUMPY")  # pickle, zip (torch.save, npz), npy
 
 
-class TensorFile(Protocol):
-    """What is used of `safetensors.safe_open`: the file is mapped, a slice reads only its own bytes."""
+class Record(BaseModel):
+    """Frozen; a key that nobody reads is an error, not a silent typo; numbers are finite."""
 
-    def __enter__(self) -> TensorFile: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-    def keys(self) -> list[str]: ...
-    def metadata(self) -> dict[str, str] | None: ...
-    def get_slice(self, name: str) -> Any: ...
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def serialise(arrays: Mapping[str, Float32Array], header: Record) -> bytes:
-    """The content of a file; the same arrays and header give the same bytes."""
-    try:
-        from safetensors.numpy import save
-    except ImportError as error:
-        raise _no_safetensors() from error
-    contiguous = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in arrays.items()}
-    return save(contiguous, metadata={_KEY: header.model_dump_json()})
+_H = TypeVar("_H", bound=Record)
 
 
-def stream_file(path: Path, arrays: Mapping[str, Float32Array], header: Record) -> None:
-    """Writes what `serialise` gives, byte for byte, from arrays that may be mapped files.
+def problems(error: ValidationError) -> str:
+    """Every problem with the place where it stands: `positive.messages: must end with ...`."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'the object'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors()
+    )
 
-    An interruption leaves no half of a file.
+
+def tensor_bytes(arrays: Mapping[str, Float32Array], header: str) -> Iterator[bytes | memoryview]:
+    """The content of a safetensors file, piece by piece, from arrays that may be mapped files.
+
+    The same arrays and header give the same bytes as `safetensors.numpy.save`.
+
+    Args:
+        arrays: float32, by name.
+        header: The typed header as JSON.
     """
-    described: dict[str, Any] = {"__metadata__": {_KEY: header.model_dump_json()}}
+    described: dict[str, Any] = {"__metadata__": {_KEY: header}}
     at = 0
     for name, array in sorted(arrays.items()):
         described[name] = {
@@ -65,32 +61,27 @@ def stream_file(path: Path, arrays: Mapping[str, Float32Array], header: Record) 
         at += array.nbytes
     start = json.dumps(described, separators=(",", ":"), ensure_ascii=False).encode()
     start += b" " * (-len(start) % 8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(len(start).to_bytes(8, "little") + start)
-            for _, array in sorted(arrays.items()):
-                for part in array:
-                    file.write(np.ascontiguousarray(part, dtype="<f4").data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    yield len(start).to_bytes(8, "little") + start
+    for _, array in sorted(arrays.items()):
+        for part in array:
+            yield np.ascontiguousarray(part, dtype="<f4").data.cast("B")
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: Iterable[bytes | memoryview]) -> None:
     """Writes beside the file and moves it into place, so that an interruption leaves no half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content)
+        with partial.open("wb") as file:
+            for part in content:
+                file.write(part)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def open_tensors(path: Path, *, what: str, error: type[InspectAFError]) -> TensorFile:
-    """Opens a file for reading, after making sure that it is safetensors.
+def open_tensors(path: Path, *, what: str, error: type[InspectAFError]) -> Any:
+    """Opens a file as `safetensors.safe_open` does (mapped: a slice reads only its own bytes), if it is one.
 
     Raises:
         InspectAFError: The file is missing, unreadable, or of another format; of the type `error`.
@@ -110,20 +101,17 @@ def open_tensors(path: Path, *, what: str, error: type[InspectAFError]) -> Tenso
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as problem:
-        raise _no_safetensors() from problem
+        raise MissingExtraError(
+            "steering files need safetensors; pip install 'inspect-af[local]'"
+        ) from problem
     try:
-        opened: TensorFile = safe_open(path, framework="numpy")
+        return safe_open(path, framework="numpy")
     except SafetensorError as problem:
         raise error(f"{what} {path}: is not a safetensors file ({problem})") from problem
-    return opened
 
 
-def read_header(file: TensorFile, schema: type[_H], *, where: str, error: type[InspectAFError]) -> _H:
-    """The typed header of an open file.
-
-    Raises:
-        InspectAFError: There is no header, or it is malformed; of the type `error`.
-    """
+def read_header(file: Any, schema: type[_H], *, where: str, error: type[InspectAFError]) -> _H:
+    """The typed header of an open file; an `error` where there is none, or it is malformed."""
     text = (file.metadata() or {}).get(_KEY)
     if text is None:
         raise error(f"{where}: has no inspect_af header; give a file that inspect-af wrote")
@@ -134,13 +122,9 @@ def read_header(file: TensorFile, schema: type[_H], *, where: str, error: type[I
 
 
 def check_array(
-    file: TensorFile, name: str, shape: tuple[int, ...], *, where: str, error: type[InspectAFError]
+    file: Any, name: str, shape: tuple[int, ...], *, where: str, error: type[InspectAFError]
 ) -> None:
-    """Makes sure that an array is there, in float32 and in the header's shape.
-
-    Raises:
-        InspectAFError: It is not; of the type `error`.
-    """
+    """Makes sure that an array is there, in float32 and in the header's shape; an `error` where not."""
     if name not in file.keys():  # noqa: SIM118  (a safetensors file is no mapping)
         raise error(f"{where}: has no array {name!r}, only {', '.join(file.keys()) or 'none'}")
     found = file.get_slice(name)
@@ -149,7 +133,3 @@ def check_array(
             f"{where}: {name} is {found.get_dtype()} {list(found.get_shape())}; by its header it is "
             f"F32 {list(shape)}"
         )
-
-
-def _no_safetensors() -> MissingExtraError:
-    return MissingExtraError("steering files need safetensors; pip install 'inspect-af[local]'")
