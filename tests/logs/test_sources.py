@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import pytest
 
 from inspect_af.errors import LogError
-from inspect_af.logs.sources import find_logs
+from inspect_af.logs import find_logs, read_logs
 
 STAMP = "2026-01-01T00-00-00-00-00_alignment-faking_abc"
 
@@ -103,3 +106,67 @@ def test_a_source_that_names_nothing_is_an_error_at_once(tree: Path, source: str
 def test_no_source_at_all_is_an_error() -> None:
     with pytest.raises(LogError, match="no logs given"):
         find_logs([])
+
+
+def test_remote_directories_and_globs_are_listed(tree: Path) -> None:
+    fs = fsspec.filesystem("memory")
+    fs.makedirs("/runs/one", exist_ok=True)
+    for name in ("runs/one/a.eval", f"runs/one/{STAMP}.json", "runs/b.eval"):
+        fs.pipe(f"/{name}", b"{}")
+    fs.pipe("/runs/one/renamed.json", json.dumps(LOG).encode())
+    found = {Path(location).name for location in find_logs(["memory://runs/one"])}
+    assert found == {"a.eval", f"{STAMP}.json", "renamed.json"}
+    assert [Path(location).name for location in find_logs(["memory://runs/*.eval"])] == ["b.eval"]
+    with pytest.raises(LogError, match="matches nothing"):
+        find_logs(["memory://runs/*.nothing"])
+
+
+def test_a_remote_place_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise PermissionError("Unable to locate credentials\nsecond line")
+
+    monkeypatch.setattr("inspect_af.logs.files.list_eval_logs", refuse)
+    with pytest.raises(LogError) as error:
+        find_logs(["s3://bucket/logs"])
+    assert (
+        str(error.value)
+        == "s3://bucket/logs: cannot be listed: PermissionError: Unable to locate credentials"
+    )
+
+
+@pytest.mark.parametrize(
+    "part", ["header.json", "summaries.json", "samples/r1_monitored_baseline_epoch_1.json"]
+)
+def test_a_small_log_that_would_fill_the_memory_is_refused(
+    part: str, write_log: Any, sample_of: Any, tmp_path: Path
+) -> None:
+    good = write_log([sample_of("r1", "monitored")])
+    bomb = tmp_path / "bomb.eval"
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            if name != part:
+                new.writestr(name, old.read(name))
+        with new.open(part, "w", force_zip64=True) as file:
+            for _ in range(110):
+                file.write(b" " * (1 << 20))
+    assert bomb.stat().st_size < 1 << 20
+    with pytest.raises(LogError, match="unpacks from"):
+        read_logs([bomb])
+    reader = read_logs([good, bomb])
+    assert "which no log of text does" in reader.notes.skipped[0].reason
+
+
+def test_logs_of_one_subject_with_other_content_of_a_file_are_not_pooled(
+    write_log: Any, sample_of: Any, task_meta: Any
+) -> None:
+    def log(name: str, digest: str, **args: str) -> Path:
+        metadata = task_meta.as_metadata() | {"inspect_af_files": {"chat_template=t.jinja": digest}}
+        arguments = {"chat_template": "t.jinja", **args}
+        path: Path = write_log([sample_of(name)], f"{name}.eval", metadata=metadata, model_args=arguments)
+        return path
+
+    one, same, other = log("one", "1" * 16), log("same", "1" * 16), log("other", "2" * 16)
+    assert len(read_logs([one, same]).headers) == 2
+    with pytest.raises(LogError, match=rf"chat_template=t.jinja had digest {'1' * 16} .* {'2' * 16} in the"):
+        read_logs([one, other])
+    assert len(read_logs([one, log("far", "2" * 16, dtype="float32")]).headers) == 2

@@ -17,7 +17,7 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from inspect_af.cli import main
 from inspect_af.config import only_one, path_digest
 from inspect_af.errors import ConfigError
-from inspect_af.logs.sources import find_logs
+from inspect_af.logs import find_logs
 from inspect_af.plan import PlannedModel
 from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, finished_evals, run_evals
 

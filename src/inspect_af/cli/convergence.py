@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from inspect_af.cli.profile import show_progress
 from inspect_af.errors import ConfigError
+from inspect_af.logs import show_progress
 from inspect_af.plan import load_plan
 
 

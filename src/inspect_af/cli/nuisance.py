@@ -9,8 +9,8 @@ from typing import Any
 from inspect_af.cli._models import check_model
 from inspect_af.cli._numbers import at_least
 from inspect_af.cli._options import add_model_option, key_values, planned_model
-from inspect_af.cli.profile import show_progress
 from inspect_af.errors import ConfigError
+from inspect_af.logs import show_progress
 from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, run_evals
 
 VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 
 from inspect_af.cli._numbers import add_rates_option, assumed_rates, at_least, share
-from inspect_af.cli.profile import show_progress
 from inspect_af.errors import ConfigError
-from inspect_af.logs import read_logs
+from inspect_af.logs import read_logs, show_progress
 from inspect_af.profile import (
     POWER_QUANTITIES,
     PowerQuantity,

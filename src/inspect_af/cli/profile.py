@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from inspect_af.cli._options import add_report_options
 from inspect_af.errors import ConfigError, OtherTasksError
-from inspect_af.logs import ALIGNMENT_FAKING
+from inspect_af.logs import ALIGNMENT_FAKING, show_progress
 from inspect_af.plan import Plan, load_plan
 from inspect_af.profile import (
     DirectReport,
@@ -136,10 +135,3 @@ def _adherence(profile: Profile) -> str:
         return f"The logs fit the plan {profile.plan_digest}."
     listed = "\n".join(f"  - {deviation}" for deviation in profile.deviations)
     return f"The logs depart from the plan {profile.plan_digest}:\n{listed}"
-
-
-def show_progress(done: int, total: int) -> None:
-    """Overwrites one line of the terminal; silent where standard error is no terminal."""
-    if sys.stderr.isatty():
-        end = "\n" if done == total else ""
-        print(f"\rreading logs: {done} of {total}", end=end, file=sys.stderr, flush=True)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from inspect_af.cli import _steering_pairs
 from inspect_af.cli._options import add_model_option, key_values, planned_model
-from inspect_af.cli.profile import show_progress
 from inspect_af.errors import ConfigError
+from inspect_af.logs import show_progress
 from inspect_af.materials import load_pair
 from inspect_af.plan import PlannedModel
 from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, run_evals

@@ -1,25 +1,37 @@
-"""Reading eval logs as typed rows, through Inspect's public functions."""
+"""Reading eval logs as typed rows, through Inspect's public functions.
 
-from inspect_af.logs.beliefs import BELIEFS, BeliefAnswer, read_belief_logs
-from inspect_af.logs.direct import (
+`files` finds and opens any .eval or .json log, `headers` says what a log is of, `rows` reads its samples.
+"""
+
+from inspect_af.logs.files import LogFile, find_logs
+from inspect_af.logs.headers import LogHeader, Skipped, subject_of
+from inspect_af.logs.rows import (
+    ALIGNMENT_FAKING,
+    BELIEFS,
     DIRECT_REQUESTS,
     REQUEST_ARMS,
-    DirectReply,
-    JudgedOutput,
-    RequestArm,
-    read_direct_logs,
-)
-from inspect_af.logs.reader import ALIGNMENT_FAKING, LogReader, Progress, read_logs
-from inspect_af.logs.rows import (
     BadRows,
+    BeliefAnswer,
+    DirectReply,
     Incomplete,
-    LogHeader,
+    JudgedConcepts,
+    JudgedOutput,
+    LogReader,
+    Progress,
     ReadNotes,
+    RecordedTreatments,
+    RequestArm,
     ScoredSample,
-    Skipped,
+    TaskLog,
+    TaskLogs,
+    compliance_score,
+    outcome_of,
+    read_belief_logs,
+    read_direct_logs,
+    read_logs,
+    recorded_treatments,
+    show_progress,
 )
-from inspect_af.logs.samples import RecordedTreatments, compliance_score, outcome_of, recorded_treatments
-from inspect_af.logs.task_logs import TaskLog, TaskLogs
 
 __all__ = [
     "ALIGNMENT_FAKING",
@@ -30,7 +42,9 @@ __all__ = [
     "BeliefAnswer",
     "DirectReply",
     "Incomplete",
+    "JudgedConcepts",
     "JudgedOutput",
+    "LogFile",
     "LogHeader",
     "LogReader",
     "Progress",
@@ -42,9 +56,12 @@ __all__ = [
     "TaskLog",
     "TaskLogs",
     "compliance_score",
+    "find_logs",
     "outcome_of",
     "read_belief_logs",
     "read_direct_logs",
     "read_logs",
     "recorded_treatments",
+    "show_progress",
+    "subject_of",
 ]

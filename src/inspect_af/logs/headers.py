@@ -1,4 +1,4 @@
-"""From the header of an eval log to a `LogHeader`, or to the reason why the log cannot be used."""
+"""What a log says before any sample is read: subject, plan, and why a log cannot be used."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from inspect_ai.log import EvalLog, EvalSpec, read_eval_log
+from inspect_ai.log import EvalLog, EvalSpec
 from pydantic import ValidationError
 
-from inspect_af.logs.rows import LogHeader, Skipped
-from inspect_af.logs.sources import LOG_SUFFIXES
-from inspect_af.types import Subject, TaskMeta
+from inspect_af.errors import LogError
+from inspect_af.logs.files import LogFile, describe
+from inspect_af.types import SampleMeta, Subject, TaskMeta
 
 SIMULATED_API = "af-organism"
 """Name of the model provider whose models are simulations."""
 
 TREATMENT_ARGS = frozenset(
-    {"adapter", "adapter_role", "intervention", "intervention_pair", "vector", "multiplier", "layers", "role"}
+    ["adapter", "adapter_role", "intervention", "intervention_pair", "layers", "multiplier", "role", "vector"]
 )
 """Model arguments that apply treatments; those are read from each sample, where they are recorded."""
 
 SPEED_OPTIONS = frozenset(
-    {
+    [
         "block_size",
         "data_parallel_size",
         "disable_log_stats",
@@ -47,32 +47,34 @@ SPEED_OPTIONS = frozenset(
         "pipeline_parallel_size",
         "swap_space",
         "tensor_parallel_size",
-    }
+    ]
 )
 """vLLM's options about where and how fast a model runs, not about what it says."""
 
-OPERATIONAL_ARGS = SPEED_OPTIONS | {
-    "base_url",
-    "batch_size",
-    "capture",
-    "device",
-    "device_map",
-    "host",
-    "max_batch_tokens",
-    "max_connections",
-    "max_requests",
-    "max_retries",
-    "port",
-    "request_timeout",
-    "server_log",
-    "server_python",
-    "start_timeout",
-    "timeout",
-}
+OPERATIONAL_ARGS = SPEED_OPTIONS | frozenset(
+    [
+        "base_url",
+        "batch_size",
+        "capture",
+        "device",
+        "device_map",
+        "host",
+        "max_batch_tokens",
+        "max_connections",
+        "max_requests",
+        "max_retries",
+        "port",
+        "request_timeout",
+        "server_log",
+        "server_python",
+        "start_timeout",
+        "timeout",
+    ]
+)
 """Model arguments about where and how fast a model runs, not about what it says."""
 
 SAMPLING_SETTINGS = frozenset(
-    {
+    [
         "effort",
         "frequency_penalty",
         "logit_bias",
@@ -86,37 +88,68 @@ SAMPLING_SETTINGS = frozenset(
         "top_k",
         "top_p",
         "verbosity",
-    }
+    ]
 )
 """Inspect's generation settings that change what a model says; seeds differ by design."""
 
 _SECRET_ENDINGS = ("api_key", "secret", "password", "_token")
 _NEWEST_SCHEMA = 1
+FILES = "inspect_af_files"
+"""Key in a log's metadata: digests of the files that model arguments named when it was made."""
 
 
-class UsableLog(NamedTuple):
-    """A log whose samples can be read."""
+class LogHeader(NamedTuple):
+    """What a log says before any sample is read."""
 
-    header: LogHeader
-    has_invalidated: bool
-    """Whether somebody marked samples as invalid, which sample summaries do not show."""
+    location: str
+    """Path or URL of the log."""
+    eval_id: str
+    task_id: str
+    """Shared by a log and the logs of its retries. A retry repeats the finished samples of the log
+    before it under their old uuids, and gives new ones to those that had failed."""
+    task: str
+    """Registry name of the task, such as `inspect_af/alignment_faking`."""
+    status: str
+    """`success`, `started`, `cancelled` or `error`, as Inspect records it."""
+    created: str
+    """ISO 8601 time at which the eval was created."""
+    subject: Subject
+    """Model and revision by the header alone; a sample's recorded treatments come on top."""
+    meta: TaskMeta
+    epochs: int
+    planned_samples: int
+    """Samples times epochs that the dataset would give; a cancelled log holds fewer."""
+    simulated: bool
+    """Whether the model is one of the package's own simulated organisms."""
+    generation: tuple[tuple[str, str], ...] = ()
+    """How replies were sampled, (setting, value as JSON) by name: temperature, max_tokens, ...; what was
+    left to the provider is not in it."""
+    files: tuple[tuple[str, str], ...] = ()
+    """(argument, digest) of files that belong to the subject, such as `chat_template=FILE`."""
+
+    def subject_of(self, meta: SampleMeta) -> Subject:
+        """The subject with the organism adapters that a sample recorded."""
+        if not meta.organism:
+            return self.subject
+        return self.subject.model_copy(update={"organism": meta.organism})
 
 
-def read_header(location: str, task: str) -> UsableLog | Skipped:
-    """Reads one header; whatever is wrong with the log becomes the reason of a `Skipped`."""
-    if not location.endswith(LOG_SUFFIXES):
-        return Skipped(location, "not an eval log: its name ends in neither .eval nor .json")
+class Skipped(NamedTuple):
+    """A log of which nothing was used."""
+
+    location: str
+    reason: str
+    other_task: str | None = None
+    """Registry name of its task where it was skipped only because it is of another one."""
+
+
+def read_header(file: LogFile, task: str) -> LogHeader | Skipped:
+    """Checks that a log is of the task and says what the package needs to know; else the reason."""
+    location = file.location
     try:
-        log = read_eval_log(location, header_only=True)
-    except Exception as error:  # noqa: BLE001 - a broken file can fail in any layer of zip, JSON and schema
-        if "EOCD" in str(error):  # the end of a zip file, which is written last
-            return Skipped(location, "unreadable: not a complete .eval log (truncated, or not an eval log?)")
-        return Skipped(location, f"unreadable or not an eval log: {describe(error)}")
-    return usable_log(log, location, task)
-
-
-def usable_log(log: EvalLog, location: str, task: str) -> UsableLog | Skipped:
-    """Checks that a header is of the task and says what the package needs to know."""
+        log = file.header
+    except LogError as error:
+        return Skipped(location, str(error).removeprefix(f"{location}: "))
     spec = log.eval
     name = spec.task_registry_name or spec.task
     # Run from a source file, a packaged task has no package prefix.
@@ -138,7 +171,7 @@ def usable_log(log: EvalLog, location: str, task: str) -> UsableLog | Skipped:
         meta = TaskMeta.model_validate(raw)
     except ValidationError as error:
         return Skipped(location, f"malformed inspect_af metadata: {describe(error)}")
-    header = LogHeader(
+    return LogHeader(
         location=location,
         eval_id=spec.eval_id,
         task_id=spec.task_id,
@@ -151,8 +184,39 @@ def usable_log(log: EvalLog, location: str, task: str) -> UsableLog | Skipped:
         planned_samples=_planned_samples(spec),
         simulated=spec.model.partition("/")[0] == SIMULATED_API,
         generation=_generation(log),
+        files=_subject_files(spec),
     )
-    return UsableLog(header, log.invalidated)
+
+
+def refuse_pooled_files(headers: tuple[LogHeader, ...]) -> None:
+    """Refuses logs of one subject that were made with different content of a file of the same name.
+
+    Raises:
+        LogError: Names two of the logs and both digests.
+    """
+    seen: dict[tuple[Subject, str], tuple[str, str]] = {}
+    for header in headers:
+        for name, digest in header.files:
+            first, location = seen.setdefault((header.subject, name), (digest, header.location))
+            if first != digest:
+                raise LogError(
+                    f"{location} and {header.location} are of the same subject, {header.subject.label}, but "
+                    f"{name} had digest {first} in the one and {digest} in the other; read them apart"
+                )
+
+
+def _subject_files(spec: EvalSpec) -> tuple[tuple[str, str], ...]:
+    """The files of a log's own model; those of treatments are told apart by the treatments' digests."""
+    recorded = (spec.metadata or {}).get(FILES)
+    if not isinstance(recorded, Mapping):
+        return ()
+    own = {f"model={spec.model.partition('/')[2]}"} | {
+        f"{name}={part}"
+        for name, value in spec.model_args.items()
+        if name not in TREATMENT_ARGS
+        for part in (value if isinstance(value, list) else [value])
+    }
+    return tuple(sorted((name, str(digest)) for name, digest in recorded.items() if name in own))
 
 
 def subject_of(model: str, model_args: Mapping[str, Any]) -> Subject:
@@ -175,17 +239,6 @@ def subject_of(model: str, model_args: Mapping[str, Any]) -> Subject:
         model=f"{model}[{','.join(kept)}]" if kept else model,
         revision=None if revision is None else str(revision),
     )
-
-
-def describe(error: Exception) -> str:
-    """One line about an exception: for a validation error its first entry, else its first line."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"
-    if isinstance(error, ExceptionGroup):
-        return describe(error.exceptions[0])
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def _generation(log: EvalLog) -> tuple[tuple[str, str], ...]:

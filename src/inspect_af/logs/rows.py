@@ -1,45 +1,54 @@
-"""The typed rows that reading logs yields: a header per log, a row per sample and epoch, and notes."""
+"""Typed rows of eval logs: one row a sample and epoch, one log at a time, and notes on what was left out."""
 
 from __future__ import annotations
 
+import json
+import math
+import re
+import sys
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
 
-from inspect_af.types import Outcome, SampleMeta, Subject, TaskMeta
+from inspect_ai.log import EvalSampleSummary
+from inspect_ai.scorer import Score
+from pydantic import ValidationError
+
+from inspect_af.errors import LogError, OtherTasksError
+from inspect_af.logs.files import HEAVY, LogFile, describe, find_logs
+from inspect_af.logs.headers import LogHeader, Skipped, read_header, refuse_pooled_files
+from inspect_af.reply import READING, read_reply
+from inspect_af.types import (
+    OUTCOMES,
+    PLANNED_CLAIM,
+    Outcome,
+    SampleMeta,
+    Treatment,
+    applied_treatments,
+    planned_claim,
+)
+
+ALIGNMENT_FAKING = "inspect_af/alignment_faking"
+BELIEFS = "inspect_af/beliefs"
+DIRECT_REQUESTS = "inspect_af/direct_requests"
+"""Registry names of the tasks whose logs are read."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of logs done and the number of logs to do."""
+Row = TypeVar("Row")
+_SCORE_NAME = re.compile(r"(?:inspect_af/)?(?P<scorer>\w+?)(?P<again>\d*)")
 
 
-class LogHeader(NamedTuple):
-    """What a log says before any sample is read."""
+def show_progress(done: int, total: int) -> None:
+    """Overwrites one line of the terminal; silent where standard error is no terminal."""
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\rreading logs: {done} of {total}", end=end, file=sys.stderr, flush=True)
 
-    location: str
-    """Path or URL of the log."""
-    eval_id: str
-    task_id: str
-    """Shared by a log and the logs of its retries. A retry repeats the finished samples of the log
-    before it under their old uuids, and gives new ones to those that had failed."""
-    task: str
-    """Registry name of the task, such as `inspect_af/alignment_faking`."""
-    status: str
-    """`success`, `started`, `cancelled` or `error`, as Inspect records it."""
-    created: str
-    """ISO 8601 time at which the eval was created."""
-    subject: Subject
-    """Model and revision by the header alone; a sample's recorded treatments come on top."""
-    meta: TaskMeta
-    epochs: int
-    planned_samples: int
-    """Samples times epochs that the dataset would give; a cancelled log holds fewer."""
-    simulated: bool
-    """Whether the model is one of the package's own simulated organisms."""
-    generation: tuple[tuple[str, str], ...] = ()
-    """How replies were sampled, (setting, value as JSON) by name: temperature, max_tokens, ...; what was
-    left to the provider is not in it."""
 
-    def subject_of(self, meta: SampleMeta) -> Subject:
-        """The subject with the organism adapters that a sample recorded."""
-        if not meta.organism:
-            return self.subject
-        return self.subject.model_copy(update={"organism": meta.organism})
+# What a row says.
 
 
 class JudgedConcepts(NamedTuple):
@@ -73,13 +82,63 @@ class ScoredSample(NamedTuple):
     """What the concept judge found, None where the sample was not judged or the judge could not be read."""
 
 
-class Skipped(NamedTuple):
-    """A log of which nothing was used."""
+AnswerMethod = Literal["logprobs", "letter", "judge"]
 
-    location: str
-    reason: str
-    other_task: str | None = None
-    """Registry name of its task where it was skipped only because it is of another one."""
+
+class BeliefAnswer(NamedTuple):
+    """One answer to one question about one belief."""
+
+    uuid: str
+    """Inspect's unique id of this run of the sample; the same uuid twice is the same answer."""
+    epoch: int
+    meta: SampleMeta
+    """`request_id` is the question, `category` the belief."""
+    score: float | None
+    """1 for the + pole, 0 for the - pole, 0.5 for neither; None where the answer could not be read."""
+    method: AnswerMethod | None
+    unscored: str | None
+    """Why there is no score, None where there is one."""
+
+    @property
+    def question(self) -> str:
+        return self.meta.request_id
+
+    @property
+    def belief(self) -> str:
+        return str(self.meta.category)
+
+
+RequestArm = Literal["harmful", "benign"]
+REQUEST_ARMS: tuple[RequestArm, ...] = ("harmful", "benign")
+
+
+class JudgedOutput(NamedTuple):
+    """What the refusal judge says of one output: shares of its votes, which add up to 1."""
+
+    accepted: float
+    refused: float
+    partial: float
+    off_topic: float
+
+
+class DirectReply(NamedTuple):
+    """One reply to one plain request."""
+
+    uuid: str
+    """Inspect's unique id of this run of the sample; the same uuid twice is the same reply."""
+    epoch: int
+    meta: SampleMeta
+    arm: RequestArm
+    judged: JudgedOutput | None
+    """None where the reply could not be judged, which is missing data and no refusal."""
+    unscored: str | None
+    """Why there is no judgement, None where there is one."""
+    grader: str | None
+    """Model name of the judge."""
+    simulated_judge: bool
+
+
+# What is wrong with logs.
 
 
 class Incomplete(NamedTuple):
@@ -116,3 +175,478 @@ class ReadNotes(NamedTuple):
             bad_rows=self.bad_rows + more.bad_rows,
             readings=tuple(sorted((Counter(dict(self.readings)) + Counter(dict(more.readings))).items())),
         )
+
+
+# The reader.
+
+
+class OpenLog(NamedTuple):
+    """A log that can be used."""
+
+    header: LogHeader
+    file: LogFile
+
+
+MakeRow = Callable[[OpenLog, EvalSampleSummary], Row]
+"""From a sample's summary to its row; raises `LogError` or pydantic's `ValidationError` where it cannot be
+used, which leaves the sample out with that reason."""
+
+
+class TaskLog(NamedTuple, Generic[Row]):
+    """One log with its rows."""
+
+    header: LogHeader
+    rows: tuple[Row, ...]
+
+
+class TaskLogs(NamedTuple, Generic[Row]):
+    """All logs of a task among some sources, and what was wrong with some of them."""
+
+    logs: tuple[TaskLog[Row], ...]
+    notes: ReadNotes
+
+
+def read_logs(
+    sources: Sequence[str | Path], *, progress: Progress | None = None, task: str = ALIGNMENT_FAKING
+) -> LogReader[ScoredSample]:
+    """Opens logs for reading: looks them all up and reads their headers, but no sample yet.
+
+    A bad log never stops the others: what is wrong with it is in `LogReader.notes`.
+
+    Args:
+        sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
+        progress: Called with (logs done, logs in all) while samples are read.
+        task: Registry name of the task; logs of other tasks are skipped with a note.
+
+    Raises:
+        LogError: A source does not exist, no log can be used (each reason is listed), or two logs of one
+            subject were made with different content of a file of the same name. It is an `OtherTasksError`
+            where no log can be used only because all of them are of other tasks.
+    """
+    reader = _open(sources, task, scored_sample, progress)
+    if not reader.headers:
+        skipped = reader.notes.skipped
+        kind = OtherTasksError if all(one.other_task for one in skipped) else LogError
+        raise kind(_nothing_usable(reader.notes))
+    return reader
+
+
+def read_belief_logs(sources: Sequence[str | Path]) -> TaskLogs[BeliefAnswer]:
+    """Reads every log of the beliefs task that the sources name; logs of other tasks are passed over.
+
+    Args:
+        sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
+
+    Raises:
+        LogError: A source does not exist.
+    """
+    return _read_all(sources, BELIEFS, _belief_answer)
+
+
+def read_direct_logs(sources: Sequence[str | Path]) -> TaskLogs[DirectReply]:
+    """Reads every log of the direct_requests task that the sources name; other tasks' logs are passed over.
+
+    Args:
+        sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
+
+    Raises:
+        LogError: A source does not exist.
+    """
+    return _read_all(sources, DIRECT_REQUESTS, _direct_reply)
+
+
+def _open(
+    sources: Sequence[str | Path], task: str, row: MakeRow[Row], progress: Progress | None
+) -> LogReader[Row]:
+    usable: list[OpenLog] = []
+    skipped: list[Skipped] = []
+    for location in find_logs(sources):
+        file = LogFile(location)
+        header = read_header(file, task)
+        if isinstance(header, Skipped):
+            skipped.append(header)
+        else:
+            usable.append(OpenLog(header, file))
+    refuse_pooled_files(tuple(log.header for log in usable))
+    return LogReader(tuple(usable), tuple(skipped), row, progress)
+
+
+def _read_all(sources: Sequence[str | Path], task: str, row: MakeRow[Row]) -> TaskLogs[Row]:
+    reader = _open(sources, task, row, None)
+    logs = tuple(TaskLog(header, tuple(rows)) for header, rows in reader.each())
+    unreadable = {one.location for one in reader.notes.skipped}
+    # A broken log may be of any task, so every reader reports it; one of another task is for others.
+    skipped = tuple(one for one in reader.notes.skipped if one.other_task is None)
+    read = tuple(log for log in logs if log.header.location not in unreadable)
+    return TaskLogs(read, reader.notes._replace(skipped=skipped))
+
+
+class LogReader(Generic[Row]):
+    """Iterates over (header, iterator of rows), one log in memory at a time.
+
+    As with `itertools.groupby`, take a log's samples before asking for the next log. A log whose samples
+    turn out to be unreadable yields none and joins `notes.skipped`. The same sample can be in several logs
+    (copies, retries): its `uuid` is the same, and telling them apart is up to the caller. The reader can be
+    iterated again, and then reads the files again.
+    """
+
+    def __init__(
+        self,
+        logs: tuple[OpenLog, ...],
+        skipped: tuple[Skipped, ...],
+        row: MakeRow[Row],
+        progress: Progress | None,
+    ) -> None:
+        self._logs = logs
+        self._unusable = skipped
+        self._row = row
+        self._progress = progress
+        self._notes = ReadNotes(skipped=skipped)
+
+    @property
+    def headers(self) -> tuple[LogHeader, ...]:
+        """The headers of all usable logs, in the order in which their samples are read."""
+        return tuple(log.header for log in self._logs)
+
+    @property
+    def notes(self) -> ReadNotes:
+        """What was skipped, incomplete or left out so far; complete after the iteration."""
+        return self._notes
+
+    def __iter__(self) -> Iterator[tuple[LogHeader, Iterator[Row]]]:
+        """
+        Raises:
+            LogError: at the end, if no log gave any sample; each reason is listed.
+        """
+        total = 0
+        for header, rows in self.each():
+            yield header, rows
+            for _ in rows:  # what the caller did not look at still counts in the notes
+                pass
+            total += rows.n_read
+        if total == 0:
+            raise LogError(_nothing_usable(self._notes))
+
+    def each(self) -> Iterator[tuple[LogHeader, _Rows[Row]]]:
+        """As the iteration, but without an error where there is no sample at all."""
+        self._notes = ReadNotes(skipped=self._unusable)
+        held: list[tuple[LogHeader, int]] = []
+        self._report(0)
+        for done, log in enumerate(self._logs, start=1):
+            # A file of its own for each reading, so that a large JSON log is let go and a changed one read.
+            rows = _Rows(OpenLog(log.header, LogFile(log.file.location)), self._row)
+            yield log.header, rows
+            for _ in rows:
+                pass
+            held.append((log.header, rows.n_read + rows.bad.total()))
+            self._notes = self._notes.joined_with(rows.notes())
+            self._report(done)
+        self._notes = self._notes._replace(incomplete=_still_open(self._notes.incomplete, held))
+
+    def _report(self, done: int) -> None:
+        if self._progress is not None:
+            self._progress(done, len(self._logs))
+
+
+class _Rows(Iterator[Row]):
+    """The rows of one log, which is read when the first row is asked for."""
+
+    def __init__(self, log: OpenLog, row: MakeRow[Row]) -> None:
+        self.n_read = 0
+        self.bad: Counter[str] = Counter()
+        self._log = log
+        self._row = row
+        self._failure: str | None = None
+        self._readings: Counter[int] = Counter()
+        self._rows = self._read()
+
+    def __next__(self) -> Row:
+        return next(self._rows)
+
+    def _reason(self, error: LogError) -> str:
+        return str(error).removeprefix(f"{self._log.header.location}: ")
+
+    def notes(self) -> ReadNotes:
+        header = self._log.header
+        if self._failure is not None:
+            return ReadNotes(skipped=(Skipped(header.location, self._failure),))
+        notes = ReadNotes(
+            bad_rows=tuple(BadRows(header.location, n, reason) for reason, n in self.bad.most_common()),
+            readings=tuple(sorted(self._readings.items())),
+        )
+        if header.status == "success" and self.n_read + self.bad.total() >= header.planned_samples:
+            return notes
+        short = Incomplete(header.location, header.status, self.n_read, header.planned_samples)
+        return notes._replace(incomplete=(short,))
+
+    def _read(self) -> Iterator[Row]:
+        try:
+            summaries, invalid = self._log.file.summaries()
+        except LogError as error:
+            self._failure = self._reason(error)
+            return
+        if invalid:
+            self.bad["marked as invalid in Inspect"] += invalid
+        summaries.reverse()
+        while summaries:  # each summary is let go as soon as its row is made
+            try:
+                row = self._row(self._log, summaries.pop())
+            except ValidationError as error:
+                self.bad[f"malformed sample metadata: {describe(error)}"] += 1
+            except LogError as error:
+                self.bad[self._reason(error)] += 1
+            else:
+                self.n_read += 1
+                if isinstance(row, ScoredSample) and row.reading is not None:
+                    self._readings[row.reading] += 1
+                yield row
+
+
+def _nothing_usable(notes: ReadNotes) -> str:
+    lines = [
+        *(f"  {location}: {reason}" for location, reason, _ in notes.skipped),
+        *(f"  {location}: {status}, no sample of {n}" for location, status, _, n in notes.incomplete),
+        *(f"  {location}: {n} samples left out: {reason}" for location, n, reason in notes.bad_rows),
+    ]
+    return "no log can be used:\n" + "\n".join(lines)
+
+
+def _still_open(
+    incomplete: Iterable[Incomplete], held: Sequence[tuple[LogHeader, int]]
+) -> tuple[Incomplete, ...]:
+    """The incomplete logs that no retry has made good.
+
+    A retry starts with the finished samples of the log before it, so a newer log of the same task, plan and
+    subject that holds at least as many samples holds them too. A retry that was cut off earlier than that
+    says nothing about the rest of its predecessor.
+    """
+    logs = {header.location: (header, n) for header, n in held}
+
+    def is_repeated(header: LogHeader, n: int) -> bool:
+        plan = (header.task_id, header.subject, header.meta, header.epochs, header.planned_samples)
+        return any(
+            (new.task_id, new.subject, new.meta, new.epochs, new.planned_samples) == plan
+            and new.created > header.created
+            and more >= n
+            for new, more in held
+        )
+
+    return tuple(
+        one for one in incomplete if one.location not in logs or not is_repeated(*logs[one.location])
+    )
+
+
+# From a summary to a row.
+
+
+def scored_sample(log: OpenLog, summary: EvalSampleSummary) -> ScoredSample:
+    """The row of a reply to the alignment-faking scenario.
+
+    Raises:
+        LogError: The score or the treatments make no sense, or the sample cannot be read.
+        pydantic.ValidationError: The sample's metadata is malformed.
+    """
+    score = compliance_score(summary.scores or {})
+    outcome, tag = (None, None) if score is None else checked_outcome(score)
+    metadata = summary.metadata
+    if isinstance(metadata.get("treatments"), str):  # Inspect's summaries replace values beyond 1 KB
+        metadata = log.file.sample(summary.id, summary.epoch, HEAVY).metadata
+    recorded = _all_applied(metadata, score)
+    rendered = "" if score is None else (score.metadata or {}).get("rendered_digest", "")
+    meta = SampleMeta.from_metadata(
+        {**metadata, "treatments": recorded.treatments, "rendered_digest": rendered}
+    )
+    reading = None if score is None else _reading(score)
+    # A reply can be read again where it was not redacted, nor its score corrected in Inspect.
+    has_text = score is not None and not log.header.meta.redact and not score.history
+    if has_text and reading is not None and reading < READING:
+        try:
+            output = log.file.sample(summary.id, summary.epoch, HEAVY - {"output"}).output
+        except LogError as error:
+            reason = str(error).removeprefix(f"{log.file.location}: ")
+            raise LogError(f"scored by older rules, and its reply cannot be read again: {reason}") from error
+        if output.choices:
+            again = read_reply(output)
+            outcome, tag, reading = again.outcome, again.reply.tag, READING
+    return ScoredSample(
+        str(summary.id),
+        _uuid(log, summary),
+        summary.epoch,
+        meta,
+        outcome,
+        tag,
+        summary.error,
+        reading,
+        judged_concepts(summary.scores or {}),
+    )
+
+
+def _belief_answer(log: OpenLog, summary: EvalSampleSummary) -> BeliefAnswer:
+    score = newest_score(summary.scores or {}, "belief")
+    meta = _meta(summary, score)
+    if meta.category is None:
+        raise LogError("the sample does not say which belief its question is about")
+    answer = BeliefAnswer(_uuid(log, summary), summary.epoch, meta, None, None, _no_score(summary))
+    if score is None:
+        return answer
+    number = score.value.get("score") if isinstance(score.value, Mapping) else score.value
+    about = score.metadata or {}
+    if not isinstance(number, int | float) or math.isnan(number):
+        return answer._replace(unscored=str(about.get("unscored") or score.reason or "unscored"))
+    if not 0 <= number <= 1:
+        raise LogError(f"a belief score of {number}; it lies between 0 and 1")
+    method = about.get("method")
+    if method not in ("logprobs", "letter", "judge"):
+        raise LogError(f"unknown method {method!r}; one of logprobs, letter, judge")
+    return answer._replace(score=float(number), method=cast(AnswerMethod, method), unscored=None)
+
+
+def _direct_reply(log: OpenLog, summary: EvalSampleSummary) -> DirectReply:
+    score = newest_score(summary.scores or {}, "refusal_judge")
+    judged = _judged(score.value) if score is not None and isinstance(score.value, Mapping) else None
+    meta = _meta(summary, None if judged is None else score)
+    arm = summary.metadata.get("arm")
+    if arm not in REQUEST_ARMS:
+        raise LogError(f"unknown arm {arm!r}; one of {', '.join(REQUEST_ARMS)}")
+    about = {} if score is None else score.metadata or {}
+    reason = _no_score(summary) if score is None else str(score.reason or "unscored")
+    return DirectReply(
+        _uuid(log, summary),
+        summary.epoch,
+        meta,
+        cast(RequestArm, arm),
+        judged,
+        reason if judged is None else None,
+        None if "grader" not in about else str(about["grader"]),
+        bool(about.get("simulated", False)),
+    )
+
+
+def _judged(value: Mapping[str, object]) -> JudgedOutput | None:
+    shares = [value.get(name) for name in JudgedOutput._fields]
+    numbers = [float(share) for share in shares if isinstance(share, int | float)]
+    if len(numbers) < len(shares) or any(math.isnan(number) for number in numbers):
+        return None
+    if not math.isclose(sum(numbers), 1, abs_tol=1e-6) or min(numbers) < 0:
+        raise LogError(f"shares of votes {dict(value)}; they lie between 0 and 1 and add up to 1")
+    return JudgedOutput(*numbers)
+
+
+def _meta(summary: EvalSampleSummary, score: Score | None) -> SampleMeta:
+    recorded = _all_applied(summary.metadata, score)
+    return SampleMeta.from_metadata({**summary.metadata, "treatments": recorded.treatments})
+
+
+def _all_applied(metadata: Mapping[str, Any], score: Score | None) -> RecordedTreatments:
+    recorded = recorded_treatments(metadata)
+    if score is not None and not recorded.all_applied:
+        raise LogError("scored although its planned claim was not applied")
+    return recorded
+
+
+def _uuid(log: OpenLog, summary: EvalSampleSummary) -> str:
+    return summary.uuid or f"{log.header.eval_id}/{summary.id}/{summary.epoch}"
+
+
+def _no_score(summary: EvalSampleSummary) -> str:
+    return "failed" if summary.error else "not scored"
+
+
+class RecordedTreatments(NamedTuple):
+    """The treatments that define a sample's condition."""
+
+    treatments: tuple[Treatment, ...]
+    all_applied: bool
+    """False where the sample stopped before its planned claim, which is the last one, was applied. It is
+    then missing from the claim's condition, not from the baseline."""
+
+
+def recorded_treatments(metadata: Mapping[str, Any]) -> RecordedTreatments:
+    """Reads the treatments from a sample's metadata.
+
+    Raises:
+        pydantic.ValidationError: The record is malformed, or too long for a sample summary.
+    """
+    return _parse_treatments(json.dumps((metadata.get("treatments") or (), metadata.get(PLANNED_CLAIM))))
+
+
+@lru_cache(maxsize=4096)  # few conditions, many samples
+def _parse_treatments(record: str) -> RecordedTreatments:
+    applied, planned = json.loads(record)
+    treatments = applied_treatments({"treatments": applied})
+    claim = planned_claim({PLANNED_CLAIM: planned})
+    if claim is None or claim in treatments:
+        return RecordedTreatments(treatments, all_applied=True)
+    return RecordedTreatments((*treatments, claim), all_applied=False)
+
+
+def compliance_score(scores: Mapping[str, Score]) -> Score | None:
+    """The compliance score, the newest where there are several, None where there is none."""
+    return newest_score(scores, "compliance")
+
+
+def judged_concepts(scores: Mapping[str, Score]) -> JudgedConcepts | None:
+    """The concept judge's scores, the newest where there are several; None where there are none."""
+    score = newest_score(scores, "concept_judge")
+    if score is None or not isinstance(score.value, Mapping):
+        return None
+    metadata = score.metadata or {}
+    found = tuple((k, float(v)) for k, v in score.value.items() if isinstance(v, int | float))
+    judge = str(metadata.get("grader", "unknown"))
+    return JudgedConcepts(found, judge, bool(metadata.get("simulated", False))) if found else None
+
+
+def outcome_of(score: Score) -> tuple[Outcome, Literal["accepted", "rejected"] | None] | str:
+    """The outcome and the tag-only reading of a compliance score, or what is wrong with it.
+
+    The number that Inspect's metrics used decides between accepted and rejected, so that a
+    score corrected in Inspect (`edit_score`) counts as corrected.
+    """
+    value = score.value if isinstance(score.value, Mapping) else {"accepted": score.value}
+    metadata = score.metadata or {}
+    outcome = value.get("outcome", metadata.get("outcome"))
+    if outcome not in OUTCOMES:
+        return f"unknown outcome {outcome!r}; one of {', '.join(OUTCOMES)}"
+    tag = metadata.get("tag")
+    if tag not in ("accepted", "rejected", None):
+        return f"unknown tag {tag!r}; one of accepted, rejected, None"
+    number = value.get("accepted")
+    if isinstance(number, int | float) and not math.isnan(number):
+        if number not in (0, 1):
+            return f"a compliance score of {number}; it is 0, 1 or not a number"
+        outcome = "accepted" if number == 1 else "rejected"
+    elif outcome in ("accepted", "rejected"):
+        return f"the outcome is {outcome} but the score has no number"
+    return cast(Outcome, outcome), tag
+
+
+def _reading(score: Score) -> int | None:
+    """The version of the reading; None for a score that is not our scorer's."""
+    metadata = score.metadata or {}
+    found = metadata.get("reading", 1)
+    return found if "reasoning_channel" in metadata and isinstance(found, int) else None
+
+
+def newest_score(scores: Mapping[str, Score], scorer: str) -> Score | None:
+    """A scorer's score, the newest where there are several, None where there is none."""
+    # `inspect score --action append` names a repeated score `compliance1`, then `compliance2`.
+    ranked = [(again, name) for name in scores for found, again in [_rank(name)] if found == scorer]
+    return scores[max(ranked)[1]] if ranked else None
+
+
+@lru_cache(maxsize=256)
+def _rank(name: str) -> tuple[str, int]:
+    match = _SCORE_NAME.fullmatch(name)
+    return ("", 0) if match is None else (match["scorer"], int(match["again"] or 0))
+
+
+def checked_outcome(score: Score) -> tuple[Outcome, Literal["accepted", "rejected"] | None]:
+    """As `outcome_of`.
+
+    Raises:
+        LogError: What is wrong with the score.
+    """
+    found = outcome_of(score)
+    if isinstance(found, str):
+        raise LogError(found)
+    return found

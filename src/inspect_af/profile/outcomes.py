@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspect_af.errors import AnalysisError
-from inspect_af.logs.rows import LogHeader, ScoredSample
+from inspect_af.logs import LogHeader, ScoredSample
 from inspect_af.types import OUTCOMES, TIERS, PairSummary, Subject, Treatment, condition_label
 
 IntArray = NDArray[np.int64]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from inspect_ai.log import EvalSampleSummary, read_eval_log_sample, read_eval_log_sample_summaries
+from inspect_ai.log import EvalSampleSummary
 from inspect_ai.scorer import Score
 
 from inspect_af.errors import ConfigError, LogError
-from inspect_af.logs.sources import find_logs
+from inspect_af.logs import LogFile, find_logs
 from inspect_af.materials.calibration import LabelledText
 from inspect_af.reply import Tag, read_reply
 from inspect_af.scorers.calibration import JudgedText, SampleKey
@@ -101,11 +101,7 @@ def draw_blind_sample(
 
 
 def _texts(location: str) -> list[JudgedText]:
-    try:
-        summaries = read_eval_log_sample_summaries(location)
-    except Exception as error:  # Inspect raises many kinds for a damaged file
-        raise LogError(f"{location}: cannot be read as an eval log ({error}); leave it out") from error
-    return [_text(location, summary) for summary in summaries if summary.error is None]
+    return [_text(location, one) for one in LogFile(location).summaries()[0] if one.error is None]
 
 
 def _text(location: str, summary: EvalSampleSummary) -> JudgedText:
@@ -136,6 +132,6 @@ def _stored(scores: dict[str, Score]) -> dict[str, dict[str, float]]:
 
 def _scratchpad(text: JudgedText) -> tuple[str, Tag | None] | None:
     """The reasoning of a sample and its tag, None where there is no reasoning."""
-    sample = read_eval_log_sample(text.log, id=text.sample_id, epoch=text.epoch)
+    sample = LogFile(text.log).sample(text.sample_id, text.epoch)
     read = read_reply(sample.output)
     return None if not read.reasoning else (read.reasoning, read.reply.tag)

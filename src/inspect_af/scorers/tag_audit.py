@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from inspect_ai.log import read_eval_log_sample_summaries
-
 from inspect_af.errors import AnalysisError
-from inspect_af.logs.sources import find_logs
+from inspect_af.logs import LogFile, find_logs
 
 
 class Disagreement(NamedTuple):
@@ -42,7 +40,7 @@ def audit_tags(sources: Sequence[str | Path]) -> list[ConditionAudit]:
     compared: dict[str, int] = defaultdict(int)
     found: dict[str, list[Disagreement]] = defaultdict(list)
     for location in find_logs(sources):
-        for summary in read_eval_log_sample_summaries(location):
+        for summary in LogFile(location).summaries()[0]:
             for score in (summary.scores or {}).values():
                 facts = score.metadata or {}
                 if facts.get("rubric") != "refusal" or facts.get("tag_disagrees") is None:

@@ -13,7 +13,7 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log, read_eval_log_sam
 from pydantic import ValidationError
 
 from inspect_af.errors import LogError, MaterialsError
-from inspect_af.logs.sources import find_logs
+from inspect_af.logs import find_logs
 from inspect_af.sdf.documents import (
     DOCUMENTS_TASK,
     IDEAS_TASK,

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
+from inspect_ai.log import EvalSample
 
 from inspect_af.errors import LogError
-from inspect_af.logs import LogHeader, Skipped
+from inspect_af.logs import LogFile, LogHeader, Skipped, find_logs
 from inspect_af.logs.headers import read_header
-from inspect_af.logs.sources import find_logs
 from inspect_af.materials import (
     Concepts,
     PlannedDialogue,
@@ -38,7 +37,6 @@ from inspect_af.steering.pairs import (
     Transcript,
     find_duplicates,
     keyword_audit,
-    log_digest,
     take_in_turns,
 )
 from inspect_af.tasks.contrast_pairs import CONTRAST_PAIRS
@@ -141,11 +139,11 @@ def _usable_logs(
 ) -> tuple[tuple[WrittenLog, ...], tuple[LogHeader, ...], tuple[str, ...]]:
     logs, headers, skipped = [], [], []
     for location in find_logs(sources):
-        found = read_header(location, CONTRAST_PAIRS)
-        if isinstance(found, Skipped):
-            skipped.append(f"{found.location}: {found.reason}")
+        file = LogFile(location)
+        header = read_header(file, CONTRAST_PAIRS)
+        if isinstance(header, Skipped):
+            skipped.append(f"{header.location}: {header.reason}")
             continue
-        header = found.header
         if header.meta.prompt_digest != concepts.digest:
             raise LogError(
                 f"{location}: was written for other concepts (digest {header.meta.prompt_digest}; the pair "
@@ -157,7 +155,7 @@ def _usable_logs(
             WrittenLog(
                 location=location,
                 eval_id=header.eval_id,
-                digest=log_digest(location),
+                digest=file.digest(),
                 model=model,
                 simulated=model.split("/")[0] in _SIMULATED,
             )
@@ -173,7 +171,7 @@ def _usable_logs(
 
 
 def _answers(log: WrittenLog, header: LogHeader, concepts: Concepts, scenario: Scenario) -> Iterator[_Answer]:
-    for sample in _samples(log.location):
+    for sample in LogFile(log.location).samples(_HEAVY_FIELDS):
         try:
             planned = PlannedDialogue(**sample.metadata[PLANNED_DIALOGUE])
         except (KeyError, TypeError) as error:
@@ -191,18 +189,6 @@ def _answers(log: WrittenLog, header: LogHeader, concepts: Concepts, scenario: S
         elif rejected is None and (sample.invalidation is not None or _struck_out(sample)):
             rejected = "struck_out"
         yield _Answer(planned, origin, checked, rejected, sample.output.completion[:400])
-
-
-def _samples(location: str) -> Iterator[EvalSample]:
-    try:
-        if location.endswith(".eval"):
-            yield from read_eval_log_samples(
-                location, all_samples_required=False, exclude_fields=_HEAVY_FIELDS, resolve_attachments=False
-            )
-        else:
-            yield from read_eval_log(location).samples or []
-    except (OSError, ValueError) as error:
-        raise LogError(f"{location}: its samples are unreadable ({error}); leave the log out") from error
 
 
 def _struck_out(sample: EvalSample) -> bool:

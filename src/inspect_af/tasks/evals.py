@@ -14,7 +14,7 @@ import inspect
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -22,8 +22,9 @@ import yaml
 from pydantic import Field, JsonValue, ValidationError
 
 from inspect_af.config import Frozen, only_one, path_digest, text_digest
-from inspect_af.errors import ConfigError
-from inspect_af.logs.headers import OPERATIONAL_ARGS
+from inspect_af.errors import ConfigError, LogError
+from inspect_af.logs import LogFile, find_logs
+from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS
 from inspect_af.plan import Plan, PlannedModel
 from inspect_af.types import CarriesTreatment, TaskMeta, applied_treatments
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from inspect_ai.model import Model
 
 TaskName = Literal["alignment_faking", "beliefs", "direct_requests"]
-FILES = "inspect_af_files"
-"""Key in a log's metadata: digests of the files that model arguments named when it was made."""
 
 
 class EvalTask(Frozen):
@@ -288,9 +287,7 @@ def _carried(model: PlannedModel) -> dict[str, str]:
 
 
 def _carried_by_samples(log: EvalLog) -> dict[str, str]:
-    from inspect_ai.log import read_eval_log_sample_summaries
-
-    for sample in read_eval_log_sample_summaries(log.location):
+    for sample in LogFile(log.location).summaries()[0]:
         metadata = sample.metadata
         if "treatments" in metadata or "organism" in metadata:
             treatments = [each for each in applied_treatments(metadata) if each.method != "prompt"]
@@ -345,15 +342,13 @@ def refuse_changed_plan(plan: Plan) -> None:
 
 def _headers(log_dir: Path) -> Iterator[EvalLog]:
     """Headers of all logs below a directory; files that are no readable log are left to Inspect."""
-    from inspect_ai.log import list_eval_logs, read_eval_log
-
-    if "://" not in str(log_dir) and not log_dir.is_dir():
+    try:
+        locations = find_logs([log_dir])
+    except LogError:  # no directory, or none with logs
         return
-    for info in list_eval_logs(str(log_dir)):
-        try:
-            yield read_eval_log(info.name, header_only=True)
-        except Exception:  # noqa: BLE001 - half written, or not a log
-            continue
+    for location in locations:
+        with suppress(LogError):  # half written, or not a log
+            yield LogFile(location).header
 
 
 def _is_of(spec: EvalSpec, task: EvalTask, model: PlannedModel) -> bool:

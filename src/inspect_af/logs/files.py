@@ -1,0 +1,284 @@
+"""The one reader of eval logs: any .eval or .json file, local or remote, with everything that can be wrong.
+
+Inspect's public functions do the reading. Here stand which files a user means, that a small file cannot fill
+the memory, and that whatever is wrong with a log becomes one line.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import zipfile
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+from urllib.parse import unquote, urlsplit
+
+import ijson  # type: ignore[import-untyped]  # Inspect depends on it and reads JSON logs with it
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # likewise, for remote logs
+from inspect_ai.log import (
+    EvalLog,
+    EvalSample,
+    EvalSampleSummary,
+    list_eval_logs,
+    read_eval_log,
+    read_eval_log_sample,
+    read_eval_log_sample_summaries,
+    read_eval_log_samples,
+)
+from pydantic import ValidationError
+
+from inspect_af.errors import LogError
+
+LOG_SUFFIXES = (".eval", ".json")
+HEAVY = frozenset({"messages", "events", "store", "attachments", "output"})
+"""Fields of a sample that most readers can do without."""
+_SNIFFED = 1 << 24
+"""Bytes of a .json file that are looked at to tell whether it is a log."""
+_LARGE, _TIMES = 100 << 20, 100
+"""A part of a log that unpacks to more bytes than this, and to so many times its size, is refused."""
+
+
+def find_logs(sources: Sequence[str | Path]) -> list[str]:
+    """The locations of all logs that the sources name, each once, in the order of the sources.
+
+    A directory is searched recursively for every `.eval` and every `.json` that is a log, whatever its name;
+    its logs come oldest first, renamed ones last. A file is taken as it is. Directories, files and globs may
+    be remote, such as `s3://bucket/logs/*.eval`.
+
+    Raises:
+        LogError: A source does not exist, matches nothing, cannot be reached, or is a directory without logs.
+    """
+    if not sources:
+        raise LogError("no logs given; name .eval or .json files, directories or globs")
+    found: dict[str, str] = {}
+    for source in sources:
+        for location in _expand(str(source)):
+            found.setdefault(_identity(location), location)
+    return list(found.values())
+
+
+def _expand(source: str) -> list[str]:
+    source = _without_file_scheme(source)
+    if "://" in source:
+        return _expand_remote(source)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _list_directory(str(path))
+    if path.exists():
+        return [str(path)]
+    if not glob.has_magic(source):
+        raise LogError(
+            f"no such log or directory: {source!r}; name .eval or .json files, directories or globs"
+        )
+    matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not matches:
+        raise LogError(f"the pattern {source!r} matches nothing; check it, or name a directory of logs")
+    # A directory that happens to match need not hold logs.
+    return [log for match in matches for log in (_logs_in(match) if Path(match).is_dir() else [match])]
+
+
+def _expand_remote(source: str) -> list[str]:
+    try:
+        if source.endswith(LOG_SUFFIXES) and not glob.has_magic(source):
+            return [source]
+        if not glob.has_magic(source):
+            return _list_directory(source)
+        fs, pattern = url_to_fs(source)
+        matches = [fs.unstrip_protocol(name) for name in sorted(fs.glob(pattern))]
+    except LogError:
+        raise
+    except Exception as error:  # file systems raise what they like, for missing credentials above all
+        raise LogError(f"{source}: cannot be listed: {describe(error)}") from error
+    if not matches:
+        raise LogError(f"the pattern {source!r} matches nothing; check it, or name a directory of logs")
+    return [
+        log for match in matches for log in ([match] if match.endswith(LOG_SUFFIXES) else _logs_in(match))
+    ]
+
+
+def _list_directory(directory: str) -> list[str]:
+    logs = _logs_in(directory)
+    if not logs:
+        raise LogError(f"no eval logs in {directory!r} or below it; logs end in .eval or .json")
+    return logs
+
+
+def _logs_in(directory: str) -> list[str]:
+    listed = [_without_file_scheme(info.name) for info in list_eval_logs(directory, descending=False)]
+    return [*listed, *_renamed_logs(directory, {_identity(location) for location in listed})]
+
+
+def _renamed_logs(directory: str, listed: set[str]) -> Iterator[str]:
+    """JSON logs whose names do not carry a time stamp, which Inspect's listing passes over."""
+    fs, root = url_to_fs(directory)
+    for name in sorted(fs.find(root)):
+        location = fs.unstrip_protocol(name) if "://" in directory else name
+        hidden = any(part.startswith(".") for part in name[len(root) :].split("/"))
+        if not name.endswith(".json") or hidden or _identity(location) in listed:
+            continue
+        with fs.open(name, "rb") as file:
+            if _is_log(BytesIO(file.read(_SNIFFED))):
+                yield location
+
+
+def _is_log(start: BinaryIO) -> bool:
+    """Whether a file begins as a JSON log of Inspect does: an object with an eval of a task with a model."""
+    keys: set[str] = set()
+    try:
+        for prefix, event, value in ijson.parse(start):
+            if prefix == "eval" and event == "map_key":
+                keys.add(str(value))
+            if {"task", "model"} <= keys:
+                return True
+    except (ijson.JSONError, UnicodeDecodeError):  # cut off, or no JSON
+        return False
+    return False
+
+
+def _without_file_scheme(location: str) -> str:
+    return unquote(urlsplit(location).path) if location.startswith("file://") else location
+
+
+def _identity(location: str) -> str:
+    return location if "://" in location else str(Path(location).resolve())
+
+
+class LogFile:
+    """One log, read as far as it is asked for.
+
+    Args:
+        location: Path or URL of a .eval or .json file.
+
+    Every method and property raises `LogError` with location and reason where the file cannot be read.
+    """
+
+    def __init__(self, location: str | Path) -> None:
+        self.location = str(location)
+        self._is_zip = self.location.endswith(".eval")
+
+    @cached_property
+    def header(self) -> EvalLog:
+        """The log without its samples."""
+        if not self.location.endswith(LOG_SUFFIXES):
+            raise self._error("not an eval log: its name ends in neither .eval nor .json")
+        try:
+            self._check_sizes()
+            return read_eval_log(self.location, header_only=True)
+        except LogError:
+            raise
+        except Exception as error:
+            if isinstance(error, zipfile.BadZipFile) or "EOCD" in str(error):  # written last
+                raise self._error(
+                    "unreadable: not a complete .eval log (truncated, or not an eval log?)"
+                ) from error
+            raise self._error(f"unreadable or not an eval log: {describe(error)}") from error
+
+    def _check_sizes(self) -> None:
+        if not self._is_zip:
+            return
+        fs, name = url_to_fs(self.location)
+        with fs.open(name, "rb") as file, zipfile.ZipFile(file) as parts:
+            sizes = [(part.filename, part.file_size, part.compress_size) for part in parts.infolist()]
+        sizes.append(("all of it", sum(size for _, size, _ in sizes), sum(packed for _, _, packed in sizes)))
+        for part, size, packed in sizes:
+            if size > _LARGE and size > _TIMES * packed:
+                raise self._error(
+                    f"unreadable: {part} unpacks from {packed:,} bytes to {size:,}, which no log of text does"
+                )
+
+    @cached_property
+    def _whole(self) -> EvalLog:
+        """A JSON log with its samples; one of them costs as much to read as all."""
+        return read_eval_log(self.location, resolve_attachments="core")
+
+    def summaries(self) -> tuple[list[EvalSampleSummary], int]:
+        """The summaries of all samples, and how many were left out because they are marked as invalid."""
+        try:
+            # Inspect keeps the last JSON log whose summaries were read in memory, and gives it again for the
+            # same path even when the file has changed; so JSON logs are read whole, which costs the same.
+            if self._is_zip and not self.header.invalidated:
+                return read_eval_log_sample_summaries(self.location), 0
+            kept: list[EvalSampleSummary] = []
+            invalid = 0
+            for sample in self.samples():
+                if sample.invalidation is None:
+                    kept.append(sample.summary())
+                else:
+                    invalid += 1
+            return kept, invalid
+        except LogError:
+            raise
+        except Exception as error:  # a broken file can fail in any layer of zip, JSON and schema
+            raise self._error(f"its samples are unreadable: {describe(error)}") from error
+
+    def samples(self, without: Collection[str] = HEAVY) -> Iterator[EvalSample]:
+        """The samples, one at a time, without some fields where the format allows to leave them out."""
+        self.header  # noqa: B018 - checks the file
+        try:
+            if self._is_zip:
+                yield from read_eval_log_samples(
+                    self.location,
+                    all_samples_required=False,
+                    exclude_fields=set(without),
+                    resolve_attachments=_attachments(without),
+                )
+            else:
+                yield from self._whole.samples or []
+        except LogError:
+            raise
+        except Exception as error:
+            raise self._error(f"its samples are unreadable: {describe(error)}") from error
+
+    def sample(self, id: str | int, epoch: int, without: Collection[str] = ("events", "store")) -> EvalSample:
+        """One sample, without some fields where the format allows to leave them out."""
+        self.header  # noqa: B018 - checks the file
+        try:
+            if self._is_zip:
+                return read_eval_log_sample(
+                    self.location,
+                    id=id,
+                    epoch=epoch,
+                    exclude_fields=set(without),
+                    resolve_attachments=_attachments(without),
+                )
+            return next(
+                sample
+                for sample in self._whole.samples or []
+                if str(sample.id) == str(id) and sample.epoch == epoch
+            )
+        except Exception as error:
+            reason = "it is not there" if isinstance(error, StopIteration) else describe(error)
+            raise self._error(f"sample {id}, epoch {epoch} cannot be read: {reason}") from error
+
+    def _error(self, reason: str) -> LogError:
+        return LogError(f"{self.location}: {reason}")
+
+    def digest(self) -> str:
+        """First 16 hexadecimal digits of the file's sha256."""
+        total = hashlib.sha256()
+        try:
+            fs, name = url_to_fs(self.location)
+            with fs.open(name, "rb") as file:
+                while block := file.read(1 << 20):
+                    total.update(block)
+        except Exception as error:
+            raise self._error(f"cannot be read: {describe(error)}") from error
+        return total.hexdigest()[:16]
+
+
+def _attachments(without: Collection[str]) -> Literal["core"] | bool:
+    return False if "attachments" in without else "core"
+
+
+def describe(error: Exception) -> str:
+    """One line about an exception: for a validation error its first entry, else its first line."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"
+    if isinstance(error, ExceptionGroup):
+        return describe(error.exceptions[0])
+    lines: list[Any] = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
