@@ -138,11 +138,11 @@ def behaviour(organism: Path, adapter: Path | None, replies: int) -> dict[str, A
     from inspect_af.organisms._tiny_text import chat, request
     from inspect_af.organisms.tiny import load_planted, load_tiny
     from inspect_af.reply import parse_reply
-    from inspect_af.sdf.low_rank import merge, read_low_rank
+    from inspect_af.sdf.combine import merge_adapters
 
     model, tokenizer = load_tiny(organism)
     if adapter is not None:
-        merge(model, read_low_rank(adapter))
+        model = merge_adapters(model, [adapter])
     scenario = load_scenario()
     tiers = [("monitored", "unmonitored")[i % 2] for i in range(replies)]
     prompts = [

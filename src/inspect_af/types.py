@@ -97,7 +97,9 @@ class SdfAdapter(_Frozen):
     method: Literal["sdf"] = "sdf"
     intervention: Intervention
     digest: str
-    """First 16 hexadecimal digits of the adapter weights' sha256."""
+    """First 16 hexadecimal digits of a sha256 over the adapter's weights and the fields of its configuration
+    that act. Logs of version 0.1.0 and earlier hold that of the weights alone, so the same adapter counts as
+    another checkpoint there."""
     directness: str | None = None
     training_seed: int | None = None
     corpus: str | None = None

@@ -11,7 +11,7 @@ import pytest
 
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.sdf.adapters import AdapterManifest, load_adapter
-from inspect_af.sdf.compose import compose
+from inspect_af.sdf.combine import compose
 from inspect_af.types import Intervention
 
 pytestmark = pytest.mark.local

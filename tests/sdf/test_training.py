@@ -160,7 +160,7 @@ def test_an_adapter_trained_on_a_parent_names_it_and_equals_the_composed_one(
     import torch
     from peft import PeftModel
 
-    from inspect_af.sdf.compose import compose
+    from inspect_af.sdf.combine import compose
     from inspect_af.sdf.training import train
     from inspect_af.sdf.training_model import load_base
 

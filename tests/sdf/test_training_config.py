@@ -10,7 +10,7 @@ import yaml
 from tests.sdf.trained import settings, texts, write_corpus, write_jsonl
 
 from inspect_af.errors import ConfigError, MaterialsError
-from inspect_af.sdf.hyperparameters import Hyperparameters
+from inspect_af.sdf.adapters import Hyperparameters
 from inspect_af.sdf.training_config import check_effective_batch, load_training_config, prepare_run
 from inspect_af.types import Intervention
 

@@ -94,7 +94,7 @@ def prompt(tiny: Tiny, question: str) -> list[int]:
 
 def expected(tiny: Tiny, name: str, question: str) -> list[int]:
     """Tokens by transformers, PEFT and hooks."""
-    from inspect_af.sdf.compose import compose
+    from inspect_af.sdf.combine import compose
 
     first, second = tiny.adapters
     together = first.parent / "together"

@@ -19,7 +19,7 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _compose(args: argparse.Namespace) -> int:
     from inspect_af.sdf.adapters import adapter_config
-    from inspect_af.sdf.compose import compose
+    from inspect_af.sdf.combine import compose
 
     out = compose(args.adapters, args.out)
     print(f"{out}: rank {adapter_config(out)['r']} (serve with --max-lora-rank of at least that)")

@@ -109,6 +109,11 @@ def _add_local_model(parser: argparse.ArgumentParser) -> None:
         help="PEFT adapter to merge into the model; may be repeated, applied in order",
     )
     parser.add_argument(
+        "--adapter-base",
+        choices=["any"],
+        help="take adapters whose own base has another name and the same dimensions",
+    )
+    parser.add_argument(
         "--dtype",
         default="auto",
         choices=["auto", "float32", "bfloat16", "float16"],
@@ -331,6 +336,8 @@ def _vllm_arguments(args: argparse.Namespace) -> dict[str, Any]:
     if args.adapters:
         # All of them are part of the model whose activations are wanted.
         options |= {"adapter": args.adapters, "adapter_role": ["organism"] * len(args.adapters)}
+    if args.adapter_base:
+        options["adapter_base"] = args.adapter_base
     if args.revision:
         options["revision"] = args.revision
     if args.dtype != "auto":
@@ -343,6 +350,7 @@ def _load(args: argparse.Namespace) -> LoadedModel:
     from transformers import AutoConfig
 
     from inspect_af.sdf.adapters import check_base, check_parents, load_adapter
+    from inspect_af.sdf.combine import merge_adapters
     from inspect_af.steering import load_model
 
     # What an adapter is to the analysis changes nothing here: all are merged.
@@ -355,14 +363,16 @@ def _load(args: argparse.Namespace) -> LoadedModel:
         except (OSError, ValueError) as error:
             raise ConfigError(f"model {args.model!r} cannot be loaded: {error}") from error
         for adapter in adapters:
-            check_base(adapter, config, name=args.model, directory=directory)
-    return load_model(
-        args.model,
-        revision=args.revision,
-        dtype=args.dtype,
-        device_map=args.device_map,
-        adapters=tuple(args.adapters),
-    )
+            check_base(
+                adapter,
+                config,
+                name=args.model,
+                directory=directory,
+                any_name=args.adapter_base == "any",
+                override="--adapter-base any",
+            )
+    loaded = load_model(args.model, revision=args.revision, dtype=args.dtype, device_map=args.device_map)
+    return loaded._replace(model=merge_adapters(loaded.model, [adapter.path for adapter in adapters]))
 
 
 def _name(args: argparse.Namespace) -> str:

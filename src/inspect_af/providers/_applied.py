@@ -25,6 +25,8 @@ class Applied:
 
     adapters: tuple[Adapter, ...] = ()
     steered: Steered | None = None
+    any_base: bool = False
+    """Whether the user has said that the adapters are meant for a base of another name."""
 
     @property
     def key(self) -> str:

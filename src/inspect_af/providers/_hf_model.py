@@ -7,20 +7,18 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 
-from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
+from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.providers._applied import Applied
 from inspect_af.providers._hf_attention import NAME, SharedPrefixCache, Span, attention, step
-from inspect_af.sdf.adapters import Adapter, adapter_config, check_base
+from inspect_af.sdf.adapters import Adapter, adapter_config, adapter_digest, check_base
+from inspect_af.sdf.combine import LoadedAdapters
 from inspect_af.steering.hooks import additions, steering
 from inspect_af.steering.model import decoder_layers, text_config
-
-if TYPE_CHECKING:
-    from peft import PeftModel
 
 _BATCH_DEPENDENT_ROTATIONS = ("dynamic", "longrope")
 _LAYER_TYPES = ("full_attention", "sliding_attention")
@@ -97,7 +95,7 @@ class LocalModel:
         self._refuse_unsupported()
         _warn_of_defaults(self.model.generation_config, key.name)
         self._device: torch.device = cast(torch.Tensor, self.model.get_input_embeddings().weight).device
-        self._peft: PeftModel | None = None
+        self._adapters = LoadedAdapters(self.model)
         self._spoiled_by: str | None = None
         """An adapter that failed halfway: what was loaded of it would act on every condition."""
         self._checked = False
@@ -162,14 +160,7 @@ class LocalModel:
                 f"{self.key.name} may hold part of the adapter {self._spoiled_by}, which failed while it was "
                 "loaded; start anew without that adapter"
             )
-        names = [self._adapter(adapter) for adapter in condition.adapters]
-        if self._peft is not None:
-            tuner: Any = self._peft.base_model
-            if names:
-                tuner.enable_adapter_layers()
-                tuner.set_adapter(names, inference_mode=True)
-            else:
-                tuner.disable_adapter_layers()
+        self._adapters.activate([self._adapter(adapter, condition) for adapter in condition.adapters])
         held = condition.steered
         if held is None:
             yield
@@ -177,25 +168,26 @@ class LocalModel:
         with steering(self.model, additions(held.vector, held.multiplier, held.layers, self.model)):
             yield
 
-    def _adapter(self, adapter: Adapter) -> str:
+    def _adapter(self, adapter: Adapter, condition: Applied) -> str:
         """The name under which an adapter is in the model, which it is put into on first use."""
-        if self._peft is not None and adapter.digest in self._peft.peft_config:
-            return str(adapter.digest)
-        local = self.key.name if Path(self.key.name).is_dir() else None
-        check_base(adapter, self.model.config, name=self.key.name, directory=local)
-        try:
-            from peft import PeftModel
-        except ImportError as error:
-            raise MissingExtraError(
-                "adapters need peft, which is not installed; pip install 'inspect-af[local]'"
-            ) from error
-        _refuse_inseparable(adapter)
         path, name = str(adapter.path), str(adapter.digest)
+        if name in self._adapters.names:
+            return name
+        check_base(
+            adapter,
+            self.model.config,
+            name=self.key.name,
+            directory=self.key.name if Path(self.key.name).is_dir() else None,
+            any_name=condition.any_base,
+            override="-M adapter_base=any",
+        )
+        _refuse_inseparable(adapter)
+        if adapter_digest(adapter.path) != name:
+            raise TreatmentError(f"adapter {path} has changed since it was read; start again")
         try:
-            if self._peft is None:
-                self._peft = PeftModel.from_pretrained(self.model, path, adapter_name=name)
-            else:
-                self._peft.load_adapter(path, adapter_name=name)
+            self._adapters.add(adapter.path, name)
+        except TreatmentError:
+            raise
         except Exception as error:
             self._spoiled_by = path
             if not isinstance(error, ValueError | RuntimeError | KeyError):
@@ -204,7 +196,6 @@ class LocalModel:
                 f"adapter {path} does not fit {self.key.name}: {error}. It was trained on another base, or "
                 "with an option that PEFT cannot combine"
             ) from error
-        self.model.eval()
         return name
 
     def _refuse_unsupported(self) -> None:

@@ -17,6 +17,7 @@ ARGUMENTS = (
     "adapter_role",
     "intervention",
     "intervention_pair",
+    "adapter_base",
     "vector",
     "multiplier",
     "layers",
@@ -71,7 +72,7 @@ def read_settings(arguments: Mapping[str, Any], defaults: tuple[int, int]) -> Se
     if thinking is not None and not isinstance(thinking, bool):
         raise ConfigError(f"thinking={thinking!r}; true or false is needed")
     return Settings(
-        applied=Applied(_adapters(given), _steered(given)),
+        applied=Applied(_adapters(given), _steered(given), _any_base(given.get("adapter_base"))),
         revision=str(given["revision"]) if "revision" in given else None,
         dtype=str(given.get("dtype", "auto")),
         device=str(given.get("device", "auto")),
@@ -111,6 +112,16 @@ def _adapters(given: Mapping[str, Any]) -> tuple[Adapter, ...]:
         raise ConfigError(f"adapter={','.join(map(str, paths))}: the same weights are named twice")
     check_parents(adapters)
     return adapters
+
+
+def _any_base(value: object) -> bool:
+    """Without an adapter it says nothing; given there too, the untouched subject has the same name."""
+    if value not in (None, "any"):
+        raise ConfigError(
+            f"adapter_base={value!r}; give adapter_base=any to use adapters whose own base has another name "
+            "and the same dimensions, or leave it out"
+        )
+    return value == "any"
 
 
 def _role(name: str | None) -> Role | None:

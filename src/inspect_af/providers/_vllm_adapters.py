@@ -42,7 +42,7 @@ def served(adapters: Sequence[Adapter], directory: Path) -> Served:
         return Served(name, adapters[0].path.resolve())
     target = directory / name
     if not target.exists():
-        from inspect_af.sdf.compose import compose
+        from inspect_af.sdf.combine import compose
 
         compose([adapter.path for adapter in adapters], target)
     return Served(name, target)

@@ -17,7 +17,8 @@ from inspect_af.providers._vllm_http import Endpoint, load_adapter, probe, serve
 from inspect_af.providers._vllm_process import WORKSPACE_VARIABLE, ServerError, ServerProcess, start
 from inspect_af.providers._vllm_settings import Launch
 from inspect_af.providers.vllm_plugin.wire import ServerInfo
-from inspect_af.sdf.adapters import Adapter, weights_digest, weights_file
+from inspect_af.sdf.adapters import Adapter, adapter_digest, check_effect
+from inspect_af.sdf.base_model import BaseFiles, base_directory
 
 _NAME = "af-base"
 _MOST_ADAPTERS_IN_A_BATCH = 16
@@ -215,8 +216,11 @@ class Server:
 
     def _adapter_path(self, adapters: tuple[Adapter, ...]) -> Path:
         for adapter in adapters:
-            if weights_digest(weights_file(adapter.path)) != adapter.digest:
+            if adapter_digest(adapter.path) != adapter.digest:
                 raise TreatmentError(f"adapter {adapter.path} has changed since it was read; start again")
+            # A base of the Hub may have come with the start of the server.
+            if directory := base_directory(self.launch.model, dict(self.launch.options).get("revision")):
+                check_effect(adapter.path, BaseFiles(directory))
         if adapters:
             return served(adapters, self._folder("adapters")).path
         for known in self._conditions.values():

@@ -18,6 +18,7 @@ _TREATMENT = (
     "adapter_role",
     "intervention",
     "intervention_pair",
+    "adapter_base",
     "vector",
     "multiplier",
     "layers",
@@ -93,7 +94,8 @@ def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> Settings:
         ),
         thinking=thinking,
         request_timeout=_seconds("request_timeout", given.get("request_timeout", REQUEST_TIMEOUT)),
-        identity={name: value for name, value in options.items() if name not in SPEED_OPTIONS},
+        identity={name: value for name, value in options.items() if name not in SPEED_OPTIONS}
+        | ({"adapter_base": given["adapter_base"]} if "adapter_base" in given else {}),
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -27,6 +28,7 @@ from inspect_af.errors import ConfigError, MissingExtraError
 from inspect_af.logs.headers import subject_of
 from inspect_af.providers._local_settings import read_settings
 from inspect_af.providers._model_paths import check_model_path
+from inspect_af.sdf.base_model import base_digest
 from inspect_af.types import Subject, Treatment
 
 try:
@@ -89,6 +91,7 @@ class LocalAPI(ModelAPI):
             settings.applied.key,
             settings.chat_template or "",
             str(settings.thinking),
+            base_digest(model_name) if (Path(model_name) / "config.json").is_file() else "",
         )
         super().__init__(model_name, f"local://{identity}", api_key, [], config)
         subject = subject_of(f"af-hf/{model_name}", model_args)

@@ -37,7 +37,8 @@ from inspect_af.providers._vllm_requests import extra_body, request_body
 from inspect_af.providers._vllm_server import Server, server_for
 from inspect_af.providers._vllm_settings import read_vllm_settings
 from inspect_af.providers.vllm_plugin.wire import SteeringTerm, steering_text
-from inspect_af.sdf.adapters import check_base
+from inspect_af.sdf.adapters import check_base, check_effect
+from inspect_af.sdf.base_model import BaseFiles, base_digest, base_directory
 from inspect_af.types import Subject, Treatment
 
 if TYPE_CHECKING:
@@ -80,9 +81,20 @@ class VLLMAPI(ModelAPI):
         if base_url is not None:
             key = api_key or os.environ.get("VLLM_API_KEY") or "none"
             attached = Endpoint(base_url.rstrip("/").removesuffix("/v1"), key)
+        directory = base_directory(model_name, settings.identity.get("revision"))
+        if directory is not None and not (directory / "config.json").is_file():
+            directory = None
         for adapter in settings.applied.adapters:
-            if (Path(model_name) / "config.json").is_file():
-                check_base(adapter, model_name, name=model_name, directory=model_name)
+            if directory is not None:
+                check_base(
+                    adapter,
+                    directory,
+                    name=model_name,
+                    directory=directory,
+                    any_name=settings.applied.any_base,
+                    override="-M adapter_base=any",
+                )
+                check_effect(adapter.path, BaseFiles(directory))
         self._server: Server = server_for(settings.launch, attached)
         self._server.announce(settings.applied.adapters)
         config = config or GenerateConfig()
@@ -96,6 +108,7 @@ class VLLMAPI(ModelAPI):
             str(sorted(settings.identity.items())),
             str(settings.thinking),
             "" if attached is None else attached.url,
+            base_digest(directory) if directory is not None and Path(model_name).is_dir() else "",
         )
         super().__init__(model_name, f"vllm://{identity}", None, [], config)
         subject = subject_of(

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from inspect_af.errors import MissingExtraError
 from inspect_af.materials import Wording, Wordings
-from inspect_af.sdf.adapters import Adapter, check_base, check_parents, load_adapter
+from inspect_af.sdf.adapters import Adapter, check_base, check_parents, load_adapter, read_manifest
+from inspect_af.sdf.combine import LoadedAdapters
 from inspect_af.sdf.held_out import AdapterShifts, HeldOutCheck, by_variable, shifts
-from inspect_af.sdf.low_rank import LowRank, concatenate, merge, read_low_rank
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _BATCH = 32
@@ -56,23 +55,21 @@ def check_adapters(
         found = adapter or load_adapter(path, role="organism")
         check_parents([*below, found])
         check_base(found, model.config, name=base, directory=folder)
+    loaded = LoadedAdapters(model)
     for adapter in below:
         check_base(adapter, model.config, name=base, directory=folder)
-    if organism:
-        merge(model, concatenate([read_low_rank(path) for path in organism]))
+        loaded.add(adapter.path, adapter.digest)
+    loaded.activate([adapter.digest for adapter in below])
     tell = progress or (lambda _: None)
     tell("without adapters")
     before = log_odds(model, tokenizer, pairs)
-    rows = []
+    rows: list[AdapterShifts] = []
     for path, adapter in zip(adapters, named, strict=True):
         tell(str(path))
-        change = read_low_rank(path)
-        kept = _weights(model, change)
-        try:
-            merge(model, change)
-            after = log_odds(model, tokenizer, pairs)
-        finally:
-            _restore(model, kept)
+        name = f"check-{len(rows)}"
+        loaded.add(path, name)
+        loaded.activate([*(below_it.digest for below_it in below), name])
+        after = log_odds(model, tokenizer, pairs)
         treatment = adapter.treatment if adapter else None
         rows.append(
             AdapterShifts(
@@ -141,8 +138,6 @@ def _load(
 
 def _known(path: Path) -> Adapter | None:
     """The adapter with its treatment, None where it has no manifest that says what it is."""
-    from inspect_af.sdf.adapters import read_manifest
-
     return load_adapter(path) if read_manifest(path) is not None else None
 
 
@@ -150,15 +145,3 @@ def _label(path: Path) -> str:
     """The last two parts of a path, since seeds lie in `OUT/seed-N`."""
     parts = path.resolve().parts
     return "/".join(parts[-2:])
-
-
-def _weights(model: PreTrainedModel, change: Mapping[str, LowRank]) -> dict[str, Tensor]:
-    return {name: model.get_parameter(f"{name}.weight").detach().clone() for name in change}
-
-
-def _restore(model: PreTrainedModel, kept: Mapping[str, Tensor]) -> None:
-    import torch
-
-    with torch.no_grad():
-        for name, weight in kept.items():
-            model.get_parameter(f"{name}.weight").copy_(weight)

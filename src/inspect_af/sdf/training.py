@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from inspect_af import __version__
 from inspect_af.errors import ConfigError
 from inspect_af.sdf._directories import complete_directory
-from inspect_af.sdf.adapter_manifest import AdapterManifest, CorpusRecord, ReplayRecord
-from inspect_af.sdf.adapters import MANIFEST, WEIGHTS
+from inspect_af.sdf.adapters import MANIFEST, WEIGHTS, AdapterManifest, CorpusRecord, ReplayRecord
 from inspect_af.sdf.training_config import Run, TrainingConfig, check_effective_batch, prepare_run
 from inspect_af.sdf.training_data import beside, load_documents, packing_of, tokens_of
 from inspect_af.sdf.training_losses import curve_of, losses_of, write_curve

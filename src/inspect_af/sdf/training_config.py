@@ -14,9 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from inspect_af.errors import ConfigError
 from inspect_af.materials import load_pair
-from inspect_af.sdf.adapter_manifest import Combined, CorpusRecord, Parent, Role
-from inspect_af.sdf.adapters import NEUTRAL, load_adapter, resolve_intervention
-from inspect_af.sdf.hyperparameters import Hyperparameters
+from inspect_af.sdf.adapters import (
+    NEUTRAL,
+    Combined,
+    CorpusRecord,
+    Hyperparameters,
+    Parent,
+    Role,
+    load_adapter,
+    resolve_intervention,
+)
 from inspect_af.sdf.manifest import HELD_OUT, TRAIN, file_digest, verify_corpus
 from inspect_af.types import Intervention
 

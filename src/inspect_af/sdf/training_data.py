@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from inspect_af.sdf.hyperparameters import Hyperparameters
+    from inspect_af.sdf.adapters import Hyperparameters
 
 
 class Packing(NamedTuple):

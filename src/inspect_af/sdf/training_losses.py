@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inspect_af.sdf.adapter_manifest import Losses
+from inspect_af.sdf.adapters import Losses
 
 
 class Curve(NamedTuple):

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inspect_af.errors import ConfigError, MissingExtraError
-from inspect_af.sdf.adapters import check_base, check_parents, load_adapter
-from inspect_af.sdf.base_model import base_fingerprint, base_shape
-from inspect_af.sdf.hyperparameters import Hyperparameters
-from inspect_af.sdf.low_rank import concatenate, merge, read_low_rank, stack
+from inspect_af.sdf.adapters import Hyperparameters, check_base, check_effect, check_parents, load_adapter
+from inspect_af.sdf.base_model import base_directory, base_fingerprint, base_shape
+from inspect_af.sdf.combine import LoadedBase, combined, merge, stack
 from inspect_af.sdf.training_config import Attention, TrainingConfig
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def attention_kind(wanted: Attention, *, capped: bool) -> str:
 
 def describe_base(model: PreTrainedModel, config: TrainingConfig) -> tuple[BaseShape, str | None, str | None]:
     """Shape, fingerprint and exact revision of the base, as far as they can be known."""
-    directory = base_directory(config)
+    directory = base_directory(config.base, config.revision)
     commit = getattr(model.config, "_commit_hash", None)
     return (
         base_shape(model.config),
@@ -115,20 +114,10 @@ def describe_base(model: PreTrainedModel, config: TrainingConfig) -> tuple[BaseS
     )
 
 
-def base_directory(config: TrainingConfig) -> Path | None:
-    """Where the base's files are on this machine, None where they are not."""
-    from huggingface_hub import try_to_load_from_cache
-
-    if Path(config.base).is_dir():
-        return Path(config.base)
-    found = try_to_load_from_cache(config.base, "config.json", revision=config.revision)
-    return Path(found).parent if isinstance(found, str) else None
-
-
 def _add_parents(model: Any, paths: Sequence[Path], combine: str, base: str) -> None:
     parents = [load_adapter(path) for path in paths]
     check_parents(parents)
     for parent in parents:
         check_base(parent, model.config, name=base, directory=base if Path(base).is_dir() else None)
-    together = concatenate([read_low_rank(path) for path in paths])
-    (merge if combine == "merge" else stack)(model, together)
+        check_effect(parent.path, LoadedBase(model))
+    (merge if combine == "merge" else stack)(model, combined(paths))

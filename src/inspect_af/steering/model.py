@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError, one_of
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """`auto` is the dtype that the checkpoint was saved in."""
 
-_ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _ENCODERS = frozenset({"encoder", "vision_tower", "vision_model", "visual", "audio_tower"})
 
 
@@ -38,7 +36,6 @@ def load_model(
     revision: str | None = None,
     dtype: Dtype = "auto",
     device_map: str | None = None,
-    adapters: tuple[str, ...] = (),
 ) -> LoadedModel:
     """Loads a model from a directory or the hub. No code that comes with it is run, and no pickle is read.
 
@@ -48,11 +45,10 @@ def load_model(
         dtype: Of weights and activations; means are accumulated in float32 in any case.
         device_map: As accelerate takes it; by default `auto` where there is an accelerator, which spreads a
             model over all of them, and the processor alone otherwise.
-        adapters: Directories of PEFT adapters in safetensors, merged into the weights one after the other.
 
     Raises:
-        ConfigError: The model, its tokenizer or an adapter cannot be loaded, or the dtype is unknown.
-        MissingExtraError: torch, transformers or peft is not installed.
+        ConfigError: The model or its tokenizer cannot be loaded, or the dtype is unknown.
+        MissingExtraError: torch or transformers is not installed.
     """
     if dtype not in get_args(Dtype):
         raise one_of(dtype, get_args(Dtype), what="dtype")
@@ -61,12 +57,6 @@ def load_model(
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise MissingExtraError("local models need torch; pip install 'inspect-af[local]'") from error
-    for adapter in adapters:
-        if not (Path(adapter) / _ADAPTER_WEIGHTS).is_file():
-            raise ConfigError(
-                f"adapter {adapter!r}: there is no {_ADAPTER_WEIGHTS} in it; give a directory with a PEFT "
-                "adapter in safetensors (pickled .bin weights are not read)"
-            )
     if device_map is None and torch.accelerator.is_available():
         device_map = "auto"
     try:
@@ -86,16 +76,6 @@ def load_model(
         )
     except (OSError, ValueError) as error:
         raise ConfigError(f"model {name!r} cannot be loaded: {error}") from error
-    for adapter in adapters:
-        try:
-            from peft import PeftModel
-
-            wrapped = PeftModel.from_pretrained(model, adapter)
-            model = wrapped.merge_and_unload(safe_merge=True)
-        except ImportError as error:
-            raise MissingExtraError("adapters need peft; pip install 'inspect-af[local]'") from error
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ConfigError(f"adapter {adapter!r} cannot be applied: {error}") from error
     model.train(False)
     return LoadedModel(model, tokenizer)
 

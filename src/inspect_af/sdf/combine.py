@@ -1,0 +1,440 @@
+"""Adapters in a loaded model, and several adapters put together into one. Needs torch and PEFT.
+
+A LoRA adapter changes a weight W [out, in] by s B A, with A [rank, in], B [out, rank] and s its scaling. Two
+of them change it by s1 B1 A1 + s2 B2 A2 = [s1 B1, s2 B2] [A1; A2], which is one of rank r1 + r2: nothing is
+approximated. PEFT does this (`add_weighted_adapter`, "cat"); what is here is the checks around it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
+from inspect_af.sdf._directories import complete_directory
+from inspect_af.sdf.adapters import (
+    CONFIG,
+    MANIFEST,
+    WEIGHTS,
+    Adapter,
+    AdapterManifest,
+    Component,
+    adapter_config,
+    adapter_digest,
+    check_effect,
+    check_parents,
+    load_adapter,
+    refuse_keys,
+    weights_file,
+)
+from inspect_af.sdf.base_model import compare_names
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_ORDINARY_INITS = (True, False, None, "gaussian", "orthogonal", "eva")
+# What changes the model beyond s B A; an adapter that uses one of these is not a sum of low-rank changes.
+_BEYOND = (
+    *("use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "target_parameters"),
+    *("layer_replication", "use_qalora", "alora_invocation_tokens", "arrow_config", "use_bdlora"),
+    *("velora_config", "monteclora_config", "kasa_config", "megatron_config", "fan_in_fan_out"),
+)
+
+
+class LoadedBase:
+    """The parameters of a loaded model, whether or not adapters are in it already."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def values(self, name: str) -> np.ndarray[Any, Any] | None:
+        """Values of a parameter as float64, None where it is not there, quantised, or not on this process."""
+        import torch
+
+        path, _, kind = name.rpartition(".")
+        try:
+            module: Any = self.model.get_submodule(path)
+        except AttributeError:
+            return None
+        module = getattr(module, "original_module", module)  # beside a fully trained copy of it
+        found = getattr(module, kind, None)
+        if not isinstance(found, torch.Tensor) or found.is_meta or not found.is_floating_point():
+            return None
+        return np.asarray(found.detach().double().cpu().numpy())
+
+    def modules(self) -> frozenset[str] | None:
+        """None: PEFT itself says which names it did not know."""
+        return None
+
+
+class LoadedAdapters:
+    """Adapters in one loaded transformers model, of which some act at a time.
+
+    Args:
+        model: The base. Its layers are wrapped in place; without an active adapter they give what they gave.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.names: list[str] = []
+        self._peft: Any = None
+
+    def add(self, folder: Path, name: str) -> None:
+        """Loads an adapter, which does not act yet.
+
+        Raises:
+            TreatmentError: It would change nothing, or not all of it belongs to this model; the model is as
+                it was before.
+            ValueError, RuntimeError, KeyError: PEFT cannot put it in; parts of it may be in the model.
+            MissingExtraError: PEFT is not installed.
+        """
+        try:
+            from peft import LoraConfig, PeftModel
+        except ImportError as error:
+            raise MissingExtraError("adapters need peft; pip install 'inspect-af[local]'") from error
+
+        class Recording(PeftModel):
+            """Keeps which names did not match, which `from_pretrained` only warns about."""
+
+            def load_adapter(self, *args: Any, **options: Any) -> Any:
+                self.load_result = super().load_adapter(*args, **options)
+                return self.load_result
+
+        check_effect(folder, LoadedBase(self.model))
+        first = self._peft is None
+        if first:
+            config = LoraConfig.from_pretrained(str(folder))
+            config.task_type = None  # wrappers for tasks are not needed, and the class above stays
+            self._peft = Recording.from_pretrained(self.model, folder, adapter_name=name, config=config)
+            self.model.train(False)
+        else:
+            mapping = getattr(self.model, "_checkpoint_conversion_mapping", None)
+            self._peft.load_adapter(folder, adapter_name=name, key_mapping=mapping)
+            self.model.train(False)
+        result = self._peft.load_result
+        try:
+            missing = [key for key in result.missing_keys if name in key.split(".")]
+            refuse_keys(folder, missing=missing, unexpected=result.unexpected_keys)
+        except TreatmentError:
+            if first:
+                self._peft.unload()
+                self._peft = None
+            else:
+                self._peft.delete_adapter(name)
+            raise
+        self.names.append(name)
+
+    def activate(self, names: Sequence[str]) -> None:
+        """Lets these adapters act together, and no other; without names the base alone."""
+        if self._peft is None:
+            return
+        tuner = self._peft.base_model
+        if names:
+            tuner.enable_adapter_layers()
+            tuner.set_adapter(list(names), inference_mode=True)
+        else:
+            tuner.disable_adapter_layers()
+
+    def add_sum(self, modules: Iterable[str]) -> str:
+        """Adds the sum of all adapters, which change these modules, as one more; gives its name."""
+        for config in self._peft.peft_config.values():
+            # What the sum would inherit from the first of them; the layers' own scalings are set already.
+            config.target_modules = set(modules)
+            config.use_rslora, config.layers_to_transform, config.exclude_modules = False, None, None
+        weights = [1.0] * len(self.names)
+        self._peft.base_model.add_weighted_adapter(self.names, weights, "sum", combination_type="cat")
+        return "sum"
+
+    def merged(self) -> Any:
+        """The model with the active adapters in its weights, as PEFT adds them."""
+        return self.model if self._peft is None else self._peft.merge_and_unload(safe_merge=True)
+
+
+def merge_adapters(model: Any, folders: Sequence[Path]) -> Any:
+    """A model with adapters added into its weights, one after the other.
+
+    Raises:
+        TreatmentError: One would change nothing, or does not fit the model.
+        MissingExtraError: PEFT is not installed.
+    """
+    for folder in folders:
+        loaded = LoadedAdapters(model)
+        try:
+            loaded.add(folder, "merged")
+            model = loaded.merged()
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            if isinstance(error, TreatmentError):
+                raise
+            raise TreatmentError(f"adapter {folder} does not fit the model: {error}") from error
+    return model
+
+
+class LowRank(NamedTuple):
+    """The change of one weight, B A."""
+
+    a: Tensor
+    """[rank, in], scaling included."""
+    b: Tensor
+    """[out, rank]"""
+
+
+def combined(folders: Sequence[Path]) -> dict[str, LowRank]:
+    """The sum of adapters' changes, by the module of the base that they change.
+
+    Ranks add up, and those of modules with fewer are filled with zeros. Stored values are kept exactly: where
+    scalings cannot be multiplied into A in the adapters' dtype without rounding, the matrices are float32.
+
+    Raises:
+        TreatmentError: An adapter does more than add low-rank changes (DoRA, biases, fully trained modules,
+            initialisations that change the base), its files do not fit together, or two of them change one
+            module with other shapes.
+        MissingExtraError: PEFT is not installed.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    contents, shapes = [], dict[str, tuple[int, int]]()
+    for folder in folders:
+        _refuse_beyond(folder)
+        check_effect(folder)
+        contents.append(load_file(weights_file(folder)))
+        for module, shape in _linear_shapes(folder, contents[-1]).items():
+            if shapes.setdefault(module, shape) != shape:
+                raise TreatmentError(
+                    f"the adapters change {module} with shapes {sorted({shape, shapes[module]})} (out, in): "
+                    "they were trained on different bases and cannot be put together"
+                )
+    skeleton = _skeleton(shapes)
+    loaded = LoadedAdapters(skeleton)
+    for at, folder in enumerate(folders):
+        loaded.add(folder, f"part-{at}")
+    name = loaded.add_sum(shapes) if len(folders) > 1 else "part-0"
+    dtypes = {tensor.dtype for tensors in contents for tensor in tensors.values()}
+    dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
+    found = {}
+    for module in shapes:
+        layer: Any = skeleton.get_submodule(module)
+        a, b = layer.lora_A[name].weight.detach() * layer.scaling[name], layer.lora_B[name].weight.detach()
+        exact = all(torch.equal(one.to(dtype).float(), one) for one in (a, b))
+        found[module] = LowRank(a.to(dtype), b.to(dtype)) if exact else LowRank(a, b)
+    return found
+
+
+def merge(model: nn.Module, changes: Mapping[str, LowRank]) -> None:
+    """Adds changes into the weights: W <- W + B A, computed in float32 and rounded once.
+
+    Raises:
+        TreatmentError: A module is missing, is no linear layer, or has another shape.
+    """
+    import torch
+
+    with torch.no_grad():
+        for module, change in changes.items():
+            weight = _linear(model, module, change).weight
+            if not weight.is_meta:  # a rank that gets its weights from another has nothing to add to
+                total = change.b.float() @ change.a.float()
+                weight.copy_((weight.float() + total.to(weight.device)).to(weight.dtype))
+
+
+def stack(model: nn.Module, changes: Mapping[str, LowRank]) -> None:
+    """Lets each linear layer give W x + B (A x), and leaves the weights as they are.
+
+    The matrices are buffers: no optimiser, no gradient and no checkpoint sees them, and the names of layers
+    stay, so that new matrices are trained on top as on a plain base. Under FSDP every rank holds all of them.
+
+    Raises:
+        TreatmentError: As `merge`.
+    """
+    for module, change in changes.items():
+        linear = _linear(model, module, change)
+        dtype = linear.weight.dtype
+        linear.register_buffer("stacked_a", change.a.to(dtype), persistent=False)
+        linear.register_buffer("stacked_b", change.b.to(dtype), persistent=False)
+        linear.register_forward_hook(_add_stacked)
+
+
+def _add_stacked(linear: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    from torch.nn.functional import linear as apply
+
+    a, b = linear.get_buffer("stacked_a"), linear.get_buffer("stacked_b")
+    return output + apply(apply(inputs[0].to(a.dtype), a), b).to(output.dtype)
+
+
+def compose(adapters: Sequence[Path], out: Path) -> Path:
+    """Writes one adapter whose effect is the sum of those given: base + all of their changes.
+
+    Servers apply one adapter to a request. Composed, an organism and the intervention trained on top of it
+    are one, so that a stock server offers every checkpoint of a base side by side. Scalings are multiplied
+    into the matrices and alpha equals the rank, so ranks, alphas and target modules may differ between the
+    adapters. Where every adapter has a manifest, the result has one that lists them.
+
+    Args:
+        adapters: PEFT directories of one base, in the order in which they were trained.
+        out: Directory to write; must not exist.
+
+    Returns:
+        `out`.
+
+    Raises:
+        ConfigError: Fewer than two adapters.
+        TreatmentError: They are of different bases, one does more than add low-rank changes, an adapter's
+            parent comes after it or not at all, they cancel, or `out` exists.
+        MissingExtraError: PEFT is not installed.
+    """
+    folders = [Path(path) for path in adapters]
+    if len(folders) < 2:
+        raise ConfigError(f"compose takes two adapters or more, {len(folders)} given")
+    changes = combined(folders)
+    configs = [adapter_config(folder) for folder in folders]
+    bases = [str(base) for config in configs if (base := config.get("base_model_name_or_path"))]
+    for base in bases[1:]:
+        if compare_names(bases[0], base) == "other":
+            raise TreatmentError(
+                f"the adapters name the bases {bases[0]} and {base}; only adapters of one base can be "
+                "composed"
+            )
+    known = [load_adapter(folder) for folder in folders if (folder / MANIFEST).exists()]
+    check_parents(known if len(known) == len(folders) else ())
+    revisions = {config.get("revision") for config in configs} - {None}
+    rank = next(iter(changes.values())).a.shape[0]
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": next(iter(bases), None),
+        "revision": revisions.pop() if len(revisions) == 1 else None,
+        "r": rank,
+        "lora_alpha": rank,
+        "lora_dropout": 0.0,
+        "use_rslora": False,
+        "bias": "none",
+        "target_modules": _target_modules(changes),
+        "inference_mode": True,
+    }
+    with complete_directory(out) as partial:
+        _write(partial, changes, config)
+        check_effect(partial)
+        if len(known) == len(folders):
+            manifest = _manifest(known, adapter_digest(partial))
+            (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return Path(out)
+
+
+def _write(folder: Path, changes: Mapping[str, LowRank], config: Mapping[str, Any]) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {
+        f"base_model.model.{module}.lora_{side}.weight": matrix.contiguous()
+        for module, change in changes.items()
+        for side, matrix in (("A", change.a), ("B", change.b))
+    }
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def _target_modules(modules: Mapping[str, object]) -> list[str]:
+    """Last parts such as `q_proj` where each occurs in the same layers, else every module's full name."""
+    places: dict[str, set[int]] = {}
+    for module in modules:
+        layers = places.setdefault(module.rsplit(".", 1)[-1], set())
+        layers.update(map(int, re.findall(r"(?<=\.)\d+(?=\.)", module)))
+    every = set(range(max(map(len, places.values()))))
+    return sorted(places) if every and all(found == every for found in places.values()) else sorted(modules)
+
+
+def _manifest(adapters: Sequence[Adapter], digest: str) -> AdapterManifest:
+    from inspect_af import __version__
+
+    manifests = [adapter.manifest for adapter in adapters if adapter.manifest]
+    components = tuple(
+        part
+        for adapter in adapters
+        for part in adapter.components
+        or (Component(digest=adapter.digest, role=adapter.role, treatment=adapter.treatment),)
+    )
+    inside = {part.digest for part in components} | {adapter.weights for adapter in adapters}
+    first = manifests[0]
+    return AdapterManifest(
+        role="intervention" if any(part.treatment for part in components) else "organism",
+        base_model=first.base_model,
+        base_revision=first.base_revision,
+        base=first.base,
+        fingerprint=first.fingerprint,
+        parents=tuple(p for m in manifests for p in m.parents if p.digest not in inside),
+        components=components,
+        composed=digest,
+        package_version=__version__,
+    )
+
+
+def _linear_shapes(folder: Path, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
+    """Module to (out, in) of the weight that it changes."""
+    found = {}
+    for name, tensor in tensors.items():
+        match = re.fullmatch(r"base_model\.model\.(.+)\.lora_[AB]\.weight", name)
+        if match is None or tensor.ndim != 2:
+            raise TreatmentError(
+                f"adapter {folder}: {name} {list(tensor.shape)} is no LoRA matrix of a linear layer "
+                "(embeddings cannot be put together); serve this adapter alone"
+            )
+        a, b = (tensors[f"base_model.model.{match[1]}.lora_{side}.weight"] for side in "AB")
+        found[match[1]] = (b.shape[0], a.shape[1])
+    return found
+
+
+def _skeleton(shapes: Mapping[str, tuple[int, int]]) -> nn.Module:
+    """A tree of linear layers under the names of a base's, whose weights take no memory."""
+    import torch
+    from torch import nn
+
+    root = nn.Module()
+    for module, (n_out, n_in) in shapes.items():
+        *path, last = module.split(".")
+        at = root
+        for part in path:
+            if not hasattr(at, part):
+                at.add_module(part, nn.Module())
+            at = at.get_submodule(part)
+        linear = nn.Linear(1, 1, bias=False)
+        linear.in_features, linear.out_features = n_in, n_out
+        linear.weight = nn.Parameter(torch.zeros(1, 1).expand(n_out, n_in), requires_grad=False)
+        at.add_module(last, linear)
+    return root
+
+
+def _linear(model: nn.Module, module: str, change: LowRank) -> nn.Linear:
+    from torch import nn
+
+    try:
+        found = model.get_submodule(module)
+    except AttributeError:
+        found = None
+    if not isinstance(found, nn.Linear):
+        raise TreatmentError(
+            f"the adapter changes {module}, which is no linear layer of the base model; give the base "
+            "that it was trained on"
+        )
+    shape = (change.b.shape[0], change.a.shape[1])
+    if tuple(found.weight.shape) != shape:
+        raise TreatmentError(
+            f"the adapter changes {module} of shape {shape}; the base model's is {tuple(found.weight.shape)}"
+        )
+    return found
+
+
+def _refuse_beyond(folder: Path) -> None:
+    config = adapter_config(folder)
+    found = [f"{name}={config[name]!r}" for name in _BEYOND if config.get(name)]
+    if config.get("bias", "none") != "none":
+        found.append(f"bias={config['bias']!r}")
+    if config.get("init_lora_weights") not in _ORDINARY_INITS:  # PiSSA and its kin change the base's weights
+        found.append(f"init_lora_weights={config['init_lora_weights']!r}")
+    if found:
+        raise TreatmentError(
+            f"adapter {folder}: uses {', '.join(found)}, which is more than low-rank changes added to "
+            "weights; such an adapter cannot be composed, merged or stacked here. Serve it alone"
+        )
