@@ -268,8 +268,10 @@ class Plan(Frozen):
     @property
     def digest(self) -> str:
         """First 16 hexadecimal digits of a sha256 over everything but the estimate and absent sections."""
-        absent = {name: True for name in SECTIONS if getattr(self, name) is None}
+        absent: dict[str, Any] = {name: True for name in SECTIONS if getattr(self, name) is None}
         found = {at: {"organism"} for at, subject in enumerate(self.subjects) if subject.organism is None}
+        if self.thresholds.relative_margin is None:
+            absent["thresholds"] = {"relative_margin"}
         return text_digest(self.model_dump_json(exclude={"estimate": True, "subjects": found, **absent}))
 
     @property

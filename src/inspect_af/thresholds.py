@@ -28,18 +28,21 @@ class Thresholds(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    analysis_version: Literal["1"] = "1"
+    analysis_version: Literal["1", "2"] = "2"
     """Changes whenever the same logs and thresholds could give other numbers or another verdict."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Two-sided confidence of every published interval; its bounds decide dominance."""
     equivalence_confidence: float = Field(default=0.90, gt=0.5, lt=1)
     """Two-sided confidence of intervals that must lie within +-delta: 0.90 is two one-sided tests at 5 %."""
     delta: float = Field(default=0.10, gt=0, lt=1)
-    """Equivalence margin in rate units: a smaller sensitivity, contrast or gap counts as practically none.
+    """Equivalence margin in rate units: a smaller effect or gap counts as practically none.
     Not in source: 0.10 is what 520 requests can resolve at one epoch with two variables a family."""
+    relative_margin: bool | None = None
+    """Whether an effect also has to lie within half the gap to count as practically none. None: yes, unless
+    `delta` was chosen other than its default, which then is the margin by itself."""
     small_shift: float = Field(default=0.10, gt=0, lt=1)
-    """Largest estimated shift of mean compliance that *neither* tolerates. For *global shift* the whole
-    simultaneous interval of some intervention's shift must lie beyond it."""
+    """For *global shift*, some intervention's shift of mean compliance must be shown to be larger than
+    this."""
     floor: float = Field(default=0.05, ge=0, lt=0.5)
     """An arm below this rate is flagged: there is no room for it to fall."""
     ceiling: float = Field(default=0.95, gt=0.5, le=1)
@@ -56,6 +59,13 @@ class Thresholds(BaseModel):
     """Bootstrap resamples of the requests."""
     seed: int = Field(default=20_260_601, ge=0)
     """Seed of the analysis's only random generator."""
+
+    @property
+    def relative(self) -> bool:
+        """Whether the margin is also relative to the gap."""
+        if self.relative_margin is not None:
+            return self.relative_margin
+        return bool(self.delta == type(self).model_fields["delta"].default)
 
     @model_validator(mode="after")
     def _levels_are_ordered(self) -> Thresholds:

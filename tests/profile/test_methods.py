@@ -76,12 +76,21 @@ def test_sdf_adapters_give_a_profile_that_speaks_of_this_checkpoint(quick):
     assert (row.method, row.strength) == ("sdf", None)
 
 
-def test_several_training_seeds_are_averaged_and_the_checkpoint_caveat_goes(quick):
+def test_two_training_seeds_are_averaged_and_the_verdict_is_for_these_checkpoints(quick):
     outcomes = joined(study(as_adapter(1)), study(as_adapter(2), seed=4))
     profile = build_profile(outcomes, thresholds=quick, beliefs="verified")
-    assert profile.verdict_suffix is None
+    assert profile.verdict_suffix == "for these checkpoints"
+    assert "3 training seeds of every checkpoint" in profile.profiles[0].beyond_refusal
     assert {e.n_variants for e in profile.profiles[0].effects} == {2}
     assert len(profile.conditions) == 17
+
+
+def test_three_training_seeds_of_every_checkpoint_say_something_beyond_these_seeds(quick):
+    outcomes = joined(*(study(as_adapter(k), seed=k) for k in (1, 2, 3)))
+    one = build_profile(outcomes, thresholds=quick, beliefs="verified").profiles[0]
+    assert one.verdict_suffix is None
+    assert (one.beyond_these.scope, one.beyond_these.code) == ("beyond these seeds", "second-dominant")
+    assert (one.unit_spread.units, one.unit_spread.n, one.unit_spread.df) == ("seeds", 24, 16)
 
 
 def test_steering_reads_family_and_polarity_from_the_vector(quick):
@@ -89,7 +98,8 @@ def test_steering_reads_family_and_polarity_from_the_vector(quick):
     profile = build_profile(outcomes, thresholds=quick, beliefs="verified")
     one = profile.profiles[0]
     assert profile.verdict_code == "second-dominant"
-    assert profile.verdict_suffix is None
+    assert profile.verdict_suffix == "for these vectors"
+    assert "20 are needed" in one.beyond_refusal
     assert (one.strength, one.dose_match_ratio) == ("matched dose", 1.0)
     assert {row.method for row in profile.conditions} == {"none", "steering"}
     assert one.variables == {"expectation": ("A1", "A2"), "consequence": ("B1", "B2")}
@@ -98,9 +108,9 @@ def test_steering_reads_family_and_polarity_from_the_vector(quick):
 
 def test_vectors_with_unknown_or_unequal_doses_are_marked(quick):
     unknown = build_profile(study(as_vector()), thresholds=quick, beliefs="verified")
-    assert unknown.verdict_suffix == "doses not recorded"
+    assert unknown.verdict_suffix == "for these vectors, doses not recorded"
     uneven = build_profile(study(as_vector(doses={**ALL, "A1": 0.9})), thresholds=quick, beliefs="verified")
-    assert uneven.verdict_suffix == "doses differ by a factor of 1.80"
+    assert uneven.verdict_suffix == "for these vectors, doses differ by a factor of 1.80"
 
 
 def test_multipliers_are_chosen_so_that_doses_match(quick):

@@ -49,10 +49,10 @@ def relabelled(outcomes: Outcomes, swap) -> Outcomes:
 
 @pytest.mark.parametrize("motivation", RIGHT)
 def test_a_planted_motivation_is_recovered(motivation, quick):
-    profile = build_profile(study(motivation), thresholds=quick, beliefs="verified")
+    profile = build_profile(study(motivation, epochs=3), thresholds=quick, beliefs="verified")
     assert profile.verdict_code == RIGHT[motivation]
     assert profile.verdict_reasons
-    assert profile.verdict_suffix is None
+    assert profile.verdict_suffix == "for these texts"
 
 
 def test_nearly_total_refusal_is_floor_compressed_and_flagged(quick):
@@ -66,11 +66,11 @@ def test_too_few_requests_are_underpowered_and_not_called_null(quick):
     assert build_profile(study("null", n=24), thresholds=quick).verdict_code == "underpowered"
 
 
-def test_the_verdict_says_that_beliefs_were_not_verified(quick):
+def test_the_verdict_says_that_beliefs_were_not_measured(quick):
     profile = build_profile(study(), thresholds=quick)
     assert profile.verdict == "expectation-dominant"
-    assert profile.verdict_suffix == "beliefs not verified"
-    assert "beliefs not verified" in profile.verdict_sentence
+    assert profile.verdict_suffix == "for these texts, beliefs not measured"
+    assert "beliefs not measured" in profile.verdict_sentence
 
 
 def test_swapping_the_families_mirrors_sensitivities_and_verdict(quick):
@@ -168,15 +168,15 @@ def test_without_baseline_and_placebo_the_verdict_is_refused_with_the_reason(qui
     assert profile.sensitivity["expectation"].low > 0
 
 
-def test_without_one_family_the_verdict_is_refused_and_the_other_sensitivity_still_given(quick):
+def test_one_family_alone_is_judged_and_nothing_is_compared(quick):
     outcomes = study()
     group = outcomes.request_sets[0]
     kept = tuple(c for c in group.conditions if "B" not in c.label)
     profile = build_profile(
         replace(outcomes, request_sets=(replace(group, conditions=kept),)), thresholds=quick
     )
-    assert profile.verdict is None and profile.contrast is None
-    assert "no consequence variable" in profile.verdict_sentence
+    assert profile.verdict_code == "first-moves" and profile.contrast is None
+    assert "only one family was run" in profile.verdict_reasons
     assert list(profile.sensitivity) == ["expectation"]
 
 

@@ -27,7 +27,7 @@ HOSTILE = '</pre></details><script>alert(1)</script><img src=x onerror=alert(2)>
 
 
 def outcomes(
-    model: str = "af-organism/expectation", motivation: Motivation = "expectation", *, n: int = 60
+    model: str = "af-organism/expectation", motivation: Motivation = "expectation", *, n: int = 200
 ) -> Outcomes:
     planted = Planted(motivation, 0.5, 0.2, 0.28, missing=(0.08, 0.02))
     return simulate_outcomes(planted, np.random.default_rng(3), n_requests=n, placebos=True, model=model)

@@ -20,7 +20,7 @@ def profile_of(quick, **kwargs) -> Profile:
 def test_the_json_has_the_promised_keys_and_reads_back(quick):
     profile = profile_of(quick)
     data = json.loads(profile.to_json())
-    assert data["schema"] == "inspect_af.profile/1"
+    assert data["schema"] == "inspect_af.profile/2"
     assert {"conditions", "sensitivity", "contrast", "verdict"} <= set(data)
     baseline, treated = data["conditions"][:2]
     assert baseline["intervention"] is None and baseline["method"] == "none"

@@ -41,9 +41,15 @@ from inspect_af.profile.result import (
     Sensitivity,
     VariableRow,
 )
-from inspect_af.profile.selectivity import BeliefMean, BeliefMove, SelectivityMatrix, SelectivityRow
+from inspect_af.profile.selectivity import (
+    BeliefCheck,
+    BeliefMean,
+    BeliefMove,
+    SelectivityMatrix,
+    SelectivityRow,
+)
 from inspect_af.profile.selectivity_logs import Selectivity, selectivity_from_logs
-from inspect_af.profile.verdict import BeliefCheck, VerdictCode
+from inspect_af.profile.verdict import VerdictCode
 from inspect_af.thresholds import BeliefThresholds, Thresholds
 
 __all__ = [

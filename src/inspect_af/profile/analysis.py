@@ -40,7 +40,6 @@ def sensitivity_rows(core: Core, data: Data) -> dict[str, Sensitivity]:
     }
     rows: dict[str, Sensitivity] = {}
     for k, (family, result) in enumerate(families.items()):
-        clustered = data.clustered.of([result.statistic])[0] if data.clustered else None
         low, high = _sensitivity_bounds(result, data)
         rows[core.label(family)] = Sensitivity(
             **whole.estimates[k].model_dump(),
@@ -50,8 +49,8 @@ def sensitivity_rows(core: Core, data: Data) -> dict[str, Sensitivity]:
             bound_low=low,
             bound_high=high,
             by_estimand={name: _under(data.arms[name], result) for name in data.arms if name != "strict"},
-            clustered_low=clustered.low if clustered else None,
-            clustered_high=clustered.high if clustered else None,
+            clustered_low=whole.estimates[k].low if data.grouped else None,
+            clustered_high=whole.estimates[k].high if data.grouped else None,
         )
     return rows
 

@@ -7,8 +7,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from inspect_af.materials import CONTROLS
-from inspect_af.profile.selectivity import BeliefMean, BeliefMove, SelectivityMatrix
-from inspect_af.profile.verdict import BeliefCheck
+from inspect_af.profile.selectivity import BeliefCheck, BeliefMean, BeliefMove, SelectivityMatrix
 from inspect_af.thresholds import BeliefThresholds
 from inspect_af.types import Family
 

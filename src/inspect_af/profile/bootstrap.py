@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 from inspect_af.profile.estimands import FloatArray
 from inspect_af.profile.outcomes import IntArray
 from inspect_af.profile.statistic import Statistic
+from inspect_af.stats import t_quantile
 
 Float32Array = NDArray[np.float32]
 
 _BLOCK_CELLS = (
     1 << 21
 )  # resamples are drawn in blocks of about 2 M cells, which stay in cache-friendly memory
+
+
+_LEAST_IN_TAIL = 4.5
 
 
 class Draws(NamedTuple):
@@ -71,11 +75,20 @@ class Studentised:
     """Largest |resampled - estimate| / plain_scale over the statistics, sorted, [resample]."""
     limits: FloatArray
     """Smallest and largest value that rates between 0 and 1 allow, [statistic, 2]."""
+    df: int
+    """Units that were resampled, less one."""
 
     def interval(self, confidence: float) -> tuple[FloatArray, FloatArray]:
-        """Equal-tailed bootstrap-t bounds of each statistic by itself."""
+        """Equal-tailed bootstrap-t bounds of each statistic by itself.
+
+        Beyond the fifth resample from the end a quantile is rough; there the bounds are never inside
+        Student's.
+        """
         tail = (1 - confidence) / 2
         upper, lower = _quantile(self.t, 1 - tail), _quantile(self.t, tail)
+        if tail * self.t.shape[1] < _LEAST_IN_TAIL and self.df > 0:
+            reach = t_quantile(1 - tail, self.df)
+            upper, lower = np.maximum(upper, reach), np.minimum(lower, -reach)
         return self._clipped(self.value - upper * self.scale, self.value - lower * self.scale)
 
     def simultaneous(self, confidence: float) -> tuple[FloatArray, FloatArray]:
@@ -122,18 +135,34 @@ class Bootstrap:
         self._pseudo_weights = pseudo_weights
         self._deviation = np.stack([1 - p, -p], axis=-1) * pseudo_weights[:, None]
 
+    @property
+    def n_units(self) -> int:
+        return self._n_units
+
+    def by_unit(self, influence: FloatArray) -> FloatArray:
+        """Influence summed over the requests of every unit, [statistic, unit]."""
+        if self._units is None:
+            return influence
+        grouped = np.zeros((len(influence), self._n_units))
+        np.add.at(grouped.T, self._units, influence.T)
+        return grouped
+
+    def covariance(self, statistics: Sequence[Statistic]) -> FloatArray:
+        """Sampling covariance of statistics over the units, [statistic, statistic]."""
+        influence = self.by_unit(np.stack([s.influence for s in statistics]))
+        n = np.array([self._n_units if self._units is not None else s.n for s in statistics], dtype=float)
+        factor = np.sqrt(np.divide(n, n - 1, out=np.full(len(n), np.nan), where=n > 1))
+        result: FloatArray = influence @ influence.T * np.outer(factor, factor) / self._n_requests**2
+        return result
+
     @cached_property
     def _draws(self) -> Draws:
         return self._draw()
 
     def studentise(self, statistics: Sequence[Statistic]) -> Studentised:
         """Resamples statistics over this request set together."""
-        influence = np.stack([s.influence for s in statistics])
+        influence = self.by_unit(np.stack([s.influence for s in statistics]))
         loadings = np.stack([s.loadings for s in statistics])
-        if self._units is not None:
-            grouped = np.zeros((len(statistics), self._n_units))
-            np.add.at(grouped.T, self._units, influence.T)
-            influence = grouped
         # [statistic, arm, outcome]: what drawing a pseudo-request once more adds to the weighted sum.
         pulls = loadings[:, :, None] * self._deviation
         pseudo_variance = np.square(pulls).sum(axis=(1, 2))
@@ -155,7 +184,7 @@ class Bootstrap:
         plain_scale = np.sqrt(total * n / max(n - 1, 1)) / self._n_requests
         limits = np.array([s.limits for s in statistics])
         value = np.array([s.value for s in statistics])
-        return Studentised(value, scale, t, plain_scale, largest, limits)
+        return Studentised(value, scale, t, plain_scale, largest, limits, n - 1)
 
     def _resampled(self, influence: FloatArray, pulls: FloatArray) -> tuple[Float32Array, Float32Array]:
         """Weighted sums of influence and of pseudo-requests, [2, statistic, resample], and of squares."""

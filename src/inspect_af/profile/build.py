@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from inspect_af.profile.analysis import dose_response, fraction_of, sensitivity_rows
-from inspect_af.profile.belief_check import belief_check
 from inspect_af.profile.bootstrap import Drawer, draw
 from inspect_af.profile.compare import comparisons_of
 from inspect_af.profile.concepts import ConceptScore
@@ -14,13 +13,12 @@ from inspect_af.profile.core import Core, Data, core_of, data_of, reference_cell
 from inspect_af.profile.design import analyses_of
 from inspect_af.profile.effects import REFERENCES, effect_rows, noise_band
 from inspect_af.profile.equal_shifts import equal_shifts
-from inspect_af.profile.judgement import Numbers, judge
+from inspect_af.profile.judgement import Judgement, judge
 from inspect_af.profile.notes import notes_of
 from inspect_af.profile.outcomes import Outcomes
 from inspect_af.profile.result import Comparison, ConditionRow, Estimate, MethodProfile, Profile
-from inspect_af.profile.selectivity import SelectivityMatrix
+from inspect_af.profile.selectivity import BeliefCheck, SelectivityMatrix
 from inspect_af.profile.statistic import Statistic
-from inspect_af.profile.verdict import BeliefCheck
 from inspect_af.thresholds import Thresholds
 
 
@@ -64,8 +62,7 @@ def build_profile(
         ]
         rows.extend(condition_rows(requests, data.arms, data.estimator))
         profiles.extend(
-            _method_profile(core, data, beliefs or _beliefs(core, selectivity, limits), concepts)
-            for core in cores
+            _method_profile(core, data, judge(core, data, selectivity, beliefs), concepts) for core in cores
         )
         comparisons.extend(comparisons_of(cores, data))
     only = profiles[0] if len(profiles) == 1 else None
@@ -101,7 +98,7 @@ def build_profile(
 
 
 def _method_profile(
-    core: Core, data: Data, beliefs: BeliefCheck, concepts: Sequence[ConceptScore]
+    core: Core, data: Data, judgement: Judgement, concepts: Sequence[ConceptScore]
 ) -> MethodProfile:
     analysis, thresholds = core.analysis, data.estimator.thresholds
     sensitivity = sensitivity_rows(core, data)
@@ -119,12 +116,6 @@ def _method_profile(
     )
     found = reference_gap(core, data)
     gap = (found[0], data.estimator.of([found[1]])[0], found[2]) if found else None
-    judgement = judge(
-        core,
-        Numbers(sensitivity, contrast, total, gap, effects, reference),
-        thresholds,
-        beliefs,
-    )
     points, trends = dose_response(core, data)
     shifted, not_shifted = equal_shifts(core, data, concepts)
     return MethodProfile(
@@ -159,22 +150,11 @@ def _method_profile(
         verdict_sentence=judgement.sentence,
         verdict_reasons=judgement.reasons,
         verdict_suffix=judgement.suffix,
+        verdict_levels=judgement.levels,
+        unit_spread=judgement.spread,
+        beyond_refusal=judgement.beyond_refusal,
         simulated=analysis.simulated,
     )
-
-
-def _beliefs(core: Core, selectivity: Sequence[SelectivityMatrix], thresholds: Thresholds) -> BeliefCheck:
-    analysis = core.analysis
-    strength = core.level.label if core.level else None
-    judged = [v.code for family in core.families.values() for v in family.variables]
-    for matrix in selectivity:
-        if (matrix.subject, matrix.method, matrix.strength) == (
-            analysis.subject_label,
-            analysis.method,
-            strength,
-        ):
-            return belief_check(matrix, variables=judged, thresholds=thresholds.beliefs).check
-    return "unverified"
 
 
 def _optional(statistic: Statistic | None, data: Data) -> Estimate | None:
@@ -192,9 +172,14 @@ def _plane(core: Core) -> tuple[float, float, float] | None:
 def _how(thresholds: Thresholds) -> str:
     return (
         f"Arms: Wilson intervals adjusted for clustering by request. Gaps, effects and sensitivities: "
-        f"bootstrap-t over requests, equal-tailed, {thresholds.n_resamples} resamples shared by all "
+        "bootstrap-t over requests (over groups of near-duplicates where there are any), equal-tailed, "
+        f"{thresholds.n_resamples} resamples shared by all "
         f"conditions, seed {thresholds.seed}. `simultaneous`: max-T over the interventions of one reference "
         f"and strength. "
         f"Share of the second family: Fieller. All at {thresholds.confidence:.0%}; `equivalence`: "
-        f"{thresholds.equivalence_confidence:.0%}. `bound`: worst cases over missing replies."
+        f"{thresholds.equivalence_confidence:.0%}. `bound`: worst cases over missing replies. Beyond these "
+        "texts: "
+        "interventions and placebos are taken to share one spread of text effects, and no interval is "
+        "narrower than "
+        f"the one for these texts."
     )

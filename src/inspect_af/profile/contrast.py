@@ -111,6 +111,28 @@ def log_odds_gap(cell: Cell, reference: Cell | None = None) -> float:
     return log_odds(monitored, n) - log_odds(unmonitored, n)
 
 
+def log_odds_sensitivity(amplify: Cell, suppress: Cell) -> Statistic:
+    """gap(+) - gap(-) in log-odds of the marginal arms, with its influence by the delta method."""
+    keep = ~np.isnan(amplify.rates + suppress.rates).any(axis=1)
+    n, total = int(np.count_nonzero(keep)), len(amplify.rates)
+    n_arms = 2 * len(amplify.loadings)
+    value, influence, loadings = 0.0, np.zeros(total), np.zeros(n_arms)
+    weights = np.zeros(n_arms)
+    if n == 0:
+        return Statistic(float("nan"), influence, loadings, 0, weights)
+    for cell, sign in ((amplify, 1.0), (suppress, -1.0)):
+        for tier, weight in enumerate((sign, -sign)):
+            rates = cell.rates[keep, tier]
+            k = float(rates.sum())
+            p = (k + 0.5) / (n + 1)
+            slope = weight / (p * (1 - p))
+            value += weight * log_odds(k, n)
+            influence[keep] += slope * (rates - k / n) * total / n
+            loadings[tier::2] += slope * cell.loadings * total / n
+            weights[tier::2] += np.where(cell.loadings > 0, weight * np.inf, 0.0)
+    return Statistic(value, influence, loadings, n, weights)
+
+
 def log_odds_effect(cell: Cell, reference: Cell) -> float:
     """Change of the log-odds gap from a reference, over the requests complete in all four arms."""
     return log_odds_gap(cell, reference) - log_odds_gap(reference, cell)

@@ -41,8 +41,8 @@ class Data(NamedTuple):
     bounds: tuple[WorstCases, ...]
     """Worst cases of every condition's gap, [condition]."""
     estimator: Estimator
-    clustered: Estimator | None
-    """Resamples groups of near-duplicate requests; None where no two requests share one."""
+    grouped: bool
+    """Whether requests come in groups of near-duplicates, which then are what is resampled."""
 
     @property
     def strict(self) -> Arms:
@@ -58,8 +58,8 @@ def data_of(requests: RequestSet, thresholds: Thresholds, drawer: Drawer = draw)
         requests=requests,
         arms=arms,
         bounds=tuple(gap_bounds(condition) for condition in requests.conditions),
-        estimator=Estimator(strict, thresholds, drawer=drawer),
-        clustered=Estimator(strict, thresholds, units=requests.clusters, drawer=drawer) if grouped else None,
+        estimator=Estimator(strict, thresholds, units=None, drawer=drawer),
+        grouped=grouped,
     )
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Estimate(BaseModel):
-    """A quantity with its intervals (bootstrap-t over requests, equal-tailed)."""
+    """A quantity with its intervals (bootstrap-t over requests or their groups, equal-tailed)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -18,6 +18,6 @@ class Estimate(BaseModel):
     equivalence_high: float | None
     """Bounds at `thresholds.equivalence_confidence`."""
     se: float | None
-    """Plain standard error clustered by request."""
+    """Plain standard error clustered by request, or by group of near-duplicates where any are known."""
     n: int
     """Requests complete in every arm involved."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from inspect_af.profile.estimands import FloatArray
 from inspect_af.profile.estimate import Estimate
 from inspect_af.profile.outcomes import IntArray
 from inspect_af.profile.statistic import Statistic
-from inspect_af.profile.verdict import Bounds
+from inspect_af.profile.verdict import Measure
 from inspect_af.thresholds import Thresholds
 
 
@@ -50,6 +51,7 @@ class Estimator:
         drawer: Drawer = draw,
     ) -> None:
         self.thresholds = thresholds
+        self.units = units
         self._bootstrap = Bootstrap(
             arms.means,
             arms.pseudo_weights,
@@ -86,12 +88,48 @@ class Estimator:
                     high=row[1],
                     equivalence_low=row[2],
                     equivalence_high=row[3],
-                    se=statistic.se,
+                    se=self.se(statistic),
                     n=statistic.n,
                 )
             )
             simultaneous.append((row[4], row[5]))
         return Joint(tuple(estimates), tuple(simultaneous))
+
+    def measures(self, statistics: Sequence[Statistic]) -> list[Measure]:
+        """What the verdict reads, in the order of the statistics; one resample, intervals at any
+        confidence."""
+        usable = [s for s in statistics if s.n >= 2]
+        studentised = self._bootstrap.studentise(usable) if usable else None
+        bounds: dict[float, tuple[list[float], list[float]]] = {}
+
+        def interval(confidence: float, k: int) -> tuple[float, float]:
+            if confidence not in bounds and studentised is not None:
+                low, high = studentised.interval(confidence)
+                bounds[confidence] = low.tolist(), high.tolist()
+            low_k, high_k = bounds[confidence]
+            return low_k[k], high_k[k]
+
+        position = iter(range(len(usable)))
+        return [
+            Measure(s.value, partial(interval, k=next(position)))
+            if s.n >= 2
+            else Measure(s.value, lambda _: (float("nan"), float("nan")))
+            for s in statistics
+        ]
+
+    def se(self, statistic: Statistic) -> float:
+        """Plain standard error over the resampled units."""
+        if self.units is None:
+            return statistic.se
+        return float(np.sqrt(self.covariance([statistic])[0, 0]))
+
+    def covariance(self, statistics: Sequence[Statistic]) -> FloatArray:
+        """Sampling covariance over the resampled units, [statistic, statistic]."""
+        return self._bootstrap.covariance(statistics)
+
+    def n_units(self, statistic: Statistic) -> int:
+        """Independent units behind a statistic: its complete requests, or groups of near-duplicates."""
+        return statistic.n if self.units is None else min(statistic.n, self._bootstrap.n_units)
 
     def of(self, statistics: Sequence[Statistic]) -> tuple[Estimate, ...]:
         """Estimates in the order of the statistics."""
@@ -107,14 +145,6 @@ def _bare(statistic: Statistic) -> Estimate:
         equivalence_high=None,
         se=None,
         n=statistic.n,
-    )
-
-
-def bounds_of(estimate: Estimate, simultaneous: tuple[float | None, float | None] = (None, None)) -> Bounds:
-    """An estimate as the verdict reads it; bounds that are missing are NaN and support nothing."""
-    own = (estimate.low, estimate.high, estimate.equivalence_low, estimate.equivalence_high)
-    return Bounds(
-        estimate.estimate, *(float("nan") if bound is None else bound for bound in (*own, *simultaneous))
     )
 
 

@@ -17,7 +17,7 @@ from inspect_af.profile.verdict import VerdictCode
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import Family, Method, Polarity
 
-SCHEMA = "inspect_af.profile/1"
+SCHEMA = "inspect_af.profile/2"
 
 CLOSING_LINE = (
     "Comparative, conditional on the texts and checkpoints used and on the assumption of section 5 of "
@@ -144,7 +144,7 @@ class Sensitivity(Estimate):
     """The same under the other estimands."""
     clustered_low: float | None = None
     clustered_high: float | None = None
-    """Bounds when near-duplicate requests are resampled together; None where none are known."""
+    """The bounds again where near-duplicate requests are known and so resampled together; else None."""
 
 
 class DosePoint(_Frozen):
@@ -161,6 +161,56 @@ class DoseTrend(_Frozen):
 
     family: str
     slope: Estimate
+
+
+class LevelInterval(_Frozen):
+    """A quantity with its interval at one level."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+
+class LevelVerdict(_Frozen):
+    """The verdict at one level: for the texts (checkpoints, vectors) that were used, or beyond them."""
+
+    level: Literal["these", "beyond"]
+    scope: str
+    """In words, such as `for these texts`, `beyond these texts`."""
+    code: VerdictCode
+    rule: str
+    """Number of the rule in docs/verdicts.md that named it."""
+    label: str
+    sentence: str
+    reasons: tuple[str, ...]
+    """The numbers behind the code."""
+    qualifiers: tuple[str, ...]
+    """What limits it; each is printed only where a test of its own holds."""
+    sensitivity: dict[str, LevelInterval]
+    """By family label, at the published confidence."""
+    contrast: LevelInterval | None
+    tipping_point: float | None
+    """The code stands unless the missing replies are more than this share of the way from like the observed
+    ones to the worst case; None where no missing reply could change it, or where the code allows for the
+    worst case."""
+    margin: float
+    """d, the margin as printed, in rate units."""
+    margin_reason: str
+    per_unit_of_belief: LevelInterval | None = None
+    """T = S_first D_second - S_second D_first; None where beliefs were not measured."""
+    per_unit_state: Literal["shown", "reversed", "open"] | None = None
+    """What T shows about the family that leads; None where none does."""
+
+
+class UnitSpread(_Frozen):
+    """How the gap varies over texts, training seeds or vectors that claim nothing."""
+
+    units: Literal["texts", "seeds", "vectors"]
+    n: int
+    """Placebos, seeds or random vectors behind it."""
+    df: float
+    sd: float
+    """Standard deviation of the gap between units, sampling error subtracted, in rate units."""
 
 
 class EqualShifts(_Frozen):
@@ -236,7 +286,22 @@ class MethodProfile(_Frozen):
     verdict_sentence: str
     verdict_reasons: tuple[str, ...]
     verdict_suffix: str | None
+    verdict_levels: tuple[LevelVerdict, ...] = ()
+    """At each level that was assessed, the first for what was used; the last is the headline."""
+    unit_spread: UnitSpread | None = None
+    beyond_refusal: str | None = None
+    """Why nothing is said beyond the texts (checkpoints, vectors) that were used."""
     simulated: bool = False
+
+    @property
+    def for_these(self) -> LevelVerdict | None:
+        """The verdict for the texts (checkpoints, vectors) that were used."""
+        return next((one for one in self.verdict_levels if one.level == "these"), None)
+
+    @property
+    def beyond_these(self) -> LevelVerdict | None:
+        """The verdict beyond them; None where that was not assessed."""
+        return next((one for one in self.verdict_levels if one.level == "beyond"), None)
 
 
 class Comparison(_Frozen):
@@ -254,7 +319,11 @@ class Comparison(_Frozen):
 class Profile(_Frozen):
     """Everything that the analysis of a collection of logs says."""
 
-    schema_: Literal["inspect_af.profile/1"] = Field(default="inspect_af.profile/1", alias="schema")
+    schema_: Literal["inspect_af.profile/1", "inspect_af.profile/2"] = Field(
+        default="inspect_af.profile/2", alias="schema"
+    )
+    """1: nine verdicts, at the level of the texts used, from fixed margins. 2: the rules of
+    docs/verdicts.md."""
     conditions: tuple[ConditionRow, ...]
     sensitivity: dict[str, Sensitivity] | None
     """That of the only profile; None where there are several, see `profiles`."""

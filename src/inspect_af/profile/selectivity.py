@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict
 from inspect_af.stats import t_quantile
 from inspect_af.types import Family, Method, Polarity
 
+BeliefCheck = Literal["verified", "unverified", "unmatched"]
+"""Whether it was shown that the interventions moved the beliefs that they name, and only those."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +36,8 @@ class BeliefMean(_Frozen):
     """Interval over questions; None with fewer than two."""
     n: int
     """Questions scored on every side of the comparison."""
+    se: float | None = None
+    """Standard error over questions; None with fewer than two."""
 
     @property
     def is_nonzero(self) -> bool:
@@ -130,10 +135,10 @@ def mean_over_questions(
     if n == 1:
         return BeliefMean(belief=belief, estimate=mean, low=None, high=None, n=1)
     variance = sum((value - mean) ** 2 for value in values) / (n - 1) + fmean(rounding)
-    half = t_quantile(0.5 + confidence / 2, n - 1) * math.sqrt(variance / n)
-    return BeliefMean(
-        belief=belief, estimate=mean, low=max(limits[0], mean - half), high=min(limits[1], mean + half), n=n
-    )
+    se = math.sqrt(variance / n)
+    half = t_quantile(0.5 + confidence / 2, n - 1) * se
+    low, high = max(limits[0], mean - half), min(limits[1], mean + half)
+    return BeliefMean(belief=belief, estimate=mean, low=low, high=high, n=n, se=se)
 
 
 def prior_of(belief: str, baseline: ConditionScores, confidence: float) -> BeliefMean | None:

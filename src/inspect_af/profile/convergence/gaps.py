@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from inspect_af.profile.belief_check import belief_check
 from inspect_af.profile.contrast import effect, level_of
 from inspect_af.profile.convergence.cases import Case
 from inspect_af.profile.convergence.reading import Trace
 from inspect_af.profile.convergence.result import ConditionGap, MethodPair, MethodResult
 from inspect_af.profile.convergence.statement import Finding, size_of
 from inspect_af.profile.core import core_of
+from inspect_af.profile.judgement import check_of
 from inspect_af.profile.result import Estimate
 from inspect_af.profile.selectivity import SelectivityMatrix
 from inspect_af.profile.statistic import Statistic
-from inspect_af.profile.verdict import BeliefCheck
-from inspect_af.thresholds import Thresholds
 
 
 def method_result(
@@ -37,7 +35,7 @@ def method_result(
         verdict_code=one.verdict_code,
         verdict_sentence=one.verdict_sentence,
         verdict_suffix=one.verdict_suffix,
-        beliefs=_beliefs(case, selectivity, thresholds),
+        beliefs=check_of(case.core, selectivity, thresholds),
         direction=finding.direction,
         direction_reason=finding.reason,
         gaps=_gaps(case),
@@ -140,18 +138,3 @@ def _gaps(case: Case) -> tuple[ConditionGap, ...]:
         for k, group in enumerate(groups)
     ]
     return tuple(rows)
-
-
-def _beliefs(
-    case: Case, selectivity: Sequence[SelectivityMatrix], thresholds: Thresholds
-) -> BeliefCheck | None:
-    analysis, level = case.core.analysis, case.core.level
-    judged = [v.code for family in case.core.families.values() for v in family.variables]
-    for matrix in selectivity:
-        if (matrix.subject, matrix.method, matrix.strength) == (
-            analysis.subject_label,
-            analysis.method,
-            level.label if level else None,
-        ):
-            return belief_check(matrix, variables=judged, thresholds=thresholds.beliefs).check
-    return None

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from inspect_af.profile.direct_requests import DirectReport
 from inspect_af.profile.result import CLOSING_LINE, DosePoint, DoseTrend, Estimate
-from inspect_af.profile.selectivity import SelectivityMatrix
-from inspect_af.profile.verdict import BeliefCheck, VerdictCode
+from inspect_af.profile.selectivity import BeliefCheck, SelectivityMatrix
+from inspect_af.profile.verdict import VerdictCode
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import Family, Method
 
