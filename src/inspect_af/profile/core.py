@@ -58,7 +58,7 @@ def data_of(requests: RequestSet, thresholds: Thresholds, drawer: Drawer = draw)
         requests=requests,
         arms=arms,
         bounds=tuple(gap_bounds(condition) for condition in requests.conditions),
-        estimator=Estimator(strict, thresholds, units=None, drawer=drawer),
+        estimator=Estimator(strict, thresholds, units=requests.clusters if grouped else None, drawer=drawer),
         grouped=grouped,
     )
 
