@@ -131,16 +131,22 @@ class Steer(_Frozen):
     """||multiplier * v_l|| / mean ||h_l||, averaged over the selected layers."""
     estimator: str | None = None
     """`mean-difference`, `regression`, `logistic` or `random`; None in logs of older versions."""
+    tier: Tier | None = None
+    """The only tier in which the vector is added; None where it is added in every tier."""
 
     @property
     def label(self) -> str:
-        return f"steer:{self.concept}/{self.digest[:6]}/{self.multiplier:+g}"
+        only = f"@{self.tier}" if self.tier else ""
+        return f"steer:{self.concept}/{self.digest[:6]}/{self.multiplier:+g}{only}"
 
 
 Treatment = Annotated[PromptClaim | SdfAdapter | Steer, Field(discriminator="method")]
 
 
 _TREATMENTS: TypeAdapter[tuple[Treatment, ...]] = TypeAdapter(tuple[Treatment, ...])
+CURRENT_TIER = "inspect_af:tier"
+"""Key of a sample's store with its tier, for a provider that adds a vector in one tier alone."""
+
 PLANNED_CLAIM = "planned_claim"
 """Metadata key of the claim that the dataset plans, as JSON.
 

@@ -214,6 +214,50 @@ def test_every_sample_of_a_log_carries_the_steering(
     assert len(set(texts)) > 1
 
 
+def test_a_vector_for_one_tier_changes_no_logit_in_the_other(
+    model: Callable[..., Any], files: dict[str, Path], run_eval: Callable[..., EvalLog], requests_file: Path
+) -> None:
+    """And is recorded on every sample of both."""
+    task = alignment_faking(requests=str(requests_file), interventions="none")
+    asked: dict[str, Any] = {"max_tokens": 4, "logprobs": True, "top_logprobs": 5}
+    steered = {"vector": str(files["vector"]), "multiplier": 1.5}
+    plain, one, both = (
+        run_eval(task, model(**arguments), **asked)
+        for arguments in ({}, {**steered, "vector_tier": "monitored"}, steered)
+    )
+
+    def logs(log: EvalLog, tier: str) -> dict[tuple[Any, int, str], float]:
+        """Log-probabilities of the best tokens at every step of every reply in a tier."""
+        return {
+            (sample.id, step, best.token): best.logprob
+            for sample in log.samples or []
+            if sample.metadata["tier"] == tier
+            for step, token in enumerate(sample.output.choices[0].logprobs.content)  # type: ignore[union-attr]
+            for best in token.top_logprobs or []
+        }
+
+    other, own = "unmonitored", "monitored"
+    assert logs(one, other) == pytest.approx(logs(plain, other), abs=1e-4)  # rounding in other batches
+    assert logs(one, own) == pytest.approx(logs(both, own), abs=1e-4)
+    assert set(logs(one, own)) != set(logs(plain, own)) and set(logs(both, other)) != set(logs(plain, other))
+    for sample in one.samples or []:
+        (treatment,) = SampleMeta.from_metadata(sample.metadata).treatments
+        assert isinstance(treatment, Steer) and treatment.tier == "monitored"
+        assert treatment.label.endswith("@monitored")
+
+
+def test_a_vector_for_one_tier_is_refused_where_there_are_no_tiers(
+    model: Callable[..., Any], files: dict[str, Path]
+) -> None:
+    made = model(vector=str(files["vector"]), multiplier=1.5, vector_tier="monitored")
+    with pytest.raises(TreatmentError, match="this sample is of no tier"):
+        asyncio.run(made.generate("Hello"))
+    with pytest.raises(ConfigError, match="unknown vector_tier 'free'; one of monitored, unmonitored"):
+        model(vector=str(files["vector"]), multiplier=1.5, vector_tier="free")
+    with pytest.raises(ConfigError, match="without a vector would touch nothing"):
+        model(vector_tier="monitored")
+
+
 def test_adapter_and_role_arrive_from_a_command_line_where_inspect_keeps_role_for_itself(
     files: dict[str, Path], run_eval: Callable[..., EvalLog], requests_file: Path
 ) -> None:

@@ -101,6 +101,26 @@ def test_where_random_directions_read_as_well_the_report_says_so_and_elsewhere_n
     assert validation(telling).random_auroc["held-out"][0] < 0.95 < again[0].random_auroc["held-out"][0]
 
 
+def test_a_direction_that_is_taken_out_has_projection_zero_in_every_estimator(plant: Plant) -> None:
+    planted, other = plant((14.0, 8.0)), plant((14.0, 8.0), seed=5, name="other.safetensors")
+    taken = fit_vectors(other.activations, family="second")["mean-difference"]
+    plain = fit_vectors(planted.activations, family="first")
+    for name, vector in fit_vectors(planted.activations, family="first", orthogonal_to=taken).items():
+        assert vector.header.orthogonal_to == taken.digest
+        assert vector.cosines(taken) == pytest.approx({0: 0, 1: 0}, abs=1e-6)
+        rest = plain[name].values.astype(float)
+        unit = taken.values / taken.norms[:, None]
+        rest -= np.sum(rest * unit, axis=1)[:, None] * unit
+        assert np.allclose(vector.values, rest, atol=1e-5 * np.abs(rest).max())
+        assert crossed(vector, 0).projection.auroc > 0.99  # the concept itself is still there
+    assert f"orthogonal to {taken.digest}" in steering_report({"v": vector}).text()
+    with pytest.raises(AnalysisError, match="nothing is left"):
+        fit_vectors(planted.activations, family="first", orthogonal_to=plain["mean-difference"])
+    narrow = plant((4.0, 4.0), d_model=16, name="narrow").activations
+    with pytest.raises(TreatmentError, match="another model"):
+        fit_vectors(narrow, family="first", orthogonal_to=taken)
+
+
 def test_estimators_that_point_elsewhere_are_named(plant: Plant) -> None:
     planted = plant((14.0,), d_model=64)
     scales = np.exp(1.5 * np.random.default_rng(0).normal(size=64)).astype(np.float32)

@@ -40,7 +40,15 @@ def add_parser(verbs: _Actions[argparse.ArgumentParser]) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     parser.set_defaults(main=main)
     _steering_pairs.add_parser(actions)
-    for add in (_add_activations, _add_fit, _add_validate, _add_controls, _add_sweep, _add_heatmap):
+    for add in (
+        _add_activations,
+        _add_fit,
+        _add_validate,
+        _add_controls,
+        _add_effect,
+        _add_sweep,
+        _add_heatmap,
+    ):
         add(actions)
 
 
@@ -151,6 +159,9 @@ def _add_fit(actions: _Actions[argparse.ArgumentParser]) -> None:
     )
     fit.add_argument("--folds", type=int, default=5, help="folds of cross-validation (default: 5)")
     fit.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
+    fit.add_argument(
+        "--orthogonal-to", metavar="VECTOR", help="take the direction of this vector out, at every layer"
+    )
     fit.add_argument("--pair", default=None, help="hypothesis pair that names the concept (default: bundled)")
     fit.set_defaults(action=_fit)
 
@@ -184,6 +195,35 @@ def _add_controls(actions: _Actions[argparse.ArgumentParser]) -> None:
     controls.set_defaults(action=_controls)
 
 
+def _add_effect(actions: _Actions[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
+        "effect",
+        help="does adding a vector make its concept more probable, beyond random vectors?",
+        description=(
+            "Adds each vector, and random ones of its norm, at single layers in both directions. Measures "
+            "the log-odds of words of the concept on benign prompts, and of the sentences of keyword-hard "
+            "pairs. Needs no judge and no alignment-faking text. Choose layers and doses by it and by AUROC."
+        ),
+    )
+    parser.add_argument("vectors", nargs="+", type=Path, help="vector files")
+    _add_local_model(parser)
+    parser.add_argument(
+        "--words",
+        required=True,
+        metavar="FILE",
+        help="TOML with positive and negative (beginnings of replies), and if wanted prompts and reply",
+    )
+    parser.add_argument(
+        "--pairs", required=True, metavar="FILE", help="those behind the vectors; no word may stand in them"
+    )
+    parser.add_argument("--doses", default="0.1", metavar="LIST", help="such as 0.05,0.1 (default: 0.1)")
+    parser.add_argument("--layers", metavar="RANGE", help="default: the five that cross-validate best")
+    parser.add_argument("--n", type=int, default=20, help="random vectors for each vector (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random vectors (default: 0)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report")
+    parser.set_defaults(action=_effect)
+
+
 def _add_sweep(actions: _Actions[argparse.ArgumentParser]) -> None:
     parser = actions.add_parser(
         "sweep",
@@ -199,6 +239,11 @@ def _add_sweep(actions: _Actions[argparse.ArgumentParser]) -> None:
         "--vectors", nargs="+", type=Path, required=True, metavar="FILE", help="fitted vectors"
     )
     _add_control_files(parser)
+    parser.add_argument(
+        "--tier",
+        choices=["monitored", "unmonitored"],
+        help="add vectors in this tier alone (default: in both)",
+    )
     sizes = parser.add_mutually_exclusive_group(required=True)
     sizes.add_argument("--multipliers", metavar="LIST", help="such as -4,-2,0,2,4")
     sizes.add_argument("--doses", metavar="LIST", help="||m v|| / mean ||h||, such as -0.2,-0.1,0.1,0.2")
@@ -380,7 +425,7 @@ def _name(args: argparse.Namespace) -> str:
 
 
 def _fit(args: argparse.Namespace) -> int:
-    from inspect_af.steering import FitSettings, fit_vectors, load_activations, steering_report
+    from inspect_af.steering import FitSettings, fit_vectors, load_activations, load_vector, steering_report
 
     out: Path = args.out
     if out.suffix != ".safetensors":
@@ -397,6 +442,7 @@ def _fit(args: argparse.Namespace) -> int:
             activations,
             family=_family(header.concept, args.pair),
             settings=FitSettings(c=args.c, n_folds=args.folds, seed=args.seed),
+            orthogonal_to=None if args.orthogonal_to is None else load_vector(args.orthogonal_to),
             progress=lambda layer: progress(header.layers.index(layer) + 1, len(header.layers)),
         )
     files = {
@@ -465,6 +511,34 @@ def _controls(args: argparse.Namespace) -> int:
     return 0
 
 
+def _effect(args: argparse.Namespace) -> int:
+    from inspect_af.steering import load_pairs, load_vector
+    from inspect_af.steering.effect import check_unseen, load_words, measure_effect
+
+    vectors = {path.name.removesuffix(".safetensors"): load_vector(path) for path in args.vectors}
+    words, pairs = load_words(args.words), load_pairs(args.pairs)
+    check_unseen(words, pairs)  # before a model is loaded
+    model, tokenizer = _load(args)
+    with _progress_bar("conditions") as progress:
+        report = measure_effect(
+            model,
+            tokenizer,
+            vectors,
+            words,
+            pairs,
+            doses=_numbers(args.doses, "--doses"),
+            layers=args.layers,
+            n_random=args.n,
+            seed=args.seed,
+            name=_name(args),
+            progress=progress,
+        )
+    if args.json:
+        _write_json(report, args.json)
+    print(report.text())
+    return 0
+
+
 def _sweep(args: argparse.Namespace) -> int:
     from inspect_af.logs import read_logs
     from inspect_af.steering import load_vector
@@ -517,6 +591,7 @@ def _asked(args: argparse.Namespace, runs: Sequence[SweepRun | None]) -> Evals:
                 "vector": str(run.path.resolve()),
                 "multiplier": run.multiplier,
                 "layers": run.layers,
+                **({"vector_tier": args.tier} if args.tier else {}),
             },
         )
         for run in runs

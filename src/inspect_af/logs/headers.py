@@ -17,7 +17,17 @@ SIMULATED_API = "af-organism"
 """Name of the model provider whose models are simulations."""
 
 TREATMENT_ARGS = frozenset(
-    ["adapter", "adapter_role", "intervention", "intervention_pair", "layers", "multiplier", "role", "vector"]
+    [
+        "adapter",
+        "adapter_role",
+        "intervention",
+        "intervention_pair",
+        "layers",
+        "multiplier",
+        "role",
+        "vector",
+        "vector_tier",
+    ]
 )
 """Model arguments that apply treatments; those are read from each sample, where they are recorded."""
 

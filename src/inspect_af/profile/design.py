@@ -90,7 +90,7 @@ def applied(treatment: Treatment) -> Applied:
             direction: Polarity = "+" if treatment.multiplier >= 0 else "-"
             return Applied(
                 "steering",
-                treatment.concept,
+                treatment.concept + (f" ({treatment.tier} only)" if treatment.tier else ""),
                 None if treatment.family is None else direction,
                 treatment.family,
                 Level(f"{size:g}", size),

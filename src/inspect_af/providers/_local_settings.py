@@ -21,6 +21,7 @@ ARGUMENTS = (
     "vector",
     "multiplier",
     "layers",
+    "vector_tier",
     "revision",
     "dtype",
     "device",
@@ -149,7 +150,7 @@ def _each(name: str, given: Mapping[str, Any], paths: list[Path], plain: list[Pa
 
 def _steered(given: Mapping[str, Any]) -> Steered | None:
     if "vector" not in given:
-        if alone := [name for name in ("multiplier", "layers") if name in given]:
+        if alone := [name for name in ("multiplier", "layers", "vector_tier") if name in given]:
             raise ConfigError(
                 f"{alone[0]}={given[alone[0]]} without a vector would touch nothing; give vector=FILE"
             )
@@ -164,7 +165,10 @@ def _steered(given: Mapping[str, Any]) -> Steered | None:
     vector = load_vector(Path(str(given["vector"])))
     layers = ",".join(_listed(given.get("layers"))) or "all"
     vector.treatment(multiplier, layers)  # complains now rather than at the first sample
-    return Steered(vector, float(multiplier), layers)
+    tier = given.get("vector_tier")
+    if tier not in (None, "monitored", "unmonitored"):
+        raise one_of(tier, ("monitored", "unmonitored"), what="vector_tier")
+    return Steered(vector, float(multiplier), layers, tier)
 
 
 def _template(file: object) -> str | None:

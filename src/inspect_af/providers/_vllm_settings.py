@@ -22,6 +22,7 @@ _TREATMENT = (
     "vector",
     "multiplier",
     "layers",
+    "vector_tier",
 )
 _OWN = ("thinking", "port", "server_python", "server_log", "start_timeout", "request_timeout", "capture")
 _REFUSED = {

@@ -156,9 +156,10 @@ class LocalAPI(ModelAPI):
             logprobs=bool(config.logprobs) or bool(config.top_logprobs),
             top_logprobs=config.top_logprobs or 0,
         )
+        applied = self._settings.applied.here()
         return [
             Request(
-                condition=self._settings.applied,
+                condition=applied,
                 prompt=prompt,
                 sampling=sampling,
                 uniforms=Uniforms(config.seed, choice),

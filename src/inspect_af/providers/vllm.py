@@ -206,7 +206,7 @@ class VLLMAPI(ModelAPI):
         return endpoint, self._server.adapter(self._settings.applied.adapters)
 
     def _steer(self) -> str | None:
-        steered = self._settings.applied.steered
+        steered = self._settings.applied.here().steered
         if steered is None:
             return None
         return steering_text([SteeringTerm(steered.vector.sha256, steered.multiplier, steered.layers)])

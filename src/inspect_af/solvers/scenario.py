@@ -10,7 +10,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from inspect_af.digests import text_digest
 from inspect_af.solvers._notice import notice_hosted
-from inspect_af.types import CarriesTreatment, Tier, Treatment
+from inspect_af.types import CURRENT_TIER, CarriesTreatment, Steer, Tier, Treatment
 
 
 @solver
@@ -49,6 +49,8 @@ def record_carried(state: TaskState) -> None:
         return
     if api.treatments:
         record_treatments(state, api.treatments)
+        if any(isinstance(each, Steer) and each.tier for each in api.treatments):
+            state.store.set(CURRENT_TIER, state.metadata.get("tier"))
     if api.subject.organism:
         state.metadata["organism"] = list(api.subject.organism)
 

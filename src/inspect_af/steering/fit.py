@@ -339,6 +339,7 @@ def fit_vectors(
     *,
     family: Family | None,
     settings: FitSettings | None = None,
+    orthogonal_to: SteeringVector | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[Estimator, SteeringVector]:
     """Fits every estimator to the training pairs and validates it on every split, layer by layer.
@@ -347,16 +348,23 @@ def fit_vectors(
         activations: Pooled activations of contrast pairs.
         family: The family of beliefs that the concept belongs to; None for a concept of neither.
         settings: Penalty, folds and seed.
+        orthogonal_to: A vector whose direction is taken out of every estimate, those of the folds included.
         progress: Called with each layer that is done.
 
     Raises:
         AnalysisError: There are no training pairs, fewer requests or topics than folds, or a layer at which
             the sides do not differ.
         MaterialsError: The file holds values that are not finite.
+        TreatmentError: `orthogonal_to` has another width or not all of the layers.
         MissingExtraError: scikit-learn is not installed.
     """
     settings = settings or FitSettings()
     header = activations.header
+    if orthogonal_to is not None and orthogonal_to.header.d_model != header.d_model:
+        raise TreatmentError(
+            f"vector {orthogonal_to.digest} has width {orthogonal_to.header.d_model}, {activations.path} has "
+            f"{header.d_model}; nothing can be made orthogonal to a vector of another model"
+        )
     rows = header.rows("train")
     if not len(rows):
         raise AnalysisError(f"{activations.path}: no pair is in the split 'train', so nothing can be fitted")
@@ -374,6 +382,9 @@ def fit_vectors(
                 "regression": fit_paired_logistic(differences, c=settings.c, folds=folds),
                 "logistic": fit_paired_logistic(differences, c=settings.c, standardise=False, folds=folds),
             }
+            if orthogonal_to is not None:
+                unit = orthogonal_to.at(layer.layer).astype(np.float64)
+                fits = {name: _without(fit, unit / np.linalg.norm(unit)) for name, fit in fits.items()}
         except AnalysisError as error:
             raise AnalysisError(f"{activations.path}, layer {layer.layer}: {error}") from error
         stacked = [np.concatenate([fit.vector[None], fit.fold_vectors]) for fit in fits.values()]
@@ -409,11 +420,20 @@ def fit_vectors(
                 fit=how[name],
                 pairs_digest=header.pairs_digest,
                 validation=_validation_on(header, found[name], random, used),
+                orthogonal_to=None if orthogonal_to is None else orthogonal_to.digest,
             ),
             np.stack(vectors[name]),
         )
         for name in ESTIMATORS
     }
+
+
+def _without(fit: PairedFit, unit: FloatArray) -> PairedFit:
+    """The fit with a direction taken out of every vector."""
+    left = fit.vector - (fit.vector @ unit) * unit
+    if np.linalg.norm(left) < 1e-6 * np.linalg.norm(fit.vector):
+        raise AnalysisError("the vector is parallel to the one that is taken out, so nothing is left of it")
+    return PairedFit(left, fit.fold_vectors - np.outer(fit.fold_vectors @ unit, unit))
 
 
 def _typical_norm(layer: LayerActivations) -> float:
@@ -469,6 +489,8 @@ class VectorCurves(Record):
     method: str
     estimator: str = ""
     """Of `ESTIMATORS`, or `random`."""
+    orthogonal_to: str | None = None
+    """Digest of the vector whose direction was taken out."""
     validation: Validation | None
     best_layers: tuple[int, ...]
     """By cross-validation, best first; none for a vector that was not cross-validated."""
@@ -528,6 +550,7 @@ def steering_report(
                 source=vector.header.source,
                 method=vector.header.fit.method,
                 estimator=vector.header.estimator,
+                orthogonal_to=vector.header.orthogonal_to,
                 validation=validation,
                 best_layers=best_layers(validation) if validation else (),
             )
@@ -597,6 +620,7 @@ def _curves_text(curves: VectorCurves) -> str:
     head = (
         f"{curves.name}: {curves.concept} ({curves.source}, {curves.estimator or curves.method}) for "
         f"{curves.model}, vector {curves.digest}"
+        + (f", orthogonal to {curves.orthogonal_to}" if curves.orthogonal_to else "")
     )
     validation = curves.validation
     if validation is None:

@@ -30,7 +30,7 @@ from inspect_af.steering.files import (
     write_file,
 )
 from inspect_af.steering.pairs import Locus, PairSource, Split
-from inspect_af.types import Family, Steer
+from inspect_af.types import Family, Steer, Tier
 
 MOST_LAYERS = 10_000
 """No model has as many, so a longer range is refused before it is spelt out."""
@@ -245,6 +245,8 @@ class VectorHeader(Record):
     pairs_digest: str
     """Of the pairs fitted to; for a control, of those behind the vector whose norms it has."""
     validation: Validation | None = None
+    orthogonal_to: str | None = None
+    """First 16 hexadecimal digits of the sha256 of the vector whose direction was taken out, if one was."""
 
     @model_validator(mode="after")
     def _parts_agree(self) -> VectorHeader:
@@ -266,9 +268,8 @@ class VectorHeader(Record):
 
     def text(self) -> str:
         """As JSON; what older files do not have stays away where it is not set, so that digests stay."""
-        unset: dict[str, Any] = {}
-        if self.typical_norms is None:
-            unset["typical_norms"] = True
+        later = ("typical_norms", "orthogonal_to")
+        unset: dict[str, Any] = {name: True for name in later if getattr(self, name) is None}
         if self.validation is not None and not self.validation.random_auroc:
             unset["validation"] = {"random_auroc"}
         return self.model_dump_json(exclude=unset)
@@ -317,8 +318,8 @@ class SteeringVector:
         """
         return _finite(dose, "dose") / float(self.doses(1.0, layers).mean())
 
-    def treatment(self, multiplier: float, layers: str = "all") -> Steer:
-        """How logs record steering with this vector; errors as of `multiplier_for`."""
+    def treatment(self, multiplier: float, layers: str = "all", tier: Tier | None = None) -> Steer:
+        """How logs record steering with this vector, in one tier alone or in all; errors as above."""
         return Steer(
             concept=self.header.concept,
             family=self.header.family,
@@ -328,6 +329,7 @@ class SteeringVector:
             layers=layers,
             dose=float(self.doses(multiplier, layers).mean()),
             estimator=self.header.estimator,
+            tier=tier,
         )
 
     def check_model(self, *, d_model: int, n_layers: int, layers: str = "all") -> tuple[int, ...]:

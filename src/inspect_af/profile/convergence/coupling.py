@@ -123,6 +123,8 @@ def _steered(case: Case, trace: Trace) -> list[Steered]:
         condition = case.data.requests.conditions[position]
         if len(condition.treatments) != 1 or not isinstance(condition.treatments[0], Steer):
             continue
+        if condition.treatments[0].tier is not None:
+            continue  # another treatment than the vector in every tier, and no dose of it
         asked = condition.counts.sum() + condition.failed.sum()
         parsed = condition.counts[..., _COUNTED].sum()
         rows.append(
