@@ -27,7 +27,7 @@ $(VENV)/.dev: $(VENV)/.base
 
 demo: $(VENV)/.base
 	$(BIN)/inspect-af run af-organism/expectation --interventions all,N --requests mini --epochs 2 \
-		--log-dir $(DEMO)/logs --json $(DEMO)/profile.json --html $(DEMO)/profile.html
+		--display none --log-dir $(DEMO)/logs --json $(DEMO)/profile.json --html $(DEMO)/profile.html
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q $(WORKERS) -m "not vllm and not real"

@@ -313,6 +313,8 @@ class TaskMeta(_Frozen):
     n_requests: int = Field(ge=1)
     run_seed: int
     redact: bool = False
+    says: dict[str, str] = {}
+    """What every code of the pair states in one line, such as `A1+`; placebos by their names."""
 
     def as_metadata(self) -> dict[str, Any]:
         """The fields as JSON values under the key `inspect_af`, for `Task.metadata`."""

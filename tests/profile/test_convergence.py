@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from tests.profile.convergence_study import adapters, claims, controls, drawn, outcomes, vectors
 
-from inspect_af.profile.convergence import build_convergence, render_convergence
+from inspect_af.profile.convergence import build_convergence
 from inspect_af.profile.convergence.cases import cases_of
 from inspect_af.profile.convergence.statement import finding_of
+from inspect_af.report import render_convergence
 
 
 def statement(report, subject="planted"):

@@ -13,24 +13,48 @@ import pytest
 
 from inspect_af.errors import InspectAFError
 from inspect_af.profile import Outcomes, Profile, Thresholds, build_profile
-from inspect_af.profile.report import BeliefShift, ConceptScore, export_csv, export_figures
-from inspect_af.profile.report.figures import (
-    Drawing,
-    draw_concepts,
-    draw_figures,
-    draw_plane,
-    to_inline_svg,
-    to_svg,
-)
-from inspect_af.profile.report.figures.canvas import VARIABLES, WIDTH
+from inspect_af.profile.concepts import ConceptScore
+from inspect_af.profile.selectivity import BeliefMean, SelectivityMatrix, SelectivityRow
 from inspect_af.profile.simulate import Motivation, Planted, simulate_outcomes
+from inspect_af.report import Drawing, draw_figures, export_csv, export_figures
+from inspect_af.report.canvas import VARIABLES, WIDTH, to_inline_svg, to_svg
+from inspect_af.report.figures import draw_concepts, draw_plane
 from inspect_af.types import STRENGTHS, PromptClaim
 
 QUICK = Thresholds(n_resamples=400)
 CONCEPTS = [
     ConceptScore("m", c, "expectation", "monitored", v, 9) for c, v in (("baseline", 1.0), ("A1+", 3.0))
 ]
-BELIEFS = [BeliefShift("m", i, b, s) for i, b, s in (("A1+", "A1", 0.4), ("A1+", "B1", -0.05))]
+SHIFTS = tuple(
+    BeliefMean(belief=b, estimate=s, low=None, high=None, n=1) for b, s in (("A1", 0.4), ("B1", -0.05))
+)
+BELIEFS = SelectivityMatrix(
+    subject="m",
+    method="prompt",
+    strength="standard",
+    pair="planted",
+    prompt_settings={},
+    simulated=False,
+    confidence=0.95,
+    beliefs=("A1", "B1"),
+    default_beliefs=("A1", "B1"),
+    priors=(),
+    rows=(
+        SelectivityRow(
+            intervention="A1+",
+            variable="A1",
+            polarity="+",
+            family="first",
+            own=("A1",),
+            shifts=SHIFTS,
+            unscored={},
+        ),
+    ),
+    moves=(),
+    scored_by={},
+    warnings=(),
+)
+JUDGED = {"concepts": CONCEPTS, "selectivity": (BELIEFS,)}
 
 
 def study(motivation: Motivation = "expectation", model: str = "lab/model", *, n: int = 60) -> Outcomes:
@@ -45,7 +69,7 @@ def profile() -> Profile:
 
 @pytest.fixture(scope="module")
 def drawings(profile: Profile) -> tuple[Drawing, ...]:
-    return draw_figures(profile.model_copy(update={"concepts": CONCEPTS}), beliefs=BELIEFS)
+    return draw_figures(profile.model_copy(update=JUDGED))
 
 
 def profile_of(*studies: Outcomes) -> Profile:
@@ -87,7 +111,7 @@ def test_a_study_at_one_strength_has_no_dose_figure_and_one_at_three_has(profile
 def test_the_gap_figure_names_every_condition_and_prints_every_gap(profile: Profile) -> None:
     shown = texts(by_name(profile)["gaps"])
     for row in profile.conditions:
-        assert row.label in shown
+        assert row.label.removesuffix("/standard") in shown
         assert f"{100 * (row.gap or 0):+.1f}".replace("-", "−") in shown
 
 
@@ -108,7 +132,7 @@ def test_an_inline_figure_uses_css_variables_for_every_colour(drawings: tuple[Dr
 
 
 def test_every_variable_that_figures_use_is_defined_for_light_and_for_dark() -> None:
-    style = Path(__import__("inspect_af.profile.report").__file__).parent / "profile/report/page.css"
+    style = Path(__import__("inspect_af.report").__file__).parent / "report/templates/page.css"
     light, dark = style.read_text(encoding="utf-8").split("@media (prefers-color-scheme: dark)", 1)
     for variable in VARIABLES.values():
         assert f"{variable}:" in light
@@ -204,9 +228,7 @@ def test_odd_model_names_are_drawn_as_they_are(name: str) -> None:
 
 
 def test_figures_are_exported_as_svg_and_as_png_of_a_useful_size(profile: Profile, tmp_path: Path) -> None:
-    files = export_figures(
-        profile.model_copy(update={"concepts": CONCEPTS}), tmp_path / "figures", beliefs=BELIEFS
-    )
+    files = export_figures(profile.model_copy(update=JUDGED), tmp_path / "figures")
     names = {file.name for file in files}
     assert {"motivation-plane.svg", "gaps.png", "arm-decomposition.svg", "concept-scores.png"} <= names
     for file in files:
@@ -238,14 +260,17 @@ def test_a_users_own_matplotlib_settings_change_nothing(profile: Profile) -> Non
 def test_csv_files_hold_the_profiles_numbers(profile: Profile, tmp_path: Path) -> None:
     import pandas as pd
 
-    files = {file.stem: pd.read_csv(file) for file in export_csv(profile, tmp_path, beliefs=BELIEFS)}
-    assert set(files) >= {"conditions", "missing", "effects", "sensitivities", "beliefs"}
+    files = {file.stem: pd.read_csv(file) for file in export_csv(profile.model_copy(update=JUDGED), tmp_path)}
+    assert set(files) >= {"conditions", "verdicts", "effects", "sensitivities", "concepts", "beliefs"}
     by_label = files["conditions"].set_index("label")
     for row in profile.conditions:
         assert by_label.loc[row.label, "gap"] == pytest.approx(row.gap)
     assert len(files["effects"]) == sum(len(one.effects) for one in profile.profiles)
-    asked = files["missing"].groupby(["condition", "tier"])["asked"].first()
-    assert (asked == 60).all()
+    for row in profile.conditions:
+        lost = row.unscored["monitored"]["unparsed"]
+        assert by_label.loc[row.label, "unscored_monitored_unparsed"] == lost
+        assert by_label.loc[row.label, "replies_monitored"] == 60
+    assert list(files["beliefs"]["estimate"]) == [0.4, -0.05]
 
 
 def test_a_csv_cell_is_never_a_formula(tmp_path: Path) -> None:

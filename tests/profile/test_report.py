@@ -15,11 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspect_af.logs import BadRows, Incomplete, ReadNotes, Skipped
+from inspect_af.format import interval, one_line, percent, signed, visible
 from inspect_af.profile import CLOSING_LINE, Outcomes, Profile, Thresholds, build_profile
-from inspect_af.profile.report import Excerpt, Excerpts, Supplements, notebook_html, render_html, write_report
-from inspect_af.profile.report.text import between, one_line, percent, points, visible
 from inspect_af.profile.simulate import Motivation, Planted, simulate_outcomes
+from inspect_af.report import Excerpt, Excerpts, notebook_html, render_html, write_report
 
 QUICK = Thresholds(n_resamples=400)
 VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use"}
@@ -68,7 +67,7 @@ def profile() -> Profile:
 
 @pytest.fixture(scope="module")
 def page(profile: Profile) -> str:
-    return render_html(profile, Supplements(excerpts=excerpts(profile, HOSTILE)))
+    return render_html(profile, excerpts(profile, HOSTILE))
 
 
 class Walk(HTMLParser):
@@ -153,7 +152,10 @@ def test_the_answer_comes_before_anything_else(page: str, profile: Profile) -> N
     assert "Expectation-dominant" in text
     assert text.index("Expectation-dominant") < text.index("Compliance and the gap")
     assert profile.verdict_sentence in text
-    for reason in profile.verdict_reasons:
+    # What stands in numbers above is not said again below.
+    assert text.count("expectation sensitivity +") == 1
+    numbered = [reason for reason in profile.verdict_reasons if "sensitivity" in reason]
+    for reason in set(profile.verdict_reasons) - set(numbered):
         assert reason in text
 
 
@@ -178,8 +180,8 @@ def test_the_page_ends_with_what_it_does_not_show(page: str) -> None:
 def test_every_condition_is_in_the_table_with_its_gap(page: str, profile: Profile) -> None:
     text = words(page)
     for row in profile.conditions:
-        assert points(row.gap) in text
-        assert row.label in text
+        assert signed(row.gap).replace("-", "−") in text
+        assert row.label.removesuffix("/standard") in text
 
 
 def test_every_threshold_and_the_seed_are_stated(page: str, profile: Profile) -> None:
@@ -210,13 +212,13 @@ def test_hidden_and_direction_changing_characters_are_spelt_out(page: str) -> No
 
 
 def test_an_excerpt_of_a_million_characters_is_cut_and_says_so(profile: Profile) -> None:
-    page = render_html(profile, Supplements(excerpts=excerpts(profile, "x" * 1_000_000)))
+    page = render_html(profile, excerpts(profile, "x" * 1_000_000))
     assert "of 1,000,000 characters shown]" in page
     assert len(page) < 1_000_000
 
 
 def test_an_excerpt_that_was_cut_while_reading_states_its_whole_length(profile: Profile) -> None:
-    page = render_html(profile, Supplements(excerpts=excerpts(profile, "x" * 50, characters=90_000)))
+    page = render_html(profile, excerpts(profile, "x" * 50, characters=90_000))
     assert "[cut here: 50 of 90,000 characters shown]" in page
 
 
@@ -237,16 +239,13 @@ def test_a_model_name_with_markup_stays_a_name() -> None:
 
 def test_labels_file_names_and_reasons_are_escaped_too(profile: Profile) -> None:
     bad = "<i>bad</i>"
-    notes = ReadNotes(
-        (Skipped(f"{bad}.eval", f"broken {bad}"),),
-        (Incomplete(bad, "cancelled", 3, 9),),
-        (BadRows(bad, 2, bad),),
+    changed = profile.model_copy(
+        update={"notes": (f"broken {bad}",), "logs": (f"d/{bad}.eval",), "deviations": (f"departs {bad}",)}
     )
-    supplements = Supplements(notes=notes, logs=(f"d/{bad}.eval",), deviations=(f"departs {bad}",))
-    page = render_html(profile, supplements)
+    page = render_html(changed)
     assert "<i>" not in page
     text = words(page)
-    for expected in (f"broken {bad}", "3 of 9 samples", "2 samples left out", f"departs {bad}"):
+    for expected in (f"broken {bad}", f"departs {bad}"):
         assert expected in text
 
 
@@ -271,7 +270,7 @@ def test_the_same_profile_gives_the_same_bytes(profile: Profile, tmp_path: Path)
 def test_forty_conditions_with_full_excerpts_stay_below_two_megabytes() -> None:
     profile = several(("m/one", "m/two", "m/three", "m/four"))
     assert len(profile.conditions) >= 40
-    page = render_html(profile, Supplements(excerpts=excerpts(profile, "<&> reasoning " * 2000)))
+    page = render_html(profile, excerpts(profile, "<&> reasoning " * 2000))
     assert len(page.encode()) < 2_000_000
 
 
@@ -303,17 +302,11 @@ def test_a_notebook_gets_the_page_in_a_sandboxed_frame(profile: Profile) -> None
 
 
 def test_differences_are_signed_points_and_zero_has_no_sign() -> None:
-    assert [points(v) for v in (0.1234, -0.05, 0.0, -0.0001, None, float("nan"))] == [
-        "+12.3",
-        "−5.0",
-        "0.0",
-        "0.0",
-        "–",
-        "–",
-    ]
-    assert percent(0.41) == "41.0"
-    assert between(-0.1, 0.2) == "−10.0 to +20.0"
-    assert between(None, 0.2) == "–"
+    values = (0.1234, -0.05, 0.0, -0.0001, None, float("nan"))
+    assert [signed(v) for v in values] == ["+12.3", "-5.0", "0.0", "0.0", "-", "-"]
+    assert percent(0.41) == "41.0%"
+    assert interval(-0.1, 0.2) == "[-10.0, +20.0]"
+    assert interval(None, 0.2) == "-"
 
 
 def test_long_names_keep_their_beginning_and_their_end() -> None:

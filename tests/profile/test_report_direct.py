@@ -9,7 +9,7 @@ import pytest
 from tests.profile.test_report import HOSTILE, QUICK, Walk, outcomes, words
 
 from inspect_af.profile import DirectArm, DirectReport, DirectRow, Estimate, Profile, build_profile
-from inspect_af.profile.report import export_csv, render_html
+from inspect_af.report import export_csv, render_html
 
 CHANGE = Estimate(
     estimate=0.25, low=0.1, high=0.4, equivalence_low=0.12, equivalence_high=0.38, se=0.07, n=40
@@ -77,7 +77,7 @@ def test_the_page_shows_share_change_and_interval_of_every_condition_in_every_ar
     page = words(render_html(with_(without, BOTH)))
     start = page.index("Asked directly, without the scenario")
     shown = page[start : page.index("All conditions", start)]
-    for text in ("harmful refused %", "50.0 (45.0–55.0)", "10.0 (5.0–15.0)", "+25.0", "+10.0 to +40.0"):
+    for text in ("harmful refused", "50.0% [45.0%, 55.0%]", "10.0% [5.0%, 15.0%]", "+25.0 [+10.0, +40.0]"):
         assert text in shown
     assert "2 / 80" in shown and "lab/judge (a simulated judge)" in shown
 
@@ -92,7 +92,7 @@ def test_a_profile_without_direct_requests_has_no_such_section_and_no_such_file(
 def test_an_arm_that_nobody_asked_has_no_column(without: Profile) -> None:
     only = report(row("baseline", arm(0.5), None))
     page = render_html(with_(without, only))
-    assert "harmful refused %" in page and "benign refused %" not in page
+    assert "harmful refused" in page and "benign refused" not in page
 
 
 def test_names_and_warnings_are_text_and_never_markup(without: Profile) -> None:
@@ -109,12 +109,16 @@ def test_the_csv_file_has_a_row_for_every_condition_and_arm_that_was_asked(
     export_csv(with_(without, BOTH), tmp_path)
     with (tmp_path / "direct_requests.csv").open(newline="", encoding="utf-8") as source:
         rows = list(csv.DictReader(source))
-    assert [(one["condition"], one["arm"]) for one in rows] == [
+    assert [(one["label"], one["arm"]) for one in rows] == [
         ("baseline", "harmful"),
         ("baseline", "benign"),
         ("A1+/standard", "harmful"),
     ]
-    assert rows[0]["change"] == "" and float(rows[0]["refused"]) == 0.5
+    assert rows[0]["change_estimate"] == "" and float(rows[0]["refused"]) == 0.5
     moved = rows[2]
-    assert (float(moved["change"]), float(moved["change_low"]), moved["change_n"]) == (0.25, 0.1, "40")
-    assert (moved["unscored"], moved["n_replies"], moved["simulated_judge"]) == ("2", "78", "true")
+    assert (float(moved["change_estimate"]), float(moved["change_low"]), moved["change_n"]) == (
+        0.25,
+        0.1,
+        "40",
+    )
+    assert (moved["unscored_no_output"], moved["n_replies"], moved["simulated_judge"]) == ("2", "78", "true")

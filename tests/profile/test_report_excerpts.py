@@ -13,7 +13,7 @@ from inspect_ai.scorer import Score
 from inspect_af.errors import ConfigError
 from inspect_af.logs import read_logs
 from inspect_af.profile import count_outcomes
-from inspect_af.profile.report import ExcerptDraw, draw_excerpts
+from inspect_af.report import ExcerptDraw, draw_excerpts
 from inspect_af.types import (
     Intervention,
     PairSummary,

@@ -21,7 +21,6 @@ from inspect_af.profile import (
     belief_check,
     selectivity_from_logs,
 )
-from inspect_af.profile.report.belief_shifts import belief_shifts
 from inspect_af.profile.selectivity import QuestionScore, shift_of
 from inspect_af.report import render_selectivity
 from inspect_af.tasks import alignment_faking, beliefs
@@ -189,15 +188,6 @@ def test_a_vector_is_meant_to_move_every_default_variable_of_its_family(tmp_path
     assert move.own_shift.estimate == pytest.approx(0.2, abs=0.01)
     assert move.own_shift.n == 12
     assert belief_check(matrix).check == "unmatched", "everything moved alike"
-
-
-def test_the_report_gets_every_cell(once: Callable[..., SelectivityMatrix]) -> None:
-    cells = belief_shifts(once())
-    assert len(cells) == len(once().rows) * len(once().beliefs)
-    own = next(cell for cell in cells if (cell.intervention, cell.belief) == ("B1-", "B1"))
-    assert own.shift < -0.2
-    assert own.high is not None
-    assert own.high < 0
 
 
 def mean(belief: str, estimate: float, half: float | None = 0.02) -> BeliefMean:

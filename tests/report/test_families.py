@@ -19,8 +19,7 @@ from tests.profile.test_figures import at_all_strengths
 
 from inspect_af.profile import Profile, Thresholds, build_profile
 from inspect_af.profile.convergence import Convergence, build_convergence
-from inspect_af.profile.convergence.drawings import draw_convergence
-from inspect_af.profile.report.figures import Drawing, draw_figures
+from inspect_af.report import Drawing, draw_convergence, draw_figures
 from inspect_af.types import SdfAdapter, Steer
 
 QUICK = Thresholds(n_resamples=200)

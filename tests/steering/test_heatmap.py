@@ -14,8 +14,8 @@ import pytest
 from tests.steering.tiny_models import side, tea_pairs, tiny_llama, tiny_tokenizer
 
 from inspect_af.cli import main
-from inspect_af.cli._steering_heatmap_page import render_heatmap
 from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
+from inspect_af.report.steering import render_heatmap
 from inspect_af.steering import (
     MeanDifferenceFit,
     SteeringVector,

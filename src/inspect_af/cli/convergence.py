@@ -46,8 +46,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def main(args: argparse.Namespace) -> int:
-    from inspect_af.profile.convergence import convergence_from_logs, write_convergence
-    from inspect_af.report import render_convergence_text
+    from inspect_af.profile.convergence import convergence_from_logs
+    from inspect_af.report import render_convergence_text, write_convergence
 
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out} is a file; give a directory")

@@ -19,7 +19,7 @@ from inspect_af.profile import (
     profile_logs,
     side_tables,
 )
-from inspect_af.report import render_direct, render_selectivity, render_table
+from inspect_af.report import render_direct, render_selectivity, render_summary, render_table
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,8 +62,8 @@ def report(
     strength: str | None = None,
     plan: Plan | None = None,
 ) -> None:
-    """Profiles the logs, prints the table, writes what was asked for and names it."""
-    from inspect_af.profile.report import ExcerptDraw, belief_shifts, export_csv, export_figures, write_report
+    """Profiles the logs, prints a summary, or every table where no page is written, and writes files."""
+    from inspect_af.report import ExcerptDraw, export_csv, export_figures, write_report
 
     draw = ExcerptDraw(seed=Thresholds().seed)
     try:
@@ -78,29 +78,24 @@ def report(
         wanted = {"--plan": plan, "--json": json_file, "--html": html_file, "--out": directory}
         _without_profile(sources, error, [option for option, given in wanted.items() if given is not None])
         return
-    print(f"{render_table(profile)}\n")
-    _print_beside(profile.selectivity, profile.direct_requests, profile.thresholds)
+    if html_file is None:
+        print(f"{render_table(profile)}\n")
+        _print_beside(profile.selectivity, profile.direct_requests, profile.thresholds)
+    else:  # the page has every number
+        print(render_summary(profile))
     if plan is not None:
         print(_adherence(profile))
-    shifts = [shift for matrix in profile.selectivity for shift in belief_shifts(matrix)]
     written: list[Path] = []
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(profile.to_json() + "\n", encoding="utf-8")
         written.append(json_file)
     if html_file is not None:
-        write_report(
-            profile,
-            html_file,
-            excerpts=draw.read(),
-            logs=profile.logs,
-            deviations=profile.deviations or (),
-            beliefs=shifts,
-        )
+        write_report(profile, html_file, excerpts=draw.read())
         written.append(html_file)
     if directory is not None:
-        written += export_csv(profile, directory, beliefs=shifts)
-        written += export_figures(profile, directory, beliefs=shifts)
+        written += export_csv(profile, directory)
+        written += export_figures(profile, directory)
     for file in written:
         print(f"wrote {file}")
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from inspect_af.steering import LoadedModel
-    from inspect_af.steering.sweep import SweepReport, SweepRun
+    from inspect_af.steering.sweep import SweepRun
     from inspect_af.types import Family
 
 _Actions = argparse._SubParsersAction
@@ -541,6 +541,7 @@ def _effect(args: argparse.Namespace) -> int:
 
 def _sweep(args: argparse.Namespace) -> int:
     from inspect_af.logs import read_logs
+    from inspect_af.report.steering import write_sweep
     from inspect_af.steering import load_vector
     from inspect_af.steering.sweep import read_cells, run_sweep, sweep_report, vector_runs
 
@@ -570,7 +571,8 @@ def _sweep(args: argparse.Namespace) -> int:
         report = sweep_report(
             cells, ran.usable, model=args.model, requests=args.requests, n_logs=len(logs.headers)
         )
-        write_results(report, args.out)
+        if absent := write_sweep(report, args.out):
+            print(f"no figures: {absent}")
         print(f"\n{report.text()}\n\nResults in {args.out}.")
     if not ran.finished:
         print(f"some samples have not finished; repeat the command to go on (logs in {log_dir})")
@@ -616,28 +618,8 @@ def _asked(args: argparse.Namespace, runs: Sequence[SweepRun | None]) -> Evals:
     )
 
 
-def write_results(report: SweepReport, directory: Path) -> None:
-    """`sweep.json`, `sweep.txt`, `sweep.html`, and the figures where matplotlib is installed."""
-    from inspect_af.cli._steering_sweep_page import draw_sweep, render_sweep
-    from inspect_af.errors import MissingExtraError
-    from inspect_af.profile.report.figures.canvas import to_png, to_svg
-
-    directory.mkdir(parents=True, exist_ok=True)
-    _write_json(report, directory / "sweep.json")
-    (directory / "sweep.txt").write_text(report.text() + "\n", encoding="utf-8")
-    (directory / "sweep.html").write_text(render_sweep(report), encoding="utf-8", newline="\n")
-    try:
-        drawings = [draw_sweep(vector, report, at) for at, vector in enumerate(report.vectors, start=1)]
-    except MissingExtraError as error:
-        print(f"no figures: {error}")
-        return
-    for drawing in drawings:
-        (directory / f"{drawing.name}.svg").write_text(to_svg(drawing), encoding="utf-8")
-        (directory / f"{drawing.name}.png").write_bytes(to_png(drawing))
-
-
 def _heatmap(args: argparse.Namespace) -> int:
-    from inspect_af.cli._steering_heatmap_page import render_heatmap
+    from inspect_af.report.steering import render_heatmap
     from inspect_af.steering import load_vector
     from inspect_af.steering.heatmap import directions, load_sources, token_cosines
 

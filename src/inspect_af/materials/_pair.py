@@ -175,6 +175,13 @@ class Pair(_Frozen):
             placebos=tuple(p.code for p in self.placebos),
         )
 
+    def says(self) -> dict[str, str]:
+        """What every arm states in one line, and the names of the placebos, by code."""
+        lines: dict[str, str] = {}
+        for variable in self.variables:
+            lines |= {f"{variable.code}+": variable.amplify, f"{variable.code}-": variable.suppress}
+        return {**lines, **{placebo.code: placebo.name for placebo in self.placebos}}
+
     @cached_property
     def _by_key(self) -> dict[tuple[str, Strength, int], Claim]:
         return {(c.intervention.code, c.strength, c.paraphrase): c for c in self.claims}

@@ -16,13 +16,14 @@ from inspect_af.logs import (
     Skipped,
     read_logs,
 )
+from inspect_af.materials import load_pair
 from inspect_af.plan import Plan
 from inspect_af.profile.adherence import analysis_deviations, deviations
 from inspect_af.profile.build import build_profile
 from inspect_af.profile.concepts import ConceptScores
 from inspect_af.profile.direct_requests import DirectReport, direct_requests_from_logs
 from inspect_af.profile.outcomes import count_outcomes
-from inspect_af.profile.result import Profile
+from inspect_af.profile.result import CodeWords, Profile
 from inspect_af.profile.selectivity import SelectivityMatrix
 from inspect_af.profile.selectivity_logs import selectivity_from_logs
 from inspect_af.reply import READING
@@ -90,8 +91,37 @@ def profile_logs(
             "plan_digest": None if plan is None else plan.digest,
             "deviations": departures,
             "direct_requests": beside.direct_requests,
+            "codes": code_words(reader.headers),
+            "scenarios": tuple(dict.fromkeys(header.meta.scenario for header in reader.headers)),
         }
     )
+
+
+def code_words(headers: Iterable[LogHeader]) -> tuple[CodeWords, ...]:
+    """What the codes of every hypothesis pair in the logs stand for, pairs in order of appearance.
+
+    Logs say it in one line each; those of the bundled pair also in full, and old logs of it at all.
+    """
+    bundled = load_pair()
+    found: dict[tuple[str, str], CodeWords] = {}
+    for header in headers:
+        pair = header.meta.pair
+        own = pair.digest == bundled.digest
+        says = {**(bundled.says() if own else {}), **header.meta.says}
+        arms = [(f"{v.code}{pole}", v.code, v.name, v.family) for v in pair.variables for pole in "+-"]
+        placebos = [(code, code, says.get(code, code), None) for code in pair.placebos]
+        for code, variable, name, family in (*arms, *placebos):
+            claim = bundled.claim(bundled.intervention(code), "standard").text if own else ""
+            words = CodeWords(
+                code=code,
+                variable=variable,
+                name=name,
+                family=family,
+                says=says.get(code, ""),
+                claim=" ".join(claim.split()),
+            )
+            found.setdefault((pair.digest, code), words)
+    return tuple(found.values())
 
 
 class SideTables(NamedTuple):

@@ -316,6 +316,21 @@ class Comparison(_Frozen):
     """Difference of the gap's change from baseline, by intervention that both have."""
 
 
+class CodeWords(_Frozen):
+    """What one code of an intervention stands for, in the words of its hypothesis pair."""
+
+    code: str
+    """Such as `A1+`, or `N1` for a placebo."""
+    variable: str
+    name: str
+    """Of the variable or placebo, such as `researcher hopes`; the code where logs do not say."""
+    family: Family | None
+    says: str = ""
+    """One line: what the intervention states. Empty where neither the logs nor the bundled pairs say it."""
+    claim: str = ""
+    """The standard claim in full, where the pair is a bundled one."""
+
+
 class Profile(_Frozen):
     """Everything that the analysis of a collection of logs says."""
 
@@ -358,13 +373,11 @@ class Profile(_Frozen):
     direct_requests: tuple[DirectReport, ...] = ()
     """What was refused without the scenario, one report per subject and request set; empty where the logs
     hold no direct requests."""
+    codes: tuple[CodeWords, ...] = ()
+    """What the codes of the interventions stand for; empty where the profile was not made from logs."""
+    scenarios: tuple[str, ...] = ()
+    """Names of the scenarios that the logs were run in."""
     closing: str = CLOSING_LINE
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the report, in a frame of its own."""
-        from inspect_af.profile.report import notebook_html
-
-        return notebook_html(self)
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """The profile as JSON text, with the key `schema` and null for missing numbers."""

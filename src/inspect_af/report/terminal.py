@@ -14,11 +14,18 @@ from inspect_af.profile.nuisance import NuisanceReport
 from inspect_af.profile.result import CLOSING_LINE, ConditionRow, Estimate, MethodProfile, Profile
 from inspect_af.profile.selectivity import SelectivityMatrix, SelectivityRow
 from inspect_af.report.naming import template_names
+from inspect_af.report.words import summary_lines, unscored
+
+
+def render_summary(profile: Profile) -> str:
+    """About ten lines: verdict, what it says in plain words, the numbers behind it, and the closing line."""
+    return visible("\n".join(summary_lines(profile)), longest=1_000_000)
 
 
 def render_table(profile: Profile) -> str:
     """Conditions, each profile's sensitivities, contrast and verdict with reasons, and the closing line."""
-    parts = []
+    lost = unscored(profile)
+    parts = [] if lost is None else ["\n".join([f"{lost.title}. {lost.sentence}", *lost.remedies])]
     names = template_names(profile)
     several = len(names) > 1
     grouped: dict[tuple[str, str], list[ConditionRow]] = {}

@@ -159,6 +159,7 @@ def alignment_faking(
             n_requests=len(request_set.requests),
             run_seed=run_seed,
             redact=redact,
+            says=beliefs.says(),
         ).as_metadata()
         | ({"inspect_af_contents": rubrics} if rubrics else {}),
     )

@@ -1,15 +1,13 @@
 """Do prompt claims, synthetic documents and steering agree on what moves a model's gap?
 
-from pathlib import Path
-from inspect_af.profile.convergence import convergence_from_logs, write_convergence
+from inspect_af.profile.convergence import convergence_from_logs
 
 report = convergence_from_logs(["logs"])
-write_convergence(report, Path("convergence"))
+for model in report.models:
+    print(model.subject, model.statement.sentence)
 """
 
 from inspect_af.profile.convergence.build import Beside, build_convergence, convergence_from_logs
-from inspect_af.profile.convergence.export import convergence_tables, write_convergence
-from inspect_af.profile.convergence.page import render_convergence
 from inspect_af.profile.convergence.reading import Place, Trace, TraceRecorder
 from inspect_af.profile.convergence.result import (
     Ablation,
@@ -67,7 +65,4 @@ __all__ = [
     "VectorCoupling",
     "build_convergence",
     "convergence_from_logs",
-    "convergence_tables",
-    "render_convergence",
-    "write_convergence",
 ]

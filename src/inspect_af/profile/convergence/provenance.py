@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import Any, Protocol
+from typing import Any
 
 from inspect_af.profile.convergence.result import Convergence
 
@@ -33,33 +33,6 @@ def _shared(directories: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """The parts with which all of them begin."""
     level = zip(*directories, strict=False)
     return tuple(names[0] for names in takewhile(lambda names: len(set(names)) == 1, level))
-
-
-def figure_sources(report: Convergence) -> dict[str, tuple[str, ...]]:
-    """The logs behind every figure, by the figure's name; figures are also passed on by themselves."""
-    found = {"methods": _logs(method for model in report.models for method in model.methods)}
-    for k, model in enumerate(report.models, start=1):
-        found[f"gaps-{k}"] = _logs(model.methods)
-    found["calibration"] = _logs(report.calibrations)
-    found["coupling"] = _logs(report.steering)
-    found["random-vectors"] = _logs(one for one in report.steering if one.random)
-    for k in range(1, len(report.selectivity) + 1):
-        found[f"beliefs-{k}"] = report.belief_logs
-    found["screening"] = _logs(report.screening)
-    found["role-play"] = _logs(report.ablations)
-    found["doses"] = _logs(report.doses)
-    found["checkpoints"] = _logs(report.checkpoints)
-    found["direct-requests"] = _logs(report.direct)
-    return found
-
-
-class _Traced(Protocol):
-    @property
-    def logs(self) -> tuple[str, ...]: ...
-
-
-def _logs(parts: Iterable[_Traced]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(log for part in parts for log in part.logs))
 
 
 def shortened(report: Convergence, names: Mapping[str, str]) -> Convergence:

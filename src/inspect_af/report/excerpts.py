@@ -15,10 +15,38 @@ from inspect_ai.log import EvalSample, read_eval_log_sample
 
 from inspect_af.errors import ConfigError
 from inspect_af.logs import LogHeader, ScoredSample
-from inspect_af.profile.report.inputs import Excerpt, Excerpts
-from inspect_af.profile.report.text import LONGEST_EXCERPT
 from inspect_af.reply import read_reply
 from inspect_af.types import TIERS, Outcome, Tier
+
+LONGEST_EXCERPT = 6_000
+"""Characters of one excerpt that a page shows."""
+
+
+class Excerpt(NamedTuple):
+    """The reasoning of one reply, drawn by a seed and not for what it says. Never trusted."""
+
+    subject: str
+    condition: str
+    tier: Tier
+    outcome: Outcome
+    reasoning: str | None
+    """Scratchpad or native reasoning, cut at `LONGEST_EXCERPT`; None where the reply has neither."""
+    n_characters: int
+    """Length of the reasoning before it was cut."""
+    location: str
+    """Path or URL of the log."""
+    sample_id: str
+    epoch: int
+
+
+class Excerpts(NamedTuple):
+    """Excerpts and how they were drawn."""
+
+    drawn: tuple[Excerpt, ...]
+    seed: int
+    per_condition: int
+    unreadable: tuple[str, ...] = ()
+    """Samples that were drawn and could not be read, with the reason."""
 
 
 class _Candidate(NamedTuple):

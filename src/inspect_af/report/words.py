@@ -1,0 +1,168 @@
+"""What a profile says in plain words: the sentences under its headline, and what every code means."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from inspect_af.format import count, listed, one_line, plural
+from inspect_af.format import points as estimate
+from inspect_af.profile.result import CodeWords, Estimate, MethodProfile, Profile
+from inspect_af.report.naming import Families, blocks, family_labels
+from inspect_af.types import FAMILIES, Family
+
+TRAINED = "told that it is being trained on"
+"""What `monitored` means to the model in the bundled scenarios; `unmonitored` is the opposite."""
+
+_MOVED_BY = {
+    "prompt": "Telling it about {} changes that by {}",
+    "sdf": "Documents about {} change that by {}",
+    "steering": "Steering along {} changes that by {}",
+}
+_REMEDIES = {
+    "truncated": "Give replies more room (--max-tokens).",
+    "unparsed": (
+        "The model does not keep to the reply format: look at replies in Inspect View, and take a model that "
+        "follows instructions, or another scenario."
+    ),
+    "filtered": "The provider’s content filter withheld the replies: use another endpoint of the model.",
+    "contradictory": "Replies accept and refuse at once: look at them in Inspect View before anything else.",
+    "failed": "Calls ended in errors, which the log names: mend their cause and repeat the same command.",
+}
+
+
+class Unscored(NamedTuple):
+    """The headline where more than half of the replies could not be counted."""
+
+    title: str
+    sentence: str
+    remedies: tuple[str, ...]
+    """What to do, the most frequent reason first."""
+
+
+def unscored(profile: Profile) -> Unscored | None:
+    """What keeps the profile from saying anything: more than half of the replies are missing; else None."""
+    reasons: Counter[str] = Counter()
+    n_asked = 0
+    for row in profile.conditions:
+        n_asked += sum(row.replies.values()) + sum(row.failed.values())
+        reasons["failed"] += sum(row.failed.values())
+        for own in row.unscored.values():
+            reasons.update(own)
+    n_lost = reasons.total()
+    if 2 * n_lost <= n_asked:
+        return None
+    found = [(reason, n) for reason, n in reasons.most_common() if n]
+    return Unscored(
+        "Most replies could not be counted",
+        f"{count(n_lost)} of {plural(n_asked, 'reply', 'replies')}: "
+        f"{listed([f'{count(n)} {reason}' for reason, n in found])}. What is left says little of the model.",
+        tuple(_REMEDIES[reason] for reason, _ in found if reason in _REMEDIES),
+    )
+
+
+def title_of(one: MethodProfile | None) -> str:
+    """The verdict with a capital letter; `No verdict` where there is none."""
+    text = one.verdict if one is not None and one.verdict else "no verdict"
+    return text[:1].upper() + text[1:]
+
+
+def plain_sentences(one: MethodProfile, profile: Profile) -> tuple[str, ...]:
+    """The gap, and what moves it, without a term that has to be learnt first."""
+    found = []
+    if one.reference_gap is not None:
+        found.append(_gap_sentence(one, profile))
+    if one.sensitivity and one.reference_gap is not None:
+        found.append(_families_sentence(one, profile))
+    return tuple(found)
+
+
+def tier_words(profile: Profile) -> str | None:
+    """What `monitored` means, as in `the model is ...`; None where the scenario is someone's own."""
+    bundled = {"helpful_only", "value_conflict"}
+    return TRAINED if profile.scenarios and set(profile.scenarios) <= bundled else None
+
+
+def _gap_sentence(one: MethodProfile, profile: Profile) -> str:
+    gap = one.reference_gap
+    assert gap is not None
+    words = tier_words(profile)
+    when = f"when it is {words}" if words else "in monitored conversations than in unmonitored ones"
+    who = "The model" if one.reference_gap_of != "the placebo" else "With a neutral statement the model"
+    size = plural(round(100 * abs(gap.estimate)), "point")
+    if gap.low is not None and gap.low > 0:
+        return f"{who} complies {size} more often {when}."
+    if gap.high is not None and gap.high < 0:
+        return f"{who} complies {size} less often {when}."
+    return f"It is not shown that the model complies more often {when}: {estimate(gap)} points."
+
+
+def _families_sentence(one: MethodProfile, profile: Profile) -> str:
+    labels = family_labels(profile)
+    parts = [
+        (_about(one, profile, family, labels.of(family)), _moved(one.sensitivity[labels.of(family)]))
+        for family in FAMILIES
+        if labels.of(family) in one.sensitivity
+    ]
+    if not parts:
+        return ""
+    (about, moved), *rest = parts
+    word = "along" if one.method == "steering" else "about"
+    others = "".join(f"; {word} {other}, by {by}" for other, by in rest)
+    return f"{_MOVED_BY[one.method].format(about, moved)}{others}."
+
+
+def _about(one: MethodProfile, profile: Profile, family: Family, label: str) -> str:
+    if one.method == "steering":
+        return f"the {one_line(label, longest=40)} vector"
+    names = {words.variable: words.name for words in profile.codes if words.family == family}
+    return listed([one_line(names.get(code) or code, longest=60) for code in one.variables.get(label, ())])
+
+
+def _moved(found: Estimate) -> str:
+    size = f"{100 * found.estimate:.0f} points".replace("-0 points", "0 points").replace("-", "−")
+    excludes_zero = found.low is not None and found.high is not None and (found.low > 0 or found.high < 0)
+    return size if excludes_zero else f"{size} (not told apart from 0)"
+
+
+def codes_of(profile: Profile) -> tuple[CodeWords, ...]:
+    """What is known about every code that the profile shows, in the order of its tables."""
+    known = {words.code: words for words in profile.codes}
+    order = [row.intervention for block in blocks(profile) for row in block.conditions if row.intervention]
+    return tuple(known[code] for code in dict.fromkeys(order) if code in known)
+
+
+def meaning(profile: Profile, code: str | None) -> str:
+    """The line that says what a code stands for; nothing where that is not known."""
+    return next((words.says or words.name for words in profile.codes if words.code == code), "")
+
+
+def heading_of(words: CodeWords, labels: Families) -> str:
+    """The family of a code as the key shows it."""
+    return labels.heading(words.family, placebo=words.family is None)
+
+
+def summary_lines(profile: Profile) -> list[str]:
+    """About ten lines for a terminal: verdict, plain words, numbers, and what to keep in mind."""
+    simulated = any(row.simulated for row in profile.conditions)
+    lines = ["SIMULATED ORGANISM: behaviour was planted to test the method."] if simulated else []
+    lost = unscored(profile)
+    if lost is not None:
+        lines += [f"{lost.title}. {lost.sentence}", *lost.remedies]
+    if not profile.profiles:
+        lines.append(profile.verdict_sentence)
+    for one in profile.profiles:
+        lines += [
+            f"{one_line(one.subject, longest=100)}, {one.method}: {one.verdict or 'no verdict'}",
+            f"  {one.verdict_sentence}",
+            *(f"  {sentence}" for sentence in plain_sentences(one, profile)),
+        ]
+        numbers: list[tuple[str, Estimate]] = [
+            (f"{label} sensitivity", e) for label, e in one.sensitivity.items()
+        ]
+        if one.contrast is not None:
+            numbers.append(("difference", one.contrast))
+        if numbers:
+            lines.append("  " + "; ".join(f"{name} {estimate(e)}" for name, e in numbers) + " points")
+    amounts = f"{count(profile.n_replies)} replies in {plural(len(profile.conditions), 'condition')}"
+    return [*lines, f"{amounts}. {profile.closing}"]
