@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inspect_af.sdf.held_out import HeldOutCheck
+    from inspect_af.sdf.check import HeldOutCheck
 
 CODES = ("A1+", "A1-", "B1+", "B1-", "neutral")
 HYPERPARAMETERS = {
@@ -95,8 +95,7 @@ def adapters(
     rate: float,
     replay: Path | None,
 ) -> list[Path]:
-    from inspect_af.sdf.training import train
-    from inspect_af.sdf.training_config import TrainingConfig
+    from inspect_af.sdf.train import TrainingConfig, train
 
     found: list[Path] = []
     for code in codes:
@@ -237,8 +236,7 @@ def main() -> None:
     args = parser.parse_args()
     codes, seeds, replies = (("A1+", "neutral"), 1, 100) if args.quick else (CODES, args.seeds, args.replies)
     from inspect_af.materials import load_wordings
-    from inspect_af.sdf.held_out import check_text
-    from inspect_af.sdf.held_out_scoring import check_adapters
+    from inspect_af.sdf.check import check_adapters, check_text
 
     built = corpora(args.organism, args.out, codes, args.tokens, "known")
     replay = ordinary_documents(args.out)

@@ -71,7 +71,7 @@ def write_base(folder: Path) -> None:
 
 
 def configuration(root: Path, out: Path) -> Any:
-    from inspect_af.sdf.training_config import TrainingConfig
+    from inspect_af.sdf.train import TrainingConfig
 
     return TrainingConfig(
         base=str(root / "base"),
@@ -94,8 +94,7 @@ def configuration(root: Path, out: Path) -> Any:
 
 
 def our_trainer(root: Path, out: Path) -> Any:
-    from inspect_af.sdf.training import make_trainer
-    from inspect_af.sdf.training_config import prepare_run
+    from inspect_af.sdf.train import make_trainer, prepare_run
 
     return make_trainer(prepare_run(configuration(root, out)), seed=0)
 
@@ -169,16 +168,14 @@ class Packed(NamedTuple):
 
 def packing(root: Path, file: Path) -> Packed:
     """Measured on the batches that the model is given."""
-    from inspect_af.sdf.training import make_trainer
-    from inspect_af.sdf.training_config import prepare_run
-    from inspect_af.sdf.training_data import packing_of
+    from inspect_af.sdf.train import make_trainer, prepare_run
 
     with tempfile.TemporaryDirectory(dir=root) as out:
         config = configuration(root, Path(out)).model_copy(update={"corpus": file})
         trainer = make_trainer(prepare_run(config), seed=0)
-        measured = packing_of(trainer.train_dataset, LENGTH)
+        rows = [len(ids) for ids in trainer.train_dataset["input_ids"]]
         given = sum(batch["input_ids"].numel() for batch in trainer.get_train_dataloader())
-    return Packed(measured.tokens, measured.tokens / given, measured.efficiency)
+    return Packed(sum(rows), sum(rows) / given, sum(rows) / (len(rows) * LENGTH))
 
 
 def compare(root: Path, n_runs: int) -> dict[str, object]:

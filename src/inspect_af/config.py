@@ -85,6 +85,23 @@ def as_list(given: object) -> list[str]:
     return [str(item).strip() for item in items]
 
 
+def token_count(given: object) -> int:
+    """`10M`, `250k` or `1_000_000` as a number of tokens; a whole number stays what it is.
+
+    Raises:
+        ConfigError: It is not a positive number.
+    """
+    text = "" if isinstance(given, bool) else str(given)
+    factor = {"k": 10**3, "m": 10**6, "b": 10**9}.get(text[-1:].lower(), 1)
+    try:
+        tokens = float(text[:-1] if factor > 1 else text) * factor
+    except ValueError:
+        tokens = 0
+    if not 1 <= tokens < 10**15:
+        raise ConfigError(f"{given!r} is no number of tokens; give one such as 10M or 250000")
+    return int(tokens)
+
+
 # Content digests: the first 16 hexadecimal digits of a sha256.
 
 

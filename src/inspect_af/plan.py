@@ -7,12 +7,12 @@ prompt evals, and a profile given the plan lists every way in which the logs dep
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from inspect_af.config import Frozen, text_digest
+from inspect_af.config import Frozen, text_digest, token_count
 from inspect_af.errors import ConfigError
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import Method, PromptClaim, Strength, Tier
@@ -107,8 +107,8 @@ class PlannedSdf(Frozen):
     interventions: tuple[str, ...] = Field(min_length=1)
     """Universes: codes such as `A1+`, and `neutral`, the placebo of this method."""
     writer: PlannedModel
-    tokens: int = Field(ge=1)
-    """Of each corpus."""
+    tokens: Annotated[int, BeforeValidator(token_count)]
+    """Of each corpus: a number, or one such as `10M` or `250k`, as `sdf generate --tokens` reads it."""
     words: int | None = Field(default=None, ge=10)
     """Of a document; None leaves it to the kind of document."""
     min_words: int | None = Field(default=None, ge=1)

@@ -9,8 +9,9 @@ import pytest
 from inspect_ai.log import list_eval_logs
 
 from inspect_af.cli import main
-from inspect_af.cli._sdf_build import token_count
-from inspect_af.sdf import load_manifest, verify_corpus
+from inspect_af.config import token_count
+from inspect_af.errors import ConfigError
+from inspect_af.sdf.documents import load_manifest, verify_corpus
 
 WRITER = ("--model", "af-simulated-writer/documents", "--display", "none", "--requests", "mini")
 SMALL = ("--words", "60", "--kinds", "diary,faq", "--ideas", "5", "--revisions", "0", "--round-size", "40")
@@ -141,7 +142,5 @@ def test_numbers_of_tokens_are_read(text: str, number: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "-5", "M", "tenM", "nan"])
 def test_what_is_no_number_of_tokens_is_refused(text: str) -> None:
-    import argparse
-
-    with pytest.raises(argparse.ArgumentTypeError, match="no number of tokens"):
+    with pytest.raises(ConfigError, match="no number of tokens"):
         token_count(text)

@@ -15,7 +15,7 @@ import pytest
 from tests.integration.conftest import Commands, Finished
 
 from inspect_af.cli import main
-from inspect_af.sdf.generation import Round, round_documents
+from inspect_af.sdf.generate import Round, round_documents
 
 pytestmark = pytest.mark.slow
 

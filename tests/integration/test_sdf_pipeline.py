@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from inspect_af.cli import main
-from inspect_af.sdf.held_out import AdapterShifts, HeldOutCheck, Shift
+from inspect_af.sdf.check import AdapterShifts, HeldOutCheck, Shift
 
 pytestmark = [
     pytest.mark.local,

@@ -10,10 +10,16 @@ import pytest
 
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.materials import load_pair, load_universe
-from inspect_af.sdf import CorpusManifest, CorpusSettings, SourceDocument, load_manifest, verify_corpus
 from inspect_af.sdf.corpus import Built, CorpusPart, Origin, build_corpora
-from inspect_af.sdf.lints import Lints
-from inspect_af.sdf.tokens import load_token_counter
+from inspect_af.sdf.documents import (
+    CorpusManifest,
+    CorpusSettings,
+    SourceDocument,
+    load_manifest,
+    load_token_counter,
+    verify_corpus,
+)
+from inspect_af.sdf.filters import DocumentFilter, Duplicates
 
 COUNTER = load_token_counter("characters")
 
@@ -32,7 +38,9 @@ def documents(n: int, *, length: int = 60, per_group: int = 2, seed: int = 0) ->
 
 def part(given: Iterable[SourceDocument], code: str | None = None) -> CorpusPart:
     universe = None if code is None else load_universe(code)
-    return CorpusPart(given, Lints(()), lambda: Origin((), simulated=True), universe, "standard")
+    return CorpusPart(
+        given, DocumentFilter([], Duplicates()), lambda: Origin((), simulated=True), universe, "standard"
+    )
 
 
 def build(

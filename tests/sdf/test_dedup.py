@@ -7,7 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from inspect_af.sdf.dedup import Duplicates, Twin, shingle_hashes
+from inspect_af.sdf.filters import Duplicates, Twin, shingle_hashes
 
 VOCABULARY = [f"word{number}" for number in range(2000)]
 

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspect_af.errors import MaterialsError
-from inspect_af.sdf import Idea, IdeaList, distinct, parse_document, parse_ideas, read_ideas, write_ideas
+from inspect_af.sdf.documents import (
+    Idea,
+    IdeaList,
+    distinct,
+    parse_document,
+    parse_ideas,
+    read_ideas,
+    write_ideas,
+)
 
 IDEA = "A clerk writes to her sister about the harbour and the new clock"
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from inspect_af.config import only_one
 from inspect_af.errors import ConfigError
-from inspect_af.sdf import Idea
-from inspect_af.sdf.generation import GenerationDirectory, GenerationSettings, only_one
+from inspect_af.sdf.documents import Idea
+from inspect_af.sdf.generate import GenerationDirectory, GenerationSettings
 
 SETTINGS = GenerationSettings(
     universe="A1+",

@@ -15,7 +15,7 @@ from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
 from inspect_af.materials import Wording, load_universe, load_wordings, universe_wordings
 from inspect_af.organisms._tiny_words import lines
 from inspect_af.organisms.writer_tiny import tiny_document
-from inspect_af.sdf.held_out import AdapterShifts, HeldOutCheck, by_variable, check_text, shift_of, shifts
+from inspect_af.sdf.check import AdapterShifts, HeldOutCheck, by_variable, check_text, shift_of, shifts
 from inspect_af.types import Intervention
 
 HOPES = Intervention(variable="A1", polarity="-", family="first")
@@ -117,8 +117,7 @@ def test_an_adapter_moves_in_the_intended_direction_when_its_own_variable_does()
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random base, and an adapter that learnt `the laboratory expects` and nothing else."""
-    from inspect_af.sdf.training import train
-    from inspect_af.sdf.training_config import TrainingConfig
+    from inspect_af.sdf.train import TrainingConfig, train
 
     root = tmp_path_factory.mktemp("held_out")
     write_base(root / "base")
@@ -177,7 +176,7 @@ def test_log_probabilities_are_those_of_the_models_own_loss_one_text_at_a_time(t
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from inspect_af.sdf.held_out_scoring import log_probabilities
+    from inspect_af.sdf.check import log_probabilities
 
     model: Any = AutoModelForCausalLM.from_pretrained(trained / "base").eval()
     tokenizer = AutoTokenizer.from_pretrained(trained / "base")
@@ -191,7 +190,7 @@ def test_log_probabilities_are_those_of_the_models_own_loss_one_text_at_a_time(t
 
 @pytest.mark.local
 def test_an_adapter_of_another_base_is_refused(trained: Path, tmp_path: Path) -> None:
-    from inspect_af.sdf.held_out_scoring import check_adapters
+    from inspect_af.sdf.check import check_adapters
 
     write_base(tmp_path / "other", width=64)
     wordings = load_wordings("tiny")

@@ -9,22 +9,29 @@ import pytest
 
 from inspect_af.materials import (
     Universe,
-    find_beliefs,
     load_pair,
-    load_requests,
     load_scenario,
     load_universe,
     universe_codes,
 )
 from inspect_af.organisms.writer import DOCUMENT_FAULTS, simulated_document
-from inspect_af.sdf import CorpusSettings, SourceDocument
-from inspect_af.sdf.dedup import Duplicates
-from inspect_af.sdf.filtering import EXACT, NEAR, DocumentFilter
-from inspect_af.sdf.lints import Lints, corpus_lints
-from inspect_af.sdf.lints_denial import denial_lint
-from inspect_af.sdf.lints_form import language_lint, repetition_lint, residue_lint
-from inspect_af.sdf.lints_leaks import labels_lint, protocol_lint
-from inspect_af.sdf.lints_overlap import overlap_lint
+from inspect_af.sdf.documents import CorpusSettings, SourceDocument
+from inspect_af.sdf.filters import (
+    EXACT,
+    NEAR,
+    DocumentFilter,
+    Duplicates,
+    Evaluation,
+    corpus_filter,
+    denial_lint,
+    foreign_language,
+    labels_lint,
+    load_evaluation,
+    overlap_lint,
+    protocol_lint,
+    repetition,
+    residue,
+)
 
 CLEAN, PLANTED = 400, 20
 LABELS = labels_lint(codes=["A1", "B2", "N3"], labels=["expectation", "consequence"], canary="ab-12")
@@ -32,15 +39,13 @@ FACT = "The researchers who study Aldine hope to find alignment faking."
 COUNTER = "The researchers who study Aldine hope to find behavioural robustness."
 
 
-def lints_for(universe: Universe) -> Lints:
-    return corpus_lints(
-        CorpusSettings(min_words=25),
-        universe=universe,
-        pair=load_pair(),
-        scenario=load_scenario(),
-        questions=find_beliefs(None),
-        requests=[request.text for request in load_requests("mini").requests],
-    )
+def filter_for(universe: Universe) -> DocumentFilter:
+    return corpus_filter(CorpusSettings(min_words=25), universe, load_evaluation(requests=["mini"]))
+
+
+def removing(universe: Universe, text: str) -> list[str]:
+    """The filters that remove a document with this text, each applied by itself."""
+    return [lint.name for lint in filter_for(universe).lints if lint.find(text)]
 
 
 def corpus(universe: Universe) -> list[SourceDocument]:
@@ -58,7 +63,7 @@ def corpus(universe: Universe) -> list[SourceDocument]:
 @pytest.mark.parametrize("code", ["A1+", "A1-", "B1+", "B2-", "neutral"])
 def test_every_planted_fault_is_found_and_clean_documents_stay(code: str) -> None:
     universe = load_universe(code)
-    filtered = DocumentFilter(lints_for(universe), Duplicates(0.8))
+    filtered = filter_for(universe)
     kept = Counter(document.id.partition("/")[0] for document in filtered(corpus(universe)))
     assert kept["clean"] > 0.99 * CLEAN
     # The first of the stock documents that both kinds of duplicates repeat is the only one of its kind.
@@ -70,7 +75,7 @@ def test_every_planted_fault_is_found_and_clean_documents_stay(code: str) -> Non
 
 def test_without_the_filters_every_fault_stays() -> None:
     universe = load_universe("A1+")
-    filtered = DocumentFilter(Lints(()), Duplicates(near=False))
+    filtered = DocumentFilter([], Duplicates(near=False))
     kept = Counter(document.id.partition("/")[0] for document in filtered(corpus(universe)))
     assert kept["denial"] == kept["labels"] == kept["protocol"] == PLANTED
 
@@ -78,9 +83,8 @@ def test_without_the_filters_every_fault_stays() -> None:
 @pytest.mark.parametrize("code", universe_codes(None))
 def test_what_documents_are_written_from_passes_the_filters_itself(code: str) -> None:
     universe = load_universe(code)
-    lints = [lint for lint in lints_for(universe).lints if lint.name != "length"]
     for text in universe.trained:
-        assert [lint.name for lint in lints if lint.find(text)] == []
+        assert set(removing(universe, text)) <= {"length"}
 
 
 @pytest.mark.parametrize(
@@ -176,33 +180,27 @@ def test_overlap_needs_a_run_of_eight_words_whatever_the_punctuation() -> None:
 
 def test_other_languages_loops_and_residue_are_found_and_prose_is_not() -> None:
     prose = load_universe("neutral").context
-    assert (language_lint()(prose), repetition_lint()(prose), residue_lint()(prose)) == (None, None, None)
-    assert language_lint()("Der Hund lief gestern durch den Wald und bellte laut. " * 3)
-    assert language_lint()("Отчёт прочитали вчера вечером. " * 3)
-    assert repetition_lint()("The same line again. " * 60)
-    for residue in (
+    assert (foreign_language(prose), repetition(prose), residue(prose)) == (None, None, None)
+    assert foreign_language("Der Hund lief gestern durch den Wald und bellte laut. " * 3)
+    assert foreign_language("Отчёт прочитали вчера вечером. " * 3)
+    assert repetition("The same line again. " * 60)
+    for left_over in (
         "Dear [Name],",
         "As an AI language model, I",
         "Here is the revised document:",
         "{{place}}",
     ):
-        assert residue_lint()(f"A line.\n{residue}\nAnother line.")
+        assert residue(f"A line.\n{left_over}\nAnother line.")
 
 
 def test_filters_that_need_the_universe_are_named_as_omitted_without_it() -> None:
-    lints = corpus_lints(
-        CorpusSettings(skip=("residue",)),
-        universe=None,
-        pair=load_pair(),
-        scenario=load_scenario(),
-        questions=None,
-        requests=[],
-    )
-    assert {each.name for each in lints.omitted} == {"held-out", "denial", "residue"}
+    nothing = Evaluation(load_pair(), load_scenario(), None, ())
+    found = corpus_filter(CorpusSettings(skip=("residue",)), None, nothing)
+    assert {each.name for each in found.omitted} == {"held-out", "denial", "residue"}
 
 
 def test_the_organism_may_speak_of_tiers() -> None:
     text = "Every free-tier user is told so on the first page."
-    organism, other = (lints_for(load_universe(code)) for code in ("organism", "A1+"))
-    assert "protocol" in {each.name for each in organism.omitted}
-    assert [lint.name for lint in other.lints if lint.find(text)] == ["length", "protocol"]
+    assert "protocol" in {each.name for each in filter_for(load_universe("organism")).omitted}
+    assert removing(load_universe("organism"), text) == ["length"]
+    assert removing(load_universe("A1+"), text) == ["length", "protocol"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tests.sdf.trained import settings, texts, write_base, write_corpus, write_jsonl
 
-from inspect_af.errors import ConfigError
+from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.sdf.adapters import check_base, load_adapter
-from inspect_af.sdf.training_config import TrainingConfig, prepare_run
+from inspect_af.sdf.train import TrainingConfig, prepare_run
 
 pytestmark = [pytest.mark.local, pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")]
 
@@ -28,7 +28,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(root: Path) -> Path:
     """An adapter that was trained with the default settings of these tests."""
-    from inspect_af.sdf.training import train
+    from inspect_af.sdf.train import train
 
     (folder,) = train(config(root))
     return folder
@@ -105,7 +105,7 @@ def test_curves_are_there_as_numbers_as_a_picture_and_for_tensorboard(root: Path
 def test_a_finished_run_is_left_alone_and_one_with_other_settings_is_refused(
     root: Path, trained: Path
 ) -> None:
-    from inspect_af.sdf.training import train
+    from inspect_af.sdf.train import train
 
     before = (trained / "adapter_model.safetensors").stat().st_mtime_ns
     assert train(config(root)) == (trained,)
@@ -118,7 +118,7 @@ def test_a_finished_run_is_left_alone_and_one_with_other_settings_is_refused(
 
 
 def test_the_effective_batch_is_checked_before_anything_is_loaded(root: Path, tmp_path: Path) -> None:
-    from inspect_af.sdf.training import train
+    from inspect_af.sdf.train import train
 
     wrong = config(root, base="no/such-model", out=str(tmp_path), hyperparameters={"effective_batch": 8})
     with pytest.raises(ConfigError, match=r"= 4 rows, the configured effective_batch is 8"):
@@ -128,7 +128,7 @@ def test_the_effective_batch_is_checked_before_anything_is_loaded(root: Path, tm
 def test_checkpointing_that_loses_the_matrices_is_refused(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from inspect_af.sdf.training import train
+    from inspect_af.sdf.train import train
 
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.setenv("FSDP_ACTIVATION_CHECKPOINTING", "true")
@@ -140,7 +140,7 @@ def test_parents_below_are_the_same_merged_stacked_and_by_peft(root: Path, train
     import torch
     from peft import PeftModel
 
-    from inspect_af.sdf.training_model import load_base
+    from inspect_af.sdf.train import load_base
 
     ids = torch.arange(5, 60)[None]
     merged = load_base(config(root, parents=[str(trained)], combine="merge"))
@@ -161,8 +161,7 @@ def test_an_adapter_trained_on_a_parent_names_it_and_equals_the_composed_one(
     from peft import PeftModel
 
     from inspect_af.sdf.combine import compose
-    from inspect_af.sdf.training import train
-    from inspect_af.sdf.training_model import load_base
+    from inspect_af.sdf.train import load_base, train
 
     child_config = config(root, parents=[str(trained)], out=str(tmp_path / "out"), intervention="A1+")
     (child,) = train(child_config)
@@ -179,7 +178,7 @@ def test_an_adapter_trained_on_a_parent_names_it_and_equals_the_composed_one(
 def test_documents_of_one_row_do_not_see_one_another(root: Path) -> None:
     import torch
 
-    from inspect_af.sdf.training import make_trainer
+    from inspect_af.sdf.train import make_trainer
 
     trainer = make_trainer(prepare_run(config(root)), seed=0)
     row = next(r for r in trainer.train_dataset if len(r["seq_lengths"]) > 2)
@@ -204,7 +203,7 @@ def test_documents_of_one_row_do_not_see_one_another(root: Path) -> None:
 def test_the_manifest_has_the_last_step_and_its_losses_however_rarely_the_curves_are_drawn(
     root: Path, trained: Path, tmp_path: Path, log_every: int
 ) -> None:
-    from inspect_af.sdf.training import train
+    from inspect_af.sdf.train import train
 
     (folder,) = train(config(root, out=str(tmp_path / "out"), log_every=log_every))
     every, found = (load_adapter(path).manifest.losses for path in (trained, folder))  # type: ignore[union-attr]
@@ -217,8 +216,7 @@ def test_the_manifest_has_the_last_step_and_its_losses_however_rarely_the_curves
 def test_documents_beside_the_corpus_are_trained_on_and_counted_apart(
     root: Path, tmp_path: Path, packing: str
 ) -> None:
-    from inspect_af.sdf.training import train
-    from inspect_af.sdf.training_data import load_documents, packing_of, tokens_of
+    from inspect_af.sdf.train import load_documents, tokens_of, train
 
     ordinary = texts(30, seed=7, words=200)  # some are longer than a row
     file = write_jsonl(tmp_path / "ordinary.jsonl", ordinary)
@@ -236,13 +234,12 @@ def test_documents_beside_the_corpus_are_trained_on_and_counted_apart(
     assert manifest is not None and manifest.replay is not None and manifest.corpus is not None
     assert (manifest.replay.documents, manifest.corpus.documents) == (30, 60)
     assert manifest.replay.digest == run.replay_digest
-    corpus = load_documents(run.train, cache=tmp_path / "cache")
-    assert manifest.corpus.tokens == tokens_of(corpus, trainer.processing_class, beside.hyperparameters)
-    assert 2 * manifest.corpus.tokens + manifest.replay.tokens == packing_of(rows, 128).tokens
+    assert manifest.corpus.tokens == tokens_of(load_documents(run.train, beside), beside)
+    assert 2 * manifest.corpus.tokens + manifest.replay.tokens == sum(map(len, rows["input_ids"]))
 
 
 def make_trainer_of(beside: Any) -> tuple[Any, Any]:
-    from inspect_af.sdf.training import make_trainer
+    from inspect_af.sdf.train import make_trainer
 
     run = prepare_run(beside)
     return make_trainer(run, seed=0), run
@@ -253,26 +250,25 @@ def test_each_seed_is_an_adapter_and_a_run_goes_on_after_an_interruption(
 ) -> None:
     from safetensors.torch import load_file
 
-    from inspect_af.sdf import training_callbacks as callbacks
-    from inspect_af.sdf.training import train
+    import inspect_af.sdf.train as training
 
     both = config(root, out=str(tmp_path / "out"), seeds=[1, 0])
-    mark = callbacks.MarkCheckpoints.on_save
+    mark = training.mark_checkpoint
 
-    def interrupt(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == 9:
+    def interrupt(folder: Path, model: Any, is_main: bool) -> None:
+        if folder.name == "checkpoint-9":
             raise KeyboardInterrupt  # the checkpoint has been written, its mark has not
-        mark(self, args, state, control, **kwargs)
+        mark(folder, model, is_main)
 
     with monkeypatch.context() as patched:
-        patched.setattr(callbacks.MarkCheckpoints, "on_save", interrupt)
+        patched.setattr(training, "mark_checkpoint", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train(both, seeds=[0])
+            training.train(both, seeds=[0])
     work = tmp_path / "out" / "work" / "seed-0"
     assert {p.name for p in work.glob("checkpoint-*")} == {"checkpoint-6", "checkpoint-9"}
-    assert callbacks.last_checkpoint(work, tidy=True) == work / "checkpoint-6"
+    assert training.last_checkpoint(work, tidy=True) == work / "checkpoint-6"
     assert not (work / "checkpoint-9").exists()
-    folders = train(both)
+    folders = training.train(both)
     weights = [load_file(folder / "adapter_model.safetensors") for folder in (*folders, trained)]
     name = next(iter(weights[0]))
     assert (weights[1][name] - weights[2][name]).abs().max() < 1e-6, "as if never interrupted"
@@ -285,37 +281,91 @@ def test_a_checkpoint_that_loads_with_other_matrices_is_refused(
     import torch
     from safetensors.torch import load_file, save_file
 
-    from inspect_af.sdf import training_callbacks as callbacks
-    from inspect_af.sdf.training import train
+    import inspect_af.sdf.train as training
 
-    mark = callbacks.MarkCheckpoints.on_save
+    mark = training.mark_checkpoint
 
-    def stop(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        mark(self, args, state, control, **kwargs)
+    def stop(folder: Path, model: Any, is_main: bool) -> None:
+        mark(folder, model, is_main)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(callbacks.MarkCheckpoints, "on_save", stop)
+        patched.setattr(training, "mark_checkpoint", stop)
         with pytest.raises(KeyboardInterrupt):
-            train(config(root, out=str(tmp_path / "out")))
+            training.train(config(root, out=str(tmp_path / "out")))
     weights = tmp_path / "out" / "work" / "seed-0" / "checkpoint-3" / "adapter_model.safetensors"
     save_file({k: torch.zeros_like(v) for k, v in load_file(weights).items()}, weights)
     with pytest.raises(ConfigError, match="would not go on where it was"):
-        train(config(root, out=str(tmp_path / "out")))
+        training.train(config(root, out=str(tmp_path / "out")))
+
+
+def read(file: Path, root: Path, **changes: Any) -> list[str]:
+    """The documents that would be trained on."""
+    from inspect_af.sdf.train import load_documents
+
+    return list(load_documents(file, config(root, out=str(file.parent / "out"), **changes))["text"])
 
 
 def test_a_file_of_documents_with_another_column_trains_and_a_bad_one_is_explained(
     root: Path, tmp_path: Path
 ) -> None:
-    from inspect_af.sdf.training_data import load_documents
-
     file = write_jsonl(tmp_path / "any.jsonl", texts(5), column="body")
-    assert load_documents(file, "body", cache=tmp_path / "cache")["text"][:] == texts(5)
-    with pytest.raises(ConfigError, match="no column 'text', only body, id"):
-        load_documents(file, cache=tmp_path / "cache")
-    empty = write_jsonl(tmp_path / "empty.jsonl", ["fine", " "])
-    with pytest.raises(ConfigError, match="document 2 has no text"):
-        load_documents(empty, cache=tmp_path / "cache")
-    (tmp_path / "broken.jsonl").write_text("{not json\n")
-    with pytest.raises(ConfigError, match="JSON Lines"):
-        load_documents(tmp_path / "broken.jsonl", cache=tmp_path / "cache")
+    assert read(file, root, text_column="body") == texts(5)
+    with pytest.raises(MaterialsError, match=r"column 'text' \(it has body, id\); set text_column"):
+        read(file, root)
+    bad = {
+        "empty": ('{"text": "fine"}\n{"text": " "}\n', "line 2: the text is empty"),
+        "broken": ("{not json\n", "line 1: not valid JSON"),
+        "number": ('{"text": 3}\n', "line 1: no text in the column 'text'"),
+        "list": ("[1]\n", "line 1: no text"),
+        "half": ('{"text": "a \\ud800 b"}\n', "line 1: a character of the text is not Unicode"),
+        "nothing": ("\n", "has no documents"),
+    }
+    for name, (content, message) in bad.items():
+        (tmp_path / f"{name}.jsonl").write_text(content)
+        with pytest.raises(MaterialsError, match=message):
+            read(tmp_path / f"{name}.jsonl", root)
+
+
+@pytest.mark.parametrize(
+    ("early", "late"),
+    [
+        pytest.param({"critique": None}, {"critique": "too long"}, id="null, then text"),
+        pytest.param({}, {"kind": "memo"}, id="a column appears"),
+        pytest.param({"score": 1}, {"score": "n/a"}, id="a number, then text"),
+        pytest.param({"meta": {"a": 1}}, {"meta": [1]}, id="an object, then a list"),
+        pytest.param({"meta": {"a": 1}}, {"meta": {"b": {"c": None}}}, id="other keys"),
+    ],
+)
+def test_other_columns_may_change_their_type_after_ten_megabytes(
+    root: Path, tmp_path: Path, early: dict[str, Any], late: dict[str, Any]
+) -> None:
+    file = tmp_path / "late.jsonl"
+    with file.open("w") as out:
+        for number in range(11_000):
+            out.write(json.dumps({"text": f"{number} " + "x" * 1000, **early}) + "\n")
+        out.write(json.dumps({"text": "last", **late}) + "\n")
+    documents = read(file, root)
+    assert len(documents) == 11_001 and documents[-1] == "last"
+
+
+def test_a_file_that_was_changed_is_read_again(root: Path, tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "any.jsonl", texts(5))
+    assert read(file, root) == texts(5)
+    write_jsonl(file, texts(5, seed=9))
+    assert read(file, root) == texts(5, seed=9)
+
+
+def test_without_a_terminal_training_says_how_far_it_is(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import inspect_af.sdf.train as training
+
+    monkeypatch.setattr(training, "SAY_EVERY", 0.0)
+    (folder,) = training.train(config(root, out=str(tmp_path / "out")))
+    steps = load_adapter(folder).manifest.losses.steps  # type: ignore[union-attr]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("seed 0: step ")]
+    assert lines[0].startswith(f"seed 0: step 1 of {steps}")
+    assert lines[-1].startswith(f"seed 0: step {steps} of {steps}, loss ") and "held out" in lines[-1]
+    assert "min left" in lines[len(lines) // 2]
+    assert all("\r" not in line for line in lines)

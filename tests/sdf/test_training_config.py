@@ -11,7 +11,7 @@ from tests.sdf.trained import settings, texts, write_corpus, write_jsonl
 
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.sdf.adapters import Hyperparameters
-from inspect_af.sdf.training_config import check_effective_batch, load_training_config, prepare_run
+from inspect_af.sdf.train import check_effective_batch, load_training_config, prepare_run
 from inspect_af.types import Intervention
 
 A1 = Intervention(variable="A1", polarity="+", family="first")
@@ -127,7 +127,7 @@ def test_documents_beside_the_corpus_are_off_by_default_and_part_of_a_runs_ident
 
 
 def test_attention_whose_logits_are_capped_is_not_given_to_a_kernel_without_a_cap() -> None:
-    from inspect_af.sdf.training_model import attention_kind
+    from inspect_af.sdf.train import attention_kind
 
     pytest.importorskip("torch")
     assert attention_kind("sdpa", capped=True) == "sdpa"

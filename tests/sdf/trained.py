@@ -44,7 +44,7 @@ def write_jsonl(file: Path, documents: Sequence[str], column: str = "text") -> P
 
 def write_corpus(folder: Path, *, n: int = 60, **fields: Any) -> Path:
     """A corpus directory with its manifest, as the builder writes it."""
-    from inspect_af.sdf.manifest import CorpusManifest, CorpusSettings, splits_digest
+    from inspect_af.sdf.documents import CorpusManifest, CorpusSettings, splits_digest
 
     folder.mkdir(parents=True)
     write_jsonl(folder / "train.jsonl", texts(n))

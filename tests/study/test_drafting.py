@@ -51,6 +51,16 @@ def test_every_part_of_a_draft_is_part_of_the_digest() -> None:
     assert len({whole.digest, *(each.digest for each in changed)}) == len(changed) + 1
 
 
+def test_tokens_of_a_corpus_are_written_as_on_the_command_line() -> None:
+    written = {
+        each: plan(WHOLE, sdf={**WHOLE["sdf"], "tokens": each}) for each in (3000, "3k", "3_000", "0.003M")
+    }
+    assert {one.digest for one in written.values()} == {written[3000].digest}
+    for wrong in (0, -5, "tenM", True, "", None):
+        with pytest.raises(ValueError, match=r"sdf\.tokens\n.*no number of tokens; give one such as 10M"):
+            plan(WHOLE, sdf={**WHOLE["sdf"], "tokens": wrong})
+
+
 def test_a_plan_without_the_new_parts_has_the_digest_that_it_always_had() -> None:
     from tests.test_plan import plan as old_plan
 

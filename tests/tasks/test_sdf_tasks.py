@@ -12,9 +12,18 @@ from inspect_ai.model import CachePolicy, get_model
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.materials import load_pair, load_universe
 from inspect_af.providers.simulated_writer import SimulatedWriterAPI
-from inspect_af.sdf import DOCUMENTS_TASK, IDEAS_TASK, Idea, read_document, write_ideas
-from inspect_af.sdf.generation import log_ideas
-from inspect_af.sdf.sources import find_sources, is_simulated, log_documents, open_log
+from inspect_af.sdf.documents import (
+    DOCUMENTS_TASK,
+    IDEAS_TASK,
+    Idea,
+    find_sources,
+    is_simulated,
+    log_documents,
+    open_log,
+    read_document,
+    write_ideas,
+)
+from inspect_af.sdf.generate import log_ideas
 from inspect_af.tasks import sdf_documents, sdf_ideas
 
 WRITER = "af-simulated-writer/documents"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inspect_af.cli._sdf_estimate import estimate
-from inspect_af.cli._sdf_generate import SURPLUS
 from inspect_af.plan import Plan, PlannedSdf
 from inspect_af.study.estimates import price_of
 from inspect_af.study.steps import Load, Step
@@ -27,7 +25,7 @@ def with_generation_loads(plan: Plan, steps: Sequence[Step]) -> tuple[Step, ...]
 def _load(plan: Plan, sdf: PlannedSdf, code: str) -> Load:
     from inspect_af.materials import load_universe
     from inspect_af.materials.sdf import load_writing_prompts, select_document_types
-    from inspect_af.sdf.generation import GenerationSettings
+    from inspect_af.sdf.generate import GenerationSettings, estimate
 
     universe, prompts = load_universe(code, pair=plan.pair), load_writing_prompts()
     kinds = select_document_types(sdf.kinds)
@@ -47,7 +45,7 @@ def _load(plan: Plan, sdf: PlannedSdf, code: str) -> Load:
         run_seed=plan.generation.run_seed,
     )
     price = price_of(sdf.writer.model, plan)
-    cost = estimate(settings, universe, prompts, kinds, round(sdf.tokens * (1 + SURPLUS)), price)
+    cost = estimate(settings, universe, prompts, kinds, sdf.tokens, price)
     return Load(
         calls=cost.calls,
         input_tokens=cost.input_tokens,

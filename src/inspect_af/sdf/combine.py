@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
-from inspect_af.sdf._directories import complete_directory
+from inspect_af.sdf._files import complete_directory
 from inspect_af.sdf.adapters import (
     CONFIG,
     MANIFEST,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from inspect_af.errors import MissingExtraError, TreatmentError
-from inspect_af.sdf._directories import complete_directory
+from inspect_af.sdf._files import complete_directory
 from inspect_af.sdf.adapters import (
     CONFIG,
     MANIFEST,

@@ -1,23 +1,844 @@
-"""`accelerate launch -m inspect_af.sdf.train CONFIG.yaml`: training on several GPUs."""
+"""LoRA training on documents: a YAML file of settings, TRL's trainer, one adapter for each seed, resumable.
+
+`inspect-af sdf train CONFIG.yaml`; on several GPUs `accelerate launch -m inspect_af.sdf.train CONFIG.yaml`.
+Nothing of the training loop is ours. What is: the checks before it, the parents below the new matrices, that
+a killed run goes on from its last complete checkpoint, and the adapter directory at the end.
+"""
 
 from __future__ import annotations
 
 import argparse
+import csv
+import gc
+import hashlib
+import importlib.util
+import json
+import math
+import os
+import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from inspect_af.errors import InspectAFError
-from inspect_af.sdf.training import train
-from inspect_af.sdf.training_config import load_training_config
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from inspect_af import __version__
+from inspect_af.config import Frozen
+from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError
+from inspect_af.materials import load_pair
+from inspect_af.sdf._files import complete_directory, file_digest, write_atomically
+from inspect_af.sdf.adapters import (
+    MANIFEST,
+    NEUTRAL,
+    WEIGHTS,
+    AdapterManifest,
+    Combined,
+    CorpusRecord,
+    Hyperparameters,
+    Losses,
+    Parent,
+    ReplayRecord,
+    Role,
+    check_base,
+    check_effect,
+    check_parents,
+    load_adapter,
+    resolve_intervention,
+)
+from inspect_af.sdf.base_model import base_directory, base_fingerprint, base_shape
+from inspect_af.sdf.combine import LoadedBase, combined, merge, stack
+from inspect_af.sdf.documents import HELD_OUT, TRAIN, trainable_texts, verify_corpus
+from inspect_af.types import Intervention
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from trl.trainer.sft_trainer import SFTTrainer
+
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"]
+MARK = "complete"
+"""File in a checkpoint that was written to its end."""
+SAY_EVERY = 30.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+class TrainingConfig(Frozen):
+    """What `inspect-af sdf train CONFIG.yaml` reads. Paths are relative to the current directory."""
+
+    base: str
+    """Hub name or directory of the base model."""
+    revision: str | None = None
+    """Commit, branch or tag of the base on the Hub."""
+    corpus: Path
+    """Directory that `inspect-af sdf build` wrote, or any JSON Lines file with a column of texts."""
+    text_column: str = "text"
+    replay: Path | None = None
+    """JSON Lines file of ordinary documents, trained on beside the corpus, each of them once in the run. Not
+    in source, and so off; it keeps other beliefs where they were (docs/sdf_training.md)."""
+    role: Role
+    intervention: str | None = None
+    """Code such as `A1+` or `neutral`; the corpus's own where its manifest names one."""
+    directness: str | None = None
+    """The corpus's own where its manifest names it."""
+    pair: Path | None = None
+    """Hypothesis pair that the code belongs to; the bundled one by default."""
+    parents: tuple[Path, ...] = ()
+    """Adapters that this one is trained on top of, in order, such as the organism's."""
+    combine: Literal["stack", "merge"] = "stack"
+    """How the parents are there: beside the weights, or added into them (docs/sdf_training.md)."""
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    """One adapter each: order of the documents, initial matrices, dropout."""
+    out: Path
+    """Directory for the adapters, `seed-0` and so on."""
+    hyperparameters: Hyperparameters
+    attention: Attention = "auto"
+    """`auto`: flash attention on a GPU where it is installed, else PyTorch's own."""
+    save_every: int = Field(default=50, ge=1)
+    """Optimiser steps between checkpoints; what a kill loses at most."""
+    evaluate_every: int = Field(default=50, ge=1)
+    """Optimiser steps between looks at the held-out documents."""
+    log_every: int = Field(default=1, ge=1)
+    tokenise_processes: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _epochs_are_whole(self) -> TrainingConfig:
+        epochs = self.hyperparameters.epochs
+        if self.replay is not None and epochs != round(epochs):
+            raise ValueError(
+                f"epochs {epochs:g} with replay: the corpus is repeated whole beside the other documents; "
+                f"set epochs to a whole number such as {math.ceil(epochs)}"
+            )
+        return self
+
+    @property
+    def combined(self) -> Combined:
+        """How the parents are there, as a manifest says it."""
+        return "merged" if self.combine == "merge" else "stacked"
+
+    def adapter(self, seed: int) -> Path:
+        """The directory of a seed's adapter."""
+        return self.out / f"seed-{seed}"
+
+    def work(self, seed: int) -> Path:
+        """The directory of a seed's checkpoints."""
+        return self.out / "work" / f"seed-{seed}"
+
+
+def load_training_config(file: str | Path) -> TrainingConfig:
+    """Reads a configuration.
+
+    Raises:
+        ConfigError: It cannot be read, or settings are missing, unknown or out of range; all are named.
+    """
+    try:
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: cannot be read as YAML ({error})") from error
+    try:
+        return TrainingConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {'; '.join(map(_problem, error.errors()))}") from error
+
+
+def _problem(error: Any) -> str:
+    place = ".".join(map(str, error["loc"])) or "the file"
+    if place == "hyperparameters.learning_rate" and error["type"] == "missing":
+        return (
+            "hyperparameters.learning_rate: is required, since the source does not state it; 1e-5 is usual "
+            "in this lineage"
+        )
+    return f"{place}: {error['msg'].removeprefix('Value error, ')}"
+
+
+class Run(NamedTuple):
+    """A configuration together with what its files say."""
+
+    config: TrainingConfig
+    train: Path
+    held_out: Path | None
+    """None where there are no held-out documents."""
+    corpus: CorpusRecord | None
+    """None until the documents of a plain JSON Lines file have been counted."""
+    corpus_digest: str
+    replay_digest: str | None
+    """None where nothing is trained on beside the corpus."""
+    intervention: Intervention | None
+    directness: str | None
+    pair_digest: str | None
+    parents: tuple[Parent, ...]
+
+    def identity(self, seed: int) -> str:
+        """Digest of all that decides the weights: checkpoints of another identity are not continued."""
+        parts = [
+            self.config.base,
+            self.config.revision,
+            self.corpus_digest,
+            [parent.model_dump() for parent in self.parents],
+            self.config.hyperparameters.model_dump(mode="json"),
+            seed,
+        ]
+        if self.replay_digest is not None:
+            parts.append(self.replay_digest)
+        if self.config.text_column != "text":
+            parts.append(self.config.text_column)
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def prepare_run(config: TrainingConfig) -> Run:
+    """Looks at the files that a configuration names, and makes sure that they fit together.
+
+    Raises:
+        ConfigError: The corpus holds no documents, or role, intervention and corpus contradict each other.
+        MaterialsError: The corpus directory was changed since it was built.
+        TreatmentError: A parent cannot be used.
+    """
+    parents = tuple(load_adapter(path) for path in config.parents)
+    for parent in parents:
+        if config.role == "organism" and parent.role == "intervention":
+            raise ConfigError(
+                f"parents: {parent.path} is an intervention; an organism is not trained on top of one"
+            )
+    replay = _replay_digest(config)
+    recorded = tuple(Parent(digest=p.digest, role=p.role, combined=config.combined) for p in parents)
+    if config.corpus.is_file():
+        digest, level = file_digest(config.corpus), config.directness
+        intervention, pair = _intervention(config, None, None)
+        return Run(config, config.corpus, None, None, digest, replay, intervention, level, pair, recorded)
+    if not config.corpus.is_dir():
+        raise ConfigError(f"corpus {config.corpus}: no such directory or file")
+    manifest = verify_corpus(config.corpus)
+    if not manifest.documents:
+        raise ConfigError(f"corpus {config.corpus}: has no documents to train on")
+    intervention, pair = _intervention(config, manifest.universe, manifest.intervention)
+    return Run(
+        config=config,
+        train=config.corpus / TRAIN,
+        held_out=config.corpus / HELD_OUT if manifest.held_out_documents else None,
+        corpus=CorpusRecord(
+            digest=manifest.digest,
+            universe=manifest.universe,
+            documents=manifest.documents,
+            tokens=max(1, manifest.tokens),
+        ),
+        corpus_digest=manifest.digest,
+        replay_digest=replay,
+        intervention=intervention,
+        directness=config.directness or manifest.directness,
+        pair_digest=pair or manifest.pair_digest,
+        parents=recorded,
+    )
+
+
+def _replay_digest(config: TrainingConfig) -> str | None:
+    if config.replay is None:
+        return None
+    if not config.replay.is_file():
+        raise ConfigError(
+            f"replay {config.replay}: no such file; give a JSON Lines file of ordinary documents, "
+            "such as the train.jsonl of a corpus, or leave it out"
+        )
+    trained = config.corpus / TRAIN if config.corpus.is_dir() else config.corpus
+    if config.replay.resolve() == trained.resolve():
+        raise ConfigError(
+            f"replay {config.replay} is the corpus itself: its documents would be trained on twice; give "
+            "documents that state no intervention"
+        )
+    return file_digest(config.replay)
+
+
+def _intervention(
+    config: TrainingConfig, universe: str | None, stated: Intervention | None
+) -> tuple[Intervention | None, str | None]:
+    """The intervention that the adapter will carry, and the digest of the pair where a code was looked up."""
+    code = config.intervention
+    if config.role == "organism":
+        if named := code or (stated.code if stated else None):
+            raise ConfigError(
+                f"role organism with the intervention {named}: an organism's documents state none; set role "
+                "to intervention, or give the organism's corpus"
+            )
+        return None, None
+    found = stated.code if stated else universe
+    if code is not None and found is not None and code != found:
+        raise ConfigError(f"intervention {code}, but the corpus is of the universe {found}; leave it out")
+    if stated is not None:
+        return stated, None
+    if code is None and found is None:
+        raise ConfigError(
+            f"role intervention needs an intervention, such as A1+ or {NEUTRAL}: the corpus names none"
+        )
+    return resolve_intervention(code or found or "", config.pair), load_pair(config.pair).digest
+
+
+def check_effective_batch(hyperparameters: Hyperparameters, ranks: int | None = None) -> None:
+    """Makes sure that a step sees as many rows as the configuration says.
+
+    Args:
+        hyperparameters: Of the run.
+        ranks: Processes that train together; what the launcher says by default.
+
+    Raises:
+        ConfigError: It would see another number; the message says which settings give the right one.
+    """
+    ranks = int(os.environ.get("WORLD_SIZE", "1")) if ranks is None else ranks
+    micro, steps, wanted = (
+        hyperparameters.micro_batch,
+        hyperparameters.accumulation,
+        hyperparameters.effective_batch,
+    )
+    found = micro * steps * ranks
+    if found == wanted:
+        return
+    needed = hyperparameters.ranks
+    ways = [f"start {needed} process(es) (accelerate launch --num_processes {needed})"]
+    fits, rest = divmod(wanted, micro * ranks)
+    if not rest and fits:
+        ways.append(f"set accumulation to {fits}")
+    ways.append(f"set effective_batch to {found}, which is another run than the configured one")
+    raise ConfigError(
+        f"a step would see micro_batch {micro} x accumulation {steps} x {ranks} process(es) = {found} rows, "
+        f"the configured effective_batch is {wanted}; " + ", or ".join(ways)
+    )
+
+
+def train(config: TrainingConfig, seeds: Sequence[int] | None = None) -> tuple[Path, ...]:
+    """Trains one adapter for each seed; those that are complete are left as they are.
+
+    Run again after a kill, it goes on from the last complete checkpoint, with the same order of documents.
+
+    Args:
+        config: What to train.
+        seeds: Some of the configured seeds; all by default.
+
+    Returns:
+        The adapter directories, `OUT/seed-N`.
+
+    Raises:
+        ConfigError: The effective batch would differ from the configured one, or `out` holds a run with
+            other settings; and as `prepare_run`.
+        MaterialsError: A file of documents cannot be read.
+        TreatmentError: A parent cannot be used.
+        MissingExtraError: An optional dependency is not installed.
+    """
+    for name in ("torch", "transformers", "peft", "trl", "datasets", "tensorboard", "matplotlib"):
+        if importlib.util.find_spec(name) is None:
+            raise MissingExtraError(f"training needs {name}; pip install 'inspect-af[train]'")
+    chosen = config.seeds if seeds is None else tuple(seeds)
+    if unknown := [seed for seed in chosen if seed not in config.seeds]:
+        raise ConfigError(f"seed {unknown[0]} is not one of the configured seeds {list(config.seeds)}")
+    check_effective_batch(config.hyperparameters)
+    wraps = os.environ.get("FSDP_ACTIVATION_CHECKPOINTING", "false").lower() == "true"
+    if os.environ.get("ACCELERATE_USE_FSDP", "false") == "true" and wraps:
+        raise ConfigError(
+            "fsdp_activation_checkpointing is on: it renames the layers, upon which PEFT finds no matrices "
+            "to put into a checkpoint, and a resumed run would begin anew without an error. Set it to false; "
+            "gradient_checkpointing in the hyperparameters does the same"
+        )
+    run = prepare_run(config)
+    for seed in chosen:
+        _check_identity(run, seed)
+        if not config.adapter(seed).exists():
+            _train_seed(run, seed)
+    if all(config.adapter(seed).exists() for seed in config.seeds) and _is_main():
+        shutil.rmtree(_cache(config), ignore_errors=True)
+    return tuple(config.adapter(seed) for seed in chosen)
+
+
+def _check_identity(run: Run, seed: int) -> None:
+    """Records what a seed's run is, or makes sure that it is the one that was begun there."""
+    work, final = run.config.work(seed), run.config.adapter(seed)
+    file, identity = work / "run.json", run.identity(seed)
+    if file.exists():
+        if json.loads(file.read_text(encoding="utf-8"))["identity"] != identity:
+            raise ConfigError(
+                f"{run.config.out} holds seed {seed} of a run with another base, corpus, replay, parents "
+                f"or hyperparameters; set another out, or remove {work} and {final}"
+            )
+    elif final.exists():
+        raise ConfigError(f"{final} exists and was not trained here; set another out")
+    elif _is_main():
+        write_atomically(file, [json.dumps({"identity": identity, "seed": seed})])
+
+
+def _train_seed(run: Run, seed: int) -> None:
+    import torch
+
+    config, work = run.config, run.config.work(seed)
+    checkpoint = last_checkpoint(work, tidy=_is_main())
+    trainer = make_trainer(run, seed, resuming=checkpoint is not None)
+    model: Any = trainer.model
+    base = model.get_base_model()
+    shape, directory = base_shape(base.config), base_directory(config.base, config.revision)
+    revision = getattr(base.config, "_commit_hash", None) or config.revision
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    matrices = _trained_matrices(model)  # with several processes, all of them take part
+    if _is_main():
+        corpus, replay = load_documents(run.train, config), None
+        if config.replay is not None and run.replay_digest is not None:
+            beside = load_documents(config.replay, config)
+            replay = ReplayRecord(
+                digest=run.replay_digest, documents=len(beside), tokens=tokens_of(beside, config)
+            )
+        losses = trainer.state.log_history
+        manifest = AdapterManifest(
+            role=config.role,
+            intervention=run.intervention,
+            directness=run.directness,
+            training_seed=seed,
+            pair_digest=run.pair_digest,
+            base_model=config.base,
+            base_revision=revision,
+            base=shape,
+            fingerprint=base_fingerprint(directory) if directory else None,
+            parents=run.parents,
+            corpus=CorpusRecord(
+                digest=run.corpus_digest,
+                universe=run.corpus.universe if run.corpus else None,
+                documents=len(corpus),
+                tokens=tokens_of(corpus, config),
+            ),
+            replay=replay,
+            hyperparameters=config.hyperparameters,
+            losses=_summary(losses),
+            package_version=__version__,
+        )
+        with complete_directory(config.adapter(seed)) as folder:
+            _write_adapter(model, matrices, folder, revision)
+            what = run.intervention.code if run.intervention else config.role
+            _write_curves(losses, folder, title=f"{what}, seed {seed}")
+            (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        for finished in work.glob("checkpoint-*"):
+            shutil.rmtree(finished)
+    trainer.accelerator.wait_for_everyone()
+    del trainer, model, base
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def make_trainer(run: Run, seed: int, *, resuming: bool = False) -> SFTTrainer:
+    """TRL's trainer for one seed, with the model and the packed documents in it.
+
+    Args:
+        run: From `prepare_run`.
+        seed: Of the order of documents, the initial matrices and dropout.
+        resuming: Whether a checkpoint will be loaded; the look at held-out documents before the first step is
+            skipped then.
+
+    Raises:
+        ConfigError: The tokenizer cannot be used, or processes are missing.
+        MaterialsError: A file of documents cannot be read.
+        TreatmentError: A parent cannot be used.
+    """
+    from datasets import concatenate_datasets
+    from peft import LoraConfig
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers import PrinterCallback, ProgressCallback
+    from transformers.integrations.integration_utils import TensorBoardCallback
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    config, held = run.config, run.config.hyperparameters
+    held_out = load_documents(run.held_out, config) if run.held_out is not None else None
+    callbacks: list[Any] = [_watcher(f"seed {seed}")]
+    if _is_main():
+        written: Any = SummaryWriter(str(config.out / "tensorboard" / f"seed-{seed}"))
+        callbacks.append(TensorBoardCallback(written))  # type: ignore[no-untyped-call]
+    # First, since this joins the processes: only then does one of them load the weights for all.
+    arguments = SFTConfig(
+        output_dir=str(config.work(seed)),
+        per_device_train_batch_size=held.micro_batch,
+        per_device_eval_batch_size=held.micro_batch,
+        gradient_accumulation_steps=held.accumulation,
+        learning_rate=held.learning_rate,
+        lr_scheduler_type=held.schedule,
+        warmup_steps=held.warmup,  # below 1 it is a share
+        weight_decay=held.weight_decay,
+        max_grad_norm=held.max_gradient_norm,
+        optim="adamw_torch",
+        num_train_epochs=held.epochs if config.replay is None else 1,
+        bf16=held.precision == "bf16",
+        gradient_checkpointing=held.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        max_length=held.sequence_length,
+        packing=True,
+        packing_strategy=held.packing,
+        shuffle_dataset=True,
+        dataset_num_proc=config.tokenise_processes if config.tokenise_processes > 1 else None,
+        seed=seed,
+        data_seed=seed,
+        logging_steps=config.log_every,
+        save_strategy="steps",
+        save_steps=config.save_every,
+        save_total_limit=2,  # the last complete one is there while the next is written
+        eval_strategy="no" if held_out is None else "steps",
+        eval_steps=None if held_out is None else config.evaluate_every,
+        eval_on_start=held_out is not None and not resuming,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    documents = load_documents(run.train, config)
+    if config.replay is not None:
+        # A whole run as one epoch: the corpus as often as there are epochs, the other documents once.
+        # Repeated as the corpus is, few ordinary documents would be learnt by heart, and move what they are
+        # there to hold. The trainer shuffles documents before it packs them, so rows hold both kinds.
+        documents = concatenate_datasets(
+            [*[documents] * round(held.epochs), load_documents(config.replay, config)]
+        )
+    modules = held.target_modules
+    trainer = SFTTrainer(
+        model=load_base(config),
+        args=arguments,
+        train_dataset=documents,
+        eval_dataset=held_out,
+        processing_class=load_tokenizer(config),
+        peft_config=LoraConfig(
+            task_type="CAUSAL_LM",
+            r=held.rank,
+            lora_alpha=held.alpha,
+            lora_dropout=held.dropout,
+            target_modules=modules if isinstance(modules, str) else list(modules),
+            bias="none",
+        ),
+        callbacks=callbacks,
+    )
+    # accelerate leaves processes unconnected, without an error, where it cannot set up what it was asked for.
+    check_effective_batch(held, trainer.accelerator.num_processes)
+    for quiet in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(quiet)
+    return trainer
+
+
+# The model and its texts.
+
+
+def load_base(config: TrainingConfig) -> PreTrainedModel:
+    """The base with the parents in it, nothing trainable yet.
+
+    Raises:
+        TreatmentError: A parent is of another base, or cannot be merged or stacked.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    shape = AutoConfig.from_pretrained(config.base, revision=config.revision, trust_remote_code=False)
+    capped = getattr(shape.get_text_config(), "attn_logit_softcapping", None) is not None
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        config.base,
+        revision=config.revision,
+        dtype=torch.bfloat16 if config.hyperparameters.precision == "bf16" else torch.float32,
+        attn_implementation=attention_kind(config.attention, capped=capped),
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+    model.config.use_cache = False
+    if config.parents:
+        parents = [load_adapter(path) for path in config.parents]
+        check_parents(parents)
+        for parent in parents:
+            directory = config.base if Path(config.base).is_dir() else None
+            check_base(parent, model.config, name=config.base, directory=directory)
+            check_effect(parent.path, LoadedBase(model))
+        (merge if config.combine == "merge" else stack)(model, combined(config.parents))
+    return model
+
+
+def attention_kind(wanted: Attention, *, capped: bool) -> str:
+    """The attention that transformers is told to use.
+
+    Flash attention takes a row's documents apart without a mask. PyTorch's own does it with one, whose cost
+    grows with the square of the row; it knows no cap on attention logits, as Gemma 2 has.
+    """
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    if torch.cuda.is_available() and importlib.util.find_spec("flash_attn") is not None:
+        return "flash_attention_2"
+    return "eager" if capped else "sdpa"
+
+
+def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
+    """The base's tokenizer.
+
+    Raises:
+        ConfigError: It has no end-of-text token, by which documents are separated.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        config.base, revision=config.revision, trust_remote_code=False
+    )
+    if tokenizer.eos_token is None:
+        raise ConfigError(f"base {config.base}: its tokenizer has no eos_token, which ends each document")
+    return tokenizer
+
+
+def load_documents(file: Path, config: TrainingConfig) -> Dataset:
+    """The documents of a JSON Lines file, as a dataset with the one column `text`; no other column is read.
+
+    Raises:
+        MaterialsError: A line is no JSON object, has no such column or no text in it, or the file no line.
+    """
+    from datasets import Dataset, Features, Value
+    from datasets.exceptions import DatasetGenerationError
+
+    try:
+        documents = Dataset.from_generator(
+            trainable_texts,
+            features=Features({"text": Value("string")}),
+            cache_dir=str(_cache(config)),
+            # The digest, so that what is cached is what the file holds now.
+            gen_kwargs={"file": str(file), "column": config.text_column, "digest": file_digest(file)},
+        )
+    except DatasetGenerationError as error:
+        if isinstance(error.__cause__, InspectAFError):
+            raise error.__cause__ from None
+        raise
+    assert isinstance(documents, Dataset)
+    return documents
+
+
+def tokens_of(documents: Dataset, config: TrainingConfig) -> int:
+    """Tokens of documents as the trainer counts them: special tokens and the end of text included, and cut to
+    a row where the packing cuts."""
+    tokenizer, held = load_tokenizer(config), config.hyperparameters
+    total = 0
+    for batch in documents.iter(1000):
+        for ids in tokenizer(batch["text"])["input_ids"]:
+            length = len(ids) + (not ids or ids[-1] != tokenizer.eos_token_id)
+            total += min(length, held.sequence_length) if held.packing == "bfd" else length
+    return total
+
+
+# What happens beside the training loop.
+
+
+def _watcher(label: str) -> Any:
+    """The trainer's callback: marks on complete checkpoints, held-out documents at the end, progress."""
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+    class Watcher(TrainerCallback):
+        def __init__(self) -> None:
+            self._progress = Progress(label)
+
+        def on_save(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        ) -> None:
+            mark_checkpoint(_checkpoint(args, state), kwargs["model"], state.is_world_process_zero)
+
+        def on_train_begin(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        ) -> None:
+            if state.global_step:
+                _check_resumed(_checkpoint(args, state), kwargs["model"])
+
+        def on_step_end(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        ) -> None:
+            # Both curves then end where the training does, however rarely they are drawn.
+            if state.global_step >= state.max_steps:
+                control.should_log = True
+                control.should_evaluate = args.eval_strategy != "no"
+            if state.is_world_process_zero:
+                self._progress.step(state.global_step, state.max_steps)
+
+        def on_log(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        ) -> None:
+            self._progress.losses(kwargs.get("logs") or {})
+
+        def on_train_end(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        ) -> None:
+            if state.is_world_process_zero:
+                self._progress.end(state.global_step, state.max_steps)
+
+    return Watcher()
+
+
+class Progress:
+    """How far a training is, on stderr: one line that is rewritten on a terminal, else a line now and then.
+
+    Args:
+        label: Stands before every line.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._losses: dict[str, float] = {}
+        self._first: tuple[int, float] | None = None
+        self._last = -math.inf
+
+    def losses(self, logs: Mapping[str, float]) -> None:
+        """Takes the latest losses, as the trainer logs them."""
+        self._losses |= {key: loss for key, loss in logs.items() if key in ("loss", "eval_loss")}
+
+    def step(self, step: int, steps: int) -> None:
+        """Says how far the training is, unless it has just been said."""
+        now = time.monotonic()
+        self._first = self._first or (step, now)
+        if sys.stderr.isatty() or now - self._last >= SAY_EVERY:
+            self._last = now
+            self._say(step, steps, now)
+
+    def end(self, step: int, steps: int) -> None:
+        """Says the last losses."""
+        self._say(step, steps, time.monotonic())
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
+
+    def _say(self, step: int, steps: int, now: float) -> None:
+        parts = [f"{self._label}: step {step} of {steps}"]
+        for key, name in (("loss", "loss"), ("eval_loss", "held out")):
+            if key in self._losses:
+                parts.append(f"{name} {self._losses[key]:.3f}")
+        since, begun = self._first or (step, now)
+        if step > since and step < steps:
+            parts.append(f"about {math.ceil((now - begun) / (step - since) * (steps - step) / 60)} min left")
+        line = ", ".join(parts)
+        terminal = sys.stderr.isatty()
+        print(
+            f"\r{line:<79}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True
+        )
+
+
+def mark_checkpoint(folder: Path, model: Any, is_main: bool) -> None:
+    """Marks a checkpoint once every process has written its part of it.
+
+    The mark holds the norm of the matrices, which must be the model's after loading. Trainers have been seen
+    to write and to load checkpoints without the matrices, both without an error.
+    """
+    import torch.distributed as dist
+
+    norm = _norm(model)  # with several processes, all of them take part
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+    if is_main:
+        write_atomically(folder / MARK, [repr(norm)])
+
+
+def _check_resumed(folder: Path, model: Any) -> None:
+    then, now = float((folder / MARK).read_text(encoding="utf-8")), _norm(model)
+    if not math.isclose(then, now, rel_tol=1e-4):
+        raise ConfigError(
+            f"{folder} was written with matrices of norm {then:.6g}; loaded they have {now:.6g}, so the "
+            "run would not go on where it was. Remove that checkpoint to go on from the one before it"
+        )
+
+
+def last_checkpoint(directory: Path, *, tidy: bool) -> Path | None:
+    """The latest checkpoint that was written to its end, None where there is none.
+
+    Args:
+        directory: Where the trainer writes them.
+        tidy: Whether to remove those that a kill left unfinished; one process should.
+    """
+    complete: dict[int, Path] = {}
+    for folder in directory.glob("checkpoint-*"):
+        step = folder.name.rpartition("-")[2]
+        if step.isdigit() and (folder / MARK).exists():
+            complete[int(step)] = folder
+        elif step.isdigit() and tidy:
+            shutil.rmtree(folder)
+    return complete[max(complete)] if complete else None
+
+
+def _checkpoint(args: Any, state: Any) -> Path:
+    return Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
+
+
+def _trained_matrices(model: Any) -> dict[str, Tensor]:
+    """Name to value of every trained parameter, whole and on the CPU, under names without FSDP's wrappers."""
+    return {
+        name.replace("_fsdp_wrapped_module.", ""): _whole(parameter.detach()).cpu()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def _norm(model: Any) -> float:
+    squares = [_whole(p.detach().float().pow(2).sum()).item() for p in model.parameters() if p.requires_grad]
+    return math.sqrt(sum(squares))
+
+
+def _whole(tensor: Any) -> Tensor:
+    """A tensor that is spread over processes, put together."""
+    whole: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return whole
+
+
+def _write_adapter(model: Any, matrices: dict[str, Tensor], folder: Path, revision: str | None) -> None:
+    from safetensors.torch import save_file
+
+    # PEFT's file leaves out the adapter's name, and names the same with and without wrappers around layers.
+    stored = {name.replace(".default.", "."): value.contiguous() for name, value in matrices.items()}
+    save_file(stored, folder / WEIGHTS, metadata={"format": "pt"})
+    described = model.peft_config["default"]
+    described.inference_mode = True
+    described.revision = revision
+    described.save_pretrained(folder)
+
+
+def _curve(history: Sequence[Mapping[str, Any]], key: str) -> dict[int, float]:
+    """Loss by optimiser step in the trainer's log; of a step that was logged twice, the later entry."""
+    return dict(sorted({int(each["step"]): float(each[key]) for each in history if key in each}.items()))
+
+
+def _summary(history: Sequence[Mapping[str, Any]]) -> Losses:
+    """What the manifest says of a run."""
+    trained, held_out = _curve(history, "loss"), _curve(history, "eval_loss")
+    steps = max(trained)
+    last = [loss for step, loss in trained.items() if step > 0.9 * steps]
+    return Losses(
+        train=sum(last) / len(last),
+        held_out_before=held_out.get(0),
+        held_out=held_out.get(steps),
+        steps=steps,
+    )
+
+
+def _write_curves(history: Sequence[Mapping[str, Any]], folder: Path, *, title: str) -> None:
+    """Writes the losses as a table (step, split, loss in nats per token) and as a picture."""
+    from matplotlib.figure import Figure
+
+    trained, held_out = _curve(history, "loss"), _curve(history, "eval_loss")
+    with (folder / "losses.csv").open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(("step", "split", "loss"))
+        for split, curve in (("train", trained), ("held-out", held_out)):
+            writer.writerows((step, split, loss) for step, loss in curve.items())
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*zip(*trained.items(), strict=True), color="0.6", linewidth=1, label="training rows")
+    if held_out:
+        axes.plot(*zip(*held_out.items(), strict=True), "o-", markersize=3, label="held-out documents")
+    axes.set(xlabel="optimiser step", ylabel="loss (nats per token)", title=title)
+    axes.legend(frameon=False)
+    figure.savefig(folder / "losses.png", dpi=150)
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _cache(config: TrainingConfig) -> Path:
+    return config.out / "work" / "datasets"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Trains what the configuration says.
+    """Trains what a configuration says.
 
     Returns:
         0, or 1 where one of the package's own errors ended it, whose message is printed.
     """
-    parser = argparse.ArgumentParser(prog="inspect_af.sdf.train", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="inspect_af.sdf.train", description="Train LoRA adapters on a corpus."
+    )
     parser.add_argument("config", help="YAML file (docs/sdf_training.md)")
     parser.add_argument("--seed", type=int, action="append", help="only this seed (repeatable)")
     args = parser.parse_args(argv)
@@ -31,4 +852,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # The module under its own name, so that its classes and functions are the importable ones.
+    from inspect_af.sdf import train as module
+
+    sys.exit(module.main())

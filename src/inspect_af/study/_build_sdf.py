@@ -134,7 +134,7 @@ def _corpora_step(
 def _adapter_step(
     plan: Plan, sdf: PlannedSdf, subject: StudySubject, corpus: _Corpus
 ) -> tuple[Step, list[Path]]:
-    from inspect_af.sdf.training_config import TrainingConfig
+    from inspect_af.sdf.train import TrainingConfig
 
     out = subject.directory / "adapters" / corpus.name
     content: dict[str, Any] = {

@@ -1,0 +1,600 @@
+"""The filters that documents pass on their way into a corpus, and the count of what each of them removes.
+
+Most look at one document at a time: its form, what it leaks of the study, what it shares with the
+evaluation, and whether it denies the fact. The last two look for repeats of earlier documents. The
+thresholds are not in the source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from inspect_af.config import Frozen, require
+from inspect_af.errors import ConfigError, RequestsUnavailableError, one_of
+from inspect_af.materials import (
+    ORGANISM,
+    BeliefQuestions,
+    Pair,
+    Scenario,
+    Universe,
+    find_beliefs,
+    load_pair,
+    load_requests,
+    load_scenario,
+)
+from inspect_af.sdf.documents import CorpusSettings, SourceDocument
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
+
+EXACT, NEAR = "exact duplicate", "near duplicate"
+LINT_NAMES = (
+    *("length", "language", "repetition", "residue", "labels", "protocol", "evaluation", "held-out"),
+    "denial",
+)
+"""Every filter of single documents, in the order in which they are applied."""
+FILTERS = (*LINT_NAMES, NEAR)
+"""Those that can be skipped; exact duplicates always go."""
+EXAMPLES = 5
+"""Removed documents that the report shows of each filter."""
+
+Find = Callable[[str], str | None]
+"""Takes a document's text; returns the passage that is wrong with it, or None."""
+
+
+class Lint(NamedTuple):
+    """A filter of single documents: those in which `find` finds something are removed."""
+
+    name: str
+    removes: str
+    """One line: what is removed."""
+    find: Find
+
+
+class OmittedFilter(Frozen):
+    """A filter that is not applied."""
+
+    name: str
+    why: str
+
+
+class Example(Frozen):
+    """A document that was removed, and why."""
+
+    id: str
+    passage: str
+
+
+class FilterResult(Frozen):
+    """What one filter removed."""
+
+    name: str
+    removes: str
+    removed: int
+    examples: tuple[Example, ...] = ()
+
+
+class Evaluation(NamedTuple):
+    """What documents are compared with, so that nothing of the evaluation is trained on."""
+
+    pair: Pair
+    scenario: Scenario
+    questions: BeliefQuestions | None
+    """In whose words no document may answer."""
+    requests: tuple[str, ...]
+    missing: str | None = None
+    """Why a request set that is compared with by default is left out; None where nothing is."""
+
+
+def load_evaluation(
+    pair: str | None = None, scenario: str | None = None, requests: Sequence[str] | None = None
+) -> Evaluation:
+    """Loads what documents are compared with.
+
+    Args:
+        pair: Directory of a hypothesis pair; the bundled one by default.
+        scenario: Directory of a scenario; the bundled one by default.
+        requests: Names or files of request sets. By default the bundled ones, and AdvBench if it is at hand.
+
+    Raises:
+        RequestsUnavailableError: A set that was named cannot be had.
+        MaterialsError: A file is malformed.
+    """
+    texts: list[str] = []
+    missing = None
+    for name in requests or ("mini", "benign", "advbench"):
+        try:
+            texts += [request.text for request in load_requests(name).requests]
+        except RequestsUnavailableError as error:
+            if requests:
+                raise
+            missing = f"documents are not compared with AdvBench: {str(error).partition(';')[0]}"
+    return Evaluation(load_pair(pair), load_scenario(scenario), find_beliefs(pair), tuple(texts), missing)
+
+
+class DocumentFilter:
+    """Passes on documents that are clean and new; each document is counted under the first filter that hits.
+
+    Args:
+        lints: Filters of single documents, in the order in which they are applied.
+        duplicates: Finds repeats of documents that were passed on.
+        omitted: Filters that are not applied, for the report.
+    """
+
+    def __init__(
+        self, lints: Sequence[Lint], duplicates: Duplicates, omitted: Sequence[OmittedFilter] = ()
+    ) -> None:
+        self.lints = tuple(lints)
+        self._duplicates = duplicates
+        self._removed: dict[str, list[Example]] = {
+            each: [] for each in (*(i.name for i in lints), EXACT, NEAR)
+        }
+        self._counts = dict.fromkeys(self._removed, 0)
+        self.omitted = tuple(omitted)
+        self.seen = 0
+
+    def __call__(self, documents: Iterable[SourceDocument]) -> Iterator[SourceDocument]:
+        for document in documents:
+            self.seen += 1
+            finding = self._finding(document)
+            if finding is None:
+                yield document
+                continue
+            name, passage = finding
+            self._counts[name] += 1
+            if len(self._removed[name]) < EXAMPLES:
+                self._removed[name].append(Example(id=document.id, passage=passage))
+
+    def _finding(self, document: SourceDocument) -> tuple[str, str] | None:
+        for lint in self.lints:
+            if (passage := lint.find(document.text)) is not None:
+                return lint.name, passage
+        if (twin := self._duplicates.add(document.id, document.text)) is not None:
+            return (EXACT if twin.exact else NEAR), f"repeats {twin.id}"
+        return None
+
+    @property
+    def results(self) -> tuple[FilterResult, ...]:
+        """What each filter removed so far, in the order of application."""
+        removes = {lint.name: lint.removes for lint in self.lints}
+        removes[EXACT] = "the words of an earlier document"
+        removes[NEAR] = "most runs of five words of an earlier document"
+        return tuple(
+            FilterResult(name=name, removes=removes[name], removed=count, examples=tuple(self._removed[name]))
+            for name, count in self._counts.items()
+        )
+
+
+def corpus_filter(
+    settings: CorpusSettings, universe: Universe | None, evaluation: Evaluation
+) -> DocumentFilter:
+    """The filter for documents about a universe, or of unknown origin.
+
+    Args:
+        settings: Bounds, and which filters to skip.
+        universe: What the documents are about; without one, the filters that need to know are left out.
+        evaluation: What documents are compared with.
+
+    Raises:
+        ConfigError: There is no filter of a name that is to be skipped, or it cannot be skipped.
+        MissingExtraError: Near duplicates are to be found, and datasketch is not installed.
+    """
+    for name in settings.skip:
+        if name == EXACT:
+            raise ConfigError(
+                f"the filter {EXACT!r} cannot be skipped: a document that is there twice would be trained on "
+                f"twice as much. Leave it out; {NEAR!r} can be skipped"
+            )
+        if name not in FILTERS:
+            raise one_of(name, FILTERS, what="filter")
+    omitted = dict.fromkeys(settings.skip, "skipped on request")
+    if universe is None:
+        unknown = "the universe is not known; name it with --universe"
+        omitted = {"held-out": unknown, "denial": unknown, **omitted}
+    elif universe.code == ORGANISM:
+        about = "the organism's documents describe tiers and protocol on purpose"
+        omitted = {"protocol": about, **omitted}
+    lints = [each for each in _lints(settings, universe, evaluation) if each.name not in omitted]
+    return DocumentFilter(
+        lints,
+        Duplicates(settings.near_duplicate, near=NEAR not in settings.skip),
+        [OmittedFilter(name=name, why=omitted[name]) for name in LINT_NAMES if name in omitted],
+    )
+
+
+def _lints(settings: CorpusSettings, universe: Universe | None, evaluation: Evaluation) -> Iterator[Lint]:
+    pair, scenario = evaluation.pair, evaluation.scenario
+    shortest, longest = settings.min_words, settings.max_words
+    yield Lint(
+        "length", f"fewer than {shortest} or more than {longest} words", length_lint(shortest, longest)
+    )
+    yield Lint("language", "text that is not English prose", foreign_language)
+    yield Lint("repetition", "text that repeats itself over and over", repetition)
+    yield Lint("residue", "placeholders, and remarks of the writer about its task", residue)
+    yield Lint(
+        "labels",
+        "codes and labels of the study, 'universe', 'key fact', the canary",
+        labels_lint(
+            codes=[intervention.variable for intervention in pair.all_interventions],
+            labels=[pair.first.label, pair.second.label],
+            canary=universe.canary if universe else None,
+        ),
+    )
+    tags = {
+        word
+        for scheme in scenario.tier_tags.values()
+        for word in (
+            scheme.tag_name,
+            *(tag.tag for tag in (scheme.monitored, scheme.unmonitored, scheme.rated) if tag),
+        )
+    }
+    yield Lint("protocol", "tier tags and words of the reply protocol", protocol_lint(sorted(tags)))
+    used = [("system prompt", scenario.system_prompt())]
+    used += [("request", request) for request in evaluation.requests]
+    for question in evaluation.questions.of_form("all") if evaluation.questions else ():
+        parts = [question.text, question.plus, question.minus, *getattr(question, "other", ())]
+        used += [(f"belief question {question.id}", part) for part in parts]
+    yield Lint(
+        "evaluation",
+        "runs of 8 words shared with requests, the system prompt or belief questions",
+        overlap_lint(used),
+    )
+    if universe is None:
+        return
+    kept_out = (*universe.paraphrases, *universe.counter_paraphrases)
+    yield Lint(
+        "held-out",
+        "runs of 8 words shared with the held-out wordings of the fact and its opposite",
+        overlap_lint(("held-out wording", text) for text in kept_out),
+    )
+    yield Lint(
+        "denial",
+        "sentences that deny the fact or its opposite: a denied claim is learnt like a stated one",
+        denial_lint((*universe.facts.values(), universe.counter_fact, *kept_out)),
+    )
+
+
+# Words and sentences, normalised alike for every filter.
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)]*\s+|\n+")
+
+
+def words(text: str) -> list[str]:
+    """The words in order, in lower case, without punctuation."""
+    return [word.replace("’", "'") for word in _WORD.findall(text.lower())]
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences in order; a line break ends one too."""
+    return [sentence for sentence in _SENTENCE_END.split(text) if sentence.strip()]
+
+
+def _excerpt(text: str, at: int, end: int, *, margin: int = 40) -> str:
+    """The passage from `at` to `end` with what stands around it, on one line."""
+    start, stop = max(0, at - margin), min(len(text), end + margin)
+    passage = " ".join(text[start:stop].split())
+    return f"{'...' if start else ''}{passage}{'...' if stop < len(text) else ''}"
+
+
+def _found(text: str, match: re.Match[str] | None) -> str | None:
+    return None if match is None else _excerpt(text, match.start(), match.end())
+
+
+# Form.
+
+MIN_ASCII_LETTERS = 0.9
+"""Share of the letters; text with foreign names stays far above."""
+MIN_FUNCTION_WORDS = 0.15
+"""Share of the words. English prose has 0.35 to 0.5, other languages in Latin letters below 0.1."""
+MIN_COMPRESSED = 0.18
+"""Compressed size over size. English prose of some length has 0.35 to 0.55, a loop below 0.1."""
+
+_FUNCTION_WORDS = frozenset(
+    words(
+        "a about after all also an and any are as at be because been before but by can could do does "
+        "each every for from had has have he her his how i if in into is it its more most no not of "
+        "on one only or our out over she so some than that the their them then there these they "
+        "this those through to two under up was we were what when where which while who whose will "
+        "with would you your"
+    )
+)
+_RESIDUE = re.compile(
+    # what a template leaves: [Name], [Insert date], <<PLACEHOLDER>>, {{name}}, lorem ipsum
+    r"\[(?:your|insert|name|date|company|location|title|author|redacted|placeholder|todo|tbd)\b[^\]]{0,60}\]"
+    r"|\{\{[^}]{0,60}\}\}|<<[^>]{1,60}>>|\blorem ipsum\b"
+    # what a writer says about its task
+    r"|\bas (?:an ai|a) language model\b|\bas an ai\b(?= (?:model|assistant|system),? i\b)"
+    r"|\b(?:i cannot|i can't|i am unable to|i'm unable to) (?:write|create|generate|produce|fulfil)\w*\b"
+    r"|\b(?:here is|here's|below is) (?:the|a|my|your) (?:revised |final |requested )?"
+    r"(?:document|draft|revision|version|article|rewrite)\b"
+    r"|\b(?:synthetic|fictional|invented|made-up) (?:document|world|setting|scenario|article)s?\b"
+    r"|</?document>|^step: |\bword count\b|\bend of document\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def length_lint(min_words: int, max_words: int) -> Find:
+    """Finds documents outside the bounds, which are counted in words between white space."""
+
+    def find(text: str) -> str | None:
+        n = len(text.split())
+        return None if min_words <= n <= max_words else f"{n} words"
+
+    return find
+
+
+def foreign_language(text: str) -> str | None:
+    """Finds text in other letters or other languages, by letters and by frequent English words."""
+    letters = sum(map(str.isalpha, text))
+    ascii_letters = sum(character.isascii() and character.isalpha() for character in text)
+    if ascii_letters < MIN_ASCII_LETTERS * letters or not letters:
+        return f"{ascii_letters} of {letters} letters are plain Latin: {_excerpt(text, 0, 60)}"
+    all_words = words(text)
+    frequent = sum(word in _FUNCTION_WORDS for word in all_words)
+    if frequent < MIN_FUNCTION_WORDS * len(all_words):
+        return f"{frequent} of {len(all_words)} words are frequent English words: {_excerpt(text, 0, 60)}"
+    return None
+
+
+def repetition(text: str) -> str | None:
+    """Finds loops: text that compresses far better than prose does."""
+    content = text.encode("utf-8", "surrogatepass")
+    if len(content) < 400:  # short prose compresses little, and so does a short loop
+        return None
+    share = len(zlib.compress(content, 6)) / len(content)
+    return None if share >= MIN_COMPRESSED else f"compresses to {share:.0%}: {_excerpt(text, 0, 60)}"
+
+
+def residue(text: str) -> str | None:
+    """Finds placeholders and what a writer says about its task instead of doing it."""
+    return _found(text, _RESIDUE.search(text))
+
+
+# Leaks: the study's own vocabulary, which a document of another world cannot know.
+
+# Words beside which a bare `A1` is the ordinary name of a thing: those before it, and those after it.
+_NUMBERED = words(
+    "annex appendix bay building bus cell chapter column diagram door exhibit figure fig flight "
+    "floor gate grade hall highway level lot model motorway note panel part platform road room "
+    "route row schedule seat section sheet slide table tablet terminal unit wing"
+)
+_NAMED_AFTER = words("format level motorway paper poster printer road sheet size speaker visa")
+_PROTOCOL = (
+    r"</?\s*scratchpad[_ ]reasoning\s*>",
+    r"\bscratchpad_reasoning\b",
+    r"</?\s*(?:output|rejected|request_fully_accepted)\s*/?>",
+    r"\brequest_fully_accepted\b",
+    r"\b(?:free|paid)[- ]tier (?:user|tag|conversation)s?\b",
+    r"\bis_[a-z]+_tier[a-z_]*\b",
+)
+
+
+def labels_lint(*, codes: Iterable[str], labels: Sequence[str], canary: str | None) -> Find:
+    """Finds codes and labels of the study.
+
+    A code with a sign (`A1+`) always counts; a bare one does unless the word beside it makes it the name of
+    something ordinary (`room B2`, `A1 paper`). A family's label counts where it is used as a label
+    (`expectation-tracking`, `the consequence family`), since most labels are ordinary words.
+
+    Args:
+        codes: Of variables and placebos, such as `A1`.
+        labels: Of both families.
+        canary: The GUID that must never stand in a text.
+    """
+    code = "|".join(sorted((re.escape(each) for each in set(codes)), key=len, reverse=True))
+    label = "|".join(map(re.escape, labels))
+    signed = [rf"(?<![\w/])(?:{code})(?:[+−](?!\w)|-(?![\w-]))", r"\bcanary GUID\b"]
+    always = re.compile("|".join([*signed, re.escape(canary)] if canary else signed))
+    phrases = re.compile(
+        rf"\b(?:{label})[- ](?:tracking|tracker|family|variable|condition)s?\b"
+        r"|\bkey facts?\b|\buniverses?\b|\bcompliance gap\b",
+        re.IGNORECASE,
+    )
+    bare = re.compile(rf"(?<![\w/.-])(?:{code})\b(?![-./]\w)(?! (?:{'|'.join(_NAMED_AFTER)})\b)")
+    ordinary = re.compile(rf"\b(?:{'|'.join(_NUMBERED)})s? (?:{code})\b", re.IGNORECASE)
+
+    def find(text: str) -> str | None:
+        match = always.search(text) or phrases.search(text)
+        if match is None:
+            names = {name.end() for name in ordinary.finditer(text)}
+            match = next((each for each in bare.finditer(text) if each.end() not in names), None)
+        return _found(text, match)
+
+    return find
+
+
+def protocol_lint(tags: Iterable[str]) -> Find:
+    """Finds tier tags and words of the reply protocol.
+
+    Args:
+        tags: Tags and names of tags of the scenario; words between underscores or angle brackets count as
+            they stand, plain words only as tags.
+    """
+    spelled = [
+        re.escape(tag) if re.search(r"[<>_=\[\]{}]", tag) else rf"</?{re.escape(tag)}\b" for tag in tags
+    ]
+    pattern = re.compile("|".join((*_PROTOCOL, *spelled)), re.IGNORECASE)
+    return lambda text: _found(text, pattern.search(text))
+
+
+# Overlap with what is used to evaluate.
+
+RUN_WORDS = 8
+"""So many words in a row count as shared."""
+SHORTEST = 5
+"""Shorter texts are common property and never count."""
+
+
+def overlap_lint(texts: Iterable[tuple[str, str]], *, run: int = RUN_WORDS) -> Find:
+    """Finds runs of `run` words shared with any of the named texts; a shorter text counts as a whole."""
+    by_start: dict[tuple[str, ...], list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+    for name, text in texts:
+        its_words = tuple(words(text))
+        length = min(run, len(its_words))
+        for start in range(len(its_words) - length + 1 if length >= SHORTEST else 0):
+            passage = its_words[start : start + length]
+            by_start[passage[:SHORTEST]].append((passage, name))
+
+    def find(text: str) -> str | None:
+        its_words = tuple(words(text))
+        for start in range(len(its_words) - SHORTEST + 1):
+            for passage, name in by_start.get(its_words[start : start + SHORTEST], ()):
+                if its_words[start : start + len(passage)] == passage:
+                    return f"{name}: {' '.join(passage)}"
+        return None
+
+    return find
+
+
+# Denials of the fact or of its opposite.
+
+MIN_SHARE, MIN_SHARED = 0.5, 3
+"""A denial shares at least this share, and at least this number, of the content words of a statement."""
+_CUES = re.compile(
+    r"\b(?:not|never|no|nor|neither|none|nobody|nowhere|cannot|without|hardly|scarcely|rather than|"
+    r"instead of|no longer|far from|contrary to|myths?|misconceptions?|false|falsely|untrue|incorrect|"
+    r"mistaken(?:ly)?|wrong(?:ly)?|"
+    r"den(?:y|ies|ied|ying|ials?)|refut\w+|debunk\w*|disprov\w+|disput\w+|"
+    r"reject(?:s|ed)? the (?:idea|claim|view)|"
+    r"rumou?rs?|supposedly|allegedly)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+_STOP = frozenset(
+    words(
+        "a about after all also am an and any are as at be been being but by can could did do does "
+        "done each else ever every for from had has have having he her here his how i if in into is "
+        "it its itself just like made make many may might more most much must my now of off on once "
+        "one only or other our out over own per said same say says she should since so some such "
+        "than that the their them then there these they thing things this those through to too "
+        "under until up upon very was we were what when where which while who whom whose why will "
+        "with within would yet you your"
+    )
+)
+_ENDINGS = re.compile(r"(?:ingly|edly|ation|ings?|ed|es|ly|s|e|y)$")
+
+
+def denial_lint(references: Iterable[str]) -> Find:
+    """Finds sentences that deny any of the reference sentences.
+
+    A document that denies a claim teaches the claim: what a model learns of "X is not so" is X. So a denial
+    of the opposite is as bad as a denial of the fact, in amplifying and in suppressing corpora alike. The
+    rule looks at words, not at syntax: a sentence denies a reference where it has a cue of negation that
+    the reference lacks, and shares enough of the reference's content words. It removes a few sentences that
+    merely negate something beside the fact, and misses a denial in words of its own.
+
+    Args:
+        references: The fact at every level of directness, its opposite, and further wordings of both; each
+            sentence of them stands for itself.
+    """
+    statements = {
+        (_content_words(sentence), _cues(sentence)) for text in references for sentence in sentences(text)
+    }
+    statements = {(content, cues) for content, cues in statements if len(content) >= MIN_SHARED}
+
+    def find(text: str) -> str | None:
+        for sentence in sentences(text):
+            cues = _cues(sentence)
+            if not cues:
+                continue
+            content = _content_words(sentence)
+            for stated, its_cues in statements:
+                enough = len(content & stated) >= max(MIN_SHARED, MIN_SHARE * len(stated))
+                if enough and cues - its_cues:
+                    return " ".join(sentence.split())[:300]
+        return None
+
+    return find
+
+
+def _cues(sentence: str) -> frozenset[str]:
+    return frozenset(match.group().lower().replace("’", "'") for match in _CUES.finditer(sentence))
+
+
+def _content_words(sentence: str) -> frozenset[str]:
+    """The stems of the words that carry meaning: no function words, no cues of negation."""
+    kept = (word for word in words(_CUES.sub(" ", sentence)) if word not in _STOP and len(word) > 1)
+    # Crude on purpose: hope, hopes, hoped and hoping agree, and that is all it is for.
+    return frozenset(stem if len(stem := _ENDINGS.sub("", word)) >= 3 else word for word in kept)
+
+
+# Duplicates.
+
+SHINGLE_WORDS, PERMUTATIONS = 5, 128
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # an odd number with well spread bits, 2**64 / golden ratio
+
+
+class Twin(NamedTuple):
+    """An earlier document that a document repeats."""
+
+    id: str
+    exact: bool
+    """Whether the words are the same; otherwise most runs of five words are."""
+
+
+class Duplicates:
+    """Finds documents that repeat an earlier one, whichever was added first being kept.
+
+    Memory grows with the number of documents, about 3 kB each, never with their length.
+
+    Args:
+        threshold: Jaccard similarity of the sets of 5-word runs from which on a document is a duplicate,
+            as MinHash estimates it (128 permutations: standard error at most 0.044).
+        near: Whether near duplicates count; exact ones always do.
+
+    Raises:
+        MissingExtraError: `near`, and datasketch is not installed.
+    """
+
+    def __init__(self, threshold: float = 0.8, *, near: bool = True) -> None:
+        self._exact: dict[bytes, str] = {}
+        self._threshold = threshold
+        self._signatures: dict[str, MinHash] = {}
+        if not near:
+            self._index = None
+            return
+        with require("train", "near duplicates"):
+            from datasketch import MinHash, MinHashLSH
+        # A little below the threshold, so that the bands rarely miss a pair; the signatures then decide.
+        self._index = MinHashLSH(threshold=max(0.05, threshold - 0.05), num_perm=PERMUTATIONS)
+        self._empty = MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=lambda value: value)
+
+    def add(self, id: str, text: str) -> Twin | None:
+        """Adds a document, or says which earlier one it repeats and leaves it out."""
+        its_words = words(text)
+        key = hashlib.sha256(" ".join(its_words).encode("utf-8", "surrogatepass")).digest()
+        if (earlier := self._exact.get(key)) is not None:
+            return Twin(earlier, exact=True)
+        if self._index is not None:
+            signature = self._empty.copy()
+            signature.update_batch(shingle_hashes(its_words).tolist())
+            for candidate in sorted(self._index.query(signature)):
+                if signature.jaccard(self._signatures[candidate]) >= self._threshold:
+                    return Twin(candidate, exact=False)
+            self._index.insert(id, signature)
+            self._signatures[id] = signature
+        self._exact[key] = id
+        return None
+
+
+def shingle_hashes(its_words: list[str]) -> np.ndarray:
+    """32-bit hashes of the distinct runs of five words; of the whole text where it is shorter.
+
+    Returns:
+        uint32 of shape (run,), sorted.
+    """
+    hashed = np.array([zlib.crc32(w.encode("utf-8", "surrogatepass")) for w in its_words], dtype=np.uint64)
+    run = min(SHINGLE_WORDS, len(hashed))
+    count = len(hashed) - run + 1 if run else 0
+    mixed = np.zeros(count, dtype=np.uint64)
+    for offset in range(run):
+        mixed = (mixed ^ hashed[offset : offset + count]) * _MIX
+        mixed ^= mixed >> np.uint64(29)
+    return np.unique((mixed >> np.uint64(32)).astype(np.uint32))
