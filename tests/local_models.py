@@ -128,3 +128,85 @@ def _locus() -> Any:
     from inspect_af.steering import Locus
 
     return get_args(Locus)[0] if get_args(Locus) else Locus
+
+
+def save_byte_tokenizer(
+    folder: Path, *, template: str, special: tuple[str, ...] = (), added: tuple[str, ...] = ()
+) -> Any:
+    """A tokenizer of bytes with added tokens, special ones and others, and a chat template of one's own."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    specials = ["<|eos|>", *special]
+    tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in specials])
+    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in added])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|eos|>")
+    fast.chat_template = template
+    fast.save_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def save_scripted_model(
+    folder: Path,
+    *,
+    template: str,
+    chunks: list[str],
+    start: str,
+    added: tuple[str, ...] = (),
+    loop: bool = False,
+) -> Path:
+    """A Llama that says a fixed reply: each chunk, a token of its own, leads to the next one.
+
+    Args:
+        folder: Where the model goes.
+        template: Its chat template; what it renders ends with `start`.
+        chunks: The reply.
+        start: Text of the last token of the prompt.
+        added: Further tokens of their own.
+        loop: Whether the last chunk is said for ever; else the reply ends.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    new = tuple(c for c in dict.fromkeys([*added, *chunks, start]) if len(c) > 1)
+    tokenizer = save_byte_tokenizer(folder, template=template, added=new)
+
+    def token(text: str) -> int:
+        (found,) = tokenizer.encode(text, add_special_tokens=False)
+        return int(found)
+
+    size, end = len(tokenizer), token("<|eos|>")
+    width = (size + 63) // 64 * 64
+    config = LlamaConfig(
+        vocab_size=size,
+        hidden_size=width,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        head_dim=width // 4,
+        max_position_embeddings=32768,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=end,
+        pad_token_id=None,
+    )
+    model = LlamaForCausalLM(config).float()
+    weights = model.state_dict()
+    for name, weight in weights.items():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            weight.zero_()
+    chain = [token(start), *map(token, chunks)]
+    following = dict(zip(chain, [*chain[1:], chain[-1] if loop else end], strict=True))
+    weights["model.embed_tokens.weight"].copy_(torch.eye(size, width))
+    head = torch.zeros(size, width)
+    for one in range(size):
+        head[following.get(one, end), one] = 1.0
+    weights["lm_head.weight"].copy_(head)
+    model.generation_config.eos_token_id = end
+    model.save_pretrained(folder)
+    return folder

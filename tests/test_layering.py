@@ -14,7 +14,7 @@ LAYERS = [
     {"errors"},
     {
         *("types", "reply", "config", "arguments", "digests", "format", "stats"),
-        *("thresholds", "plan"),
+        *("rendering", "thresholds", "plan"),
     },
     {"logs", "materials"},
     {"solvers", "scorers", "sdf", "steering", "organisms"},

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from inspect_af.providers.vllm_plugin import ServerInfo
-from inspect_af.providers.vllm_plugin.wire import PROBE_MARK
+from inspect_af.providers.vllm_plugin.wire import PROBE_ARGUMENT, PROBE_MARK
 
 KEY = "the key"
 INFO = ServerInfo(
@@ -25,6 +25,8 @@ INFO = ServerInfo(
     lora=True,
     max_lora_rank=64,
     max_num_seqs=4,
+    max_model_len=512,
+    dtype="bfloat16",
 )
 
 
@@ -35,7 +37,11 @@ class StandIn:
         self.url = url
         self.asked: list[tuple[str, Any]] = []
         self.refusal: str | None = None
-        """With this message chat completions are refused, where it is not None."""
+        """With this message completions are refused, where it is not None."""
+        self.tokenizer = ""
+        """Directory of the tokenizer that its clients use."""
+        self.tokens: list[int] = []
+        """Token ids of every reply."""
         self.gate = threading.Event()
         """Nothing is answered before it is set."""
         self.gate.set()
@@ -45,12 +51,12 @@ class StandIn:
         self.asked.append((path, body))
         if path == "/v1/models":
             return 200, {"data": [{"id": "base"}]}
-        if path == "/v1/completions":
+        if path == "/v1/completions" and PROBE_ARGUMENT in body.get("vllm_xargs", {}):
             return 400, {"error": {"message": f"{PROBE_MARK}{INFO.coded}:"}}
-        if path == "/v1/chat/completions" and self.refusal is not None:
+        if path == "/v1/completions" and self.refusal is not None:
             return 400, {"error": {"message": self.refusal, "code": 400}}
-        if path == "/v1/chat/completions":
-            return 200, _completion(body["model"])
+        if path == "/v1/completions":
+            return 200, _completion(body["model"], self.tokens)
         return 200, {}
 
 
@@ -89,13 +95,13 @@ def stand_in() -> Iterator[StandIn]:
         server.server_close()
 
 
-def _completion(model: str) -> dict[str, Any]:
-    message = {"role": "assistant", "content": "a reply"}
+def _completion(model: str, tokens: list[int]) -> dict[str, Any]:
+    choice = {"index": 0, "text": "", "token_ids": tokens, "finish_reason": "stop", "stop_reason": None}
     return {
         "id": "1",
-        "object": "chat.completion",
+        "object": "text_completion",
         "created": 0,
         "model": model,
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "choices": [{**choice, "logprobs": None}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
     }

@@ -9,25 +9,73 @@ from typing import Any
 
 import pytest
 from anyio.to_thread import run_sync
-from inspect_ai.model import GenerateConfig, Model, ModelOutput, get_model
+from inspect_ai.model import (
+    ChatMessageAssistant,
+    ChatMessageUser,
+    ContentReasoning,
+    GenerateConfig,
+    Model,
+    ModelOutput,
+    get_model,
+)
+from tests.local_models import save_byte_tokenizer
 from tests.vllm.stand_in import KEY, StandIn, stand_in
 from tests.vllm.test_settings import adapter
 
 from inspect_af.errors import ConfigError, TreatmentError
 
-pytest.importorskip("openai")
+pytest.importorskip("transformers")
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
 
+_TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    marks = ("<think>", "</think>")
+    return save_byte_tokenizer(tmp_path_factory.mktemp("tokenizer"), template=_TEMPLATE, added=marks)
+
+
 @pytest.fixture
-def server() -> Iterator[StandIn]:
+def server(tokenizer: Any) -> Iterator[StandIn]:
     with stand_in() as found:
+        found.tokens = tokenizer.encode("a reply<|eos|>", add_special_tokens=False)
+        found.tokenizer = tokenizer.name_or_path
         yield found
 
 
 def condition(server: StandIn, **arguments: Any) -> Model:
-    return get_model("af-vllm/base", base_url=server.url, api_key=KEY, memoize=False, **arguments)
+    given = {"tokenizer": server.tokenizer, **arguments}
+    return get_model("af-vllm/base", base_url=server.url, api_key=KEY, memoize=False, **given)
+
+
+def test_prompts_and_replies_are_token_ids_and_the_output_says_what_was_rendered(
+    server: StandIn, tokenizer: Any
+) -> None:
+    text = "<think>so <OUTPUT><request_fully_accepted/></OUTPUT></think>No.<|eos|>"
+    server.tokens = tokenizer.encode(text, add_special_tokens=False)
+    begun = [ChatMessageUser(content="hello"), ChatMessageAssistant(content="I say: ")]
+    output = asyncio.run(condition(server).generate(begun))
+    _, body = server.asked[-1]
+    assert tokenizer.decode(body["prompt"]) == "<user>hello</user><assistant>I say: "
+    assert body["max_tokens"] == 512 - len(body["prompt"])
+    assert output.completion == "No."
+    reasoning = output.message.content[0]
+    assert isinstance(reasoning, ContentReasoning)
+    assert reasoning.reasoning == "so <OUTPUT><request_fully_accepted/></OUTPUT>"
+    assert (output.metadata or {})["dtype"] == "bfloat16"
+    assert len((output.metadata or {})["rendered_digest"]) == 16
+
+
+def test_a_variable_of_the_template_is_another_identity_and_another_subject(server: StandIn) -> None:
+    plain, other = condition(server), condition(server, **{"template_args.date_string": "today"})
+    assert plain.api.base_url != other.api.base_url
+    assert "template_args.date_string=today" in other.api.subject.model  # type: ignore[attr-defined]
 
 
 def test_no_request_goes_through_a_proxy_that_the_environment_names(
@@ -45,8 +93,8 @@ def test_no_request_goes_through_a_proxy_that_the_environment_names(
     output = asyncio.run(asked())
     assert output.completion == "a reply"
     path, body = server.asked[-1]
-    assert path == "/v1/chat/completions"
-    assert body["messages"] == [{"role": "user", "content": "hello"}]
+    assert path == "/v1/completions"
+    assert body["return_token_ids"] is True
 
 
 def test_more_tokens_than_the_server_has_room_for_is_a_mistake_not_a_reply_that_was_cut(
@@ -89,9 +137,8 @@ def test_an_adapter_is_loaded_once_under_a_name_of_its_content(server: StandIn, 
     asyncio.run(asked_twice())
     loaded = [body for path, body in server.asked if path == "/v1/load_lora_adapter"]
     assert [body["lora_name"] for body in loaded] == [f"af-{digest}"]
-    assert {body["model"] for path, body in server.asked if path == "/v1/chat/completions"} == {
-        f"af-{digest}"
-    }
+    asked = [body for path, body in server.asked if path == "/v1/completions" and body["model"] != "base"]
+    assert {body["model"] for body in asked} == {f"af-{digest}"}
 
 
 def test_waiting_for_a_server_leaves_the_threads_that_everybody_shares_free(server: StandIn) -> None:

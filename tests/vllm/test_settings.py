@@ -70,10 +70,32 @@ def test_conditions_differ_in_treatment_and_share_the_launch(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["host", "api_key", "additional_config", "trust_remote_code", "served-model-name"]
+    "name",
+    [
+        *(
+            "host",
+            "api_key",
+            "additional_config",
+            "trust_remote_code",
+            "served-model-name",
+            "uds",
+            "hf_token",
+        ),
+        "reasoning_parser",
+    ],
 )
 def test_what_would_open_the_server_or_break_the_plugin_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="is not an argument of af-vllm"):
+        read_vllm_settings("m", {name: "x"})
+
+
+@pytest.mark.parametrize(
+    "name", ["trust_remote_cod", "api_ke", "additional_confi", "tensor_parallel_siz", "logits_processors"]
+)
+def test_abbreviations_and_options_of_unknown_effect_are_refused_since_vllm_would_take_them(
+    name: str,
+) -> None:
+    with pytest.raises(ConfigError, match="unknown argument of af-vllm"):
         read_vllm_settings("m", {name: "x"})
 
 

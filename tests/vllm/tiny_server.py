@@ -9,19 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from inspect_ai.model import GenerateConfig, Model, get_model
+from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
 from tests.vllm.tiny_models import N_LAYERS, greedy, reference, vector
 
 from inspect_af.providers._vllm_server import Server
 from inspect_af.providers.vllm import VLLMAPI
 
-GREEDY = GenerateConfig(
-    temperature=0,
-    max_tokens=12,
-    logprobs=True,
-    top_logprobs=1,
-    extra_body={"return_tokens_as_token_ids": True},
-)
+GREEDY = GenerateConfig(temperature=0, max_tokens=12)
 
 
 class Tiny(NamedTuple):
@@ -115,10 +109,8 @@ def expected(tiny: Tiny, name: str, question: str) -> list[int]:
 
 
 async def tokens(model: Model, question: str, config: GenerateConfig = GREEDY) -> list[int]:
-    output = await model.generate(question, config=config)
-    logprobs = output.choices[0].logprobs
-    assert logprobs is not None
-    return [int(entry.token.removeprefix("token_id:")) for entry in logprobs.content]
+    _, call = await api(model).generate([ChatMessageUser(content=question)], [], "auto", config)
+    return list(call.response["choices"][0]["token_ids"])  # type: ignore[index, call-overload]
 
 
 async def gathered(calls: list[Awaitable[Any]]) -> list[Any]:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from inspect_af.cli import _steering_pairs
 from inspect_af.cli._options import add_model_option, key_values, planned_model
-from inspect_af.errors import ConfigError
+from inspect_af.errors import ConfigError, one_of
 from inspect_af.logs import show_progress
 from inspect_af.materials import load_pair
 from inspect_af.plan import PlannedModel
+from inspect_af.rendering import is_option, read_template
 from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, run_evals
 
 if TYPE_CHECKING:
@@ -128,6 +129,15 @@ def _add_local_model(parser: argparse.ArgumentParser) -> None:
         help="default: as the model was saved",
     )
     parser.add_argument("--device-map", help="as accelerate takes it (default: auto with an accelerator)")
+    parser.add_argument(
+        "-M",
+        dest="model_args",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="model option as af-hf takes it, such as chat_template=FILE or template_args.date_string=...; may "
+        "be repeated (docs/local_models.md)",
+    )
 
 
 def _add_fit(actions: _Actions[argparse.ArgumentParser]) -> None:
@@ -377,7 +387,7 @@ def option_values(given: Sequence[str]) -> dict[str, Any]:
 
 def _vllm_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """The `-M` arguments of af-vllm that say the same."""
-    options = option_values(args.vllm_options)
+    options = option_values(args.vllm_options) | key_values(args.model_args, option="-M")
     if args.adapters:
         # All of them are part of the model whose activations are wanted.
         options |= {"adapter": args.adapters, "adapter_role": ["organism"] * len(args.adapters)}
@@ -398,6 +408,7 @@ def _load(args: argparse.Namespace) -> LoadedModel:
     from inspect_af.sdf.combine import merge_adapters
     from inspect_af.steering import load_model
 
+    options = _model_options(args)
     # What an adapter is to the analysis changes nothing here: all are merged.
     adapters = [load_adapter(path, role="organism") for path in args.adapters]
     check_parents(adapters)
@@ -416,8 +427,41 @@ def _load(args: argparse.Namespace) -> LoadedModel:
                 any_name=args.adapter_base == "any",
                 override="--adapter-base any",
             )
-    loaded = load_model(args.model, revision=args.revision, dtype=args.dtype, device_map=args.device_map)
+    loaded = load_model(
+        args.model,
+        revision=args.revision,
+        dtype=args.dtype,
+        device_map=args.device_map,
+        template=read_template(options),
+    )
     return loaded._replace(model=merge_adapters(loaded.model, [adapter.path for adapter in adapters]))
+
+
+def _model_options(args: argparse.Namespace) -> dict[str, Any]:
+    """`-M` as af-hf takes it; what this command has an option of its own for is set there.
+
+    Raises:
+        ConfigError: af-hf has no such option, or it would steer the model whose activations are wanted.
+    """
+    from inspect_af.providers._local_settings import ARGUMENTS
+
+    given = key_values(args.model_args, option="-M")
+    for name, value in given.items():
+        if name in ("vector", "multiplier", "layers", "vector_tier"):
+            raise ConfigError(
+                f"-M {name}={value}: activations are those of the model unsteered; leave it out"
+            )
+        if name not in ARGUMENTS and not is_option(name):
+            raise one_of(name, ARGUMENTS, what="model option")
+    adapters = given.get("adapter", [])
+    args.adapters += adapters if isinstance(adapters, list) else [str(adapters)]
+    args.revision = given.get("revision", args.revision)
+    args.dtype = given.get("dtype", args.dtype)
+    args.device_map = given.get("device", args.device_map)
+    args.adapter_base = given.get("adapter_base", args.adapter_base)
+    if "max_batch_tokens" in given and hasattr(args, "batch_tokens"):
+        args.batch_tokens = given["max_batch_tokens"]
+    return given
 
 
 def _name(args: argparse.Namespace) -> str:

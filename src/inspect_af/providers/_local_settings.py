@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast, get_args
 
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.providers._applied import Applied, Steered
+from inspect_af.rendering import OPTIONS, ChatTemplate, is_option, read_template
 from inspect_af.sdf.adapters import MANIFEST, Adapter, Role, check_parents, load_adapter
 from inspect_af.steering import load_vector
 
@@ -27,8 +28,7 @@ ARGUMENTS = (
     "device",
     "max_requests",
     "max_batch_tokens",
-    "chat_template",
-    "thinking",
+    *OPTIONS,
 )
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
@@ -42,8 +42,7 @@ class Settings(NamedTuple):
     device: str
     max_requests: int
     max_batch_tokens: int
-    chat_template: str | None
-    thinking: bool | None
+    template: ChatTemplate
 
 
 def read_settings(arguments: Mapping[str, Any], defaults: tuple[int, int]) -> Settings:
@@ -62,16 +61,13 @@ def read_settings(arguments: Mapping[str, Any], defaults: tuple[int, int]) -> Se
             raise ConfigError(
                 "trust_remote_code is not offered: af-hf runs no code from a model's repository"
             )
-        if name not in ARGUMENTS:
+        if name not in ARGUMENTS and not is_option(name):
             raise one_of(name, ARGUMENTS, what="argument of af-hf")
     given = {name: value for name, value in arguments.items() if value is not None}
     requests, tokens = (
         _count(name, given.get(name, default))
         for name, default in zip(("max_requests", "max_batch_tokens"), defaults, strict=True)
     )
-    thinking = given.get("thinking")
-    if thinking is not None and not isinstance(thinking, bool):
-        raise ConfigError(f"thinking={thinking!r}; true or false is needed")
     return Settings(
         applied=Applied(_adapters(given), _steered(given), _any_base(given.get("adapter_base"))),
         revision=str(given["revision"]) if "revision" in given else None,
@@ -79,8 +75,7 @@ def read_settings(arguments: Mapping[str, Any], defaults: tuple[int, int]) -> Se
         device=str(given.get("device", "auto")),
         max_requests=requests,
         max_batch_tokens=tokens,
-        chat_template=_template(given.get("chat_template")),
-        thinking=thinking,
+        template=read_template(given),
     )
 
 
@@ -169,17 +164,6 @@ def _steered(given: Mapping[str, Any]) -> Steered | None:
     if tier not in (None, "monitored", "unmonitored"):
         raise one_of(tier, ("monitored", "unmonitored"), what="vector_tier")
     return Steered(vector, float(multiplier), layers, tier)
-
-
-def _template(file: object) -> str | None:
-    if file is None:
-        return None
-    try:
-        return Path(str(file)).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"chat_template={file}: cannot be read ({error}); give a file with a template"
-        ) from error
 
 
 def _listed(value: object) -> list[str]:

@@ -196,9 +196,24 @@ class Server:
         command = [self.launch.python, "-m", "vllm.entrypoints.openai.api_server"]
         command += ["--model", self.launch.model, "--served-model-name", _NAME]
         command += ["--additional-config", json.dumps(settings)]
-        for name, value in self._options().items():
+        for name, value in (self._dtype() | self._options()).items():
             command += [f"--{name}", *([value] if value else [])]
         return command
+
+    def _dtype(self) -> dict[str, str]:
+        """The dtype in which the checkpoint was saved, as af-hf uses it; left to itself, vLLM narrows
+        float32."""
+        revision = dict(self.launch.options).get("revision")
+        try:
+            from transformers import AutoConfig
+
+            config = AutoConfig.from_pretrained(
+                self.launch.model, revision=revision, trust_remote_code=False
+            ).get_text_config()
+        except (ImportError, OSError, ValueError):  # vLLM itself says what is wrong with the model
+            return {}
+        dtype = str(getattr(config, "dtype", None)).removeprefix("torch.")
+        return {"dtype": dtype} if dtype in ("float32", "bfloat16", "float16") else {}
 
     def _options(self) -> dict[str, str]:
         given = dict(self.launch.options)

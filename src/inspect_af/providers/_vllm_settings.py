@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from inspect_af.errors import ConfigError
 from inspect_af.logs.headers import SPEED_OPTIONS
 from inspect_af.providers._applied import Applied
 from inspect_af.providers._local_settings import read_settings
+from inspect_af.rendering import OPTIONS, ChatTemplate, is_option, read_template
 
 _TREATMENT = (
     "adapter",
@@ -24,8 +26,56 @@ _TREATMENT = (
     "layers",
     "vector_tier",
 )
-_OWN = ("thinking", "port", "server_python", "server_log", "start_timeout", "request_timeout", "capture")
+_OWN = ("port", "server_python", "server_log", "start_timeout", "request_timeout", "capture")
+_MODEL_OPTIONS = frozenset(
+    {
+        "attention_backend",
+        "config_format",
+        "disable_cascade_attn",
+        "disable_sliding_window",
+        "dtype",
+        "enable_expert_parallel",
+        "fully_sharded_loras",
+        "generation_config",
+        "hf_config_path",
+        "hf_overrides",
+        "kv_cache_dtype",
+        "language_model_only",
+        "limit_mm_per_prompt",
+        "logprobs_mode",
+        "lora_dtype",
+        "max_logprobs",
+        "max_model_len",
+        "model_impl",
+        "moe_backend",
+        "override_generation_config",
+        "quantization",
+        "quantization_config",
+        "revision",
+        "rope_scaling",
+        "rope_theta",
+        "seed",
+        "structured_outputs_config",
+        "tokenizer",
+        "tokenizer_mode",
+        "tokenizer_revision",
+    }
+)
+"""vLLM's options that can change replies and are passed on."""
+_OPERATION = SPEED_OPTIONS | {
+    "async_scheduling",
+    "compilation_config",
+    "disable_custom_all_reduce",
+    "download_dir",
+    "max_num_scheduled_tokens",
+    "optimization_level",
+    "performance_mode",
+}
+"""vLLM's options about where and how fast a model runs."""
 _REFUSED = {
+    "uds": "the server listens on loopback only; start one yourself and give base_url for a socket",
+    "hf_token": "arguments can be seen by every user of the machine; set HF_TOKEN in the environment",
+    "reasoning_parser": "native reasoning is read here, from the token ids",
     "host": "the server listens on loopback only; start one yourself and give base_url for another machine",
     "api_key": "a random key is made and given by environment",
     "additional_config": "the plugin's settings are made here",
@@ -57,14 +107,17 @@ class Settings(NamedTuple):
     applied: Applied
     vector_file: Path | None
     launch: Launch
-    thinking: bool | None
+    template: ChatTemplate
+    tokenizer: tuple[str, str | None]
+    """Name or directory, and revision."""
     request_timeout: float
     identity: dict[str, Any]
-    """The arguments that change what the subject says: vLLM's own, apart from those about speed."""
+    """The arguments that change what the subject says: vLLM's own, apart from those about speed, and those
+    about the chat template."""
 
 
 def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> Settings:
-    """Reads and checks the arguments; whatever is not ours is vLLM's.
+    """Reads and checks the arguments; what is not ours has to be an option of vLLM whose effect is known.
 
     Args:
         model: Name or directory of the base model.
@@ -78,9 +131,23 @@ def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> Settings:
     for name in given:
         if name in _REFUSED:
             raise ConfigError(f"{name} is not an argument of af-vllm: {_REFUSED[name]}")
+        known = (*_TREATMENT, *_OWN, *_MODEL_OPTIONS, *_OPERATION)
+        if name not in known and not is_option(name):
+            # vLLM takes abbreviations, so that anything else could be an option that was refused.
+            close = get_close_matches(name, (*known, *OPTIONS), n=1)
+            raise ConfigError(
+                f"unknown argument of af-vllm {name!r}{f' (did you mean {close[0]}?)' if close else ''}. "
+                "vLLM's options are taken by their whole names, where their effect on replies is known. With "
+                "any other, start the server yourself (docs/vllm.md) and give base_url"
+            )
     treatment = {name: given[name] for name in _TREATMENT if name in given}
-    options = {name: value for name, value in given.items() if name not in (*_TREATMENT, *_OWN)}
-    thinking, capture = (_flag(name, given.get(name)) for name in ("thinking", "capture"))
+    options = {
+        name: value
+        for name, value in given.items()
+        if name not in (*_TREATMENT, *_OWN) and not is_option(name)
+    }
+    revision = options.get("tokenizer_revision", options.get("revision"))
+    template = {name: value for name, value in given.items() if is_option(name)}
     return Settings(
         applied=read_settings(treatment, (1, 1)).applied,
         vector_file=Path(str(given["vector"])) if "vector" in given else None,
@@ -91,12 +158,14 @@ def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> Settings:
             port=_port(given.get("port")),
             log=Path(str(given["server_log"])) if "server_log" in given else None,
             start_timeout=_seconds("start_timeout", given.get("start_timeout", START_TIMEOUT)),
-            capture=bool(capture),
+            capture=bool(_flag("capture", given.get("capture"))),
         ),
-        thinking=thinking,
+        template=read_template(template),
+        tokenizer=(str(options.get("tokenizer", model)), None if revision is None else str(revision)),
         request_timeout=_seconds("request_timeout", given.get("request_timeout", REQUEST_TIMEOUT)),
-        identity={name: value for name, value in options.items() if name not in SPEED_OPTIONS}
-        | ({"adapter_base": given["adapter_base"]} if "adapter_base" in given else {}),
+        identity={name: value for name, value in options.items() if name not in _OPERATION}
+        | ({"adapter_base": given["adapter_base"]} if "adapter_base" in given else {})
+        | template,
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
     GenerateConfig,
+    Logprob,
+    Logprobs,
     ModelAPI,
     ModelOutput,
     ModelUsage,
     StopReason,
+    TopLogprob,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
@@ -28,11 +32,11 @@ from inspect_af.errors import ConfigError, MissingExtraError
 from inspect_af.logs.headers import subject_of
 from inspect_af.providers._local_settings import read_settings
 from inspect_af.providers._model_paths import check_model_path
+from inspect_af.rendering import Rendered, Renderer
 from inspect_af.sdf.base_model import base_digest
 from inspect_af.types import Subject, Treatment
 
 try:
-    from inspect_af.providers._hf_chat import check_config, prompt_text, reply_logprobs, reply_text
     from inspect_af.providers._hf_engine import Engine, Limits, engine_for, release
     from inspect_af.providers._hf_model import LocalModel, ModelKey
     from inspect_af.providers._hf_requests import Ending, Generated, Request
@@ -43,6 +47,17 @@ except ImportError as error:
     ) from error
 
 _DEFAULT_MAX_TOKENS = 2048  # as Inspect's own hf/
+# These change what a model says, and are not there: an answer without them would be another experiment's.
+_REFUSED = (
+    "best_of",
+    "extra_body",
+    "frequency_penalty",
+    "logit_bias",
+    "presence_penalty",
+    "prompt_logprobs",
+    "response_schema",
+)
+_IGNORED = ("effort", "reasoning_effort", "reasoning_mode", "reasoning_tokens", "verbosity")
 _STOP_REASONS: dict[Ending, StopReason] = {
     "stop": "stop",
     "stop_sequence": "stop",
@@ -79,6 +94,7 @@ class LocalAPI(ModelAPI):
         self._limits = Limits(settings.max_requests, settings.max_batch_tokens)
         self._key = ModelKey(model_name, settings.revision, settings.dtype, settings.device)
         self._engine: Engine | None = None
+        self._renderer: Renderer | None = None
         config = config or GenerateConfig()
         if config.max_connections is None and config.adaptive_connections is None:
             # Inspect would find out by and by how much a server takes; a batch is best full from the start.
@@ -89,8 +105,7 @@ class LocalAPI(ModelAPI):
             settings.revision or "",
             settings.dtype,
             settings.applied.key,
-            settings.chat_template or "",
-            str(settings.thinking),
+            settings.template.key,
             base_digest(model_name) if (Path(model_name) / "config.json").is_file() else "",
         )
         super().__init__(model_name, f"local://{identity}", api_key, [], config)
@@ -114,19 +129,19 @@ class LocalAPI(ModelAPI):
     ) -> ModelOutput:
         if tools:
             raise ConfigError("af-hf has no tools; use Inspect's hf/ for agents")
-        check_config(config)
+        _check_config(config)
         if self._engine is None:
             self._engine = engine_for(self._key, self._limits)
         engine = self._engine
         model = await run_sync(engine.model, abandon_on_cancel=True)
-        text = prompt_text(input, model.tokenizer, self._settings.chat_template, self._settings.thinking)
-        prompt: list[int] = model.tokenizer.encode(text, add_special_tokens=False)
-        if not prompt:
-            raise ConfigError("the chat template gave an empty prompt")
-        if model.context_length is not None and len(prompt) >= model.context_length:
-            return self._overflow(len(prompt), model.context_length)
-        requests = self._requests(prompt, config, model)
-        return self._output(len(prompt), await _replies(engine, requests), config, model)
+        if self._renderer is None or self._renderer.tokenizer is not model.tokenizer:
+            self._renderer = Renderer(model.tokenizer, self._settings.template)
+        rendered = self._renderer.render(input, provider="af-hf")
+        n_prompt = len(rendered.ids)
+        if model.context_length is not None and n_prompt >= model.context_length:
+            return self._overflow(rendered, model.context_length)
+        replies = await _replies(engine, self._requests(rendered.ids, config, model))
+        return self._output(rendered, replies, config, self._renderer)
 
     def max_tokens(self) -> int | None:
         return _DEFAULT_MAX_TOKENS
@@ -171,31 +186,41 @@ class LocalAPI(ModelAPI):
         ]
 
     def _output(
-        self, input_tokens: int, replies: list[Generated], config: GenerateConfig, model: LocalModel
+        self, rendered: Rendered, replies: list[Generated], config: GenerateConfig, renderer: Renderer
     ) -> ModelOutput:
-        name, tokenizer = f"af-hf/{self.model_name}", model.tokenizer
+        name = f"af-hf/{self.model_name}"
         choices = [
             ChatCompletionChoice(
                 message=ChatMessageAssistant(
-                    content=reply_text(reply, config.stop_seqs or (), tokenizer),
+                    content=renderer.content(
+                        reply.tokens,
+                        opened=rendered.opened,
+                        stop=config.stop_seqs or () if reply.ending == "stop_sequence" else (),
+                    ),
                     model=name,
                     source="generate",
                 ),
                 stop_reason=_STOP_REASONS[reply.ending],
-                logprobs=reply_logprobs(reply, tokenizer) if reply.logprobs else None,
+                logprobs=_reply_logprobs(reply, renderer) if reply.logprobs else None,
             )
             for reply in replies
         ]
         return ModelOutput(
-            model=name, choices=choices, usage=_usage(input_tokens, sum(len(r.tokens) for r in replies))
+            model=name,
+            choices=choices,
+            usage=_usage(len(rendered.ids), sum(len(r.tokens) for r in replies)),
+            metadata=rendered.metadata,
         )
 
-    def _overflow(self, prompt: int, context: int) -> ModelOutput:
-        name = f"af-hf/{self.model_name}"
+    def _overflow(self, rendered: Rendered, context: int) -> ModelOutput:
+        prompt = len(rendered.ids)
         output = ModelOutput.from_content(
-            name, "", "model_length", f"the prompt has {prompt} tokens, the model's context is {context}"
+            f"af-hf/{self.model_name}",
+            "",
+            "model_length",
+            f"the prompt has {prompt} tokens, the model's context is {context}",
         )
-        output.usage = _usage(prompt, 0)
+        output.usage, output.metadata = _usage(prompt, 0), rendered.metadata
         return output
 
 
@@ -227,6 +252,34 @@ async def _replies(engine: Engine, requests: list[Request]) -> list[Generated]:
         if isinstance(result, Exception):
             raise result
     return [result for _, result in sorted(results.items()) if isinstance(result, Generated)]
+
+
+def _check_config(config: GenerateConfig) -> None:
+    """Refuses options that would be dropped silently, and warns of those that mean nothing here.
+
+    Raises:
+        ConfigError: An option that changes replies and that af-hf does not have.
+    """
+    for name in _REFUSED:
+        value = getattr(config, name, None)
+        if value and not (name == "best_of" and value == 1):
+            raise ConfigError(
+                f"af-hf has no {name} (given {value!r}); leave it out. It has temperature, top_p, top_k, "
+                "max_tokens, stop_seqs, seed, num_choices, logprobs and top_logprobs"
+            )
+    if ignored := [name for name in _IGNORED if getattr(config, name, None) is not None]:
+        warnings.warn(f"af-hf ignores {', '.join(ignored)}", stacklevel=2)
+
+
+def _reply_logprobs(generated: Generated, renderer: Renderer) -> Logprobs:
+    """Log-probabilities of the tokens before the one that ended the reply."""
+    last = 1 if generated.ending == "stop" else 0
+    count = len(generated.tokens) - last
+    content = []
+    for token, found in zip(generated.tokens[:count], generated.logprobs[:count], strict=True):
+        top = [TopLogprob(token=renderer.token(one), logprob=logprob) for one, logprob in found.top]
+        content.append(Logprob(token=renderer.token(token), logprob=found.logprob, top_logprobs=top or None))
+    return Logprobs(content=content)
 
 
 def _tell(portal: BlockingPortal, done: anyio.Event) -> None:

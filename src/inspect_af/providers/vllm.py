@@ -8,44 +8,51 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from inspect_ai.model import (
+    ChatCompletionChoice,
     ChatMessage,
+    ChatMessageAssistant,
     GenerateConfig,
+    Logprob,
+    Logprobs,
     ModelAPI,
     ModelCall,
     ModelOutput,
     ModelUsage,
-    messages_to_openai,
-    model_output_from_openai,
+    StopReason,
+    TopLogprob,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.digests import text_digest
-from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
+from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.logs.headers import subject_of
 from inspect_af.providers._model_paths import check_model_path
-from inspect_af.providers._vllm_http import Endpoint
+from inspect_af.providers._vllm_http import Answer, Endpoint
 from inspect_af.providers._vllm_process import ServerError
-from inspect_af.providers._vllm_requests import extra_body, request_body
+from inspect_af.providers._vllm_requests import request_body
 from inspect_af.providers._vllm_server import Server, server_for
 from inspect_af.providers._vllm_settings import read_vllm_settings
-from inspect_af.providers.vllm_plugin.wire import SteeringTerm, steering_text
+from inspect_af.providers.vllm_plugin.wire import ServerInfo, SteeringTerm, steering_text
+from inspect_af.rendering import Rendered, Renderer, load_tokenizer
 from inspect_af.sdf.adapters import check_base, check_effect
 from inspect_af.sdf.base_model import BaseFiles, base_digest, base_directory
 from inspect_af.types import Subject, Treatment
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, BadRequestError
-    from openai.types.chat import ChatCompletion
+    import httpx
 
 _DEFAULT_CONNECTIONS = 256
+_DEFAULT_MAX_TOKENS = 2048
+"""Where nobody asks for a number and the server does not say how much fits."""
 
 
 class VLLMAPI(ModelAPI):
@@ -53,8 +60,8 @@ class VLLMAPI(ModelAPI):
 
     Arguments (`-M`): `adapter`, `adapter_role`, `intervention`, `intervention_pair`, `vector`, `multiplier`
     and `layers` as for af-hf; `base_url` to use a server that runs already; `server_python`, `server_log`,
-    `port`, `start_timeout`, `request_timeout`, `capture`, `thinking`. All others are vLLM's own options, such
-    as `tensor_parallel_size=4`.
+    `port`, `start_timeout`, `request_timeout`, `capture`; `chat_template`, `thinking`, `template_args.NAME`
+    and `template_date` as for af-hf. All others are vLLM's own options, such as `tensor_parallel_size=4`.
 
     No server is started before the first generation. All instances with the same model and the same options
     share one; it ends when Python does.
@@ -62,7 +69,6 @@ class VLLMAPI(ModelAPI):
     Raises:
         ConfigError: An argument has a value that is not allowed, or a directory does not exist.
         TreatmentError: An adapter or a vector cannot be used.
-        MissingExtraError: The openai package is not installed.
     """
 
     def __init__(
@@ -106,18 +112,16 @@ class VLLMAPI(ModelAPI):
             model_name,
             settings.applied.key,
             str(sorted(settings.identity.items())),
-            str(settings.thinking),
+            settings.template.key,
             "" if attached is None else attached.url,
             base_digest(directory) if directory is not None and Path(model_name).is_dir() else "",
         )
         super().__init__(model_name, f"vllm://{identity}", None, [], config)
-        subject = subject_of(
-            f"af-vllm/{model_name}",
-            settings.identity | ({} if settings.thinking is None else {"thinking": settings.thinking}),
-        )
+        subject = subject_of(f"af-vllm/{model_name}", settings.identity)
         self._subject = subject.model_copy(update={"organism": settings.applied.organism})
-        self._client: tuple[asyncio.AbstractEventLoop, AsyncOpenAI] | None = None
-        self._preparing: Future[tuple[Endpoint, str]] | None = None
+        self._client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+        self._renderer: Renderer | None = None
+        self._preparing: Future[_Ready] | None = None
 
     @property
     def subject(self) -> Subject:
@@ -141,26 +145,30 @@ class VLLMAPI(ModelAPI):
     ) -> tuple[ModelOutput, ModelCall]:
         if tools:
             raise ConfigError("af-vllm has no tools; use Inspect's vllm/ for agents")
-        extra = extra_body(config, steer=self._steer(), thinking=self._settings.thinking)
-        endpoint, model = await asyncio.wrap_future(self._prepared())
-        body = request_body(model, config) | {"messages": await messages_to_openai(input)}
-        completion = await self._complete(endpoint, body, extra)
-        if isinstance(completion, ModelOutput):
-            return completion, ModelCall.create(body | extra, None)
-        output = await model_output_from_openai(completion)
-        output.model = f"af-vllm/{self.model_name}"
-        for choice in output.choices:
-            choice.message.model = output.model
-        _mark_full_context(output, config)
-        return output, ModelCall.create(body | extra, completion.model_dump())
+        body = request_body(config, steer=self._steer())
+        ready = await asyncio.wrap_future(self._prepared())
+        rendered = ready.renderer.render(input, provider="af-vllm")
+        body |= {"model": ready.model, "prompt": rendered.ids}
+        if body.get("max_tokens") is None:  # vLLM's own default is 16
+            room = (ready.info.max_model_len or 0) - len(rendered.ids)
+            body["max_tokens"] = room if room > 0 else _DEFAULT_MAX_TOKENS
+        answer = await self._ask(ready.endpoint, body)
+        name = f"af-vllm/{self.model_name}"
+        if isinstance(answer, str):
+            output = ModelOutput.from_content(name, "", "model_length", answer)
+            output.usage = ModelUsage()
+        else:
+            output = _output(name, answer, rendered, ready.renderer, config)
+        output.metadata = rendered.metadata | ({"dtype": ready.info.dtype} if ready.info.dtype else {})
+        return output, ModelCall.create(body, None if isinstance(answer, str) else answer)
 
     def should_retry(self, ex: BaseException) -> bool:
         """Where the connection broke and the server is still there; never an error that would come again."""
-        from openai import APIConnectionError, APIStatusError, APITimeoutError
+        import httpx
 
-        if isinstance(ex, APIStatusError):
-            return ex.status_code in (429, 503)
-        return isinstance(ex, APIConnectionError) and not isinstance(ex, APITimeoutError)
+        if isinstance(ex, httpx.HTTPStatusError):
+            return ex.response.status_code in (429, 503)
+        return isinstance(ex, httpx.TransportError) and not isinstance(ex, httpx.TimeoutException)
 
     def max_connections(self) -> int:
         """As many as the server batches. It holds where adaptive connections are switched off."""
@@ -176,16 +184,16 @@ class VLLMAPI(ModelAPI):
         """Closes the connections; the server stays for other instances until Python exits."""
         client, self._client = self._client, None
         if client is not None:
-            await client[1].close()
+            await client[1].aclose()
 
-    def _prepared(self) -> Future[tuple[Endpoint, str]]:
+    def _prepared(self) -> Future[_Ready]:
         """Where to send a request and the name to ask for, once all is there that the condition needs.
 
         A start takes minutes. The thread that waits is one for all requests and not one of those that Inspect
         writes logs in; and Python, where it is interrupted meanwhile, does not wait for it at exit.
         """
         if self._preparing is None or self._preparing.done():
-            found: Future[tuple[Endpoint, str]] = Future()
+            found: Future[_Ready] = Future()
             found.set_running_or_notify_cancel()  # a request that is cancelled does not cancel it for others
             self._preparing = found
 
@@ -198,12 +206,14 @@ class VLLMAPI(ModelAPI):
             threading.Thread(target=run, name="af-vllm", daemon=True).start()
         return self._preparing
 
-    def _ready(self) -> tuple[Endpoint, str]:
-        endpoint, _, _ = self._server.running()
+    def _ready(self) -> _Ready:
+        endpoint, info, _ = self._server.running()
         steered, file = self._settings.applied.steered, self._settings.vector_file
         if steered is not None and file is not None:
             self._server.vector(steered.vector.sha256, file)
-        return endpoint, self._server.adapter(self._settings.applied.adapters)
+        if self._renderer is None:
+            self._renderer = Renderer(load_tokenizer(*self._settings.tokenizer), self._settings.template)
+        return _Ready(endpoint, info, self._server.adapter(self._settings.applied.adapters), self._renderer)
 
     def _steer(self) -> str | None:
         steered = self._settings.applied.here().steered
@@ -211,70 +221,124 @@ class VLLMAPI(ModelAPI):
             return None
         return steering_text([SteeringTerm(steered.vector.sha256, steered.multiplier, steered.layers)])
 
-    async def _complete(
-        self, endpoint: Endpoint, body: dict[str, Any], extra: dict[str, Any]
-    ) -> ChatCompletion | ModelOutput:
-        from openai import APIConnectionError, AuthenticationError, BadRequestError, InternalServerError
+    async def _ask(self, endpoint: Endpoint, body: dict[str, Any]) -> dict[str, Any] | str:
+        """The server's answer, or its words where the prompt does not fit into the context."""
+        import httpx
 
-        client = self._connected(endpoint)
         try:
-            found: ChatCompletion = await client.chat.completions.create(**body, extra_body=extra)
-            return found
-        except BadRequestError as error:
-            return self._refused(error)
-        except AuthenticationError as error:
+            response = await self._connected(endpoint).post("/v1/completions", json=body)
+        except httpx.TransportError:
+            await self._check_alive()
+            raise
+        answer = Answer(response.status_code, response.text)
+        if answer.status == 400:
+            return _refused(answer.message)
+        if answer.status == 401:
             raise ConfigError(
                 f"the vLLM server at {endpoint.url} refuses the key; give its own by VLLM_API_KEY"
-            ) from error
-        except (APIConnectionError, InternalServerError):
-            # Of an engine that has died its server hears at once, and ends a little later.
-            await run_sync(partial(self._server.check_alive, wait=5.0), limiter=CapacityLimiter(1))
-            raise
+            )
+        if answer.status >= 500:
+            await self._check_alive()
+        response.raise_for_status()
+        found: dict[str, Any] = response.json()
+        return found
 
-    def _refused(self, error: BadRequestError) -> ModelOutput:
-        message = error.body.get("message") if isinstance(error.body, dict) else None
-        text = str(message or error)
-        if "max_tokens" in text and "cannot be greater than" in text:
-            # A mistake of the settings, which as a reply would make every sample one that was cut.
-            raise ConfigError(
-                f"the vLLM server refuses the request: {text} Give a smaller --max-tokens or a larger "
-                "-M max_model_len"
-            ) from error
-        if "maximum context length" in text:
-            output = ModelOutput.from_content(f"af-vllm/{self.model_name}", "", "model_length", text)
-            output.usage = ModelUsage()
-            return output
-        raise TreatmentError(f"the vLLM server refuses the request: {text}") from error
+    async def _check_alive(self) -> None:
+        # Of an engine that has died its server hears at once, and ends a little later.
+        await run_sync(partial(self._server.check_alive, wait=5.0), limiter=CapacityLimiter(1))
 
-    def _connected(self, endpoint: Endpoint) -> AsyncOpenAI:
+    def _connected(self, endpoint: Endpoint) -> httpx.AsyncClient:
         """A client of the running event loop; Inspect may run one eval after another, each with its own."""
-        try:
-            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-        except ImportError as error:
-            raise MissingExtraError(
-                "af-vllm needs the openai package; pip install 'inspect-af[vllm]'"
-            ) from error
+        import httpx
+
         loop = asyncio.get_running_loop()
         if self._client is None or self._client[0] is not loop:
-            client = AsyncOpenAI(
-                base_url=f"{endpoint.url}/v1",
-                api_key=endpoint.key,
-                max_retries=0,
+            client = httpx.AsyncClient(
+                base_url=endpoint.url,
+                headers={"Authorization": f"Bearer {endpoint.key}"},
                 timeout=self._settings.request_timeout,
-                # Without the environment's proxies, as `Endpoint.call` does.
-                http_client=DefaultAsyncHttpxClient(mounts=dict.fromkeys(("http://", "https://"))),
+                limits=httpx.Limits(max_connections=None),
+                trust_env=False,  # loopback is never sent through a proxy
             )
             self._client = (loop, client)
         return self._client[1]
 
 
+class _Ready(NamedTuple):
+    """What a request needs once the server runs."""
+
+    endpoint: Endpoint
+    info: ServerInfo
+    model: str
+    """Name under which the condition's adapters, or the base, are served."""
+    renderer: Renderer
+
+
 __all__ = ["VLLMAPI", "ServerError"]
 
 
-def _mark_full_context(output: ModelOutput, config: GenerateConfig) -> None:
-    """vLLM says `length` at both limits; a reply shorter than `max_tokens` met the other one."""
-    used = output.usage.output_tokens if output.usage else 0
-    if len(output.choices) != 1 or output.stop_reason != "max_tokens":
-        return
-    if config.max_tokens is None or used < config.max_tokens:
-        output.choices[0].stop_reason = "model_length"
+def _refused(text: str) -> str:
+    if "max_tokens" in text and "cannot be greater than" in text:
+        # A mistake of the settings, which as a reply would make every sample one that was cut.
+        raise ConfigError(
+            f"the vLLM server refuses the request: {text} Give a smaller --max-tokens or a larger "
+            "-M max_model_len"
+        )
+    if "maximum context length" in text:
+        return text
+    raise TreatmentError(f"the vLLM server refuses the request: {text}")
+
+
+def _output(
+    name: str, answer: Mapping[str, Any], rendered: Rendered, renderer: Renderer, config: GenerateConfig
+) -> ModelOutput:
+    """One completion of vLLM as Inspect has it; replies are read from their token ids."""
+    choices = []
+    for choice in sorted(answer["choices"], key=lambda one: one["index"]):
+        tokens, reason, stopped_by = choice["token_ids"], choice["finish_reason"], choice.get("stop_reason")
+        stop_reason: StopReason = "stop"
+        if reason == "length":
+            # vLLM says so at both limits; a reply shorter than `max_tokens` met the other one.
+            full = config.max_tokens is None or len(tokens) < config.max_tokens
+            stop_reason = "model_length" if full else "max_tokens"
+        stop = config.stop_seqs or () if isinstance(stopped_by, str) else ()
+        ended = reason == "stop" and not isinstance(stopped_by, str)
+        choices.append(
+            ChatCompletionChoice(
+                message=ChatMessageAssistant(
+                    content=renderer.content(tokens, opened=rendered.opened, stop=stop),
+                    model=name,
+                    source="generate",
+                ),
+                stop_reason=stop_reason,
+                logprobs=_logprobs(choice["logprobs"], renderer, config, len(tokens) - ended)
+                if choice.get("logprobs")
+                else None,
+            )
+        )
+    usage = answer["usage"]
+    return ModelOutput(
+        model=name,
+        choices=choices,
+        usage=ModelUsage(
+            input_tokens=usage["prompt_tokens"],
+            output_tokens=usage["completion_tokens"],
+            total_tokens=usage["total_tokens"],
+        ),
+    )
+
+
+def _logprobs(found: Mapping[str, Any], renderer: Renderer, config: GenerateConfig, count: int) -> Logprobs:
+    """Log-probabilities of the tokens before the one that ended the reply."""
+
+    def token(text: str) -> str:
+        return renderer.token(int(text.removeprefix("token_id:")))
+
+    content = []
+    for drawn, logprob, likeliest in zip(
+        found["tokens"][:count], found["token_logprobs"], found["top_logprobs"], strict=False
+    ):
+        ranked = sorted((likeliest or {}).items(), key=lambda item: -item[1])[: config.top_logprobs or 0]
+        top = [TopLogprob(token=token(one), logprob=value) for one, value in ranked]
+        content.append(Logprob(token=token(drawn), logprob=logprob, top_logprobs=top or None))
+    return Logprobs(content=content)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inspect_af.digests import text_digest
-from inspect_af.errors import ConfigError, MaterialsError, MissingExtraError, TreatmentError
+from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
 from inspect_af.providers._vllm_http import Endpoint
 from inspect_af.providers._vllm_server import Server, server_for
 from inspect_af.providers._vllm_settings import read_vllm_settings
@@ -23,6 +23,7 @@ from inspect_af.providers.vllm_plugin.wire import (
     ServerInfo,
     capture_text,
 )
+from inspect_af.rendering import load_tokenizer, set_template
 from inspect_af.steering import Activations, Locus, PairSet
 from inspect_af.steering.activations import (
     LocatedSpan,
@@ -35,7 +36,7 @@ from inspect_af.steering.activations import (
 from inspect_af.steering.activations import Pooled as PooledBatch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    pass
 
 CONCURRENCY = 64
 _ATTEMPTS = 3
@@ -83,7 +84,8 @@ def extract_with_vllm(
         None if base_url is None else Endpoint(base_url.rstrip("/").removesuffix("/v1"), api_key or "none")
     )
     revision = settings.identity.get("revision")
-    tokenizer = _tokenizer(model, revision)
+    tokenizer = load_tokenizer(*settings.tokenizer)
+    set_template(tokenizer, settings.template)
     name = "+".join([model, *(str(adapter.path) for adapter in settings.applied.adapters)])
     fingerprint = text_digest(
         f"vllm {name} {settings.applied.key} {sorted(settings.identity.items())}",
@@ -171,19 +173,3 @@ def _rows(found: Sequence[Pooled], layers: Sequence[int]) -> PooledBatch:
     if not np.isfinite(means).all():
         raise MaterialsError("the server gave values that are not finite; serve the model in a wider dtype")
     return PooledBatch(means, sums)
-
-
-def _tokenizer(model: str, revision: str | None) -> PreTrainedTokenizerBase:
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise MissingExtraError(
-            "finding spans needs transformers; pip install 'inspect-af[local]'"
-        ) from error
-    try:
-        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            model, revision=revision, trust_remote_code=False
-        )
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the tokenizer of {model!r} cannot be loaded: {error}") from error
-    return found

@@ -316,7 +316,7 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -
     if not tokenizer.chat_template:
         raise ConfigError(
             f"the tokenizer of {_name(tokenizer)} has no chat template; use a chat model, or give the "
-            "tokenizer the template that the model was trained with"
+            "template that the model was trained with: -M chat_template=FILE"
         )
     chat = [{"role": message.role, "content": message.content} for message in messages]
     try:
@@ -324,7 +324,8 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -
     except TemplateError as error:
         roles = ", ".join(message.role for message in messages)
         raise MaterialsError(
-            f"the chat template of {_name(tokenizer)} refuses messages of the roles {roles}: {error}"
+            f"the chat template of {_name(tokenizer)} refuses messages of the roles {roles}: {error}. Give "
+            "another one with -M chat_template=FILE"
         ) from error
 
 

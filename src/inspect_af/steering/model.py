@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError, one_of
+from inspect_af.rendering import ChatTemplate, set_template
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,7 @@ def load_model(
     revision: str | None = None,
     dtype: Dtype = "auto",
     device_map: str | None = None,
+    template: ChatTemplate | None = None,
 ) -> LoadedModel:
     """Loads a model from a directory or the hub. No code that comes with it is run, and no pickle is read.
 
@@ -45,6 +47,7 @@ def load_model(
         dtype: Of weights and activations; means are accumulated in float32 in any case.
         device_map: As accelerate takes it; by default `auto` where there is an accelerator, which spreads a
             model over all of them, and the processor alone otherwise.
+        template: How the tokenizer renders chats, where not as it does by itself with a fixed date.
 
     Raises:
         ConfigError: The model or its tokenizer cannot be loaded, or the dtype is unknown.
@@ -61,6 +64,7 @@ def load_model(
         device_map = "auto"
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+        set_template(tokenizer, template or ChatTemplate())
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
         # PyTorch's own attention knows no cap on its logits (Gemma 2): some versions of transformers leave
         # it out without a word.

@@ -147,6 +147,8 @@ def server_info(config: PluginConfig, vllm_config: Any) -> ServerInfo:
         max_lora_rank=None if lora is None else lora.max_lora_rank,
         pipeline_stages=vllm_config.parallel_config.pipeline_parallel_size,
         max_num_seqs=vllm_config.scheduler_config.max_num_seqs,
+        max_model_len=model.max_model_len,
+        dtype=str(model.dtype).removeprefix("torch."),
     )
 
 

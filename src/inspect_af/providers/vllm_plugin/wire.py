@@ -110,6 +110,10 @@ class ServerInfo(BaseModel):
     max_lora_rank: int | None = None
     pipeline_stages: int = 1
     max_num_seqs: int
+    max_model_len: int | None = None
+    """Tokens that prompt and reply may have together."""
+    dtype: str = ""
+    """Of weights and activations, such as `bfloat16`."""
 
     @property
     def coded(self) -> str:

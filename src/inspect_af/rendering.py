@@ -1,0 +1,396 @@
+"""Chats as a model sees them: messages to token ids by its chat template, and token ids back to a reply.
+
+Both local engines and the extraction of activations render here, so that a prompt is the same whoever runs
+it: the template, its arguments, the date that it writes, the beginning of a reply that is to be continued.
+Nothing here needs torch; a tokenizer is transformers'.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from inspect_ai.model import ChatMessage, Content, ContentReasoning, ContentText
+
+from inspect_af.digests import text_digest
+from inspect_af.errors import ConfigError, MissingExtraError
+from inspect_af.reply import Span, find_reasoning, open_family
+
+FIXED_DATE = dt.date(2024, 7, 26)
+"""What templates that write today's date write instead, so that a study has one prompt; the date that Llama
+3.1's template has for its own default."""
+
+OPTIONS = ("chat_template", "thinking", "template_args", "template_date")
+"""Model arguments about the template; `template_args.KEY` stands for one key of `template_args`."""
+
+_MARKER = "inspectafmessagemarker"
+_DIRECTIVES = (
+    "%%",
+    *(f"%{minus}{letter}" for letter in "aAbBcdeDFGHIjmMpRSTuUVwWxXyYzZ" for minus in ("", "-")),
+)
+
+
+class ChatTemplate(NamedTuple):
+    """How chats are rendered, apart from the tokenizer."""
+
+    text: str | None = None
+    """A template in place of the tokenizer's."""
+    arguments: tuple[tuple[str, Any], ...] = ()
+    """Variables that the template is given, such as ("enable_thinking", False)."""
+    date: dt.date | None = FIXED_DATE
+    """What `strftime_now` goes by; None is the day on which the chat is rendered."""
+
+    @property
+    def key(self) -> str:
+        """Digest of all that changes the rendered chat."""
+        given = json.dumps(self.arguments, sort_keys=True, default=str)
+        return text_digest(self.text or "", given, str(self.date))
+
+
+class Rendered(NamedTuple):
+    """One prompt."""
+
+    ids: list[int]
+    digest: str
+    """Of the text, 16 hexadecimal digits."""
+    opened: str | None
+    """Family of native reasoning that the prompt leaves open (`inspect_af.reply.open_family`)."""
+    date: dt.date | None
+    """The date that the template was given; None where it writes none."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What a model's output says about its prompt."""
+        dated = {} if self.date is None else {"template_date": self.date.isoformat()}
+        return {"rendered_digest": self.digest, **dated}
+
+
+def is_option(name: str) -> bool:
+    """Whether a model argument is about the template."""
+    return name in OPTIONS or name.startswith("template_args.")
+
+
+def read_template(arguments: Mapping[str, Any]) -> ChatTemplate:
+    """Reads the arguments of `OPTIONS` among model arguments; other names are left alone.
+
+    Raises:
+        ConfigError: A value has the wrong form, or the file cannot be read.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    thinking, whole = given.get("thinking"), given.get("template_args", {})
+    if thinking is not None and not isinstance(thinking, bool):
+        raise ConfigError(f"thinking={thinking!r}; true or false is needed")
+    if not isinstance(whole, Mapping):
+        raise ConfigError(f"template_args={whole!r}; give one variable each, as template_args.NAME=VALUE")
+    variables = dict(whole)
+    for name, value in given.items():
+        if name.startswith("template_args."):
+            variables[name.removeprefix("template_args.")] = value
+    for name, value in variables.items():
+        if not name.isidentifier():
+            raise ConfigError(
+                f"template_args.{name}={value!r}: a template's variable has a name such as date_string"
+            )
+        if isinstance(value, dt.date):  # as Inspect reads 2026-11-29 on a command line
+            variables[name] = value.isoformat()
+    if thinking is not None:
+        variables.setdefault("enable_thinking", thinking)
+    text = None
+    if (file := given.get("chat_template")) is not None:
+        try:
+            text = Path(str(file)).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"chat_template={file}: cannot be read ({error}); give a file with a template"
+            ) from error
+    date: dt.date | None = FIXED_DATE
+    if (day := given.get("template_date")) is not None:
+        try:
+            date = None if day == "today" else dt.date.fromisoformat(str(day))
+        except ValueError:
+            raise ConfigError(f"template_date={day!r}; give a day such as 2024-07-26, or today") from None
+    return ChatTemplate(text, tuple(sorted(variables.items())), date)
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> Any:
+    """A model's tokenizer, by transformers; no code that comes with it is run.
+
+    Raises:
+        ConfigError: It cannot be loaded.
+        MissingExtraError: transformers is not installed.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise MissingExtraError(
+            f"rendering chats needs transformers ({error}); pip install 'inspect-af[local]'"
+        ) from error
+    try:
+        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the tokenizer of {name!r} cannot be loaded: {error}. Where the model "
+            "is on another machine, name a tokenizer that is here or on the hub: tokenizer=NAME"
+        ) from error
+
+
+def template_source(tokenizer: Any, template: ChatTemplate) -> str | None:
+    """A chat template with its variables set and a fixed date in place of the clock; None where there is none.
+
+    Raises:
+        ConfigError: A variable does not occur in the template.
+    """
+    if not template.text and not tokenizer.chat_template:
+        return None
+    source = template.text or str(tokenizer.get_chat_template())
+    for name, value in template.arguments:
+        if name not in source and name != "enable_thinking":
+            raise ConfigError(
+                f"template_args.{name}={value!r} would change nothing: the chat template has no {name}"
+            )
+    before = "".join(f"{{% set {name} = {value!r} %}}" for name, value in template.arguments)
+    if template.date is not None and "strftime_now" in source:
+        day = dt.datetime.combine(template.date, dt.time())
+        replaced = "".join(f"|replace({one!r}, {day.strftime(one)!r})" for one in _DIRECTIVES)
+        before += f"{{% macro strftime_now(format) -%}}{{{{ format{replaced} }}}}{{%- endmacro %}}"
+    # An expression, since a line break behind a block would go with the block.
+    return f"{before}{{{{ '' }}}}{source}" if before else source
+
+
+def set_template(tokenizer: Any, template: ChatTemplate) -> None:
+    """Makes a tokenizer render by a template from now on, wherever it is used."""
+    if (source := template_source(tokenizer, template)) is not None:
+        tokenizer.chat_template = source
+
+
+class Renderer:
+    """Renders for one tokenizer and one template.
+
+    Args:
+        tokenizer: The model's.
+        template: What is different from the tokenizer's own template.
+        remedy: How a user gives another template, for messages of errors.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: ChatTemplate | None = None,
+        *,
+        remedy: str = "-M chat_template=FILE",
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.template = template or ChatTemplate()
+        self._remedy = remedy
+        self._ends: dict[tuple[str, ...], str] = {}
+
+    def render(self, messages: Sequence[ChatMessage], *, provider: str) -> Rendered:
+        """The prompt of messages: what the model reads before it writes.
+
+        Where the last message is the assistant's, the reply goes on from its text, exactly as it stands. It
+        stands where replies begin: inside native reasoning where the template opens it.
+
+        Args:
+            messages: System, user and assistant messages of text.
+            provider: For messages of errors.
+
+        Raises:
+            ConfigError: A message that a template cannot hold, no template, or one that refuses the messages
+                or loses the system prompt.
+        """
+        turns = []
+        for message in messages:
+            if message.role == "tool":
+                raise ConfigError(
+                    f"{provider} does not take tool messages; use Inspect's own providers for agents"
+                )
+            if not isinstance(message.content, str) and any(
+                part.type not in ("text", "reasoning") for part in message.content
+            ):
+                raise ConfigError(
+                    f"{provider} takes text only; a message has an image, audio, video or document"
+                )
+            turns.append({"role": message.role, "content": message.text})
+        begun = ""
+        if turns and turns[-1]["role"] == "assistant":
+            if not isinstance(messages[-1].content, str) and any(
+                part.type == "reasoning" for part in messages[-1].content
+            ):
+                raise ConfigError(
+                    f"{provider} continues text, and the last message has native reasoning too; write it "
+                    "with the model's own marks into the text, or leave it out"
+                )
+            begun = turns.pop()["content"]
+        if not turns:
+            raise ConfigError(f"{provider} needs a user or system message to answer")
+        text = self.text(turns)
+        for turn in turns:
+            if turn["role"] == "system" and turn["content"].strip() not in text:
+                raise ConfigError(
+                    f"the model's chat template leaves the system prompt out; give one that holds it with "
+                    f"{self._remedy}"
+                )
+        ids = self._ids(text)
+        if begun:
+            whole = self._ids(text + begun)
+            # Where a token would span both, the reply begins with one of its own, as when it was written.
+            ids = whole if whole[: len(ids)] == ids else ids + self._ids(begun)
+        if not ids:
+            raise ConfigError("the chat template gave an empty prompt")
+        date = (self.template.date or dt.date.today()) if self._writes_date else None
+        return Rendered(ids, text_digest(text + begun), open_family(self._end(turns) + begun), date)
+
+    def text(self, turns: Sequence[Mapping[str, str]], *, generation: bool = True) -> str:
+        """Turns of `role` and `content` in the template, with or without the opening of a reply.
+
+        Raises:
+            ConfigError: There is no template, or it refuses the turns.
+        """
+        if not self._source:
+            raise ConfigError(
+                f"the tokenizer of {self._name} has no chat template (is it a base model?); give one with "
+                f"{self._remedy}"
+            )
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    list(turns),
+                    tokenize=False,
+                    add_generation_prompt=generation,
+                    chat_template=self._source,
+                )
+            )
+        except Exception as error:  # a template is a program of its author's, and raises what it likes
+            roles = ", ".join(turn["role"] for turn in turns)
+            raise ConfigError(
+                f"the model's chat template refused messages of {roles}: {error}. "
+                f"Give another one with {self._remedy}"
+            ) from error
+
+    def content(
+        self, tokens: Sequence[int], *, opened: str | None = None, stop: Sequence[str] = ()
+    ) -> str | list[Content]:
+        """A generated reply without special tokens: its native reasoning, where it has any, and its text.
+
+        Where reasoning ends is decided by tokens: characters that spell a mark out of other tokens are none.
+
+        Args:
+            tokens: As generated.
+            opened: From `Rendered`.
+            stop: Sequences of which one ended the reply; what comes before the first of them is the reply.
+        """
+        marked, special, begins = self._spelled(tokens)
+        reasoning = find_reasoning(
+            marked,
+            opened=opened,
+            is_mark=lambda span: span[0] in begins or not marked.startswith(self._own_marks, span[0]),
+        )
+        if not reasoning:
+            text = self.tokenizer.decode(
+                list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            return _before(str(text), stop)
+        thought = "\n".join(
+            filter(None, (_without(marked, part, special).strip() for one in reasoning for part in one.inner))
+        )
+        hidden = sorted([*special, *(one.span for one in reasoning)])
+        said = _without(marked, (0, len(marked)), hidden)
+        if not said and thought != _before(thought, stop):
+            thought = _before(thought, stop)
+        return [
+            *([ContentReasoning(reasoning=thought)] if thought else []),
+            ContentText(text=_before(said, stop)),
+        ]
+
+    def token(self, token: int) -> str:
+        """One token as text."""
+        return str(self.tokenizer.decode([token], clean_up_tokenization_spaces=False))
+
+    @cached_property
+    def _source(self) -> str | None:
+        return template_source(self.tokenizer, self.template)
+
+    @property
+    def _writes_date(self) -> bool:
+        return "strftime_now" in str(self._source)
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self.tokenizer, "name_or_path", "") or type(self.tokenizer).__name__)
+
+    def _end(self, turns: Sequence[Mapping[str, str]]) -> str:
+        """What the template puts after the last turn; the same for all chats of these roles."""
+        roles = tuple(turn["role"] for turn in turns)
+        if roles not in self._ends:
+            text = self.text([*turns[:-1], {"role": roles[-1], "content": _MARKER}])
+            self._ends[roles] = text.rpartition(_MARKER)[2] if _MARKER in text else text[-200:]
+        return self._ends[roles]
+
+    def _ids(self, text: str) -> list[int]:
+        found: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return found
+
+    @cached_property
+    def _added(self) -> dict[int, tuple[str, bool]]:
+        """Added tokens: their text, and whether they are special."""
+        special = set(self.tokenizer.all_special_ids)
+        return {
+            int(token): (str(added.content), bool(added.special) or token in special)
+            for token, added in self.tokenizer.added_tokens_decoder.items()
+        }
+
+    @cached_property
+    def _own_marks(self) -> tuple[str, ...]:
+        """Added tokens that can be marks of reasoning."""
+        return tuple(text for text, _ in self._added.values() if re.match(r"[<\[◁]", text))
+
+    def _spelled(self, tokens: Sequence[int]) -> tuple[str, list[Span], set[int]]:
+        """All tokens as text, special ones too: the text, spans of special tokens, and where added ones
+        begin."""
+        parts: list[str] = []
+        special: list[Span] = []
+        begins: set[int] = set()
+        run: list[int] = []
+        length = 0
+
+        def add(text: str) -> None:
+            nonlocal length
+            parts.append(text)
+            length += len(text)
+
+        for token in [*tokens, None]:
+            if token is not None and token not in self._added:
+                run.append(token)
+                continue
+            if run:
+                add(str(self.tokenizer.decode(run, clean_up_tokenization_spaces=False)))
+                run = []
+            if token is not None:
+                text, is_special = self._added[token]
+                begins.add(length)
+                if is_special:
+                    special.append((length, length + len(text)))
+                add(text)
+        return "".join(parts), special, begins
+
+
+def _before(text: str, stop: Sequence[str]) -> str:
+    found = [at for sequence in stop if (at := text.find(sequence)) >= 0]
+    return text[: min(found)] if found else text
+
+
+def _without(text: str, span: Span, hidden: Sequence[Span]) -> str:
+    """A span's text without what lies in hidden spans, which are sorted and may overlap."""
+    parts, at = [], span[0]
+    for start, end in hidden:
+        if end <= at or start >= span[1]:
+            continue
+        parts.append(text[at : max(at, start)])
+        at = max(at, end)
+    parts.append(text[at : span[1]])
+    return "".join(parts)
