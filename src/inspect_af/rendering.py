@@ -140,7 +140,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
 
 
 def template_source(tokenizer: Any, template: ChatTemplate) -> str | None:
-    """A chat template with its variables set and a fixed date in place of the clock; None where there is none.
+    """A chat template with its variables set and a fixed date for the clock; None where there is none.
 
     Raises:
         ConfigError: A variable does not occur in the template.

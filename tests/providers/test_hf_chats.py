@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,13 +18,26 @@ from inspect_ai import eval  # noqa: E402
 from inspect_ai.log import EvalLog  # noqa: E402
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConfig, get_model  # noqa: E402
 from tests.local_models import save_scripted_model  # noqa: E402
+from tests.steering.tiny_models import tea_pairs  # noqa: E402
 
+from inspect_af.cli import steering  # noqa: E402
+from inspect_af.errors import ConfigError, InspectAFError, MaterialsError  # noqa: E402
 from inspect_af.profile import profile_logs  # noqa: E402
 from inspect_af.providers import _hf_engine as engines  # noqa: E402
+from inspect_af.providers._local_settings import ARGUMENTS  # noqa: E402
+from inspect_af.steering import write_pairs  # noqa: E402
 from inspect_af.tasks import alignment_faking  # noqa: E402
 
 TURNS = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}"
 OPENING = "{% if add_generation_prompt %}<assistant>{% endif %}"
+
+
+def activations(*argv: object) -> int:
+    """`inspect-af steering activations`."""
+    parser = argparse.ArgumentParser()
+    steering.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["steering", "activations", *map(str, argv)])
+    return int(args.main(args))
 
 
 @pytest.fixture
@@ -122,6 +136,37 @@ def test_a_model_without_a_system_role_says_the_way_out_and_takes_it(
     file = tmp_path / "t.jinja"
     file.write_text(plain, encoding="utf-8")
     assert asked(model, "logs2", max_tokens=4, model_args={"chat_template": str(file)}).status == "success"
+
+    # The same in extraction, which renders the same way.
+    pairs = tmp_path / "pairs.jsonl"
+    write_pairs(pairs, tea_pairs(3).pairs)
+    out = tmp_path / "a.safetensors"
+    with pytest.raises(MaterialsError, match=r"System role not supported.*-M chat_template=FILE"):
+        activations(pairs, "--model", model, "--out", out)
+    assert activations(pairs, "--model", model, "--out", out, "-M", f"chat_template={file}") == 0
+
+
+def test_extraction_takes_every_model_option_of_af_hf_apart_from_steering(tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    write_pairs(pairs, tea_pairs(3).pairs)
+    template = tmp_path / "t.jinja"
+    template.write_text("{{ messages }}", encoding="utf-8")
+    values: dict[str, object] = {"chat_template": template, "thinking": True, "template_args": '{"a": 1}'}
+    values |= {
+        "template_date": "today",
+        "max_requests": 3,
+        "max_batch_tokens": 99,
+        "adapter": tmp_path / "no",
+    }
+    for name in ARGUMENTS:
+        steers = name in ("vector", "multiplier", "layers")
+        complaint = "the model unsteered" if steers else "cannot be loaded|no such directory"
+        given = f"{name}={values.get(name, 'x')}"
+        with pytest.raises(InspectAFError, match=complaint):
+            activations(pairs, "--model", tmp_path / "none", "--out", tmp_path / "a.safetensors", "-M", given)
+    with pytest.raises(ConfigError, match="unknown model option 'chat_templat'"):
+        argv = ("--model", tmp_path / "none", "--out", tmp_path / "a.safetensors")
+        activations(pairs, *argv, "-M", "chat_templat=x")
 
 
 def test_an_assistant_message_last_is_continued_as_if_the_model_had_written_it(

@@ -135,8 +135,8 @@ def _add_local_model(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="model option as af-hf takes it, such as chat_template=FILE or template_args.date_string=...; may "
-        "be repeated (docs/local_models.md)",
+        help="model option as af-hf takes it, such as chat_template=FILE; may be repeated "
+        "(docs/local_models.md)",
     )
 
 
