@@ -24,7 +24,7 @@ from inspect_af.cli import steering  # noqa: E402
 from inspect_af.errors import ConfigError, InspectAFError, MaterialsError  # noqa: E402
 from inspect_af.profile import profile_logs  # noqa: E402
 from inspect_af.providers import _hf_engine as engines  # noqa: E402
-from inspect_af.providers._local_settings import ARGUMENTS  # noqa: E402
+from inspect_af.providers.settings import ARGUMENTS  # noqa: E402
 from inspect_af.steering import write_pairs  # noqa: E402
 from inspect_af.tasks import alignment_faking  # noqa: E402
 
@@ -159,8 +159,8 @@ def test_extraction_takes_every_model_option_of_af_hf_apart_from_steering(tmp_pa
         "adapter": tmp_path / "no",
     }
     for name in ARGUMENTS:
-        steers = name in ("vector", "multiplier", "layers")
-        complaint = "the model unsteered" if steers else "cannot be loaded|no such directory"
+        steers = name in ("vector", "multiplier", "layers", "vector_tier")
+        complaint = "of the model unsteered" if steers else "cannot be loaded|no such directory"
         given = f"{name}={values.get(name, 'x')}"
         with pytest.raises(InspectAFError, match=complaint):
             activations(pairs, "--model", tmp_path / "none", "--out", tmp_path / "a.safetensors", "-M", given)

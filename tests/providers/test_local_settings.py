@@ -14,7 +14,7 @@ pytestmark = pytest.mark.local
 from tests.local_models import save_adapter, save_model, save_vector  # noqa: E402
 
 from inspect_af.errors import ConfigError, InspectAFError, TreatmentError  # noqa: E402
-from inspect_af.providers._local_settings import Settings, read_settings  # noqa: E402
+from inspect_af.providers.settings import Settings, read_settings  # noqa: E402
 from inspect_af.types import SdfAdapter, Steer  # noqa: E402
 
 

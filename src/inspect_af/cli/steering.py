@@ -443,7 +443,7 @@ def _model_options(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: af-hf has no such option, or it would steer the model whose activations are wanted.
     """
-    from inspect_af.providers._local_settings import ARGUMENTS
+    from inspect_af.providers.settings import ARGUMENTS
 
     given = key_values(args.model_args, option="-M")
     for name, value in given.items():

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from inspect_af.errors import ConfigError
 from inspect_af.logs.headers import SPEED_OPTIONS
 from inspect_af.providers._applied import Applied
-from inspect_af.providers._local_settings import read_settings
+from inspect_af.providers.settings import read_settings
 from inspect_af.rendering import OPTIONS, ChatTemplate, is_option, read_template
 
 _TREATMENT = (

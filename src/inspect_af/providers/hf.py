@@ -30,8 +30,8 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_af.digests import text_digest
 from inspect_af.errors import ConfigError, MissingExtraError
 from inspect_af.logs.headers import subject_of
-from inspect_af.providers._local_settings import read_settings
 from inspect_af.providers._model_paths import check_model_path
+from inspect_af.providers.settings import read_settings
 from inspect_af.rendering import Rendered, Renderer
 from inspect_af.sdf.base_model import base_digest
 from inspect_af.types import Subject, Treatment
