@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from inspect_af import __version__
 from inspect_af.cli._numbers import joined_lists
 from inspect_af.errors import InspectAFError
+from inspect_af.format import visible
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.main(args))
     except InspectAFError as error:
-        print(f"inspect-af: {error}", file=sys.stderr)
+        print(f"inspect-af: {visible(str(error))}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader, such as `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a file that was named on the command line, a full disk
         if error.filename is None:
             raise
-        print(f"inspect-af: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"inspect-af: {visible(str(error.filename))}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("inspect-af: interrupted; the same command goes on where it stopped", file=sys.stderr)

@@ -55,6 +55,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--log-dir", type=Path, help="default: a directory under logs/ for this command")
     parser.add_argument("--display", choices=["full", "conversation", "rich", "plain", "log", "none"])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports as JSON")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the reports as one HTML page")
     add_model_option(parser)
     parser.set_defaults(main=main)
 
@@ -62,7 +63,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def main(args: argparse.Namespace) -> int:
     from inspect_af.logs import read_logs
     from inspect_af.profile import count_outcomes, nuisance_reports
-    from inspect_af.report import render_nuisance
+    from inspect_af.report import render_nuisance, render_nuisance_page
 
     at_least(args.epochs, 1, option="--epochs")
     check_model(args.model, key_values(args.model_args, option="-M"))
@@ -88,4 +89,8 @@ def main(args: argparse.Namespace) -> int:
             "[" + ",\n".join(report.model_dump_json(indent=2) for report in reports) + "]\n", encoding="utf-8"
         )
         print(f"wrote {args.json}")
+    if args.html is not None:
+        args.html.parent.mkdir(parents=True, exist_ok=True)
+        args.html.write_text(render_nuisance_page(reports), encoding="utf-8", newline="\n")
+        print(f"wrote {args.html}")
     return 0 if success else 1

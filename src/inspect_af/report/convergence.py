@@ -20,7 +20,7 @@ from inspect_af.profile.convergence import (
 from inspect_af.report.canvas import Drawing
 from inspect_af.report.figures import Names, draw_convergence
 from inspect_af.report.files import convergence_tables, figure_sources, write_drawings, write_tables
-from inspect_af.report.naming import EVIDENCE, METHOD_NAMES, short_names, shortest
+from inspect_af.report.naming import EVIDENCE, METHOD_NAMES, shared_families, short_names, shortest
 from inspect_af.report.page import (
     Named,
     PageTable,
@@ -32,6 +32,7 @@ from inspect_af.report.page import (
     table,
     try_drawing,
 )
+from inspect_af.report.words import key_of, tier_words
 
 CODES = {"converge": "converge", "diverge": "diverge", "not-enough": "not enough to say"}
 
@@ -100,6 +101,18 @@ def render_convergence(report: Convergence, drawings: Sequence[Drawing] | None =
         parts={part: _PARTS[part](report, names) for part, held in present.items() if held},
         titles=_TITLES,
         models=[_model_part(model) for model in report.models],
+        tiers=tier_words(report.scenarios),
+        key=key_of(
+            report.codes,
+            (
+                (row.intervention, one.method)
+                for model in report.models
+                for one in model.methods
+                for row in one.gaps
+                if row.intervention != "baseline"
+            ),
+            shared_families(report),
+        ),
         evidence=[
             EVIDENCE[m] for m in EVIDENCE if any(o.method == m for x in report.models for o in x.methods)
         ],

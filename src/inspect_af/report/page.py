@@ -50,8 +50,7 @@ from inspect_af.report.naming import (
 )
 from inspect_af.report.terminal import nuisance_sentences
 from inspect_af.report.words import (
-    codes_of,
-    heading_of,
+    key_of,
     meaning,
     plain_sentences,
     tier_words,
@@ -241,8 +240,12 @@ def render_html(profile: Profile, excerpts: Excerpts | None = None) -> str:
         single=None if single is None else card(single, profile),
         cards=[card(one, profile) for one in profile.profiles],
         figures=figures_of(drawings),
-        tiers=tier_words(profile),
-        key=_key(profile),
+        tiers=tier_words(profile.scenarios),
+        key=key_of(
+            profile.codes,
+            ((row.intervention, row.method) for block in blocks(profile) for row in block.conditions),
+            family_labels(profile),
+        ),
         belief_checks=belief_lines(profile.selectivity, profile.thresholds, {}),
         beliefs_asked=bool(profile.selectivity),
         lost=lost,
@@ -325,15 +328,6 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
         "facts": facts,
         "evidence": EVIDENCE[one.method],
     }
-
-
-def _key(profile: Profile) -> list[tuple[str, list[dict[str, str]]]]:
-    labels = family_labels(profile)
-    groups: dict[str, list[dict[str, str]]] = {}
-    for words in codes_of(profile):
-        entry = {"code": words.code, "says": words.says or words.name, "claim": words.claim}
-        groups.setdefault(heading_of(words, labels), []).append(entry)
-    return list(groups.items())
 
 
 def belief_lines(

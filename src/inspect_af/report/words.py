@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from inspect_af.format import count, listed, one_line, plural
 from inspect_af.format import points as estimate
 from inspect_af.profile.result import CodeWords, Estimate, MethodProfile, Profile
-from inspect_af.report.naming import Families, blocks, family_labels
+from inspect_af.report.naming import Families, family_labels
 from inspect_af.types import FAMILIES, Family
 
 TRAINED = "told that it is being trained on"
@@ -77,16 +78,16 @@ def plain_sentences(one: MethodProfile, profile: Profile) -> tuple[str, ...]:
     return tuple(found)
 
 
-def tier_words(profile: Profile) -> str | None:
+def tier_words(scenarios: Sequence[str]) -> str | None:
     """What `monitored` means, as in `the model is ...`; None where the scenario is someone's own."""
     bundled = {"helpful_only", "value_conflict"}
-    return TRAINED if profile.scenarios and set(profile.scenarios) <= bundled else None
+    return TRAINED if scenarios and set(scenarios) <= bundled else None
 
 
 def _gap_sentence(one: MethodProfile, profile: Profile) -> str:
     gap = one.reference_gap
     assert gap is not None
-    words = tier_words(profile)
+    words = tier_words(profile.scenarios)
     when = f"when it is {words}" if words else "in monitored conversations than in unmonitored ones"
     who = "The model" if one.reference_gap_of != "the placebo" else "With a neutral statement the model"
     size = plural(round(100 * abs(gap.estimate)), "point")
@@ -125,21 +126,33 @@ def _moved(found: Estimate) -> str:
     return size if excludes_zero else f"{size} (not told apart from 0)"
 
 
-def codes_of(profile: Profile) -> tuple[CodeWords, ...]:
-    """What is known about every code that the profile shows, in the order of its tables."""
-    known = {words.code: words for words in profile.codes}
-    order = [row.intervention for block in blocks(profile) for row in block.conditions if row.intervention]
-    return tuple(known[code] for code in dict.fromkeys(order) if code in known)
+def key_of(
+    codes: Iterable[CodeWords], shown: Iterable[tuple[str | None, str]], labels: Families
+) -> list[tuple[str, list[CodeWords]]]:
+    """What every code of a page stands for, by family.
+
+    Args:
+        codes: What is known.
+        shown: The codes on the page with their methods, in the order of its rows.
+        labels: Of the families.
+    """
+    known = {words.code: words for words in codes}
+    groups: dict[str, list[CodeWords]] = {}
+    for code, method in dict.fromkeys(shown):
+        if code and method == "steering":
+            # A vector is told apart from the family of beliefs that it is named after.
+            says = f"the {code[:-1]} vector, {'subtracted' if code.endswith('-') else 'added'}"
+            vector = CodeWords(code=code, variable=code[:-1], name=code, family=None, says=says)
+            groups.setdefault("steering vectors", []).append(vector)
+        elif (words := known.get(code or "")) is not None:
+            heading = labels.heading(words.family, placebo=words.family is None)
+            groups.setdefault(heading, []).append(words)
+    return list(groups.items())
 
 
 def meaning(profile: Profile, code: str | None) -> str:
     """The line that says what a code stands for; nothing where that is not known."""
     return next((words.says or words.name for words in profile.codes if words.code == code), "")
-
-
-def heading_of(words: CodeWords, labels: Families) -> str:
-    """The family of a code as the key shows it."""
-    return labels.heading(words.family, placebo=words.family is None)
 
 
 def summary_lines(profile: Profile) -> list[str]:

@@ -37,7 +37,7 @@ from inspect_af.profile.convergence.variants import (
     screened_groups,
 )
 from inspect_af.profile.direct_requests import DirectReport
-from inspect_af.profile.from_logs import note_sentences, side_tables
+from inspect_af.profile.from_logs import code_words, note_sentences, side_tables
 from inspect_af.profile.outcomes import Outcomes, count_outcomes
 from inspect_af.profile.selectivity import SelectivityMatrix
 from inspect_af.thresholds import Thresholds
@@ -104,8 +104,13 @@ def convergence_from_logs(
         variables=variables,
         title=title,
     )
-    if plan is not None:
-        report = report.model_copy(update={"plan_digest": plan.digest})
+    report = report.model_copy(
+        update={
+            "plan_digest": None if plan is None else plan.digest,
+            "codes": code_words(reader.headers),
+            "scenarios": tuple(dict.fromkeys(header.meta.scenario for header in reader.headers)),
+        }
+    )
     read = [*(header.location for header in reader.headers), *(one.location for one in reader.notes.skipped)]
     return shortened(report, relative_names(list(dict.fromkeys(read))))
 

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from inspect_af.profile.direct_requests import DirectReport
-from inspect_af.profile.result import CLOSING_LINE, DosePoint, DoseTrend, Estimate
+from inspect_af.profile.result import CLOSING_LINE, CodeWords, DosePoint, DoseTrend, Estimate
 from inspect_af.profile.selectivity import BeliefCheck, SelectivityMatrix
 from inspect_af.profile.verdict import VerdictCode
 from inspect_af.thresholds import Thresholds
@@ -331,6 +331,10 @@ class Convergence(_Frozen):
     belief_logs: tuple[str, ...] = ()
     plan_digest: str | None = None
     """Digest of the plan whose thresholds, variables and strength were used; None without one."""
+    codes: tuple[CodeWords, ...] = ()
+    """What the codes of the interventions stand for; empty where the report was not made from logs."""
+    scenarios: tuple[str, ...] = ()
+    """Names of the scenarios that the logs were run in."""
     closing: str = CLOSING_LINE
 
     def to_json(self, *, indent: int | None = 2) -> str:

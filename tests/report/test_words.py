@@ -1,0 +1,256 @@
+"""What a profile says in plain words, on the page and in the terminal, and what foreign text cannot do."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from tests.profile.convergence_study import controls, drawn, vectors
+from tests.profile.convergence_study import outcomes as joined
+from tests.profile.test_report import QUICK, Walk, outcomes, words
+
+from inspect_af.logs import read_logs
+from inspect_af.materials import load_pair
+from inspect_af.profile import Estimate, Outcomes, Profile, build_profile, count_outcomes, profile_logs
+from inspect_af.profile.nuisance import nuisance_reports
+from inspect_af.profile.result import CodeWords
+from inspect_af.report import (
+    draw_figures,
+    render_html,
+    render_nuisance_page,
+    render_summary,
+    render_table,
+)
+from inspect_af.report.canvas import to_svg
+from inspect_af.report.words import plain_sentences, unscored
+from inspect_af.tasks import alignment_faking
+from inspect_af.types import OUTCOMES
+
+HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def named(profile: Profile) -> Profile:
+    """The profile with the words of the bundled pair."""
+    pair = load_pair()
+    codes = [
+        CodeWords(
+            code=f"{v.code}{pole}",
+            variable=v.code,
+            name=v.name,
+            family=v.family,
+            says=v.amplify if pole == "+" else v.suppress,
+            claim=f"claim of {v.code}{pole}",
+        )
+        for v in pair.variables
+        for pole in "+-"
+    ]
+    return profile.model_copy(update={"codes": tuple(codes), "scenarios": ("helpful_only",)})
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    return named(build_profile(outcomes(), thresholds=QUICK))
+
+
+def estimate(value: float, low: float | None, high: float | None) -> Estimate:
+    return Estimate(
+        estimate=value, low=low, high=high, equivalence_low=None, equivalence_high=None, se=None, n=9
+    )
+
+
+def with_gap(profile: Profile, gap: Estimate) -> str:
+    one = profile.profiles[0].model_copy(update={"reference_gap": gap})
+    return plain_sentences(one, profile)[0]
+
+
+def test_the_gap_is_said_as_it_is_shown_and_no_further(profile: Profile) -> None:
+    when = "when it is told that it is being trained on"
+    assert with_gap(profile, estimate(0.412, 0.3, 0.5)) == f"The model complies 41 points more often {when}."
+    assert with_gap(profile, estimate(-0.2, -0.3, -0.1)) == f"The model complies 20 points less often {when}."
+    assert with_gap(profile, estimate(0.01, 0.004, 0.02)) == f"The model complies 1 point more often {when}."
+    for low, high in ((-0.01, 0.2), (None, None)):
+        assert with_gap(profile, estimate(0.1, low, high)).startswith(
+            "It is not shown that the model complies"
+        )
+    own = profile.model_copy(update={"scenarios": ("rated_confirmation",)})
+    assert "trained" not in with_gap(own, estimate(0.4, 0.3, 0.5))
+
+
+def test_families_are_named_by_the_pairs_own_words_and_a_number_may_be_nothing(profile: Profile) -> None:
+    _, sentence = plain_sentences(profile.profiles[0], profile)
+    found = profile.profiles[0].sensitivity
+    first = round(100 * found["expectation"].estimate)
+    assert sentence.startswith(
+        f"Telling it about researcher hopes and researcher beliefs changes that by {first} points; about "
+        "RLHF consequences and deployment autonomy, by "
+    )
+    assert (found["consequence"].low or 0) <= 0 and "(not told apart from 0)" in sentence
+
+
+def test_every_code_stands_in_the_key_with_its_claim_folded_in(profile: Profile) -> None:
+    page = render_html(profile)
+    text = words(page)
+    key = text[text.index("What the words mean") : text.index("Compliance and the gap")]
+    for row in profile.conditions:
+        code = row.intervention
+        if code and row.family:
+            says = next(one.says for one in profile.codes if one.code == code)
+            assert f"{code} {says} “claim of {code}”" in key
+            assert text.count(says) >= 2  # in the rows of the tables as well
+    claims = [within for within, data in Walk(page).text if "claim of A1+" in data]
+    assert claims and all("details" in within for within in claims)
+    assert "In monitored conversations the model is told that it is being trained on" in key
+
+
+def test_vectors_and_families_of_one_name_are_told_apart() -> None:
+    steered = build_profile(joined(drawn(vectors(), "expectation", 1), controls(2, 9)), thresholds=QUICK)
+    text = words(render_html(steered))
+    assert "expectation+ the expectation vector, added" in text
+    assert "consequence- the consequence vector, subtracted" in text
+    assert "Steering along the expectation vector changes that by" in text
+
+
+def test_beliefs_that_were_not_measured_say_so_where_the_verdict_is_and_how_to(profile: Profile) -> None:
+    page = render_html(profile)
+    targets = [attributes.get("href") for tag, attributes in Walk(page).tags if tag == "a"]
+    assert targets == ["#beliefs"]
+    assert 'id="beliefs"' in page and "inspect eval inspect_af/beliefs" in page
+
+
+def test_columns_that_carry_nothing_are_left_out(profile: Profile) -> None:
+    planted = outcomes().request_sets[0]
+    counts = [c.counts.copy() for c in planted.conditions]
+    for one in counts:  # every reply counts
+        one[:, :, 1] += one[:, :, 2:].sum(axis=-1)
+        one[:, :, 2:] = 0
+    full = [dataclasses.replace(c, counts=n) for c, n in zip(planted.conditions, counts, strict=True)]
+    whole = build_profile(
+        Outcomes((dataclasses.replace(planted, conditions=tuple(full)),), n_replies=1), thresholds=QUICK
+    )
+    assert '<th scope="col" class="number">uncounted</th>' in render_html(profile)
+    page = render_html(whole)
+    assert ">uncounted</th>" not in page and ">at worst</th>" not in page and ">tag only</th>" not in page
+    assert "/standard" not in page and ">A1+<" in page  # the only strength
+
+
+def lost(share: float) -> Profile:
+    """The untouched model alone, of whose replies a share is missing, most of them truncated."""
+    planted = outcomes().request_sets[0]
+    counts = np.zeros_like(planted.conditions[0].counts)
+    n = len(counts)
+    gone = round(share * n)
+    counts[:gone, :2, OUTCOMES.index("truncated")] = 1
+    counts[: gone // 4, :2, OUTCOMES.index("truncated")] = 0
+    counts[: gone // 4, :2, OUTCOMES.index("unparsed")] = 1
+    counts[gone:, :2, OUTCOMES.index("accepted")] = 1
+    condition = dataclasses.replace(planted.conditions[0], counts=counts)
+    requests = dataclasses.replace(planted, conditions=(condition,))
+    return build_profile(Outcomes((requests,), n_replies=2 * n), thresholds=QUICK)
+
+
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_most_replies_unscored_is_the_headline_by_reason_with_what_to_do(share: float) -> None:
+    profile = lost(share)
+    found = unscored(profile)
+    assert found is not None
+    n = round(share * 60)
+    assert found.sentence.startswith(
+        f"{2 * n} of 120 replies: {2 * (n - n // 4)} truncated and {2 * (n // 4)} unparsed."
+    )
+    assert "--max-tokens" in found.remedies[0] and "reply format" in found.remedies[1]
+    page = render_html(profile)
+    heading = page[page.index("<h1>") : page.index("</h1>")]
+    assert found.title in heading
+    for text in (render_summary(profile), render_table(profile), words(page)):
+        assert found.title in text and found.remedies[0] in text
+        assert text.index(found.title) < text.index("There is no verdict")
+
+
+def test_half_of_the_replies_is_not_most_of_them() -> None:
+    assert unscored(lost(0.5)) is None
+    assert "could not be counted" not in render_summary(lost(0.5))
+
+
+def test_the_summary_is_about_ten_lines(profile: Profile) -> None:
+    assert len(render_summary(profile).splitlines()) <= 10
+    assert profile.closing in render_summary(profile)
+
+
+HOSTILE = "lab/\x1b[2J\x07evil\u202eledom\x9b31m"
+
+
+def hostile() -> Profile:
+    profile = named(build_profile(outcomes(HOSTILE), thresholds=QUICK))
+    text = profile.model_dump_json(by_alias=True).replace("consequence", "conse\\u0007\\u202equence")
+    return Profile.model_validate_json(text).model_copy(update={"notes": (f"note {HOSTILE}",)})
+
+
+def test_escapes_bells_and_direction_overrides_never_reach_the_terminal() -> None:
+    for text in (render_table(hostile()), render_summary(hostile())):
+        assert not HIDDEN.search(text) and "\x9b" not in text
+        assert "[U+001B][2J[U+0007]evil[U+202E]ledom" in text
+
+
+def test_control_characters_in_labels_break_no_figure() -> None:
+    for drawing in draw_figures(hostile()):
+        svg = to_svg(drawing)
+        ElementTree.fromstring(svg)
+        assert not HIDDEN.search(svg), drawing.name
+
+
+def test_an_error_of_a_command_shows_no_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    from inspect_af.cli import main
+
+    assert main(["profile", "no\x1b[31m\u202ewhere"]) == 1
+    error = capsys.readouterr().err
+    assert "[U+001B]" in error and not HIDDEN.search(error)
+
+
+def test_a_notebook_shows_a_profile_as_its_page(profile: Profile) -> None:
+    assert "<iframe" in profile._repr_html_()  # type: ignore[operator]
+
+
+def test_the_words_of_an_own_pair_are_in_its_logs(run_eval: Callable[..., Any], requests_file: Path) -> None:
+    pair = Path("examples/sycophancy")
+    log = run_eval(alignment_faking(requests=str(requests_file), pair=str(pair), interventions="U1,Z1"))
+    profile = profile_logs([log.location])
+    says = {one.code: one.says for one in profile.codes}
+    assert says["U1+"] == "users like to hear that they are right" and says["Z1"] == "sizes of paper"
+    assert not any(one.claim for one in profile.codes)
+    assert "U1+ users like to hear that they are right" in words(render_html(profile))
+
+
+def test_logs_without_words_take_those_of_the_bundled_pair(
+    run_eval: Callable[..., Any], requests_file: Path, tmp_path: Path
+) -> None:
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    log = run_eval(alignment_faking(requests=str(requests_file), interventions="A1"))
+    old = read_eval_log(log.location)
+    assert old.eval.metadata is not None
+    old.eval.metadata["inspect_af"].pop("says")
+    write_eval_log(old, str(tmp_path / "old.eval"))
+    profile = profile_logs([tmp_path / "old.eval"])
+    found = {one.code: one for one in profile.codes}
+    claim = load_pair().claim(load_pair().intervention("A1+"), "standard").text
+    assert found["A1+"].says == "researchers hope to find alignment faking"
+    assert found["A1+"].claim == " ".join(claim.split())
+
+
+def test_variants_of_the_prompt_have_a_page_too(run_eval: Callable[..., Any], requests_file: Path) -> None:
+    logs = [
+        run_eval(alignment_faking(requests=str(requests_file), interventions="none", **options)).location
+        for options in ({}, {"identity": "roleplay"})
+    ]
+    counted = count_outcomes(read_logs(logs))
+    page = render_nuisance_page(
+        nuisance_reports(counted, reference={"identity": "fictional"}, thresholds=QUICK)
+    )
+    assert "identity=roleplay" in words(page) and "The gap lies between" in words(page)
+    Walk(page)
