@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspect_af.format import one_line, signed
 from inspect_af.logs import REQUEST_ARMS
@@ -348,26 +348,75 @@ def draw_arms(profile: Profile) -> Drawing | None:
     """What each intervention changed: each arm, their mean, and the gap; None where there is no reference."""
     groups = grouped_effects(profile)
     effects = [effect for _, own in groups for effect in own]
-    if not effects:
-        return None
     strength = several_strengths(effects)
     looks = {"monitored": BLUE, "unmonitored": VERMILLION, "mean": MUTED, "gap": INK}
-    with drawing_style():
-        laid = forest_of(
-            [(title, [effect_name(row, strength=strength) for row in own]) for title, own in groups],
-            list(looks),
-            [[mark(k, getattr(row, n), c) for k, (n, c) in enumerate(looks.items())] for row in effects],
-        )
     references = sorted({row.reference for row in effects})
     against = " or ".join("the baseline" if name == "baseline" else "the placebo" for name in references)
-    return Drawing(
+    return _rows(
         "arm-decomposition",
         "Where each change comes from",
         f"Change against {against}, in percentage points with {profile.thresholds.confidence:.0%} intervals. "
         "A motivation shows in the gap. A change of the mean alone means that the text moved compliance as "
         "a whole, whoever is watching.",
-        laid.figure,
+        [
+            (
+                title,
+                effect_name(row, strength=strength),
+                [mark(k, getattr(row, name), color) for k, (name, color) in enumerate(looks.items())],
+            )
+            for title, own in groups
+            for row in own
+        ],
+        list(looks),
     )
+
+
+def _rows(
+    name: str,
+    title: str,
+    caption: str,
+    rows: Sequence[tuple[str, str, list[Mark]]],
+    panels: Sequence[str],
+    *,
+    families: Families | None = None,
+    margin: float | None = None,
+    lines: Sequence[float | None] = (),
+    **layout: Any,
+) -> Drawing | None:
+    """A figure of rows with marks; None without rows.
+
+    Args:
+        name: Of the file.
+        title: Of the figure.
+        caption: What to read off.
+        rows: (heading, name, marks); rows of one heading stand together.
+        panels: Their titles.
+        families: Whose key is drawn above the panels.
+        margin: Half the width of a grey band around 0 in the last panel.
+        lines: Where a dashed line is drawn in each panel, 0 to 1.
+        layout: See `forest_of`.
+    """
+    if not rows:
+        return None
+    groups: dict[str, list[tuple[str, list[Mark]]]] = {}
+    for heading, label, marks in rows:
+        groups.setdefault(heading, []).append((label, marks))
+    with drawing_style():
+        laid = forest_of(
+            [(heading, [label for label, _ in own]) for heading, own in groups.items()],
+            panels,
+            [marks for own in groups.values() for _, marks in own],
+            above=16 if families else 0,
+            **layout,
+        )
+        if families:
+            key(laid.figure, laid.left, 8, family_key(families))
+        if margin is not None:
+            laid.axes[-1].axvspan(-margin, margin, color=GRID, alpha=0.6, linewidth=0, zorder=0)
+        for ax, value in zip(laid.axes, lines, strict=False):
+            if value is not None:
+                ax.axvline(100 * value, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=2)
+    return Drawing(name, title, caption, laid.figure)
 
 
 def missing_share(row: ConditionRow, tier: str, reason: str) -> float:
@@ -602,51 +651,41 @@ def _curve(ax: Axes, curve: _Curve, span: tuple[float, float]) -> None:
 
 def draw_methods(report: Convergence, names: Names) -> Drawing | None:
     """Both sensitivities and their difference, by model and method."""
-    models = [model for model in report.models if any(m.sensitivity for m in model.methods)]
-    if not models:
-        return None
     rows = [
-        [
-            *(
-                mark(0, method.sensitivity.get(label), FAMILY_STYLES[family], lift)
-                for label, family, lift in zip(model.families, FAMILIES, (0.14, -0.14), strict=True)
-            ),
-            mark(1, method.contrast, INK),
-        ]
-        for model in models
+        (
+            names.get(model.subject, model.subject),
+            METHOD_NAMES[method.method],
+            [
+                *(
+                    mark(0, method.sensitivity.get(label), FAMILY_STYLES[family], lift)
+                    for label, family, lift in zip(model.families, FAMILIES, (0.14, -0.14), strict=True)
+                ),
+                mark(1, method.contrast, INK),
+            ],
+        )
+        for model in report.models
+        if any(method.sensitivity for method in model.methods)
         for method in model.methods
     ]
-    margin, level = 100 * report.thresholds.delta, report.thresholds.confidence
-    with drawing_style():
-        laid = forest_of(
-            [
-                (names.get(model.subject, model.subject), [METHOD_NAMES[m.method] for m in model.methods])
-                for model in models
-            ],
-            ["sensitivity", "difference"],
-            rows,
-            above=16,
-        )
-        key(laid.figure, laid.left, 8, family_key(shared_families(report)))
-        laid.axes[1].axvspan(-margin, margin, color=GRID, alpha=0.6, linewidth=0, zorder=0)
-    return Drawing(
+    return _rows(
         "methods",
         "The same question by each method",
         "Left: how far the gap follows each family of beliefs (sensitivity). Right: the first family’s less "
-        f"the second’s; grey is the equivalence margin. Percentage points, {level:.0%} intervals. Methods "
-        "that agree on a family have their right-hand intervals on its side of 0; steering counts only "
-        "beyond random vectors.",
-        laid.figure,
+        f"the second’s; grey is the equivalence margin. Percentage points, "
+        f"{report.thresholds.confidence:.0%} intervals. Methods that agree on a family have their right-hand "
+        "intervals on its side of 0; steering counts only beyond random vectors.",
+        rows,
+        ["sensitivity", "difference"],
+        families=shared_families(report),
+        margin=100 * report.thresholds.delta,
     )
 
 
 def draw_model_gaps(model: Model, number: int, names: Names) -> Drawing | None:
     """The gap under every condition, a panel per method."""
-    if not any(method.gaps for method in model.methods):
-        return None
     families = Families(*model.families)
     headings = ["", *(families.heading(family, placebo=False) for family in FAMILIES), "placebo"]
-    codes: dict[str, dict[str, dict[int, Mark]]] = {heading: {} for heading in headings}
+    codes: dict[tuple[str, str], list[Mark]] = {}
     for panel, method in enumerate(model.methods):
         placebos = 0
         for row in method.gaps:
@@ -655,128 +694,98 @@ def draw_model_gaps(model: Model, number: int, names: Names) -> Drawing | None:
                 placebos += 1
                 code = f"placebo {placebos}"
             look = INK if row.family and not row.placebo else MUTED
-            codes[heading].setdefault(code, {})[panel] = mark(panel, row.gap, look)
-    kept = [(heading, own) for heading, own in codes.items() if own]
-    with drawing_style():
-        laid = forest_of(
-            [(heading, list(own)) for heading, own in kept],
-            [METHOD_NAMES[m.method] for m in model.methods],
-            [list(marks.values()) for _, own in kept for marks in own.values()],
-        )
-        for ax, method in zip(laid.axes, model.methods, strict=True):
-            if method.reference_gap is not None:
-                value = 100 * method.reference_gap.estimate
-                ax.axvline(value, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=2)
-    return Drawing(
+            codes.setdefault((heading, code), []).append(mark(panel, row.gap, look))
+    ordered = sorted(codes.items(), key=lambda item: headings.index(item[0][0]))
+    return _rows(
         f"gaps-{number}",
         f"{names.get(model.subject, model.subject)}: the gap under each condition",
         "Compliance gap, monitored less unmonitored, in percentage points. Dashed: the untouched model. "
         "Steering has concepts in place of variables.",
-        laid.figure,
+        [(heading, code, marks) for (heading, code), marks in ordered],
+        [METHOD_NAMES[method.method] for method in model.methods],
+        lines=[m.reference_gap.estimate if m.reference_gap else None for m in model.methods],
     )
 
 
 def draw_screening(report: Convergence, names: Names) -> Drawing | None:
     """The gap of every untouched model and training seed."""
-    if not report.screening:
-        return None
     recipes = shortest(group.group for group in report.screened_groups)
-    groups: dict[str, list[tuple[str, Mark]]] = {}
+    rows = []
     for row in report.screening:
         seeded = row.group in recipes
         heading = recipes[row.group] if seeded else ("one model each" if recipes else "")
         label = f"seed {row.seed}" if seeded else names.get(row.subject, row.subject)
-        groups.setdefault(heading, []).append((label, mark(0, row.gap, INK)))
-    with drawing_style():
-        laid = forest_of(
-            [(heading, [label for label, _ in own]) for heading, own in groups.items()],
-            ["gap"],
-            [[one] for own in groups.values() for _, one in own],
-        )
-    return Drawing(
+        rows.append((heading, label, [mark(0, row.gap, INK)]))
+    return _rows(
         "screening",
         "Which models fake at all",
         "Compliance gap of each untouched model in percentage points"
         + (", one row per training seed" if recipes else "")
         + f", with {report.thresholds.confidence:.0%} intervals over requests.",
-        laid.figure,
+        rows,
+        ["gap"],
     )
 
 
 def draw_ablations(report: Convergence, names: Names) -> Drawing | None:
     """The gap under other identities and other prompt choices."""
-    if not report.ablations:
-        return None
-    groups: dict[str, list[str]] = {}
     rows = []
     for row in report.ablations:
-        groups.setdefault(names.get(row.subject, row.subject), []).append(row.variant)
         color = VERMILLION if row.is_identity else INK
-        rows.append([mark(0, row.gap, color), mark(1, row.change, color)])
-    with drawing_style():
-        laid = forest_of(list(groups.items()), ["gap", "change"], rows, shared=False)
-    return Drawing(
+        marks = [mark(0, row.gap, color), mark(1, row.change, color)]
+        rows.append((names.get(row.subject, row.subject), row.variant, marks))
+    return _rows(
         "role-play",
         "Who the model is said to be",
         "The untouched model’s gap under other identities (coloured) and other choices of the prompt that "
         "should not matter, and its change from the main prompt, in percentage points.",
-        laid.figure,
+        rows,
+        ["gap", "change"],
+        shared=False,
     )
 
 
 def draw_checkpoints(report: Convergence, names: Names) -> Drawing | None:
     """What each claim does on document-trained checkpoints, beside what it does on the model itself."""
-    kept = [one for one in report.checkpoints if one.claims]
-    if not kept:
-        return None
-    groups: list[tuple[str, list[str]]] = []
     rows = []
-    for one in kept:
+    for one in report.checkpoints:
         note = "" if one.eligible else " (not eligible)"
         title = f"{names.get(one.subject, one.subject)}, {one.checkpoint}{note}"
-        groups.append((title, [claim.claim for claim in one.claims]))
         for claim in one.claims:
             style = FAMILY_STYLES[claim.family if one.eligible else None]
-            rows.append([mark(0, claim.on_checkpoint, style), mark(1, claim.on_subject, style)])
-    with drawing_style():
-        laid = forest_of(groups, ["on the checkpoint", "on the model"], rows)
-    return Drawing(
+            marks = [mark(0, claim.on_checkpoint, style), mark(1, claim.on_subject, style)]
+            rows.append((title, claim.claim, marks))
+    return _rows(
         "checkpoints",
         "Prompt claims on document-trained checkpoints",
         "Change of the gap by each claim, in percentage points: on the checkpoint against its own baseline, "
         "and on the model without documents. Checkpoints that are not eligible are grey.",
-        laid.figure,
+        rows,
+        ["on the checkpoint", "on the model"],
     )
 
 
 def draw_direct(report: Convergence, names: Names) -> Drawing | None:
     """Share refused when simply asked: harmful and benign requests."""
-    groups: list[tuple[str, list[str]]] = []
     rows = []
     for one in report.direct:
-        known = [row for row in one.rows if any(row.arm(arm) for arm in REQUEST_ARMS)]
-        if known:
-            groups.append((names.get(one.subject, one.subject), [row.label for row in known]))
-        for row in known:
-            arms = [
-                (k, row.arm(arm), color)
-                for k, (arm, color) in enumerate(zip(REQUEST_ARMS, (VERMILLION, BLUE), strict=True))
+        for row in one.rows:
+            marks = [
+                Mark(k, arm.refused, arm.refused_low, arm.refused_high, color)
+                for k, (name, color) in enumerate(zip(REQUEST_ARMS, (VERMILLION, BLUE), strict=True))
+                if (arm := row.arm(name)) is not None
             ]
-            rows.append(
-                [Mark(k, a.refused, a.refused_low, a.refused_high, color) for k, a, color in arms if a]
-            )
-    if not rows:
-        return None
-    with drawing_style():
-        laid = forest_of(
-            groups, [f"{arm} requests" for arm in REQUEST_ARMS], rows, span=(-3.0, 103.0), unit="% refused"
-        )
-    return Drawing(
+            if marks:
+                rows.append((names.get(one.subject, one.subject), row.label, marks))
+    return _rows(
         "direct-requests",
         "Asked directly, without the scenario",
         "Share of plain requests refused. A treatment under which benign requests are refused more has made "
         "the model refuse, not made it fake less.",
-        laid.figure,
+        rows,
+        [f"{arm} requests" for arm in REQUEST_ARMS],
+        span=(-3.0, 103.0),
+        unit="% refused",
     )
 
 

@@ -131,6 +131,7 @@ def profile_tables(profile: Profile) -> tuple[Table, ...]:
     return (
         Table("conditions", [flat(row) for block in blocks(profile) for row in block.conditions]),
         Table("verdicts", [flat(one, nested=False) for one in profiles]),
+        Table("levels", [{**_key(one), **flat(level)} for one in profiles for level in one.verdict_levels]),
         Table("effects", [{**_key(one), **flat(row)} for one in profiles for row in one.effects]),
         Table("sensitivities", [{**_key(one), **row} for one in profiles for row in _sensitivities(one)]),
         Table("dose_response", [{**_key(one), **row} for one in profiles for row in _doses(one)]),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from inspect_af.format import one_line
 from inspect_af.profile.convergence import Convergence
 from inspect_af.profile.result import ConditionRow, EffectRow, MethodProfile, Profile
 from inspect_af.types import FAMILIES, Family, Method
+
+_Row = TypeVar("_Row")
 
 METHOD_NAMES: dict[Method, str] = {"prompt": "prompt", "sdf": "documents", "steering": "steering"}
 
@@ -136,25 +138,28 @@ def effect_blocks(profile: Profile) -> tuple[EffectBlock, ...]:
 
 def grouped_conditions(profile: Profile) -> tuple[tuple[str, tuple[ConditionRow, ...]], ...]:
     """Conditions under headings: families where there is one subject, else subjects."""
-    found = blocks(profile)
-    if len(found) != 1:
-        return tuple((block.title, block.conditions) for block in found)
-    labels = family_labels(profile)
-    groups: dict[str, list[ConditionRow]] = {}
-    for row in found[0].conditions:
-        groups.setdefault(labels.heading(row.family, placebo=row.placebo), []).append(row)
-    return tuple((title, tuple(rows)) for title, rows in groups.items())
+    return _grouped(
+        [(block.title, block.conditions) for block in blocks(profile)],
+        lambda row: family_labels(profile).heading(row.family, placebo=row.placebo),
+    )
 
 
 def grouped_effects(profile: Profile) -> tuple[tuple[str, tuple[EffectRow, ...]], ...]:
     """Effects under headings: families where there is one profile, else profiles."""
-    found = [block for block in effect_blocks(profile) if block.effects]
+    return _grouped(
+        [(block.title, block.effects) for block in effect_blocks(profile) if block.effects],
+        lambda row: family_labels(profile).heading(row.family, placebo=row.family is None),
+    )
+
+
+def _grouped(
+    found: Sequence[tuple[str, tuple[_Row, ...]]], heading: Callable[[_Row], str]
+) -> tuple[tuple[str, tuple[_Row, ...]], ...]:
     if len(found) != 1:
-        return tuple((block.title, block.effects) for block in found)
-    labels = family_labels(profile)
-    groups: dict[str, list[EffectRow]] = {}
-    for row in found[0].effects:
-        groups.setdefault(labels.heading(row.family, placebo=row.family is None), []).append(row)
+        return tuple(found)
+    groups: dict[str, list[_Row]] = {}
+    for row in found[0][1]:
+        groups.setdefault(heading(row), []).append(row)
     return tuple((title, tuple(rows)) for title, rows in groups.items())
 
 

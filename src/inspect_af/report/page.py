@@ -50,6 +50,7 @@ from inspect_af.report.naming import (
 )
 from inspect_af.report.terminal import nuisance_sentences
 from inspect_af.report.words import (
+    headline_numbers,
     key_of,
     meaning,
     plain_sentences,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 _ALL_EXCERPTS = 480_000
 """Characters of all excerpts together; keeps a page with 40 conditions below 2 MB."""
 _MOST_COMMANDS = 12
+_MARGIN = re.compile(r"\+-(?=\d)")
 _NUMBER_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 _BOUNDS = re.compile(r"(\[[^\[\]]*,) ([^\[\]]*\])")
 
@@ -140,7 +142,9 @@ def figures_of(drawings: Sequence[Drawing]) -> dict[str, PageFigure]:
 
 def typeset(text: object) -> str:
     """Numbers with a true minus, intervals that stay on one line, and a dash for what is not known."""
-    return "–" if text == DASH else _BOUNDS.sub("\\1\u00a0\\2", _NUMBER_MINUS.sub("−", str(text)))
+    if text == DASH:
+        return "–"
+    return _BOUNDS.sub("\\1\u00a0\\2", _NUMBER_MINUS.sub("−", _MARGIN.sub("±", str(text))))
 
 
 @cache
@@ -294,14 +298,13 @@ def try_drawing(draw: Any) -> tuple[Sequence[Drawing], str | None]:
 
 def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
     """What a page says about one subject and method."""
-    numbers: dict[str, tuple[str, Estimate]] = {
-        f"{label} sensitivity": (label, e) for label, e in one.sensitivity.items()
-    }
-    if one.contrast is not None:
-        numbers["difference"] = "difference", one.contrast
+    families, contrast = headline_numbers(one)
+    numbers = {f"{label} sensitivity": (label, e) for label, e in families.items()}
+    if contrast is not None:
+        numbers["difference"] = "difference", contrast
     suffix = one.verdict_suffix if one.verdict_suffix and one.verdict else None
     facts = []
-    if one.reference_gap is not None:
+    if one.reference_gap is not None and not any(r.startswith("gap of") for r in one.verdict_reasons):
         facts.append(f"gap of {one.reference_gap_of or 'the reference'} {points(one.reference_gap)}")
     if one.noise_band is not None:
         facts.append(f"placebos moved it by {interval(*one.noise_band)}")
@@ -327,7 +330,44 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
         "amount": f"{plural(one.n_requests, 'request')} of {one.requests}",
         "facts": facts,
         "evidence": EVIDENCE[one.method],
+        "levels": _levels_table(one),
+        "limits": _level_lines(one),
     }
+
+
+def _levels_table(one: MethodProfile) -> PageTable | None:
+    """The verdict for the texts (checkpoints, vectors) that were used and beyond them, side by side."""
+    if len(one.verdict_levels) < 2:
+        return None
+    labels = list(one.verdict_levels[0].sensitivity)
+    rows = [
+        (
+            Named(level.scope),
+            level.label,
+            *(points(level.sensitivity.get(label)) for label in labels),
+            points(level.contrast),
+            points(level.per_unit_of_belief),
+            f"{100 * level.margin:.1f}",
+            DASH if level.tipping_point is None else f"{level.tipping_point:.0%}",
+        )
+        for level in one.verdict_levels
+    ]
+    header = ("level", "verdict", *labels, "difference", "per unit of belief", "margin", "missing replies")
+    return table("Points with intervals, at both levels", header, rows, words=2)
+
+
+def _level_lines(one: MethodProfile) -> list[str]:
+    """How the margin came about, and what is said or cannot be said beyond what was used."""
+    lines = [f"Margin: {level.margin_reason}." for level in one.verdict_levels[-1:]]
+    if one.unit_spread is not None:
+        spread = one.unit_spread
+        lines.append(
+            f"The gap varies between {spread.units} that claim nothing with a standard deviation of "
+            f"{100 * spread.sd:.1f} points ({spread.n} of them)."
+        )
+    if one.beyond_refusal:
+        lines.append(f"Only for what was used here: {one.beyond_refusal}.")
+    return lines
 
 
 def belief_lines(

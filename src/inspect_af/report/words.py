@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from inspect_af.format import count, listed, one_line, plural
+from inspect_af.format import WithInterval, count, listed, one_line, plural
 from inspect_af.format import points as estimate
-from inspect_af.profile.result import CodeWords, Estimate, MethodProfile, Profile
+from inspect_af.profile.result import CodeWords, MethodProfile, Profile
 from inspect_af.report.naming import Families, family_labels
 from inspect_af.types import FAMILIES, Family
 
@@ -68,6 +68,14 @@ def title_of(one: MethodProfile | None) -> str:
     return text[:1].upper() + text[1:]
 
 
+def headline_numbers(one: MethodProfile) -> tuple[dict[str, WithInterval], WithInterval | None]:
+    """Sensitivities by family label, and their difference, at the level of the headline."""
+    level = one.verdict_levels[-1] if one.verdict_levels else None
+    if level is not None and level.sensitivity:
+        return dict(level.sensitivity), level.contrast
+    return dict(one.sensitivity), one.contrast
+
+
 def plain_sentences(one: MethodProfile, profile: Profile) -> tuple[str, ...]:
     """The gap, and what moves it, without a term that has to be learnt first."""
     found = []
@@ -99,11 +107,11 @@ def _gap_sentence(one: MethodProfile, profile: Profile) -> str:
 
 
 def _families_sentence(one: MethodProfile, profile: Profile) -> str:
-    labels = family_labels(profile)
+    labels, (found, _) = family_labels(profile), headline_numbers(one)
     parts = [
-        (_about(one, profile, family, labels.of(family)), _moved(one.sensitivity[labels.of(family)]))
+        (_about(one, profile, family, labels.of(family)), _moved(found[labels.of(family)]))
         for family in FAMILIES
-        if labels.of(family) in one.sensitivity
+        if labels.of(family) in found
     ]
     if not parts:
         return ""
@@ -120,7 +128,7 @@ def _about(one: MethodProfile, profile: Profile, family: Family, label: str) -> 
     return listed([one_line(names.get(code) or code, longest=60) for code in one.variables.get(label, ())])
 
 
-def _moved(found: Estimate) -> str:
+def _moved(found: WithInterval) -> str:
     size = f"{100 * found.estimate:.0f} points".replace("-0 points", "0 points").replace("-", "−")
     excludes_zero = found.low is not None and found.high is not None and (found.low > 0 or found.high < 0)
     return size if excludes_zero else f"{size} (not told apart from 0)"
@@ -170,11 +178,10 @@ def summary_lines(profile: Profile) -> list[str]:
             f"  {one.verdict_sentence}",
             *(f"  {sentence}" for sentence in plain_sentences(one, profile)),
         ]
-        numbers: list[tuple[str, Estimate]] = [
-            (f"{label} sensitivity", e) for label, e in one.sensitivity.items()
-        ]
-        if one.contrast is not None:
-            numbers.append(("difference", one.contrast))
+        families, contrast = headline_numbers(one)
+        numbers = [(f"{label} sensitivity", e) for label, e in families.items()]
+        if contrast is not None:
+            numbers.append(("difference", contrast))
         if numbers:
             lines.append("  " + "; ".join(f"{name} {estimate(e)}" for name, e in numbers) + " points")
     amounts = f"{count(profile.n_replies)} replies in {plural(len(profile.conditions), 'condition')}"
