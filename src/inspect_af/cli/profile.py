@@ -19,7 +19,6 @@ from inspect_af.profile import (
     profile_logs,
     side_tables,
 )
-from inspect_af.report import render_direct, render_selectivity, render_summary, render_table
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,7 +62,14 @@ def report(
     plan: Plan | None = None,
 ) -> None:
     """Profiles the logs, prints a summary, or every table where no page is written, and writes files."""
-    from inspect_af.report import ExcerptDraw, export_csv, export_figures, write_report
+    from inspect_af.report import (
+        ExcerptDraw,
+        export_csv,
+        export_figures,
+        render_summary,
+        render_table,
+        write_report,
+    )
 
     draw = ExcerptDraw(seed=Thresholds().seed)
     try:
@@ -118,6 +124,8 @@ def _without_profile(sources: Sequence[str | Path], error: OtherTasksError, opti
 def _print_beside(
     selectivity: Sequence[SelectivityMatrix], direct: Sequence[DirectReport], thresholds: Thresholds
 ) -> None:
+    from inspect_af.report import render_direct, render_selectivity
+
     for matrix in selectivity:
         checked = belief_check(matrix, thresholds=thresholds.beliefs)
         print(f"{render_selectivity(matrix, checked)}\n")

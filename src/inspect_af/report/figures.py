@@ -213,8 +213,8 @@ def draw_plane(profile: Profile) -> Drawing | None:
         "How far the compliance gap moves between amplified and suppressed beliefs, for each family, in "
         f"percentage points. Lower right: the gap follows {labels.first} beliefs. Upper left: "
         f"{labels.second} beliefs. Near the diagonal: both alike. The grey square holds what counts as "
-        f"practically none (±{delta:g} points). Ellipses: joint {level:.0%} intervals (normal "
-        "approximation).",
+        f"practically none (±{delta:g} points). Ellipses: joint {level:.0%} intervals over "
+        "requests (normal approximation).",
         figure,
     )
 

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 _ALL_EXCERPTS = 480_000
 """Characters of all excerpts together; keeps a page with 40 conditions below 2 MB."""
 _MOST_COMMANDS = 12
+_SAID_ONCE = ("pairs", "n", "requests", "controls", "flags")
 _MARGIN = re.compile(r"\+-(?=\d)")
 _NUMBER_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 _BOUNDS = re.compile(r"(\[[^\[\]]*,) ([^\[\]]*\])")
@@ -119,8 +120,13 @@ def table(
         return None
     empty = ("", DASH)
     kept = [k for k in range(len(header)) if k < words or any(row[k] not in empty for row in rows)]
+    # What is the same in every row is said once.
+    same = [
+        k for k in kept if len(rows) > 2 and header[k] in _SAID_ONCE and len({row[k] for row in rows}) == 1
+    ]
+    kept = [k for k in kept if k not in same]
     return PageTable(
-        caption,
+        " · ".join([caption, *(f"{header[k]}: {rows[0][k]}" for k in same)]),
         tuple(header[k] for k in kept),
         tuple(tuple(row[k] for k in kept) for row in rows),
         words,
@@ -357,14 +363,8 @@ def _levels_table(one: MethodProfile) -> PageTable | None:
 
 
 def _level_lines(one: MethodProfile) -> list[str]:
-    """How the margin came about, and what is said or cannot be said beyond what was used."""
+    """How the margin came about, and why nothing is said beyond what was used."""
     lines = [f"Margin: {level.margin_reason}." for level in one.verdict_levels[-1:]]
-    if one.unit_spread is not None:
-        spread = one.unit_spread
-        lines.append(
-            f"The gap varies between {spread.units} that claim nothing with a standard deviation of "
-            f"{100 * spread.sd:.1f} points ({spread.n} of them)."
-        )
     if one.beyond_refusal:
         lines.append(f"Only for what was used here: {one.beyond_refusal}.")
     return lines
