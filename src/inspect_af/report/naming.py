@@ -55,14 +55,6 @@ class Block(NamedTuple):
     conditions: tuple[ConditionRow, ...]
 
 
-class EffectBlock(NamedTuple):
-    """The effects of one profile against its headline reference."""
-
-    title: str
-    reference: str
-    effects: tuple[EffectRow, ...]
-
-
 def family_labels(profile: Profile) -> Families:
     """The labels as far as the profiles tell; `first family` and `second family` where none was measured."""
     known: dict[Family, str] = {}
@@ -124,18 +116,6 @@ def blocks(profile: Profile) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def effect_blocks(profile: Profile) -> tuple[EffectBlock, ...]:
-    """Effects against the reference of each profile's headline; profiles without a reference are left out."""
-    found = []
-    for one in profile.profiles:
-        references = {effect.reference for effect in one.effects}
-        reference = one.reference if one.reference in references else min(references, default=None)
-        if reference is not None:
-            rows = sorted((row for row in one.effects if row.reference == reference), key=_effect_order)
-            found.append(EffectBlock(profile_title(one, profile), reference, tuple(rows)))
-    return tuple(found)
-
-
 def grouped_conditions(profile: Profile) -> tuple[tuple[str, tuple[ConditionRow, ...]], ...]:
     """Conditions under headings: families where there is one subject, else subjects."""
     return _grouped(
@@ -145,11 +125,17 @@ def grouped_conditions(profile: Profile) -> tuple[tuple[str, tuple[ConditionRow,
 
 
 def grouped_effects(profile: Profile) -> tuple[tuple[str, tuple[EffectRow, ...]], ...]:
-    """Effects under headings: families where there is one profile, else profiles."""
-    return _grouped(
-        [(block.title, block.effects) for block in effect_blocks(profile) if block.effects],
-        lambda row: family_labels(profile).heading(row.family, placebo=row.family is None),
-    )
+    """Effects against each profile's headline reference under headings: families where there is one profile
+    with effects, else profiles."""
+    found = []
+    for one in profile.profiles:
+        references = {effect.reference for effect in one.effects}
+        reference = one.reference if one.reference in references else min(references, default=None)
+        rows = sorted((row for row in one.effects if row.reference == reference), key=_effect_order)
+        if rows:
+            found.append((profile_title(one, profile), tuple(rows)))
+    labels = family_labels(profile)
+    return _grouped(found, lambda row: labels.heading(row.family, placebo=row.family is None))
 
 
 def _grouped(

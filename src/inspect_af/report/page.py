@@ -36,10 +36,9 @@ from inspect_af.profile.result import CLOSING_LINE, Estimate, MethodProfile, Pro
 from inspect_af.profile.selectivity import SelectivityMatrix
 from inspect_af.report.canvas import Drawing, to_inline_svg
 from inspect_af.report.excerpts import LONGEST_EXCERPT, Excerpt, Excerpts
-from inspect_af.report.figures import REASONS, draw_figures
+from inspect_af.report.figures import REASONS, draw_figures, matrix_title
 from inspect_af.report.naming import (
     EVIDENCE,
-    METHOD_NAMES,
     blocks,
     condition_name,
     effect_name,
@@ -377,9 +376,7 @@ def belief_lines(
     found: list[tuple[str, str, tuple[str, ...]]] = []
     for matrix in matrices:
         checked = belief_check(matrix, thresholds=thresholds.beliefs)
-        strength = f", {matrix.strength}" if matrix.strength else ""
-        who = f"{names.get(matrix.subject, matrix.subject)}, {METHOD_NAMES[matrix.method]}{strength}"
-        found.append((who, checked.check, checked.reasons))
+        found.append((matrix_title(matrix, names), checked.check, checked.reasons))
     return found
 
 
