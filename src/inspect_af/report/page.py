@@ -345,7 +345,7 @@ def _levels_table(one: MethodProfile) -> PageTable | None:
     if len(one.verdict_levels) < 2:
         return None
     labels = list(one.verdict_levels[0].sensitivity)
-    rows = [
+    rows: list[tuple[str | Named, ...]] = [
         (
             Named(level.scope),
             level.label,
