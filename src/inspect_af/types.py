@@ -129,6 +129,9 @@ class Steer(_Frozen):
     """Layer range as given, such as `20-40`."""
     dose: float | None = None
     """||multiplier * v_l|| / mean ||h_l||, averaged over the selected layers."""
+    typical_dose: float | None = None
+    """The same against the norm that h_l would have if all its features were as large as the middle one,
+    since a few features may be nearly all of ||h_l||; None in logs of older versions."""
     estimator: str | None = None
     """`mean-difference`, `regression`, `logistic` or `random`; None in logs of older versions."""
     tier: Tier | None = None

@@ -95,7 +95,10 @@ def test_log_odds_are_those_of_the_model_token_by_token_whatever_the_padding() -
     from inspect_af.steering.effect import Item, _log_odds
 
     model = tiny_llama()
-    items = [Item([5, 6, 7], [[9, 10], [11]], [[12]]), Item([5, 8, 20, 21, 22, 23], [[40]], [[41, 42, 43]])]
+    items = [
+        Item([5, 6, 7], [[9, 10], [11], [9]], [[9, 12, 13], [14, 9]]),
+        Item([5, 8, 20, 21, 22, 23], [[40]], [[41, 42, 43]]),
+    ]
 
     def one(context: list[int], word: list[int]) -> float:
         with torch.no_grad():

@@ -68,7 +68,7 @@ def test_a_file_of_an_earlier_version_keeps_its_digest_when_it_is_saved_again(tm
     saved = vector()
     text = saved.header.text()
     assert "typical_norms" not in text and json.loads(text) == json.loads(
-        VectorHeader(**HEADER).model_dump_json(exclude={"typical_norms"})
+        VectorHeader(**HEADER).model_dump_json(exclude={"typical_norms", "orthogonal_to"})
     )
     saved.save(tmp_path / "v.safetensors")
     again = load_vector(tmp_path / "v.safetensors")
@@ -92,6 +92,12 @@ def test_doses_are_the_vectors_size_relative_to_the_stream() -> None:
     assert vector().doses(2.0, "2-2,5") == pytest.approx([0.5, 0.5])
     assert vector().multiplier_for(0.5, "2,5") == pytest.approx(2)
     assert vector().doses(vector().multiplier_for(0.3)).mean() == pytest.approx(0.3)
+
+
+def test_a_dose_is_also_told_against_a_norm_that_no_large_feature_dominates() -> None:
+    told = vector(typical_norms=(1.0, 0.5, 4.0)).treatment(-4, "2,5")
+    assert told.dose == pytest.approx(1.0) and told.typical_dose == pytest.approx((4 / 0.5 + 8 / 4) / 2)
+    assert vector().treatment(-4, "2,5").typical_dose is None
 
 
 def test_the_recorded_treatment_says_what_was_applied() -> None:

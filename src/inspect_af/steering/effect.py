@@ -353,49 +353,55 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def _log_odds(model: PreTrainedModel, items: Sequence[Item]) -> FloatArray:
-    """log P(any positive continuation) - log P(any negative one), [item]."""
+    """log P(any positive continuation) - log P(any negative one), [item].
+
+    A forward gives the probabilities of all next tokens, so that continuations which begin alike share one.
+    """
+    import torch
     from scipy.special import logsumexp
 
-    rows = [
-        (item.context, continuation) for item in items for continuation in (*item.positive, *item.negative)
-    ]
-    found = _log_probabilities(model, rows)
-    odds, at = [], 0
-    for item in items:
-        middle, end = at + len(item.positive), at + len(item.positive) + len(item.negative)
-        odds.append(logsumexp(found[at:middle]) - logsumexp(found[middle:end]))
-        at = end
-    return np.array(odds, dtype=np.float64)
-
-
-def _log_probabilities(model: PreTrainedModel, rows: Sequence[tuple[list[int], list[int]]]) -> FloatArray:
-    """Log-probability of each continuation after its context, [row]."""
-    import torch
-
-    found = np.empty(len(rows))
+    hosts: list[tuple[int, tuple[int, ...]]] = []  # item, and what follows its context, but for a last token
+    for at, item in enumerate(items):
+        own: list[tuple[int, ...]] = []
+        for start in sorted({tuple(c[:-1]) for c in (*item.positive, *item.negative)}, key=len, reverse=True):
+            if not any(other[: len(start)] == start for other in own):
+                own.append(start)
+        hosts += [(at, start) for start in own]
+    found: list[list[float]] = [[-np.inf] * len((*item.positive, *item.negative)) for item in items]
+    lengths = [len(items[at].context) + len(start) for at, start in hosts]
     device = first_device(model)
-    lengths = [len(context) + len(continuation) for context, continuation in rows]
     for batch in plan_batches(lengths, MAX_BATCH_TOKENS):
-        width, most = max(lengths[at] for at in batch), max(len(rows[at][1]) for at in batch)
+        width, most = max(lengths[row] for row in batch), max(len(hosts[row][1]) for row in batch)
         ids = torch.zeros((len(batch), width), dtype=torch.long)
         mask = torch.zeros_like(ids)
-        for row, at in enumerate(batch):  # padded at the beginning, so that continuations end together
-            ids[row, width - lengths[at] :] = torch.tensor(rows[at][0] + rows[at][1])
-            mask[row, width - lengths[at] :] = 1
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        for k, row in enumerate(batch):  # padded at the beginning, so that rows end together
+            at, start = hosts[row]
+            ids[k, width - lengths[row] :] = torch.tensor([*items[at].context, *start])
+            mask[k, width - lengths[row] :] = 1
         with torch.inference_mode():
-            logits = model(
+            output = model(
                 input_ids=ids.to(device),
                 attention_mask=mask.to(device),
-                position_ids=positions.to(device),
+                position_ids=(mask.cumsum(1) - 1).clamp(min=0).to(device),
                 use_cache=False,
                 logits_to_keep=most + 1,
-            ).logits[:, -most - 1 : -1]
-            logs = torch.log_softmax(logits.float(), dim=-1).cpu()
-        picked = logs.gather(2, ids[:, -most:, None]).squeeze(2).double().numpy()
-        for row, at in enumerate(batch):
-            found[at] = picked[row, most - len(rows[at][1]) :].sum()
-    return found
+            )
+            logs = torch.log_softmax(output.logits[:, -most - 1 :].float(), dim=-1).cpu()
+        for k, row in enumerate(batch):
+            at, start = hosts[row]
+            first = most - len(start)  # where the token after the context is predicted
+            for number, continuation in enumerate((*items[at].positive, *items[at].negative)):
+                if start[: len(continuation) - 1] == tuple(continuation[:-1]):
+                    steps = torch.arange(first, first + len(continuation))
+                    picked = logs[k, steps, torch.tensor(continuation)]
+                    found[at][number] = float(picked.double().sum())
+    return np.array(
+        [
+            logsumexp(scores[: len(item.positive)]) - logsumexp(scores[len(item.positive) :])
+            for item, scores in zip(items, found, strict=True)
+        ],
+        dtype=np.float64,
+    )
 
 
 def _cells(band: Band) -> list[str]:

@@ -452,6 +452,8 @@ class VectorSweep(Record):
     source: str
     estimator: str | None = None
     """How the vector was fitted; None where the logs do not say."""
+    typical_per_dose: float | None = None
+    """Dose against the typical norm for a dose of 1, see `Steer.typical_dose`; None where logs do not say."""
     layers: str
     usable: UsableRange
     points: tuple[SweepPoint, ...]
@@ -466,6 +468,15 @@ class VectorSweep(Record):
         """`expectation (ooc, mean-difference, vector 0123456789abcdef), layers 10-20`."""
         kind = ", ".join(filter(None, (self.source, self.estimator)))
         return f"{self.concept} ({kind}, vector {self.digest}), layers {self.layers}"
+
+    @property
+    def scale(self) -> str:
+        """What a dose is where a few features are nearly all of the stream's norm."""
+        if self.typical_per_dose is None:
+            return ""
+        return (
+            f"a dose of 0.1 is {0.1 * self.typical_per_dose:.2g} times the norm without its largest features"
+        )
 
 
 class SweepReport(Record):
@@ -488,7 +499,9 @@ class SweepReport(Record):
             f"unsteered, {base.replies} replies: "
             + ", ".join(f"{name} {shown(name, value)}" for name, value in base.values.items())
         ]
-        parts += [f"{vector.title}\n{vector.usable.text()}\n{_table(vector)}" for vector in self.vectors]
+        for vector in self.vectors:
+            head = filter(None, (vector.title, vector.scale, vector.usable.text(), _table(vector)))
+            parts.append("\n".join(head))
         parts.append(
             "x: not usable, not compared; p: two-sided rank among the controls; slope: per unit of dose over "
             "the usable multipliers"
@@ -561,11 +574,13 @@ def _vector_sweep(cells: Sequence[SweepCell], usable: UsableRange, unsteered: Sw
         )
         if is_usable:
             curve.append((cell, fit))
+    first = own[0][0]
     return VectorSweep(
         concept=usable.concept,
         digest=usable.digest,
-        source=own[0][0].source,
-        estimator=own[0][0].estimator,
+        source=first.source,
+        estimator=first.estimator,
+        typical_per_dose=first.typical_dose / first.dose if first.typical_dose and first.dose else None,
         layers=usable.layers,
         usable=usable,
         points=tuple(points),

@@ -303,11 +303,15 @@ class SteeringVector:
         """The layers that a range such as `20-40` or `all` names; errors as of `parse_layers`."""
         return parse_layers(layers, self.header.layers)
 
-    def doses(self, multiplier: float, layers: str = "all") -> FloatArray:
-        """||multiplier * v_l|| / mean ||h_l|| at each selected layer, [selected layer]."""
+    def doses(self, multiplier: float, layers: str = "all", *, typical: bool = False) -> FloatArray:
+        """||multiplier * v_l|| / mean ||h_l|| at each selected layer, [selected layer].
+
+        With `typical` against the header's typical norms; nan in files of older versions.
+        """
         at = self._positions(layers)
-        size = abs(_finite(multiplier))
-        return np.asarray(size * self.norms[at] / np.array(self.header.mean_norms)[at])
+        held = self.header
+        norms = held.typical_norms or (math.nan,) * len(held.layers) if typical else held.mean_norms
+        return np.asarray(abs(_finite(multiplier)) * self.norms[at] / np.array(norms)[at])
 
     def multiplier_for(self, dose: float, layers: str = "all") -> float:
         """The multiplier at which the mean dose over the selected layers is `dose`.
@@ -320,6 +324,7 @@ class SteeringVector:
 
     def treatment(self, multiplier: float, layers: str = "all", tier: Tier | None = None) -> Steer:
         """How logs record steering with this vector, in one tier alone or in all; errors as above."""
+        typical = float(self.doses(multiplier, layers, typical=True).mean())
         return Steer(
             concept=self.header.concept,
             family=self.header.family,
@@ -328,6 +333,7 @@ class SteeringVector:
             multiplier=_finite(multiplier),
             layers=layers,
             dose=float(self.doses(multiplier, layers).mean()),
+            typical_dose=None if math.isnan(typical) else typical,
             estimator=self.header.estimator,
             tier=tier,
         )
