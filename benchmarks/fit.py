@@ -62,15 +62,16 @@ def activations(n_layers: int, n_pairs: int, d_model: int) -> np.ndarray:
 
 def ours(positive: np.ndarray, negative: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, list[float]]:
     """One layer: vectors [fit, d_model] and the AUROC of each fold."""
-    from inspect_af.steering.fit import discriminate, fit_paired_logistic
+    from inspect_af.steering.fit import discriminate, estimate
 
-    fit = fit_paired_logistic(positive - negative, c=1.0, folds=folds)
-    auroc = []
-    along = fit.fold_vectors.astype(positive.dtype)
-    for fold in range(N_FOLDS):
+    vectors, auroc = [], []
+    for fold in range(-1, N_FOLDS):
         held = folds == fold
-        auroc.append(discriminate(positive[held] @ along[fold], negative[held] @ along[fold]).auroc)
-    return np.concatenate([fit.vector[None], fit.fold_vectors]), auroc
+        vectors.append(estimate("regression", (positive - negative)[~held], c=1.0))
+        if fold >= 0:
+            along = vectors[-1].astype(positive.dtype)
+            auroc.append(discriminate(positive[held] @ along, negative[held] @ along).auroc)
+    return np.stack(vectors), auroc
 
 
 def by_sklearn(

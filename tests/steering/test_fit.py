@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from inspect_af.errors import AnalysisError, ConfigError
 from inspect_af.steering.files import FloatArray
-from inspect_af.steering.fit import fit_mean_difference, fit_paired_logistic
+from inspect_af.steering.fit import ESTIMATORS, estimate
 
 
 def sample(n_pairs: int, d_model: int, seed: int = 0, signal: float = 0.3) -> FloatArray:
@@ -35,38 +35,33 @@ def relative(found: FloatArray, reference: FloatArray) -> float:
 
 
 @pytest.mark.parametrize(("n_pairs", "d_model"), [(60, 500), (300, 20)])
-def test_searching_in_the_span_of_the_pairs_loses_nothing_in_all_pairs_and_in_every_fold(
-    n_pairs: int, d_model: int
-) -> None:
+def test_searching_in_the_span_of_the_pairs_loses_nothing(n_pairs: int, d_model: int) -> None:
     differences = sample(n_pairs, d_model)
-    folds = np.arange(n_pairs) % 3
-    fit = fit_paired_logistic(differences, c=0.3, folds=folds)
-    assert relative(fit.vector, by_sklearn(differences, 0.3)) < 1e-4  # as far as lbfgs comes
-    for fold, vector in enumerate(fit.fold_vectors):
-        assert relative(vector, by_sklearn(differences[folds != fold], 0.3)) < 1e-4
+    found = estimate("regression", differences, c=0.3)
+    assert relative(found, by_sklearn(differences, 0.3)) < 1e-4  # as far as lbfgs comes
 
 
 def test_without_standardisation_a_rotation_of_the_stream_rotates_the_vector() -> None:
     differences = sample(40, 12)
     turned, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(12, 12)))
-    plain = fit_paired_logistic(differences, c=0.1, standardise=False).vector
-    rotated = fit_paired_logistic(differences @ turned, c=0.1, standardise=False).vector
+    plain = estimate("logistic", differences, c=0.1)
+    rotated = estimate("logistic", differences @ turned, c=0.1)
     assert relative(rotated, plain @ turned) < 1e-6
-    assert relative(fit_paired_logistic(differences, c=0.1).vector, plain) > 0.1
+    assert relative(estimate("regression", differences, c=0.1), plain) > 0.1
 
 
 def test_swapping_the_sides_turns_the_vector_around() -> None:
     differences = sample(50, 30)
-    there = fit_paired_logistic(differences, c=1.0).vector
-    back = fit_paired_logistic(-differences, c=1.0).vector
+    there = estimate("regression", differences, c=1.0)
+    back = estimate("regression", -differences, c=1.0)
     assert np.allclose(there, -back, rtol=1e-6)
 
 
 def test_the_vector_acts_alike_whatever_the_units_of_a_feature() -> None:
     differences = sample(50, 30)
     units = np.exp(np.random.default_rng(1).normal(size=30))
-    plain = fit_paired_logistic(differences, c=1.0).vector
-    rescaled = fit_paired_logistic(differences * units, c=1.0).vector
+    plain = estimate("regression", differences, c=1.0)
+    rescaled = estimate("regression", differences * units, c=1.0)
     assert np.allclose(rescaled * units, plain, rtol=1e-6)
 
 
@@ -81,20 +76,16 @@ def cosine(one: FloatArray, other: FloatArray) -> float:
 
 def test_a_planted_direction_is_recovered_and_noise_holds_none() -> None:
     direction = np.random.default_rng(3).choice([-0.5, 0.5], size=1024)
-    for fit in (
-        fit_mean_difference,
-        lambda differences: fit_paired_logistic(differences, c=1.0),
-        lambda differences: fit_paired_logistic(differences, c=1.0, standardise=False),
-    ):
-        assert cosine(fit(planted(direction, 400, seed=4)).vector, direction) > 0.99
-        assert abs(cosine(fit(planted(0 * direction, 400, seed=4)).vector, direction)) < 0.15
+    for estimator in ESTIMATORS:
+        assert cosine(estimate(estimator, planted(direction, 400, seed=4)), direction) > 0.99
+        assert abs(cosine(estimate(estimator, planted(0 * direction, 400, seed=4)), direction)) < 0.15
 
 
 def test_standardisation_weakens_features_in_proportion_to_their_mean_square() -> None:
     # Under a strong penalty all pairs weigh alike, and dividing by s twice is all that is left.
     direction = np.random.default_rng(3).normal(size=200)
     differences = planted(direction, 400, seed=4)
-    found = fit_paired_logistic(differences, c=1e-6).vector
+    found = estimate("regression", differences, c=1e-6)
     assert cosine(found, differences.mean(axis=0) / np.square(differences).mean(axis=0)) > 0.99999
     assert cosine(found, direction) < 0.95 < 0.99 < cosine(differences.mean(axis=0), direction)
 
@@ -102,29 +93,21 @@ def test_standardisation_weakens_features_in_proportion_to_their_mean_square() -
 def test_a_feature_that_never_differs_has_no_weight() -> None:
     differences = sample(40, 10)
     differences[:, 3] = 0
-    vector = fit_paired_logistic(differences, c=1.0).vector
+    vector = estimate("regression", differences, c=1.0)
     assert abs(vector[3]) < 1e-12 and np.all(vector[[0, 1, 2]] != 0)
 
 
 def test_a_mislabelled_pair_under_a_weak_penalty_still_converges() -> None:
     differences = np.abs(sample(100, 5, signal=0.0)) + 1
     differences[0] *= -1
-    vector = fit_paired_logistic(differences, c=1e4).vector
+    vector = estimate("regression", differences, c=1e4)
     assert relative(vector, by_sklearn(differences, 1e4)) < 1e-3
-
-
-def test_the_mean_difference_of_a_fold_leaves_its_pairs_out() -> None:
-    differences = sample(12, 4)
-    folds = np.arange(12) % 3
-    fit = fit_mean_difference(differences, folds=folds)
-    assert np.allclose(fit.vector, differences.mean(axis=0))
-    assert np.allclose(fit.fold_vectors[1], differences[folds != 1].mean(axis=0))
 
 
 @pytest.mark.parametrize("c", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_penalty_must_be_a_positive_number(c: float) -> None:
     with pytest.raises(ConfigError, match="positive number"):
-        fit_paired_logistic(sample(10, 3), c=c)
+        estimate("regression", sample(10, 3), c=c)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +120,6 @@ def test_a_penalty_must_be_a_positive_number(c: float) -> None:
 )
 def test_differences_without_a_direction_are_refused(differences: FloatArray, complaint: str) -> None:
     with pytest.raises(AnalysisError, match=complaint):
-        fit_paired_logistic(differences, c=1.0)
+        estimate("regression", differences, c=1.0)
     with pytest.raises(AnalysisError, match=complaint):
-        fit_mean_difference(differences)
+        estimate("mean-difference", differences)

@@ -18,7 +18,7 @@ from inspect_af.steering import (
     validate_vectors,
     write_activations,
 )
-from inspect_af.steering.fit import fit_mean_difference, fit_paired_logistic, grouped_folds
+from inspect_af.steering.fit import estimate, grouped_folds
 from inspect_af.steering.vector import CrossValidation, SplitScores
 
 STRENGTHS = (2.0, 14.0, 6.0)
@@ -79,7 +79,7 @@ def test_cross_validation_is_the_textbook_loop_over_folds(plant: Plant) -> None:
     folds = grouped_folds([header.groups[row] for row in rows], 4, np.random.default_rng(9))
     expected = []
     for fold in range(4):
-        fitted = fit_paired_logistic(layer.differences(rows[folds != fold]), c=0.5).vector
+        fitted = estimate("regression", layer.differences(rows[folds != fold]), c=0.5)
         held = rows[folds == fold]
         scores = np.concatenate([layer.positive[held], layer.negative[held]]).astype(float) @ fitted
         expected.append(roc_auc_score(np.repeat([1, 0], len(held)), scores))
@@ -148,7 +148,7 @@ def test_the_training_pairs_alone_are_fitted(plant: Plant) -> None:
     planted = plant((4.0,))
     layer, rows = planted.activations.layer(0), planted.activations.header.rows("train")
     fitted = fit_vectors(planted.activations, family="first")
-    expected = fit_mean_difference(layer.differences(rows)).vector
+    expected = estimate("mean-difference", layer.differences(rows))
     assert np.allclose(fitted["mean-difference"].values[0], expected, rtol=1e-5)
 
 

@@ -71,22 +71,11 @@ def _add_activations(actions: _Actions[argparse.ArgumentParser]) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".safetensors file to write")
     _add_local_model(parser)
     parser.add_argument("--layers", default="all", help="such as all (default), 12 or 20-40; counted from 0")
-    parser.add_argument(
-        "--locus",
-        choices=["response_mean", "span"],
-        default="response_mean",
-        help="the whole scratchpad (default), or the annotated sentence",
-    )
-    parser.add_argument(
-        "--batch-tokens", type=int, default=8192, metavar="N", help="tokens a batch (default: 8192)"
-    )
+    loci = ["response_mean", "span"]
+    parser.add_argument("--locus", choices=loci, default=loci[0], help="scratchpad (default), or sentence")
+    parser.add_argument("--batch-tokens", type=int, default=8192, metavar="N", help="default: 8192")
     group = parser.add_argument_group("engine")
-    group.add_argument(
-        "--engine",
-        choices=ENGINES,
-        default=ENGINES[0],
-        help="what runs the transcripts (default: transformers)",
-    )
+    group.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="default: transformers")
     group.add_argument(
         "--vllm",
         dest="vllm_options",
@@ -105,9 +94,7 @@ def _add_activations(actions: _Actions[argparse.ArgumentParser]) -> None:
 
 def _add_local_model(parser: argparse.ArgumentParser) -> None:
     """Which model to load into this process, and how."""
-    parser.add_argument(
-        "--model", required=True, metavar="NAME", help="directory or hub name of a transformers model"
-    )
+    parser.add_argument("--model", required=True, metavar="NAME", help="directory or hub name")
     parser.add_argument("--revision", help="commit, tag or branch on the hub")
     parser.add_argument(
         "--adapter",
@@ -122,12 +109,8 @@ def _add_local_model(parser: argparse.ArgumentParser) -> None:
         choices=["any"],
         help="take adapters whose own base has another name and the same dimensions",
     )
-    parser.add_argument(
-        "--dtype",
-        default="auto",
-        choices=["auto", "float32", "bfloat16", "float16"],
-        help="default: as the model was saved",
-    )
+    dtypes = ["auto", "float32", "bfloat16", "float16"]
+    parser.add_argument("--dtype", default="auto", choices=dtypes, help="default: as the model was saved")
     parser.add_argument("--device-map", help="as accelerate takes it (default: auto with an accelerator)")
     parser.add_argument(
         "-M",
@@ -162,16 +145,12 @@ def _add_fit(actions: _Actions[argparse.ArgumentParser]) -> None:
         "--estimator",
         choices=ESTIMATORS,
         default=ESTIMATORS[0],
-        help="which one is written to FILE (default: the mean difference)",
+        help="which goes to FILE (default: the first)",
     )
-    fit.add_argument(
-        "--c", type=float, default=1.0, help="inverse strength of the penalty (default: 1; not in source)"
-    )
+    fit.add_argument("--c", type=float, default=1.0, help="inverse penalty (default: 1; not in source)")
     fit.add_argument("--folds", type=int, default=5, help="folds of cross-validation (default: 5)")
     fit.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
-    fit.add_argument(
-        "--orthogonal-to", metavar="VECTOR", help="take the direction of this vector out, at every layer"
-    )
+    fit.add_argument("--orthogonal-to", metavar="VECTOR", help="take its direction out, at every layer")
     fit.add_argument("--pair", default=None, help="hypothesis pair that names the concept (default: bundled)")
     fit.set_defaults(action=_fit)
 
@@ -217,15 +196,8 @@ def _add_effect(actions: _Actions[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("vectors", nargs="+", type=Path, help="vector files")
     _add_local_model(parser)
-    parser.add_argument(
-        "--words",
-        required=True,
-        metavar="FILE",
-        help="TOML with positive and negative (beginnings of replies), and if wanted prompts and reply",
-    )
-    parser.add_argument(
-        "--pairs", required=True, metavar="FILE", help="those behind the vectors; no word may stand in them"
-    )
+    parser.add_argument("--words", required=True, metavar="FILE", help="TOML, see docs/steering.md")
+    parser.add_argument("--pairs", required=True, metavar="FILE", help="those behind the vectors")
     parser.add_argument("--doses", default="0.1", metavar="LIST", help="such as 0.05,0.1 (default: 0.1)")
     parser.add_argument("--layers", metavar="RANGE", help="default: the five that cross-validate best")
     parser.add_argument("--n", type=int, default=20, help="random vectors for each vector (default: 20)")
@@ -245,15 +217,9 @@ def _add_sweep(actions: _Actions[argparse.ArgumentParser]) -> None:
         ),
     )
     parser.add_argument("--model", required=True, help="a model that takes vectors, such as af-hf/DIR")
-    parser.add_argument(
-        "--vectors", nargs="+", type=Path, required=True, metavar="FILE", help="fitted vectors"
-    )
-    _add_control_files(parser)
-    parser.add_argument(
-        "--tier",
-        choices=["monitored", "unmonitored"],
-        help="add vectors in this tier alone (default: in both)",
-    )
+    _add_vector_files(parser)
+    tiers = ["monitored", "unmonitored"]
+    parser.add_argument("--tier", choices=tiers, help="add vectors in this tier alone (default: in both)")
     sizes = parser.add_mutually_exclusive_group(required=True)
     sizes.add_argument("--multipliers", metavar="LIST", help="such as -4,-2,0,2,4")
     sizes.add_argument("--doses", metavar="LIST", help="||m v|| / mean ||h||, such as -0.2,-0.1,0.1,0.2")
@@ -264,9 +230,7 @@ def _add_sweep(actions: _Actions[argparse.ArgumentParser]) -> None:
         metavar="RANGE",
         help="such as all (default), 12 or 20-40; each range is a sweep of its own",
     )
-    parser.add_argument(
-        "--parse-floor", type=float, default=0.9, help="share of replies that must parse (default: 0.9)"
-    )
+    parser.add_argument("--parse-floor", type=float, default=0.9, help="share that must parse (default: 0.9)")
     parser.add_argument("--requests", default="advbench", help="advbench (default), mini, or a file")
     parser.add_argument("--epochs", type=int, default=1, help="replies per sample (default: 1)")
     parser.add_argument("--limit", type=int, help="only the first N samples")
@@ -276,12 +240,7 @@ def _add_sweep(actions: _Actions[argparse.ArgumentParser]) -> None:
     parser.add_argument("--grader", metavar="MODEL", help="score both concepts with this judge as well")
     add_model_option(parser)
     parser.add_argument(
-        "-T",
-        dest="task_args",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="further task parameter",
+        "-T", dest="task_args", action="append", default=[], metavar="KEY=VALUE", help="task parameter"
     )
     parser.add_argument("--log-dir", type=Path, help="default: a directory under logs/ for this command")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
@@ -299,17 +258,12 @@ def _add_heatmap(actions: _Actions[argparse.ArgumentParser]) -> None:
             "cross-validate best, beside random controls. The model runs without steering."
         ),
     )
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        help="eval logs or directories of them, contrast pairs (.jsonl), raw text (.txt)",
-    )
+    parser.add_argument("sources", nargs="+", help="eval logs, contrast pairs (.jsonl), raw text (.txt)")
     _add_local_model(parser)
-    parser.add_argument("--vectors", nargs="+", type=Path, required=True, metavar="FILE")
-    _add_control_files(parser)
+    _add_vector_files(parser)
     parser.add_argument("--layers", metavar="RANGE", help="default: the five that cross-validate best")
     parser.add_argument(
-        "--n", type=int, default=2, help="pairs, or replies of each condition and tier (default: 2)"
+        "--n", type=int, default=2, help="pairs, or replies per condition and tier (default: 2)"
     )
     parser.add_argument("--seed", type=int, default=0, help="which replies of a log are drawn (default: 0)")
     parser.add_argument(
@@ -321,7 +275,10 @@ def _add_heatmap(actions: _Actions[argparse.ArgumentParser]) -> None:
     parser.set_defaults(action=_heatmap)
 
 
-def _add_control_files(parser: argparse.ArgumentParser) -> None:
+def _add_vector_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--vectors", nargs="+", type=Path, required=True, metavar="FILE", help="fitted vectors"
+    )
     parser.add_argument(
         "--controls",
         nargs="+",

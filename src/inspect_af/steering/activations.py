@@ -222,7 +222,6 @@ class SpanLocator:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
-        self._same_ids: bool | None = None  # whether the copy tokenises as the original, once it was tried
         # A copy whose offsets include the spaces of each token: the post-processing step of many tokenizers
         # takes them out, and then a token of spaces stands for nothing. None for a slow tokenizer.
         self._backend: Any = None
@@ -248,18 +247,13 @@ class SpanLocator:
 
     def tokens(self, text: str) -> Tokens:
         """A rendered chat, or any other text that needs no further special tokens, as tokens."""
-        if self._backend is not None:
-            encoding = self._backend.encode(text, add_special_tokens=False)
-            if self._same_ids is None:
-                self._same_ids = encoding.ids == self._ids(text)
-            if self._same_ids:
-                return Tokens(encoding.ids, encoding.offsets)
-        ids = self._ids(text)
-        return Tokens(ids, _decoded_offsets(self._tokenizer, ids, text))
-
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        found = self._backend.encode(text, add_special_tokens=False) if self._backend is not None else None
+        if found is None or found.ids != self._tokenizer(text, add_special_tokens=False)["input_ids"]:
+            raise ConfigError(
+                f"the tokenizer of {_name(self._tokenizer)} cannot say which characters a token stands for; "
+                "use a fast tokenizer (tokenizer.json)"
+            )
+        return Tokens(found.ids, found.offsets)
 
 
 def locate(tokenizer: PreTrainedTokenizerBase, transcript: Transcript, locus: Locus) -> LocatedSpan:
@@ -327,25 +321,6 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -
             f"the chat template of {_name(tokenizer)} refuses messages of the roles {roles}: {error}. Give "
             "another one with -M chat_template=FILE"
         ) from error
-
-
-def _decoded_offsets(
-    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str
-) -> list[tuple[int, int]]:
-    """Offsets by decoding ever longer beginnings; a character split over tokens belongs to each of them."""
-    offsets, start = [], 0
-    for n in range(1, len(ids) + 1):
-        decoded = str(tokenizer.decode(list(ids[:n]), clean_up_tokenization_spaces=False))
-        whole = decoded.rstrip("\ufffd") if not text.startswith(decoded) else decoded
-        if not text.startswith(whole):
-            raise ConfigError(
-                f"the tokenizer of {_name(tokenizer)} cannot say which characters a token stands for: it has "
-                f"no offsets, and decoding does not give the text back near {text[start : start + 30]!r}; "
-                "use a fast tokenizer (tokenizer.json)"
-            )
-        offsets.append((start, len(whole) + (len(whole) < len(decoded))))
-        start = len(whole)
-    return offsets
 
 
 def _name(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -7,6 +7,7 @@ so that no judge is needed.
 
 from __future__ import annotations
 
+import inspect
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -378,13 +379,14 @@ def _log_odds(model: PreTrainedModel, items: Sequence[Item]) -> FloatArray:
             at, start = hosts[row]
             ids[k, width - lengths[row] :] = torch.tensor([*items[at].context, *start])
             mask[k, width - lengths[row] :] = 1
+        options = {"position_ids": (mask.cumsum(1) - 1).clamp(min=0).to(device), "logits_to_keep": most + 1}
+        known = inspect.signature(model.forward).parameters  # not every architecture has both
         with torch.inference_mode():
             output = model(
                 input_ids=ids.to(device),
                 attention_mask=mask.to(device),
-                position_ids=(mask.cumsum(1) - 1).clamp(min=0).to(device),
                 use_cache=False,
-                logits_to_keep=most + 1,
+                **{name: value for name, value in options.items() if name in known},
             )
             logs = torch.log_softmax(output.logits[:, -most - 1 :].float(), dim=-1).cpu()
         for k, row in enumerate(batch):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,29 +64,13 @@ RANDOM_DIRECTIONS = 20
 _TINY = np.finfo(np.float32).tiny
 
 
-class PairedFit(NamedTuple):
-    """The vector of all pairs, and those of the folds, each fitted without the pairs that it holds out."""
-
-    vector: FloatArray
-    """In activation coordinates, [d_model]."""
-    fold_vectors: FloatArray
-    """[fold, d_model]; no row where no folds were given."""
-
-
-def fit_paired_logistic(
-    differences: Float32Array | FloatArray,
-    *,
-    c: float,
-    standardise: bool = True,
-    folds: NDArray[np.intp] | None = None,
-) -> PairedFit:
-    """Fits the paired logistic regression to one layer, and anew (its scale too) in every fold.
+def estimate(estimator: Estimator, differences: Float32Array | FloatArray, *, c: float = 1.0) -> FloatArray:
+    """One layer's direction in activation coordinates, [d_model]; not of unit norm.
 
     Args:
+        estimator: Which one.
         differences: Positive minus negative, [pair, d_model].
         c: Inverse strength of the penalty, as scikit-learn counts it on the 2 N samples. Not in source.
-        standardise: Divide every feature by the root mean square of its differences, as the source does.
-        folds: Fold that holds each pair out, [pair]; None for the fit to all pairs alone.
 
     Raises:
         ConfigError: `c` is not a positive number.
@@ -95,33 +79,6 @@ def fit_paired_logistic(
     """
     if not (np.isfinite(c) and c > 0):
         raise ConfigError(f"C is {c!r}; a positive number is needed")
-    _check(differences)
-    wide = differences.astype(np.float64)
-    return PairedFit(
-        _logistic(wide, c, standardise),
-        _stacked([_logistic(wide[kept], c, standardise) for kept in _kept(folds)], wide.shape[1]),
-    )
-
-
-def fit_mean_difference(
-    differences: Float32Array | FloatArray, *, folds: NDArray[np.intp] | None = None
-) -> PairedFit:
-    """The mean of the differences, of all pairs and of those that each fold keeps.
-
-    Args:
-        differences: Positive minus negative, [pair, d_model].
-        folds: Fold that holds each pair out, [pair]; None for the mean of all pairs alone.
-
-    Raises:
-        AnalysisError: There is no pair, or no difference in any feature.
-    """
-    _check(differences)
-    vector = differences.mean(axis=0, dtype=np.float64)
-    fold_vectors = [differences[kept].mean(axis=0, dtype=np.float64) for kept in _kept(folds)]
-    return PairedFit(vector, _stacked(fold_vectors, differences.shape[1]))
-
-
-def _check(differences: Float32Array | FloatArray) -> None:
     if differences.ndim != 2 or not differences.size:
         raise AnalysisError(f"differences have shape {differences.shape}; [pair, d_model] is needed")
     if not np.isfinite(differences).all():
@@ -130,33 +87,25 @@ def _check(differences: Float32Array | FloatArray) -> None:
         raise AnalysisError(
             "positive and negative activations are the same in every pair; there is no direction between them"
         )
-
-
-def _kept(folds: NDArray[np.intp] | None) -> list[NDArray[np.bool_]]:
-    return [] if folds is None else [folds != fold for fold in range(int(folds.max()) + 1)]
-
-
-def _stacked(vectors: list[FloatArray], d_model: int) -> FloatArray:
-    return np.stack(vectors) if vectors else np.empty((0, d_model))
-
-
-def _logistic(differences: FloatArray, c: float, standardise: bool) -> FloatArray:
-    """Coefficients in activation coordinates, [d_model]."""
+    wide = differences.astype(np.float64)
+    if estimator == "mean-difference":
+        return np.asarray(wide.mean(axis=0))
     try:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
     except ImportError as error:
         raise MissingExtraError("fitting needs scikit-learn; pip install 'inspect-af[local]'") from error
-
-    scale = np.sqrt(np.square(differences).mean(axis=0)) if standardise else np.ones(differences.shape[1])
-    scale[scale < _TINY] = 1  # a feature that never differs has no weight whatever its scale
-    basis, coordinates = np.linalg.qr((differences / scale).T)  # [d_model, N], [N, N]
+    scale = np.ones(wide.shape[1])
+    if estimator == "regression":
+        scale = np.sqrt(np.square(wide).mean(axis=0))
+        scale[scale < _TINY] = 1  # a feature that never differs has no weight whatever its scale
+    basis, coordinates = np.linalg.qr((wide / scale).T)  # [d_model, N], [N, N]
     samples = np.concatenate([coordinates.T, -coordinates.T])
     model = LogisticRegression(C=c, fit_intercept=False, solver="newton-cholesky", tol=1e-10, max_iter=200)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
-            model.fit(samples, np.repeat([1, 0], len(differences)))
+            model.fit(samples, np.repeat([1, 0], len(wide)))
         except ConvergenceWarning as warning:
             raise AnalysisError(
                 f"the logistic regression did not converge ({warning}); a smaller C is better conditioned"
@@ -370,6 +319,7 @@ def fit_vectors(
         raise AnalysisError(f"{activations.path}: no pair is in the split 'train', so nothing can be fitted")
     rng = np.random.default_rng(settings.seed)
     folds = grouped_folds([header.groups[row] for row in rows], settings.n_folds, rng)
+    kept = [np.full(len(rows), True), *(folds != fold for fold in range(settings.n_folds))]
     vectors: dict[Estimator, list[FloatArray]] = {name: [] for name in ESTIMATORS}
     found: dict[Estimator, list[LayerValidation]] = {name: [] for name in ESTIMATORS}
     random: dict[int, dict[Split, float]] = {}
@@ -377,22 +327,19 @@ def fit_vectors(
     for layer in activations:
         differences = layer.differences(rows)
         try:
-            fits: dict[Estimator, PairedFit] = {
-                "mean-difference": fit_mean_difference(differences, folds=folds),
-                "regression": fit_paired_logistic(differences, c=settings.c, folds=folds),
-                "logistic": fit_paired_logistic(differences, c=settings.c, standardise=False, folds=folds),
-            }
+            # All pairs, then without each fold's, [estimator, fit, d_model].
+            fits = np.array(
+                [[estimate(name, differences[some], c=settings.c) for some in kept] for name in ESTIMATORS]
+            )
             if orthogonal_to is not None:
-                unit = orthogonal_to.at(layer.layer).astype(np.float64)
-                fits = {name: _without(fit, unit / np.linalg.norm(unit)) for name, fit in fits.items()}
+                fits = _without(fits, orthogonal_to.at(layer.layer).astype(np.float64))
         except AnalysisError as error:
             raise AnalysisError(f"{activations.path}, layer {layer.layer}: {error}") from error
-        stacked = [np.concatenate([fit.vector[None], fit.fold_vectors]) for fit in fits.values()]
-        scores = _Scores(layer, np.concatenate(stacked))
-        for at, (name, fit) in enumerate(fits.items()):
-            first = at * (settings.n_folds + 1)
+        scores = _Scores(layer, fits.reshape(-1, header.d_model))
+        for at, name in enumerate(ESTIMATORS):
+            first = at * len(kept)
             crossed = scores.crossed(first + 1, rows, folds)
-            vectors[name].append(fit.vector)
+            vectors[name].append(fits[at, 0])
             found[name].append(scores.validation(first, header, crossed))
         random[layer.layer] = _random_auroc(layer, header)
         typical.append(_typical_norm(layer))
@@ -413,7 +360,7 @@ def fit_vectors(
                 d_model=header.d_model,
                 layers=header.layers,
                 mean_norms=header.mean_norms,
-                typical_norms=tuple(typical),
+                typical_norms=tuple(typical) if min(typical) > 0 else None,
                 concept=header.concept,
                 family=family,
                 source=header.source,
@@ -428,12 +375,13 @@ def fit_vectors(
     }
 
 
-def _without(fit: PairedFit, unit: FloatArray) -> PairedFit:
-    """The fit with a direction taken out of every vector."""
-    left = fit.vector - (fit.vector @ unit) * unit
-    if np.linalg.norm(left) < 1e-6 * np.linalg.norm(fit.vector):
+def _without(vectors: FloatArray, taken: FloatArray) -> FloatArray:
+    """Vectors [..., d_model] with a direction taken out."""
+    unit = taken / np.linalg.norm(taken)
+    left = vectors - (vectors @ unit)[..., None] * unit
+    if (np.linalg.norm(left, axis=-1) < 1e-6 * np.linalg.norm(vectors, axis=-1)).any():
         raise AnalysisError("the vector is parallel to the one that is taken out, so nothing is left of it")
-    return PairedFit(left, fit.fold_vectors - np.outer(fit.fold_vectors @ unit, unit))
+    return np.asarray(left)
 
 
 def _typical_norm(layer: LayerActivations) -> float:
@@ -442,7 +390,7 @@ def _typical_norm(layer: LayerActivations) -> float:
     In trained models a few features are so large that they are nearly all of the plain norm.
     """
     both = np.concatenate([layer.positive, layer.negative]).astype(np.float64)
-    return float(np.sqrt(both.shape[1] * np.median(np.square(both).mean(axis=0)))) or 1.0
+    return float(np.sqrt(both.shape[1] * np.median(np.square(both).mean(axis=0))))
 
 
 def validate_vectors(vectors: Sequence[SteeringVector], activations: Activations) -> tuple[Validation, ...]:

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from inspect_ai.log import EvalSample, read_eval_log_sample
-from pydantic import ValidationError
+from inspect_ai.log import read_eval_log_sample
 
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.logs import LogHeader, ScoredSample, read_logs
-from inspect_af.reply import read_reply
 from inspect_af.steering.activations import SpanLocator, render, tokens_of
 from inspect_af.steering.files import Float32Array
+from inspect_af.steering.in_context import transcript_of
 from inspect_af.steering.model import context_length, d_model, decoder_layers, watched_forward
-from inspect_af.steering.pairs import Message, Span, Transcript, load_pairs
+from inspect_af.steering.pairs import Span, Transcript, load_pairs
 from inspect_af.steering.vector import SteeringVector, best_layers, parse_layers
 
 if TYPE_CHECKING:
@@ -106,9 +105,13 @@ def _from_logs(path: Path, n: int, seed: int) -> tuple[HeatmapSource, ...]:
             if found == n:
                 break
             sample = read_eval_log_sample(
-                header.location, id=row.sample_id, epoch=row.epoch, exclude_fields={"events", "store"}
+                header.location,
+                id=row.sample_id,
+                epoch=row.epoch,
+                resolve_attachments="core",
+                exclude_fields={"events", "store"},
             )
-            if (transcript := transcript_of(sample)) is not None:
+            if (transcript := transcript_of(sample.messages)) is not None:
                 found += 1
                 title = f"{condition}, {tier}, {row.meta.request_id}"
                 detail = f"{row.outcome}; epoch {row.epoch} of {Path(header.location).name}"
@@ -116,28 +119,6 @@ def _from_logs(path: Path, n: int, seed: int) -> tuple[HeatmapSource, ...]:
     if not sources:
         raise MaterialsError(f"{path}: no reply has a scratchpad that could be shown")
     return tuple(sources)
-
-
-def transcript_of(sample: EvalSample) -> Transcript | None:
-    """A sample's messages with the place of the scratchpad; None where there is none in the reply's text."""
-    if not sample.output.choices:
-        return None
-    prompt = [message for message in sample.messages if message.role in ("system", "user")]
-    reply = sample.output.message.text
-    scratchpad = read_reply(sample.output).reply.scratchpad
-    if not scratchpad or not scratchpad.strip() or scratchpad not in reply:
-        return None
-    start = reply.index(scratchpad)
-    try:
-        return Transcript(
-            messages=(
-                *(Message.model_validate({"role": one.role, "content": one.text}) for one in prompt),
-                Message(role="assistant", content=reply),
-            ),
-            scratchpad=Span(start=start, end=start + len(scratchpad)),
-        )
-    except ValidationError:
-        return None
 
 
 class Direction(NamedTuple):

@@ -216,19 +216,31 @@ def scratchpad_span(reply: str) -> Span | None:
     tags = list(_TAG.finditer(reply))
     if [tag["close"] for tag in tags] != ["", "/"]:
         return None
-    start, end = tags[0].end(), tags[1].start()
-    inner = reply[start:end]
+    inner = reply[tags[0].end() : tags[1].start()]
+    start = tags[0].end() + len(inner) - len(inner.lstrip())
     text = inner.strip()
-    start += len(inner) - len(inner.lstrip())
     return Span(start=start, end=start + len(text)) if text else None
 
 
-def chat_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...] | None:
-    """The conversation up to the reply; None where it is not one that a chat template can render again."""
+def transcript_of(
+    messages: Sequence[ChatMessage], origin: Origin | None = None, scores: Mapping[str, float] | None = None
+) -> Transcript | None:
+    """A conversation up to the reply, with the place of its scratchpad.
+
+    None where there is not exactly one scratchpad, or where no chat template can render the messages again.
+    """
     roles = ("system", "user", "assistant")
     if not messages or messages[-1].role != "assistant" or any(m.role not in roles for m in messages):
         return None
-    return tuple(Message.model_validate({"role": m.role, "content": m.text}) for m in messages)
+    span = scratchpad_span(messages[-1].text)
+    if span is None:
+        return None
+    return Transcript(
+        messages=tuple(Message.model_validate({"role": m.role, "content": m.text}) for m in messages),
+        scratchpad=span,
+        origin=origin,
+        concept_scores=dict(scores or {}),
+    )
 
 
 def _one_study(headers: Iterable[LogHeader]) -> tuple[tuple[str, str], str]:
@@ -258,17 +270,12 @@ def _not_eligible(row: ScoredSample, concepts: tuple[str, str], thresholds: Thre
 
 
 def _candidate(header: LogHeader, row: ScoredSample, sample: EvalSample, digest: str) -> Candidate | None:
-    messages = chat_messages(sample.messages)
-    span = scratchpad_span(messages[-1].content) if messages else None
-    if messages is None or span is None or row.judged is None or row.outcome is None:
+    origin = Origin(eval_id=header.eval_id, sample_uuid=row.uuid, log_digest=digest)
+    transcript = transcript_of(sample.messages, origin, dict(row.judged.scores) if row.judged else None)
+    if transcript is None or row.outcome is None:
         return None
     return Candidate(
-        transcript=Transcript(
-            messages=messages,
-            scratchpad=span,
-            origin=Origin(eval_id=header.eval_id, sample_uuid=row.uuid, log_digest=digest),
-            concept_scores=dict(row.judged.scores),
-        ),
+        transcript=transcript,
         request_id=row.meta.request_id,
         group=row.meta.cluster_id,
         tier=row.meta.tier,
