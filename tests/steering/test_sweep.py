@@ -285,6 +285,9 @@ def test_nothing_is_steered_where_the_model_without_steering_does_not_parse(
     assert "without steering 0 of 40 replies parse (40 unparsed)" in error and "reply protocol" in error
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["unsteered"]
     assert main([*asked, "--parse-floor", "0"]) == 1
+    capsys.readouterr()
+    assert main([*asked, "--parse-floor", "90"]) == 1
+    assert "a share from 0 to 1 is needed" in capsys.readouterr().err
 
 
 def test_figures_and_page_are_written_and_self_contained(swept: Path) -> None:

@@ -350,7 +350,7 @@ class SweepLogs(NamedTuple):
     finished: bool
     """Whether every sample has; if not, the same call goes on."""
     usable: tuple[UsableRange, ...]
-    """None before the vectors have been run."""
+    """Empty before the vectors have been run."""
     directories: tuple[Path, ...]
 
 
@@ -378,7 +378,8 @@ def run_sweep(
         ConfigError: As of `matched_vectors`.
         AnalysisError: Too few replies parse without steering, so no vector is run.
     """
-    matched_vectors(runs, controls)  # before anything is run, not after the vectors
+    usable_ranges((), floor=floor)  # complains before anything is run, as the next line does
+    matched = matched_vectors(runs, controls)
     unsteered, vectors, random = (log_dir / name for name in ("unsteered", "vectors", "controls"))
     # Earlier versions kept the condition without steering among the vectors; such a sweep goes on there.
     together = vectors.is_dir() and not unsteered.is_dir()
@@ -388,9 +389,7 @@ def run_sweep(
         return SweepLogs(False, (), (unsteered,))
     if not together:
         base = unsteered_cell(read_cells(read_logs([unsteered])), floor=floor)
-        most = len(runs) + sum(
-            run.digest == digest for digest in matched_vectors(runs, controls).values() for run in runs
-        )
+        most = len(runs) + sum(run.digest == digest for digest in matched.values() for run in runs)
         pace = f", about {most * (time.monotonic() - began) / 60:.0f} minutes at this pace" if fresh else ""
         say(
             f"Without steering {base.parsed} of {base.replies} replies parse. Next: {len(runs)} conditions "
