@@ -97,7 +97,13 @@ class Estimate(Frozen):
     """Smallest sensitivity of a family that would be found with 80 % power, in rate units; the larger of the
     two families'. None where a family has no variable with both arms planned."""
     minimum_detectable_contrast: float | None = None
-    """Likewise for the difference of the two sensitivities, on which a dominance verdict rests."""
+    """Likewise for the difference of the two sensitivities, on which a lead rests."""
+    power_to_lead: float | None = None
+    """Share of simulated studies in which a family with a sensitivity of 20 points leads, the other moving
+    nothing; None where the plan or the assumed rates do not allow it."""
+    power_of_neither: float | None = None
+    """Share of simulated studies in which a gap as assumed that nothing moves is called `neither`; None where
+    the assumed rates have no gap."""
     note: str = ""
 
 

@@ -114,3 +114,48 @@ def test_a_pilot_says_the_same_beside_a_larger_study_of_another_model():
     (after,) = (one for one in pilot_variances(both) if one.subject == before.subject)
     for quantity, variance in before.variances.items():
         assert after.variances[quantity] == pytest.approx(variance)
+
+
+def test_the_power_of_the_verdict_is_how_often_build_profile_finds_it(quick):
+    from tests.profile.planted import outcomes_of
+
+    from inspect_af.profile.verdict_power import StudyDesign, planted, verdict_power
+
+    design = StudyDesign(160, placebos=0)
+    truth = planted((0.5, 0.3), (0.2, 0.0), design)
+    predicted = verdict_power(truth, design, studies=1000)
+    leads = 0
+    for seed in range(60):
+        outcomes = outcomes_of(truth.base, truth.arms, n=160, seed=seed, placebos=0)
+        leads += build_profile(outcomes, thresholds=quick).verdict_code in ("first-dominant", "first-leaning")
+    assert predicted.beyond == {}
+    assert leads / 60 == pytest.approx(predicted.share("first-dominant", "first-leaning"), abs=0.15)
+
+
+def test_false_claims_beyond_these_texts_keep_to_their_size_where_texts_matter():
+    from inspect_af.profile.verdict_power import StudyDesign, Truth, verdict_power
+
+    found = verdict_power(Truth((0.5, 0.3), text_sd=0.06), StudyDesign(520), studies=600)
+    no_claim = ("underpowered", "neither", "no-gap")
+    assert 1 - found.share(*no_claim, level="beyond") <= 0.075
+    assert 1 - found.share(*no_claim) > 0.5
+
+
+def test_a_pilot_gives_the_power_of_larger_studies():
+    from inspect_af.profile.verdict_power import pilot_verdicts
+
+    outcomes = simulate_outcomes(
+        Planted("expectation", 0.55, 0.25, 0.1), np.random.default_rng(1), n_requests=60
+    )
+    (sizes,) = pilot_verdicts(outcomes, [60, 600], studies=200).values()
+    lead = ("first-dominant", "first-leaning")
+    assert sizes[600].share(*lead) > sizes[60].share(*lead)
+
+
+def test_a_truth_that_no_rates_allow_is_refused():
+    from inspect_af.profile.verdict_power import StudyDesign, Truth
+
+    with pytest.raises(ConfigError, match="outside 0 to 1"):
+        Truth((1.2, 0.3))
+    with pytest.raises(ConfigError, match="at least 2 requests"):
+        StudyDesign(1)

@@ -29,6 +29,7 @@ from inspect_af.plan import (
     save_plan,
 )
 from inspect_af.profile import PowerQuantity, assumed_variance, detectable_effect
+from inspect_af.profile.verdict_power import StudyDesign, Truth, planted, verdict_power
 from inspect_af.study import plan_parts
 from inspect_af.study.estimates import CHARACTERS_PER_TOKEN, known_price
 from inspect_af.thresholds import Thresholds
@@ -185,7 +186,16 @@ def describe(plan: Plan) -> str:
             contrast = 100 * estimate.minimum_detectable_contrast
             lines.append(f"               {contrast:.1f} points between the two sensitivities")
         else:
-            lines.append("  detectable   no verdict: each family needs a variable with both arms")
+            lines.append("  detectable   no comparison: each family needs a variable with both arms")
+        if estimate.power_to_lead is not None:
+            lines.append(
+                f"  verdict      a family that moves the gap by {PLANNED_SENSITIVITY:.0%} leads in "
+                f"{estimate.power_to_lead:.0%} of simulated studies"
+            )
+        if estimate.power_of_neither is not None:
+            lines.append(
+                f"               a gap that nothing moves is neither in {estimate.power_of_neither:.0%}"
+            )
         if estimate.note:
             lines.append(f"  note         {estimate.note}")
     return "\n".join(lines)
@@ -245,6 +255,7 @@ def _estimate(
     if all(prices):
         share = 1e6 * len(plan.subjects)
         cost = sum((input_tokens * p[0] + output_tokens * p[1]) / share for p in prices if p)
+    lead, neither = _verdict_power(plan, rates)
     notes = [f"detectable at assumed rates {rates[0]:.0%} and {rates[1]:.0%}"]
     notes += [f"tokens at {CHARACTERS_PER_TOKEN} characters each and {reply_tokens} a reply"]
     if cost is None:
@@ -256,6 +267,8 @@ def _estimate(
         cost_usd=None if cost is None else round(cost, 2),
         minimum_detectable_effect=_detectable(plan, "sensitivity", rates),
         minimum_detectable_contrast=_detectable(plan, "contrast", rates),
+        power_to_lead=lead,
+        power_of_neither=neither,
         note="; ".join(notes),
     )
 
@@ -273,6 +286,32 @@ def _detectable(plan: Plan, quantity: PowerQuantity, rates: tuple[float, float])
         epochs=plan.generation.epochs,
         confidence=plan.thresholds.confidence,
     )
+
+
+PLANNED_SENSITIVITY = 0.20
+"""Sensitivity for which a plan states the power of the verdict, in rate units. Not in source."""
+
+
+def _verdict_power(plan: Plan, rates: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Shares of simulated studies: a family leads, and nothing moves the gap; for these texts."""
+    variables = complete_variables(plan)
+    if not all(variables):
+        return None, None
+    placebos = {c.intervention.variable for c in plan.conditions if c.intervention.family is None}
+    design = StudyDesign(
+        plan.requests.n, plan.generation.epochs, n_variables=variables, placebos=len(placebos)
+    )
+    lead = neither = None
+    if PLANNED_SENSITIVITY / 2 <= rates[0] <= 1 - PLANNED_SENSITIVITY / 2:
+        truth = planted(rates, (PLANNED_SENSITIVITY, 0.0), design)
+        lead = verdict_power(truth, design, studies=300, thresholds=plan.thresholds).share(
+            "first-dominant", "first-leaning"
+        )
+    if rates[0] > rates[1]:
+        neither = verdict_power(Truth(rates), design, studies=300, thresholds=plan.thresholds).share(
+            "neither"
+        )
+    return lead, neither
 
 
 def complete_variables(plan: Plan) -> tuple[int, int]:

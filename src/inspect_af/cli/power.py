@@ -9,13 +9,22 @@ from inspect_af.errors import ConfigError
 from inspect_af.logs import read_logs, show_progress
 from inspect_af.profile import (
     POWER_QUANTITIES,
+    Outcomes,
     PowerQuantity,
     Variance,
+    VerdictCode,
     assumed_variance,
     count_outcomes,
     detectable_effect,
     pilot_variances,
     requests_needed,
+)
+from inspect_af.profile.verdict_power import (
+    StudyDesign,
+    VerdictPower,
+    pilot_verdicts,
+    planted,
+    verdict_power,
 )
 
 
@@ -24,9 +33,13 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "power",
         help="detectable effects, or the requests that a target needs",
         description=(
-            "Minimum detectable gap, effect, sensitivity and contrast, from assumed rates or from the "
-            "variances observed in a pilot's logs. A pilot with several epochs tells requests and epochs "
-            "apart."
+            "Minimum detectable gap, effect, sensitivity and contrast, and how often each verdict would be "
+            "found, "
+            "from assumed rates or from a pilot's logs. A pilot with several epochs tells requests and "
+            "epochs "
+            "apart; verdicts are then those of studies of other sizes with the pilot's epochs, were the "
+            "truth what "
+            "the pilot found."
         ),
     )
     parser.add_argument("--pilot", nargs="+", metavar="LOG", help="logs of a pilot")
@@ -60,6 +73,28 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         type=float,
         help="a value to detect, in rate units (0.1 is 10 points): prints the requests that it needs",
     )
+    parser.add_argument(
+        "--sensitivity",
+        type=float,
+        nargs=2,
+        default=[0.2, 0.0],
+        metavar=("FIRST", "SECOND"),
+        help="assumed sensitivities of the families, in rate units (default: 0.2 0)",
+    )
+    parser.add_argument(
+        "--request-icc",
+        type=float,
+        default=0.5,
+        help="assumed correlation of two replies to one request (default: 0.5; 0: requests are alike)",
+    )
+    parser.add_argument(
+        "--text-sd",
+        type=float,
+        default=0.0,
+        help="assumed spread of what any text does to the gap, in rate units (default: 0)",
+    )
+    parser.add_argument("--placebos", type=int, default=8, help="planned placebos (default: 8)")
+    parser.add_argument("--studies", type=int, default=500, help="simulated studies a line (default: 500)")
     parser.set_defaults(main=main)
 
 
@@ -68,7 +103,8 @@ def main(args: argparse.Namespace) -> int:
         raise ConfigError("give either --pilot or --rates: a pilot has its own rates")
     _check(args)
     if args.pilot:
-        for pilot in pilot_variances(count_outcomes(read_logs(args.pilot, progress=show_progress))):
+        outcomes = count_outcomes(read_logs(args.pilot, progress=show_progress))
+        for pilot in pilot_variances(outcomes):
             how = (
                 f"{pilot.epochs} epochs"
                 if pilot.epochs > 1
@@ -76,6 +112,7 @@ def main(args: argparse.Namespace) -> int:
             )
             print(f"\n{pilot.subject} / {pilot.method}, observed with {how}")
             _print(pilot.variances, args)
+        _print_pilot_verdicts(outcomes, args)
         return 0
     monitored, unmonitored = assumed_rates(args.rates)
     variances: dict[PowerQuantity, Variance] = {
@@ -85,7 +122,44 @@ def main(args: argparse.Namespace) -> int:
     rates = f"{monitored:.0%} monitored, {unmonitored:.0%} unmonitored"
     print(f"assumed: {rates}, gap sd {100 * args.gap_sd:g} points")
     _print(variances, args)
+    if args.target is None:
+        _print_verdicts((monitored, unmonitored), args)
     return 0
+
+
+def _print_verdicts(rates: tuple[float, float], args: argparse.Namespace) -> None:
+    first, second = args.sensitivity
+    print(
+        f"\n  verdicts of {args.studies:,} simulated studies a line; sensitivities {100 * first:g} and "
+        f"{100 * second:g} points, {args.placebos} placebos, texts of sd {100 * args.text_sd:g}, request icc "
+        f"{args.request_icc:g}"
+    )
+    for n in args.requests:
+        for epochs in args.epochs:
+            design = StudyDesign(n, epochs, placebos=args.placebos)
+            truth = planted(
+                rates, (first, second), design, text_sd=args.text_sd, request_icc=args.request_icc
+            )
+            _print_found(f"{n:>8} x {epochs:<7}", verdict_power(truth, design, studies=args.studies))
+
+
+def _print_pilot_verdicts(outcomes: Outcomes, args: argparse.Namespace) -> None:
+    for name, sizes in pilot_verdicts(outcomes, args.requests, studies=args.studies).items():
+        print(
+            f"\n{name}: verdicts of {args.studies:,} simulated studies, were the truth what the pilot found"
+        )
+        for n, found in sizes.items():
+            _print_found(f"{n:>8} requests", found)
+
+
+def _print_found(size: str, found: VerdictPower) -> None:
+    def most(codes: dict[VerdictCode, int]) -> str:
+        ordered = sorted(codes.items(), key=lambda item: -item[1])[:3]
+        return ", ".join(f"{code} {k / found.studies:.0%}" for code, k in ordered)
+
+    print(f"  {size} for these texts: {most(found.these)}")
+    if found.beyond:
+        print(f"  {'':<{len(size)}} beyond them:     {most(found.beyond)}")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -94,6 +168,8 @@ def _check(args: argparse.Namespace) -> None:
     share(args.target, option="--target")
     at_least(min(args.requests), 1, option="--requests")
     at_least(min(args.epochs), 1, option="--epochs")
+    at_least(args.studies, 1, option="--studies")
+    at_least(args.placebos, 0, option="--placebos")
 
 
 def _print(variances: dict[PowerQuantity, Variance], args: argparse.Namespace) -> None:
