@@ -8,8 +8,6 @@ import pytest
 from tests.profile.convergence_study import adapters, claims, controls, drawn, outcomes, vectors
 
 from inspect_af.profile.convergence import build_convergence
-from inspect_af.profile.convergence.cases import cases_of
-from inspect_af.profile.convergence.statement import finding_of
 from inspect_af.report import render_convergence
 
 
@@ -95,7 +93,7 @@ def test_steering_within_the_band_of_random_vectors_finds_nothing(quick):
     report = build_convergence(study, thresholds=quick)
     steering = next(m for m in report.models[0].methods if m.method == "steering")
     assert steering.contrast.high < 0  # by requests alone it would count
-    assert steering.direction == "open" and "random vectors did" in steering.direction_reason
+    assert steering.direction == "open" and "beyond these vectors" in steering.direction_reason
     assert statement(report).code == "not-enough"
 
 
@@ -112,31 +110,6 @@ def strong_controls(n):
         return as_random
 
     return [c for k in range(n) for c in drawn(relabel(k), "consequence", 200 + k, effect=0.17)]
-
-
-def test_vectors_that_move_the_gap_against_their_sign_are_no_evidence(quick):
-    report = build_convergence(three_methods("consequence"), thresholds=quick)
-    (result,) = report.steering
-    profile = next(
-        case.profile
-        for case in cases_of(
-            three_methods("consequence"),
-            thresholds=quick,
-            strength=None,
-            variables=None,
-            selectivity=(),
-            concepts=(),
-        ).cases
-        if case.method == "steering"
-    )
-    labels = report.models[0].families
-    assert finding_of(profile, labels, quick, result.vectors).direction == "second"
-    turned = [
-        v.model_copy(update={"behaviour": v.behaviour.model_copy(update={"change": -v.behaviour.change})})
-        for v in result.vectors
-    ]
-    found = finding_of(profile, labels, quick, turned)
-    assert found.direction == "open" and "moved it the other way" in found.reason
 
 
 def test_methods_that_asked_with_different_hypothesis_pairs_do_not_converge(quick):

@@ -52,15 +52,13 @@ def test_a_planted_study_has_the_slope_of_its_effects(quick):
     (found,) = build_convergence(study, thresholds=quick).calibrations
     assert found.slope_low < 0.5 < found.slope_high and found.slope_low > 0
     assert len(found.points) == 8
-    assert found.ordered_alike > 0 and found.ordered_opposite == 0
-    assert found.ordered_alike + found.not_told_apart == 28
-    assert found.tau_high == 1.0 and found.tau_low < found.rank_correlation
+    assert found.rank_correlation > 0
 
 
-def test_documents_that_work_the_other_way_round_are_ordered_the_other_way(quick):
+def test_documents_that_work_the_other_way_round_have_a_negative_slope(quick):
     study = outcomes(drawn(claims, "expectation", 1), drawn(adapters(), "reversed", 2))
     (found,) = build_convergence(study, thresholds=quick).calibrations
-    assert found.slope_high < 0 and found.ordered_opposite > found.ordered_alike
+    assert found.slope_high < 0 and found.rank_correlation < 0
 
 
 def test_three_interventions_carry_no_slope(quick):

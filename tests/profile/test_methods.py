@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from inspect_af.errors import AnalysisError
-from inspect_af.profile import ConceptScore, Outcomes, build_profile
+from inspect_af.profile import Outcomes, build_profile
 from inspect_af.profile.simulate import Planted, simulate_outcomes
-from inspect_af.types import PromptClaim, SdfAdapter, Steer, Treatment, condition_label
+from inspect_af.types import PromptClaim, SdfAdapter, Steer, Treatment
 
 Relabel = Callable[[PromptClaim], tuple[Treatment, ...]]
 
@@ -124,52 +124,6 @@ def test_multipliers_are_chosen_so_that_doses_match(quick):
     assert one.sensitivity["expectation"].estimate == pytest.approx(at["2"]["expectation"].estimate)
     assert one.sensitivity["consequence"].estimate == pytest.approx(at["4"]["consequence"].estimate)
     assert {trend.family for trend in one.dose_trends} == {"expectation", "consequence"}
-
-
-def judged(outcomes: Outcomes, shift: Callable[[Steer], float]) -> list[ConceptScore]:
-    """A concept score per steered condition and tier: 5, moved by half of the shift between +m and -m."""
-    return [
-        ConceptScore(
-            subject=condition.subject.label,
-            condition=condition_label(condition.treatments),
-            concept="expectation" if steer.family == "first" else "consequence",
-            tier=tier,
-            mean=5 + shift(steer) / 2 * (1 if steer.multiplier > 0 else -1),
-            n=10,
-            setting=condition.setting.prompt_digest,
-        )
-        for condition in outcomes.request_sets[0].conditions
-        for steer in condition.treatments
-        if isinstance(steer, Steer)
-        for tier in ("monitored", "unmonitored")
-    ]
-
-
-def test_steering_is_compared_once_more_where_the_concept_scores_move_alike(quick):
-    outcomes = joined(study(as_vector(4, doses=ALL)), study(as_vector(2, doses=ALL), seed=5))
-    # At the same multiplier A's vectors move their score twice as much: m = 2 for A goes with m = 4 for B.
-    scores = judged(outcomes, lambda steer: abs(steer.multiplier) * (1 if steer.family == "first" else 0.5))
-    one = build_profile(outcomes, thresholds=quick, concepts=scores).profiles[0]
-    found = one.at_equal_shifts
-    assert found is not None and found.ratio == 1
-    assert found.strengths == {"A1": "2", "A2": "2", "B1": "4", "B2": "4"}
-    assert found.shifts == dict.fromkeys(("A1", "A2", "B1", "B2"), 2.0)
-    at = {point.strength: point.sensitivity for point in one.dose_response}
-    assert found.sensitivity["expectation"].estimate == pytest.approx(at["2"]["expectation"].estimate)
-    assert found.sensitivity["consequence"].estimate == pytest.approx(at["4"]["consequence"].estimate)
-    assert found.contrast is not None
-    difference = at["2"]["expectation"].estimate - at["4"]["consequence"].estimate
-    assert found.contrast.estimate == pytest.approx(difference)
-
-
-def test_equal_shifts_are_refused_with_the_reason(quick):
-    outcomes = study(as_vector(doses=ALL))
-    scores = judged(outcomes, lambda steer: 0.0 if steer.concept == "B1" else 1.0)
-    still = build_profile(outcomes, thresholds=quick, concepts=scores).profiles[0]
-    assert still.at_equal_shifts is None
-    assert still.equal_shifts_refusal is not None and "B1" in still.equal_shifts_refusal
-    unjudged = build_profile(outcomes, thresholds=quick).profiles[0]
-    assert unjudged.equal_shifts_refusal is not None and "no judge" in unjudged.equal_shifts_refusal
 
 
 def test_prompt_claims_on_a_checkpoint_take_the_checkpoint_as_the_subject(quick):

@@ -12,7 +12,6 @@ from inspect_af.profile.conditions import condition_rows
 from inspect_af.profile.core import Core, Data, core_of, data_of, reference_cell, reference_gap
 from inspect_af.profile.design import analyses_of
 from inspect_af.profile.effects import REFERENCES, effect_rows, noise_band
-from inspect_af.profile.equal_shifts import equal_shifts
 from inspect_af.profile.judgement import Judgement, judge
 from inspect_af.profile.notes import notes_of
 from inspect_af.profile.outcomes import Outcomes
@@ -44,7 +43,7 @@ def build_profile(
         selectivity: which beliefs the interventions moved; without the matrix of a subject, method and
             strength its verdict says that beliefs were not verified.
         beliefs: result of a check of the beliefs that was made elsewhere, for all subjects.
-        concepts: mean judge scores, from `ConceptScores`; steering is compared at equal shifts of them, too.
+        concepts: mean judge scores, from `ConceptScores`.
         drawer: makes the bootstrap's draws; replaced only to reuse draws between analyses of equal shape.
 
     Raises:
@@ -62,7 +61,7 @@ def build_profile(
         ]
         rows.extend(condition_rows(requests, data.arms, data.estimator))
         profiles.extend(
-            _method_profile(core, data, judge(core, data, selectivity, beliefs), concepts) for core in cores
+            _method_profile(core, data, judge(core, data, selectivity, beliefs)) for core in cores
         )
         comparisons.extend(comparisons_of(cores, data))
     only = profiles[0] if len(profiles) == 1 else None
@@ -97,9 +96,7 @@ def build_profile(
     )
 
 
-def _method_profile(
-    core: Core, data: Data, judgement: Judgement, concepts: Sequence[ConceptScore]
-) -> MethodProfile:
+def _method_profile(core: Core, data: Data, judgement: Judgement) -> MethodProfile:
     analysis, thresholds = core.analysis, data.estimator.thresholds
     sensitivity = sensitivity_rows(core, data)
     contrast, total = _optional(core.contrast, data), _optional(core.total, data)
@@ -117,7 +114,6 @@ def _method_profile(
     found = reference_gap(core, data)
     gap = (found[0], data.estimator.of([found[1]])[0], found[2]) if found else None
     points, trends = dose_response(core, data)
-    shifted, not_shifted = equal_shifts(core, data, concepts)
     return MethodProfile(
         subject=analysis.subject_label,
         method=analysis.method,
@@ -142,8 +138,6 @@ def _method_profile(
         dose_response=points,
         dose_trends=trends,
         dose_match_ratio=core.match.ratio if core.match else None,
-        at_equal_shifts=shifted,
-        equal_shifts_refusal=not_shifted,
         plane=_plane(core),
         verdict=judgement.label,
         verdict_code=judgement.code,

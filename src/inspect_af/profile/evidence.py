@@ -386,6 +386,38 @@ def _component(groups: Sequence[Sequence[Sequence[tuple[int, ...]]]], data: Data
     return _Component(np.asarray(observed) / df, np.asarray(sampling) / df, df)
 
 
+def _component_of_vectors(groups: Sequence[Sequence[Sequence[tuple[int, ...]]]], data: Data) -> _Component:
+    """Spread of random vectors' gaps at (+m, -m).
+
+    A random direction and its negative are equally likely, so that gap(+m) - gap(-m) varies about 0 and is
+    uncorrelated with gap(+m) + gap(-m), which varies about its mean.
+    """
+    estimator, arms = data.estimator, data.strict
+    differences, sums, noise_of_differences, noise_of_sums = [], [], [], []
+    for group in groups:
+        up, down = ([level_of(arms.cell(unit[s])) for unit in group] for s in (0, 1))
+        minus = [u - d for u, d in zip(up, down, strict=True)]
+        plus = [u + d for u, d in zip(up, down, strict=True)]
+        k = len(group)
+        error = estimator.covariance(plus)
+        values = np.array([s.value for s in plus])
+        differences.append(float(np.mean([s.value**2 for s in minus])))
+        noise_of_differences.append(float(np.trace(estimator.covariance(minus))) / k)
+        sums.append(float(values.var(ddof=1)))
+        noise_of_sums.append(float(np.trace(error) / k - (error.sum() - np.trace(error)) / (k * (k - 1))))
+
+    def slots(of_sums: float, of_differences: float) -> FloatArray:
+        alike, apart = (of_sums + of_differences) / 4, (of_sums - of_differences) / 4
+        return np.array([[alike, apart], [apart, alike]])
+
+    d, s = float(np.mean(differences)), float(np.mean(sums))
+    true = slots(
+        max(0.0, s - float(np.mean(noise_of_sums))), max(0.0, d - float(np.mean(noise_of_differences)))
+    )
+    df = sum(len(group) - 1 for group in groups)
+    return _Component(slots(s, d), slots(s, d) - true, df)
+
+
 def _slots(units: Sequence[Sequence[tuple[int, ...]]], n_conditions: int) -> FloatArray:
     held = np.zeros((len(units), len(units[0]), n_conditions))
     for u, unit in enumerate(units):
@@ -438,12 +470,11 @@ def _spread_of_vectors(core: Core, data: Data) -> tuple[Spread | None, str]:
     fewest = min(map(len, groups), default=0)
     if fewest < needed:
         return None, (
-            f"{fewest} random vectors at both signs of the multipliers compared; {needed} are needed to say "
-            "anything beyond these vectors"
+            f"there are too few random vectors, {fewest} at both signs of the multipliers compared; "
+            f"{needed} are "
+            "needed to say anything beyond these vectors"
         )
-    found = _component(groups, data)
-    if found is None:
-        return None, f"the random vectors have too few scored replies; {needed} are needed"
+    found = _component_of_vectors(groups, data)
     pairs = core.match.pairs if core.match else ()
     units: list[tuple[tuple[int, ...], ...]] = [(plus.conditions, minus.conditions) for plus, minus in pairs]
     units += [unit for group in groups for unit in group]

@@ -5,9 +5,9 @@ Rates, gaps and effects are on the scale 0 to 1. `None` stands for a number that
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from inspect_af.profile.concepts import ConceptScore
 from inspect_af.profile.direct_requests import DirectReport
@@ -18,6 +18,9 @@ from inspect_af.thresholds import Thresholds
 from inspect_af.types import Family, Method, Polarity
 
 SCHEMA = "inspect_af.profile/2"
+
+_NO_LONGER = ("at_equal_shifts", "equal_shifts_refusal")
+"""Keys of the first schema without a successor."""
 
 CLOSING_LINE = (
     "Comparative, conditional on the texts and checkpoints used and on the assumption of section 5 of "
@@ -213,34 +216,6 @@ class UnitSpread(_Frozen):
     """Standard deviation of the gap between units, sampling error subtracted, in rate units."""
 
 
-class EqualShifts(_Frozen):
-    """Steering at multipliers chosen so that each vector moves its own concept's score alike.
-
-    A vector of equal norm need not be equally effective on reasoning; this asks what the same change of
-    reasoning does to the gap.
-    """
-
-    strengths: dict[str, str]
-    """Multiplier that was chosen, by concept."""
-    shifts: dict[str, float]
-    """Mean concept score at +m less that at -m, by concept, on the rubric's scale, over tiers alike."""
-    ratio: float
-    """Largest shift over smallest."""
-    sensitivity: dict[str, Estimate]
-    """By family label."""
-    contrast: Estimate | None
-    simulated_judge: bool
-    """Whether a simulated judge gave the scores."""
-
-    @property
-    def estimates(self) -> dict[str, Estimate]:
-        """Every estimate by a title that says how the multipliers were chosen."""
-        found = {f"{label} at equal shifts": row for label, row in self.sensitivity.items()}
-        if self.contrast is not None:
-            found["difference at equal shifts"] = self.contrast
-        return found
-
-
 class MethodProfile(_Frozen):
     """The profile of one subject under one method."""
 
@@ -274,10 +249,6 @@ class MethodProfile(_Frozen):
     dose_trends: tuple[DoseTrend, ...]
     dose_match_ratio: float | None = None
     """Steering: largest over smallest dose of the vectors compared; None where not recorded."""
-    at_equal_shifts: EqualShifts | None = None
-    """Steering: the sensitivities once more, at multipliers that move the concept scores alike."""
-    equal_shifts_refusal: str | None = None
-    """Why they are not given, for steering."""
     plane: tuple[float, float, float] | None = None
     """Variance of the first sensitivity, of the second, and their covariance, for a joint interval."""
     verdict: str | None
@@ -378,6 +349,18 @@ class Profile(_Frozen):
     scenarios: tuple[str, ...] = ()
     """Names of the scenarios that the logs were run in."""
     closing: str = CLOSING_LINE
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_files_are_read(cls, content: Any) -> Any:
+        """Drops what profiles no longer say; the rest of an older file keeps its meaning."""
+        if isinstance(content, dict) and content.get("schema") == "inspect_af.profile/1":
+            profiles = [
+                {k: v for k, v in one.items() if k not in _NO_LONGER} if isinstance(one, dict) else one
+                for one in content.get("profiles", ())
+            ]
+            return {**content, "profiles": profiles}
+        return content
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """The profile as JSON text, with the key `schema` and null for missing numbers."""

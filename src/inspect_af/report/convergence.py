@@ -208,16 +208,8 @@ def _calibrated(one: Calibration, names: Names, level: float) -> str:
         )
     else:
         slope = f"{who}: no slope, {one.refusal}."
-    if one.ordered_alike is None or one.tau_low is None or one.tau_high is None:
-        return slope
-    total = one.ordered_alike + (one.ordered_opposite or 0) + (one.not_told_apart or 0)
     rank = one.rank_correlation
-    return (
-        f"{slope} Of {total} pairs of interventions, {one.ordered_alike} are ordered the same by both "
-        f"methods, {one.ordered_opposite} the other way round, {one.not_told_apart} not told apart, so that "
-        f"Kendall’s rank correlation lies between {one.tau_low:+.2f} and {one.tau_high:+.2f}"
-        f"{'' if rank is None else f' (Spearman’s estimate {rank:+.2f})'}."
-    )
+    return slope if rank is None else f"{slope} Spearman’s rank correlation of the effects is {rank:+.2f}."
 
 
 def _steering(report: Convergence, names: Names) -> dict[str, Any]:

@@ -185,7 +185,6 @@ def _sensitivities(one: MethodProfile) -> Iterator[Row]:
         "contrast": one.contrast,
         "total": one.total,
         "fraction": one.fraction,
-        **(one.at_equal_shifts.estimates if one.at_equal_shifts else {}),
         **{f"{trend.family} trend": trend.slope for trend in one.dose_trends},
     }
     for quantity, estimate in _named(others):

@@ -496,8 +496,6 @@ def _sensitivity_tables(profile: Profile) -> list[PageTable]:
         rows += [
             (title, e) for title, e in (("difference", one.contrast), ("sum", one.total)) if e is not None
         ]
-        if one.at_equal_shifts is not None:
-            rows += one.at_equal_shifts.estimates.items()
         rows += [(f"{trend.family} trend per step of dose", trend.slope) for trend in one.dose_trends]
         tables += estimates_table(profile_title(one, profile), rows)
     return tables

@@ -72,9 +72,6 @@ def _method(one: MethodProfile, template: str) -> str:
     ]
     if one.contrast is not None:
         rows.append((" - ".join(one.sensitivity), *_estimate(one.contrast)))
-    if one.at_equal_shifts is not None:
-        chosen = ", ".join(f"{name} +/-{size}" for name, size in one.at_equal_shifts.strengths.items())
-        rows += [(title, *_estimate(e), chosen) for title, e in one.at_equal_shifts.estimates.items()]
     suffix = f" ({one.verdict_suffix})" if one.verdict and one.verdict_suffix else ""
     lines = [f"{one.subject} / {one.method}{at}{'  SIMULATED ORGANISM' if one.simulated else ''}"]
     if rows:

@@ -26,7 +26,6 @@ from inspect_af.profile.convergence.result import (
     Convergence,
     Model,
     SteeringResult,
-    VectorCoupling,
 )
 from inspect_af.profile.convergence.statement import Finding, finding_of, statement_of
 from inspect_af.profile.convergence.variants import (
@@ -150,7 +149,7 @@ def build_convergence(
     )
     steering = _steering(cases, trace)
     models = tuple(
-        _model(subject, cases, steering.get(subject.label), beside, trace, limits, strength)
+        _model(subject, cases, beside, trace, limits, strength)
         for subject in cases.subjects
         if cases.methods_of(subject)
     )
@@ -181,7 +180,6 @@ def build_convergence(
 def _model(
     subject: Subject,
     cases: Cases,
-    steering: SteeringResult | None,
     beside: Beside,
     trace: Trace,
     thresholds: Thresholds,
@@ -189,8 +187,7 @@ def _model(
 ) -> Model:
     own = cases.methods_of(subject)
     labels = own[0].labels
-    vectors = steering.vectors if steering else ()
-    findings = [_finding(case, own[0], thresholds, vectors) for case in own]
+    findings = [_finding(case, own[0], thresholds) for case in own]
     pairs = compared(own, strength)
     return Model(
         subject=subject.label,
@@ -205,7 +202,7 @@ def _model(
     )
 
 
-def _finding(case: Case, first: Case, thresholds: Thresholds, vectors: Sequence[VectorCoupling]) -> Finding:
+def _finding(case: Case, first: Case, thresholds: Thresholds) -> Finding:
     """What a method finds, on the question that the model's first method asked."""
     pair, asked = case.core.analysis.setting.pair, first.core.analysis.setting.pair
     if pair.digest != asked.digest:
@@ -215,7 +212,7 @@ def _finding(case: Case, first: Case, thresholds: Thresholds, vectors: Sequence[
             f"it was run with another hypothesis pair, {pair.name} ({pair.digest}), than the first method, "
             f"{asked.name} ({asked.digest})",
         )
-    return finding_of(case.profile, case.labels, thresholds, vectors)
+    return finding_of(case.profile, case.labels, thresholds)
 
 
 def _steering(cases: Cases, trace: Trace) -> dict[str, SteeringResult]:

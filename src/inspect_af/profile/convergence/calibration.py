@@ -9,7 +9,6 @@ from the shared resample of the requests; they are conditional on these interven
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from inspect_af.profile.convergence.reading import Trace
 from inspect_af.profile.convergence.result import Calibration, CalibrationPoint
 from inspect_af.profile.core import gap_effects
 from inspect_af.profile.estimands import FloatArray
-from inspect_af.profile.estimator import Estimator, optional
+from inspect_af.profile.estimator import optional
 from inspect_af.profile.statistic import Statistic
 
 LEAST_INTERVENTIONS = 4
@@ -33,27 +32,6 @@ class Slope(NamedTuple):
     value: float
     low: float
     high: float
-
-
-class Order(NamedTuple):
-    """Pairs of interventions by whether both methods put them into the same order.
-
-    A pair counts as ordered by a method where the simultaneous interval of the difference of its effects
-    excludes 0, so that every count of `alike` and `opposite` holds at once.
-    """
-
-    alike: int
-    opposite: int
-    not_told_apart: int
-
-    @property
-    def tau(self) -> tuple[float, float]:
-        """Bounds of Kendall's rank correlation."""
-        n = sum(self)
-        return (
-            (self.alike - self.opposite - self.not_told_apart) / n,
-            (self.alike - self.opposite + self.not_told_apart) / n,
-        )
 
 
 def calibrate(prompt: Case, sdf: Case, trace: Trace, draws: Draws) -> Calibration | None:
@@ -70,7 +48,6 @@ def calibrate(prompt: Case, sdf: Case, trace: Trace, draws: Draws) -> Calibratio
     family_of = {group.code: group.family for group in prompt.core.headline_groups}
     enough = len(codes) >= LEAST_INTERVENTIONS
     slope = fit_slope(x, y, draws, confidence=estimator.thresholds.confidence) if enough else None
-    order = order_of(x, y, estimator) if enough else None
     values = np.array([[s.value for s in x], [s.value for s in y]])
     return Calibration(
         subject=prompt.core.analysis.subject_label,
@@ -89,11 +66,6 @@ def calibrate(prompt: Case, sdf: Case, trace: Trace, draws: Draws) -> Calibratio
         refusal=None if slope else (_UNBOUNDED if enough else _few(len(codes))),
         plain_slope=_plain_slope(values) if enough else None,
         rank_correlation=optional(spearman(values[0], values[1])) if enough else None,
-        ordered_alike=order.alike if order else None,
-        ordered_opposite=order.opposite if order else None,
-        not_told_apart=order.not_told_apart if order else None,
-        tau_low=order.tau[0] if order else None,
-        tau_high=order.tau[1] if order else None,
         logs=trace.logs({*prompt.places, *sdf.places}),
     )
 
@@ -106,21 +78,6 @@ _UNBOUNDED = (
 
 def _few(n: int) -> str:
     return f"{n} interventions by both methods; {LEAST_INTERVENTIONS} are needed"
-
-
-def order_of(x: Sequence[Statistic], y: Sequence[Statistic], estimator: Estimator) -> Order:
-    """How many pairs of interventions both methods order alike, with simultaneous confidence."""
-    pairs = list(combinations(range(len(x)), 2))
-    bounds = estimator.joint([of[i] - of[j] for of in (x, y) for i, j in pairs]).simultaneous
-    signs = [_sign(*both) for both in bounds]
-    products = [one * other for one, other in zip(signs[: len(pairs)], signs[len(pairs) :], strict=True)]
-    return Order(products.count(1), products.count(-1), products.count(0))
-
-
-def _sign(low: float | None, high: float | None) -> int:
-    if low is None or high is None:
-        return 0
-    return (low > 0) - (high < 0)
 
 
 def fit_slope(
@@ -175,14 +132,8 @@ def _plain_slope(values: FloatArray) -> float | None:
 
 def spearman(x: FloatArray, y: FloatArray) -> float:
     """Rank correlation with mean ranks for ties; NaN where one side has no spread."""
-    ranks = np.stack([_ranks(x), _ranks(y)])
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    scale = float(np.sqrt(np.square(centred[0]).sum() * np.square(centred[1]).sum()))
-    return float(centred[0] @ centred[1]) / scale if scale > 0 else float("nan")
+    from scipy.stats import spearmanr
 
-
-def _ranks(values: FloatArray) -> FloatArray:
-    below = (values[:, None] > values[None, :]).sum(axis=1)
-    equal = (values[:, None] == values[None, :]).sum(axis=1)
-    ranks: FloatArray = below + (equal + 1) / 2
-    return ranks
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(spearmanr(x, y).statistic)

@@ -28,6 +28,7 @@ from inspect_af.profile.effects import rank_p
 from inspect_af.profile.estimator import optional
 from inspect_af.profile.result import Estimate
 from inspect_af.profile.statistic import Statistic, combine
+from inspect_af.profile.verdict import Measure, beyond
 from inspect_af.stats import t_quantile
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import OUTCOMES, Steer, Tier
@@ -147,13 +148,17 @@ def _coupling(points: list[Steered], context: _Context) -> VectorCoupling:
     own = context.label(steer)
     matched = [m for control in context.controls if (m := _at_doses(control, used)) is not None]
     gap, score = _gap_swing(used, context), _score_swing(used, own, context)
+    moved: list[Change] = []
+    read: list[Change] = []
     swings: list[tuple[float | None, float]] = []
     for control in matched:
-        moved, read = _gap_swing(control, context), _score_swing(control, own, context)
-        if moved is not None:
-            swings.append((None if read is None else read[0], moved.value))
-    behaviour = _band(_interval(gap, context), [moved for _, moved in swings]) if gap else None
-    reasoning = _band(score, [read for read, _ in swings if read is not None]) if score else None
+        of_gap, of_score = _gap_swing(control, context), _score_swing(control, own, context)
+        if of_gap is not None:
+            moved.append(of_gap)
+            read += [of_score] if of_score is not None else []
+            swings.append((None if of_score is None else of_score.value, of_gap.value))
+    behaviour = _band(gap, moved, context.thresholds) if gap else None
+    reasoning = _band(score, read, context.thresholds) if score else None
     standing = (
         _standing(reasoning, context.thresholds, upward=True),
         _standing(behaviour, context.thresholds, upward=False),
@@ -204,24 +209,34 @@ def _weights(used: Sequence[Steered]) -> list[float]:
     return weights[1:]
 
 
-def _gap_swing(used: Sequence[Steered], context: _Context) -> Statistic | None:
+class Change(NamedTuple):
+    """A change from the unsteered model, with its interval over requests."""
+
+    value: float
+    low: float | None
+    high: float | None
+    se: float
+    n: int
+
+
+def _gap_swing(used: Sequence[Steered], context: _Context) -> Change | None:
     if not used:
         return None
     changes = [effect(one.cell, context.base) for one in used]
-    return None if any(change.n < 2 for change in changes) else combine(changes, _weights(used))
+    if any(change.n < 2 for change in changes):
+        return None
+    return _gap_change(combine(changes, _weights(used)), context)
 
 
-def _interval(statistic: Statistic, context: _Context) -> tuple[float, float | None, float | None]:
+def _gap_change(statistic: Statistic, context: _Context) -> Change:
     estimate: Estimate = context.case.data.estimator.of([statistic])[0]
-    return estimate.estimate, estimate.low, estimate.high
+    return Change(estimate.estimate, estimate.low, estimate.high, estimate.se or 0.0, estimate.n)
 
 
 _TIERS: tuple[Tier, ...] = ("monitored", "unmonitored")
 
 
-def _score_swing(
-    used: Sequence[Steered], concept: str, context: _Context
-) -> tuple[float, float | None, float | None] | None:
+def _score_swing(used: Sequence[Steered], concept: str, context: _Context) -> Change | None:
     """Swing of a concept score with its t-interval over requests; None where some replies were not judged."""
     if not used or context.base_scores is None or concept not in context.base_scores:
         return None
@@ -247,15 +262,15 @@ def _score_swing(
     return _mean_of(values, context.thresholds.confidence)
 
 
-def _mean_of(values: Sequence[float], confidence: float) -> tuple[float, float | None, float | None] | None:
+def _mean_of(values: Sequence[float], confidence: float) -> Change | None:
     if not values:
         return None
     mean = fmean(values)
     if len(values) < 2:
-        return mean, None, None
+        return Change(mean, None, None, 0.0, len(values))
     error = float(np.std(values, ddof=1)) / sqrt(len(values))
     half = t_quantile((1 + confidence) / 2, len(values) - 1) * error
-    return mean, mean - half, mean + half
+    return Change(mean, mean - half, mean + half, error, len(values))
 
 
 def _point(one: Steered, context: _Context) -> SteeredPoint:
@@ -265,7 +280,8 @@ def _point(one: Steered, context: _Context) -> SteeredPoint:
     gap = None
     if change.n > 1:
         others = [effect(control.cell, context.base) for control in controls]
-        gap = _band(_interval(change, context), [c.value for c in others if c.n > 1])
+        moved = [_gap_change(c, context) for c in others if c.n > 1]
+        gap = _band(_gap_change(change, context), moved, context.thresholds)
     means = context.case.data.strict.means.reshape(-1, 2)[one.position]
     return SteeredPoint(
         multiplier=one.steer.multiplier,
@@ -286,42 +302,60 @@ def _score_band(one: Steered, controls: Sequence[Steered], concept: str, context
     if shift is None:
         return None
     others = [_score_change(control, concept, context) for control in controls]
-    return _band(shift, [other[0] for other in others if other is not None])
+    return _band(shift, [other for other in others if other is not None], context.thresholds)
 
 
-def _score_change(
-    one: Steered, concept: str, context: _Context
-) -> tuple[float, float | None, float | None] | None:
+def _score_change(one: Steered, concept: str, context: _Context) -> Change | None:
     swing = _score_swing([one], concept, context)
     if swing is None or one.steer.multiplier >= 0:
         return swing
-    value, low, high = swing  # the swing runs from the lowest dose to the highest
-    return -value, None if high is None else -high, None if low is None else -low
+    value, low, high, se, n = swing  # the swing runs from the lowest dose to the highest
+    return Change(-value, None if high is None else -high, None if low is None else -low, se, n)
 
 
-def _band(change: tuple[float, float | None, float | None], controls: list[float]) -> Band:
-    value, low, high = change
+def _band(change: Change, controls: Sequence[Change], thresholds: Thresholds) -> Band:
+    """A change among those of random vectors, which vary about 0: a direction is as likely as its
+    negative."""
+    values = [control.value for control in controls]
+    beyond_low = beyond_high = None
+    low, high = change.low, change.high
+    if len(controls) >= thresholds.min_random_controls and low is not None and high is not None:
+        observed = fmean(value**2 for value in values)
+        between = max(0.0, observed - fmean(control.se**2 for control in controls))
+        wider = beyond(
+            Measure(change.value, lambda _: (low, high)),
+            se=change.se,
+            n=change.n,
+            between=between,
+            observed=observed,
+            df=len(controls),
+        )
+        beyond_low, beyond_high = wider.interval(thresholds.confidence)
     return Band(
-        change=value,
+        change=change.value,
         low=low,
         high=high,
-        control_low=min(controls, default=None),
-        control_high=max(controls, default=None),
-        n_controls=len(controls),
-        rank_p=rank_p(value, controls) if controls else None,
+        beyond_low=beyond_low,
+        beyond_high=beyond_high,
+        control_low=min(values, default=None),
+        control_high=max(values, default=None),
+        n_controls=len(values),
+        rank_p=rank_p(change.value, values) if values else None,
     )
 
 
 def _standing(band: Band | None, thresholds: Thresholds, *, upward: bool) -> Standing:
-    """Whether a swing lies beyond those of random vectors; a score also has to rise with its own vector."""
+    """Whether a swing lies beyond those of random vectors; a score also has to rise with its own vector.
+
+    The interval is the verdict's second level, with random vectors as the placebos of its formula.
+    """
     if band is None:
         return "not-judged" if upward else "within"
-    if band.n_controls < thresholds.min_random_controls or band.rank_p is None:
+    if band.n_controls < thresholds.min_random_controls:
         return "too-few-controls"
-    apart = (band.low is not None and band.low > 0) or (
-        not upward and band.high is not None and band.high < 0
-    )
-    return "beyond" if apart and band.rank_p <= 1 - thresholds.confidence else "within"
+    rises = band.beyond_low is not None and band.beyond_low > 0
+    falls = band.beyond_high is not None and band.beyond_high < 0
+    return "beyond" if rises or (falls and not upward) else "within"
 
 
 def _sentence(

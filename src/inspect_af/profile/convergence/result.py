@@ -131,14 +131,6 @@ class Calibration(_Frozen):
     """The same without the correction (least squares)."""
     rank_correlation: float | None
     """Spearman's, over interventions."""
-    ordered_alike: int | None
-    """Pairs of interventions that both methods are shown to put into the same order."""
-    ordered_opposite: int | None
-    not_told_apart: int | None
-    """Pairs that at least one method does not tell apart."""
-    tau_low: float | None
-    """Bounds of Kendall's rank correlation: unresolved pairs counted against it, and for it."""
-    tau_high: float | None
     logs: tuple[str, ...]
 
 
@@ -149,6 +141,9 @@ class Band(_Frozen):
     low: float | None
     """Interval of the change, over requests."""
     high: float | None
+    beyond_low: float | None = None
+    """The same with random vectors as a sample of directions; None with too few of them."""
+    beyond_high: float | None = None
     control_low: float | None
     """Smallest and largest change by a random vector; None without any."""
     control_high: float | None

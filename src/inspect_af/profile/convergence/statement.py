@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from inspect_af.profile.convergence.result import Direction, MethodPair, Size, Statement, VectorCoupling
-from inspect_af.profile.result import Estimate, MethodProfile
+from inspect_af.profile.convergence.result import Direction, MethodPair, Size, Statement
+from inspect_af.profile.result import Estimate, LevelInterval, MethodProfile
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import Method
 
@@ -15,6 +15,9 @@ METHOD_NAMES: dict[Method, str] = {
     "sdf": "synthetic documents",
     "steering": "steering",
 }
+
+
+Interval = Estimate | LevelInterval
 
 
 class Finding(NamedTuple):
@@ -29,14 +32,14 @@ def finding_of(
     profile: MethodProfile,
     labels: tuple[str, str],
     thresholds: Thresholds,
-    vectors: Sequence[VectorCoupling] = (),
 ) -> Finding:
     """The direction of one method's contrast.
 
     `first` or `second` needs an interval of the contrast on one side of 0 and a sensitivity of that family
-    above 0. Steering also needs a vector of that family that raised the gap further than random vectors
-    moved it: any direction moves behaviour a little, and requests alone cannot tell that apart. `level`
-    needs the equivalence interval within the margin.
+    above 0, at the level of the headline: beyond these texts where that was assessed. Steering needs the
+        level
+    beyond these vectors: any direction moves behaviour a little, and requests alone cannot tell that apart.
+    `level` needs the equivalence interval within the margin.
     """
     contrast = profile.contrast
     if contrast is None:
@@ -44,12 +47,17 @@ def finding_of(
         return Finding(
             profile.method, "open", f"the two families cannot be compared: {run} was moved both ways"
         )
-    shown = _points(contrast)
+    level = profile.verdict_levels[-1] if profile.verdict_levels else None
+    sensitivities: dict[str, Interval] = {**profile.sensitivity}
+    judged: Interval = contrast
+    if level is not None and level.contrast is not None:
+        judged, sensitivities = level.contrast, {**level.sensitivity}
+    shown = f"{_points(judged)}{f' {level.scope}' if level is not None else ''}"
     for family, label, ahead in (
-        ("first", labels[0], _above(contrast)),
-        ("second", labels[1], _below(contrast)),
+        ("first", labels[0], _above(judged)),
+        ("second", labels[1], _below(judged)),
     ):
-        own = profile.sensitivity.get(label)
+        own = sensitivities.get(label)
         if not ahead or own is None:
             continue
         if not _above(own):
@@ -58,8 +66,8 @@ def finding_of(
                 "open",
                 f"the contrast is {shown}, but the {label} sensitivity is {_points(own)}, not above 0",
             )
-        if profile.method == "steering" and (doubt := _random_doubt(family, label, vectors)):
-            return Finding(profile.method, "open", f"the contrast is {shown}, but {doubt}")
+        if profile.method == "steering" and profile.beyond_refusal is not None:
+            return Finding(profile.method, "open", f"the contrast is {shown}, but {profile.beyond_refusal}")
         direction: Direction = "first" if family == "first" else "second"
         return Finding(profile.method, direction, f"{label} beliefs move the gap more: contrast {shown}")
     if _within(contrast, thresholds.delta):
@@ -168,18 +176,6 @@ def _pair_sentence(pair: MethodPair) -> str | None:
     return f"{names}: the contrasts differ by {_points(pair.contrast)}, {meaning}."
 
 
-def _random_doubt(family: str, label: str, vectors: Sequence[VectorCoupling]) -> str | None:
-    own = [v for v in vectors if v.family == family]
-    beyond = [v for v in own if v.moves_behaviour == "beyond"]
-    if any(v.behaviour is not None and v.behaviour.change > 0 for v in beyond):
-        return None
-    if beyond:
-        return f"the {label} vector that moved the gap further than random vectors did moved it the other way"
-    if own and all(v.moves_behaviour == "within" for v in own):
-        return f"no {label} vector moved the gap further than random vectors did"
-    return f"there are too few random vectors to tell what {label} vectors did from what any direction does"
-
-
 def _says(direction: Direction, labels: tuple[str, str]) -> str:
     if direction == "level":
         return "no difference between the families"
@@ -191,11 +187,11 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _above(e: Estimate) -> bool:
+def _above(e: Interval) -> bool:
     return e.low is not None and e.low > 0
 
 
-def _below(e: Estimate) -> bool:
+def _below(e: Interval) -> bool:
     return e.high is not None and e.high < 0
 
 
@@ -208,7 +204,7 @@ def _margin(thresholds: Thresholds) -> str:
     return f"{100 * thresholds.delta:g} points"
 
 
-def _points(e: Estimate) -> str:
+def _points(e: Interval) -> str:
     if e.low is None or e.high is None:
         return f"{100 * e.estimate:+.1f} points"
     return f"{100 * e.estimate:+.1f} points [{100 * e.low:+.1f}, {100 * e.high:+.1f}]"
