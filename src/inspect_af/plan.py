@@ -6,6 +6,8 @@ prompt evals, and a profile given the plan lists every way in which the logs dep
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -281,6 +283,19 @@ class Plan(Frozen):
         return text_digest(self.model_dump_json(exclude={"estimate": True, "subjects": found, **absent}))
 
     @property
+    def models(self) -> tuple[PlannedModel, ...]:
+        """Every model that the plan asks: subjects, grader, writers."""
+        writers = [each.writer for each in (self.sdf, self.steering) if each is not None]
+        graders = [] if self.judging is None else [self.judging.grader]
+        return (*self.subjects, *graders, *(each for each in writers if each is not None))
+
+    def price(self, model: str) -> tuple[float, float] | None:
+        """Dollars per million input and output tokens: the plan's, 0 for our providers, else Inspect's."""
+        if self.budget is not None and model in self.budget.prices:
+            return self.budget.prices[model]
+        return (0.0, 0.0) if model.startswith(OWN_PROVIDERS) else known_price(model)
+
+    @property
     def samples_per_subject(self) -> int:
         """Calls to one subject: requests x tiers x (conditions and baseline) x epochs."""
         cells = len(self.prompt.tiers) * (1 + len(self.conditions))
@@ -299,8 +314,67 @@ class Plan(Frozen):
         }
 
 
+OWN_PROVIDERS = ("af-",)
+"""Providers of this package: local or simulated, so that no call is paid for."""
+
+
+def known_price(model: str) -> tuple[float, float] | None:
+    """Dollars per million input and output tokens by Inspect's model data; None where it has none."""
+    from inspect_ai.model import get_model_info
+
+    try:
+        info = get_model_info(model)
+    except Exception:  # noqa: BLE001 - looking a model up may construct its provider, which may want a key
+        return None
+    return None if info is None or info.cost is None else (info.cost.input, info.cost.output)
+
+
+_SECRET = re.compile(
+    r"(.*[_\W])?(api[_-]?key|access[_-]?key|private[_-]?key|secret|passw(or)?d|passphrase|token|credentials?"
+    r"|authorization|bearer)",
+    re.IGNORECASE,
+)
+_PASSWORD_IN_ADDRESS = re.compile(r"://[^/@\s]*:[^/@\s]*@")
+
+
+def refuse_secrets(content: object) -> None:
+    """Refuses what goes by the name of a secret, anywhere in a plan, without repeating it.
+
+    Args:
+        content: A plan as read from YAML.
+
+    Raises:
+        ConfigError: With the place of every such value.
+    """
+    if found := sorted(set(_secrets("", content))):
+        raise ConfigError(
+            f"{', '.join(found)}: a plan is copied into logs and reports, so it holds no secrets. Give them "
+            "by environment variables, such as OPENAI_API_KEY, or in .env"
+        )
+
+
+def _secrets(where: str, content: object) -> Iterator[str]:
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            at = f"{where}.{key}".lstrip(".")
+            if _SECRET.fullmatch(str(key)) and where != "budget.prices":
+                yield ascii(at)[1:-1]
+            else:
+                yield from _secrets(at, value)
+    elif isinstance(content, list | tuple):
+        for each in content:
+            yield from _secrets(where, each)
+    elif isinstance(content, str) and _PASSWORD_IN_ADDRESS.search(content):
+        yield ascii(where)[1:-1]
+
+
 def save_plan(plan: Plan, file: Path) -> None:
-    """Writes the plan as YAML, its digest first."""
+    """Writes the plan as YAML, its digest first.
+
+    Raises:
+        ConfigError: It holds a secret.
+    """
+    refuse_secrets(plan.model_dump(mode="json"))
     body = yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(
@@ -324,6 +398,7 @@ def load_plan(file: Path) -> Plan:
         raise ConfigError(f"{file} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{file} is not a plan; `inspect-af plan MODEL --out {file}` writes one")
+    refuse_secrets(content)
     written = content.pop("digest", None)
     if written is None:
         raise ConfigError(

@@ -1,7 +1,8 @@
-"""Drafts of studies for tests."""
+"""Drafts of studies for tests, and an executor that submits their steps."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from inspect_af.plan import Plan
@@ -48,3 +49,22 @@ WHOLE: dict[str, Any] = {
 
 def plan(draft: dict[str, Any], **changes: Any) -> Plan:
     return complete_draft({**draft, **changes})
+
+
+QUEUE = """#!/bin/sh
+# A queue in ten lines: takes a job script, starts it away from here, prints a number.
+mkdir -p "{queue}"
+number=$(ls "{queue}" | wc -l)
+cp "$1" "{queue}/$number.sh"
+setsid sh "{queue}/$number.sh" > "{queue}/$number.out" 2>&1 < /dev/null &
+echo "$number"
+"""
+
+
+def submitting(here: Path) -> list[str]:
+    """Options for an executor that submits jobs; what they print is in `HERE/queue/*.out`."""
+    script = here / "submit"
+    script.write_text(QUEUE.format(queue=here / "queue"))
+    script.chmod(0o755)
+    submit = ["--cluster-generic-submit-cmd", str(script)]
+    return ["--executor", "cluster-generic", *submit, "--latency-wait", "10"]

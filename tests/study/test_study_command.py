@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import yaml
 from inspect_ai.log import list_eval_logs, read_eval_log
 
 from inspect_af.cli import main
-from inspect_af.tasks.evals import finished_evals, load_evals
+from inspect_af.study import build_steps, read_study_plan
+from inspect_af.tasks.evals import Evals, finished_evals, run_evals
 
 PLAN = {
     "name": "tiny",
@@ -40,9 +42,8 @@ def test_a_dry_run_lists_every_step_and_writes_nothing(
 ) -> None:
     assert main(["study", "study.yaml", "--dry-run"]) == 0
     shown = capsys.readouterr().out
-    for step in ("prompt", "identities", "direct"):
-        assert f"evals/expectation/{step}" in shown
-    assert "4 steps" in shown and "$0.00" in shown
+    assert "evals/expectation/untouched" in shown
+    assert "2 steps" in shown and "$0.00" in shown
     assert sorted(file.name for file in here.iterdir()) == ["requests.csv", "study.yaml"]
 
 
@@ -61,20 +62,22 @@ def test_the_template_is_printed_without_a_plan(capsys: pytest.CaptureFixture[st
 
 
 def test_a_study_runs_its_evals_and_ends_in_a_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["study", "study.yaml", "--only", "evals/expectation/identities", "--out", "s"]) == 1
-    assert "not run, because something that they need is missing" not in capsys.readouterr().out
-    (identities,) = logs(here / "s" / "logs")
-    assert read_eval_log(identities, header_only=True).eval.task_args["identity"] == "roleplay"
+    assert main(["study", "study.yaml", "--only", "evals", "--out", "s"]) == 1
+    assert "left out here: report" in capsys.readouterr().out
+    groups = [Path(log).parent.name for log in logs(here / "s" / "logs")]
+    assert groups == ["prompt", "identities", "direct"]
+    identities = read_eval_log(logs(here / "s" / "logs" / "expectation" / "identities")[0], header_only=True)
+    assert identities.eval.task_args["identity"] == "roleplay"
 
+    before = logs(here / "s" / "logs")
     assert main(["study", "study.yaml", "--out", "s"]) == 0
     shown = capsys.readouterr()
     assert "failed" not in shown.err
-    assert {Path(log).name for log in logs(here / "s" / "logs")} >= {Path(identities).name}
-    assert len(logs(here / "s" / "logs")) == 3
+    assert logs(here / "s" / "logs") == before
     report = (here / "s" / "report" / "convergence.html").read_text()
     assert report.startswith("<!DOCTYPE html>") or "<html" in report
     summary = (here / "s" / "summary.md").read_text()
-    assert "4 of 4 steps done" in summary and "Simulated: af-organism/expectation" in summary
+    assert "2 of 2 steps done" in summary and "Simulated: af-organism/expectation" in summary
 
     # The plan as it was carried out is a plan like any other, and names the same directory's state.
     assert main(["study", "s/plan.yaml", "--out", "s", "--dry-run"]) == 0
@@ -86,21 +89,35 @@ def test_a_study_runs_its_evals_and_ends_in_a_report(here: Path, capsys: pytest.
     assert "was started with another plan (conditions differ)" in capsys.readouterr().err
 
 
-def test_exported_commands_run_elsewhere_and_their_logs_count(
+def test_logs_that_were_made_elsewhere_count_and_those_of_changed_content_are_made_anew(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = {**PLAN, "checks": None, "conditions": "none"}
+    source = files("inspect_af.materials") / "scenario" / "helpful_only"
+    for name in ("one", "two"):
+        shutil.copytree(str(source), name)
+    subjects = [
+        {"model": f"af-organism/{k}", "args": {"scenario": s}}
+        for k, s in (("null", "one"), ("expectation", "two"))
+    ]
+    plan = {**PLAN, "checks": None, "conditions": "none", "subjects": subjects}
     (here / "study.yaml").write_text(yaml.safe_dump(plan))
-    assert main(["study", "study.yaml", "--out", "s", "--export", "todo.sh", "--skip", "report"]) == 0
-    script = (here / "todo.sh").read_text()
-    (command,) = [line for line in script.splitlines() if line.startswith("inspect-af")]
-    assert command == "inspect-af evals s/evals/expectation-prompt.yaml --log-dir s/logs/expectation/prompt"
-    elsewhere = here / "elsewhere"
-    assert main(["evals", "s/evals/expectation-prompt.yaml", "--log-dir", str(elsewhere)]) == 0
-    shutil.copytree(elsewhere, here / "s" / "logs" / "expectation" / "prompt")
-    capsys.readouterr()
+    made = build_steps(read_study_plan(Path("study.yaml")), Path("s"))
+    for step in made:
+        for each in step.evals:
+            assert run_evals(each.evals, Path("elsewhere") / Path(each.logs).relative_to("s"), display="none")
+    shutil.copytree("elsewhere", "s")
     assert main(["study", "study.yaml", "--out", "s", "--dry-run", "--skip", "report"]) == 0
     assert "left: 0 steps" in capsys.readouterr().out
+
+    before = logs(here / "s" / "logs")
+    criteria = here / "one" / "criteria.txt"
+    criteria.write_text(criteria.read_text() + "One more.\n")
+    assert main(["study", "study.yaml", "--out", "s"]) == 0
+    after = logs(here / "s" / "logs")
+    (kept,) = set(before) & set(after)
+    assert "/expectation/" in kept and len(after) == 2
+    (moved,) = (here / "s" / "replaced").rglob("*.eval")
+    assert "null/prompt" in str(moved)
 
 
 @pytest.mark.parametrize(
@@ -121,12 +138,10 @@ def test_a_model_that_nobody_provides_is_refused_before_anything_starts(
     assert message in capsys.readouterr().err
 
 
-def finished(here: Path, evals: str, *, made_with: str) -> int:
+def finished(evals: str, *, made_with: str) -> int:
     """How many of the evals the directory of logs that other evals left would spare."""
-    (here / "made.yaml").write_text(made_with)
-    assert main(["evals", "made.yaml", "--log-dir", "made", "--display", "none"]) == 0
-    (here / "wanted.yaml").write_text(evals)
-    return finished_evals(load_evals(here / "wanted.yaml"), here / "made")
+    assert run_evals(Evals.model_validate(yaml.safe_load(made_with)), Path("made"), display="none")
+    return finished_evals(Evals.model_validate(yaml.safe_load(evals)), Path("made"))
 
 
 JUDGED = "tasks: [{task: alignment_faking, args: {requests: requests.csv, judges: [concept]}}]"
@@ -162,24 +177,4 @@ MODELS = "models: [af-organism/null]"
     ],
 )
 def test_only_logs_of_what_was_asked_count_as_done(here: Path, wanted: str, made: str, fits: bool) -> None:
-    assert finished(here, wanted, made_with=made) == int(fits)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("tasks: []", "tasks: Tuple should have at least 1 item"),
-        ("tasks: [{task: other}]", "tasks.0.task: Input should be 'alignment_faking'"),
-        ("tasks: [", "cannot be read as YAML"),
-        ("tasks: [{task: beliefs, args: {colour: red}}]\nmodels: [af-organism/null]", "colour"),
-        ("tasks: [{task: beliefs}]\nmodels: [nobody/null]", "nobody"),
-    ],
-)
-def test_a_wrong_evals_file_is_one_message(
-    here: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (here / "evals.yaml").write_text(text)
-    assert main(["evals", "evals.yaml", "--log-dir", "logs"]) == 1
-    shown = capsys.readouterr().err
-    assert message in shown and "Traceback" not in shown
-    assert not list(here.rglob("*.eval"))
+    assert finished(wanted, made_with=made) == int(fits)

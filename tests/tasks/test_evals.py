@@ -185,8 +185,8 @@ def test_a_plan_whose_words_were_edited_is_refused(
     assert not logs_in(tmp_path / "logs") if (tmp_path / "logs").exists() else True
 
 
-def test_a_file_of_evals_is_refused_and_its_old_log_does_not_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_evals_of_changed_words_are_refused_and_their_old_log_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     pair("first")
@@ -197,9 +197,7 @@ def test_a_file_of_evals_is_refused_and_its_old_log_does_not_count(
         grader=PlannedModel(model="af-simulated-judge/keyword"),
         limit=1,
     )
-    Path("evals.yaml").write_text(evals.text())
-    run = ["evals", "evals.yaml", "--log-dir", "here", "--display", "none"]
-    assert main(run) == 0
+    assert run_evals(evals, Path("here"), display="none")
     assert finished_evals(evals, Path("here")) == 2
     for file, what, left in (
         ("p/rubrics/concept.toml", "the concept rubric", 1),
@@ -209,9 +207,9 @@ def test_a_file_of_evals_is_refused_and_its_old_log_does_not_count(
         before = path.read_text()
         path.write_text(re.sub(r"(?m)^([^#\n]*)\bthe\b", r"\1this", before, count=1))
         assert finished_evals(evals, Path("here")) == left
-        capsys.readouterr()
-        assert main(run) == 1
-        assert what in capsys.readouterr().err
+        with pytest.raises(ConfigError) as refused:
+            run_evals(evals, Path("here"), display="none")
+        assert what in refused.value.message
         path.write_text(before)
     assert finished_evals(evals, Path("here")) == 2
 

@@ -17,7 +17,6 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole command line, with every verb and action."""
     from inspect_af.cli import (
         convergence,
-        evals,
         judge,
         nuisance,
         organism,
@@ -43,7 +42,6 @@ def build_parser() -> argparse.ArgumentParser:
         convergence,
         plan,
         study,
-        evals,
         power,
         nuisance,
         judge,
@@ -62,7 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 1 where the verb failed with one of the package's own errors or on a file, which is named, or
         2 for a malformed command line, 130 where it was interrupted, 141 where its output was cut off.
     """
-    args = build_parser().parse_args(joined_lists(sys.argv[1:] if argv is None else argv))
+    given = list(sys.argv[1:] if argv is None else argv)
+    passed_on: list[str] = []
+    if given[:1] == ["study"] and "--" in given:  # to Snakemake
+        at = given.index("--")
+        given, passed_on = given[:at], given[at + 1 :]
+    args = build_parser().parse_args(joined_lists(given))
+    args.passed_on = passed_on
     try:
         return int(args.main(args))
     except InspectAFError as error:

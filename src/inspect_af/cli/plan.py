@@ -25,13 +25,14 @@ from inspect_af.plan import (
     Generation,
     Plan,
     PlannedSubject,
+    known_price,
     load_plan,
     save_plan,
 )
 from inspect_af.profile import PowerQuantity, assumed_variance, detectable_effect
 from inspect_af.profile.verdict_power import StudyDesign, Truth, planted, verdict_power
 from inspect_af.study import plan_parts
-from inspect_af.study.estimates import CHARACTERS_PER_TOKEN, known_price
+from inspect_af.study.steps import CHARACTERS_PER_TOKEN
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import STRENGTHS
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from inspect_af.cli._options import add_model_option, key_values
 from inspect_af.config import text_digest, token_count
 from inspect_af.errors import ConfigError
+from inspect_af.plan import known_price
 
 if TYPE_CHECKING:
     from inspect_af.sdf.documents import CorpusSettings
@@ -105,15 +106,23 @@ def _generate(args: argparse.Namespace) -> int:
     from inspect_af.sdf.documents import load_token_counter
     from inspect_af.sdf.filters import load_evaluation
     from inspect_af.sdf.generate import Unfinished, estimate, generate
-    from inspect_af.study.estimates import known_price
 
     out = args.out.expanduser().resolve()  # the logs name files in it: the same from any directory
     model_args = key_values(args.model_args, option="-M")
     settings = _generation_settings(args, model_args)
     universe = load_universe(args.universe, pair=args.pair)
     kinds = select_document_types(list(settings.kinds))
-    price = args.price or known_price(args.model)
-    cost = estimate(settings, universe, load_writing_prompts(), kinds, args.tokens, price)
+    cost = estimate(
+        universe,
+        load_writing_prompts(),
+        kinds,
+        args.tokens,
+        ideas=args.ideas,
+        per_idea=args.per_idea,
+        revisions=args.revisions,
+        words=args.words,
+        price=args.price or known_price(args.model),
+    )
     _say(f"{universe.code} with {args.model}: {cost.text()}")
     if args.estimate:
         return 0

@@ -1,4 +1,4 @@
-"""`inspect-af study`: a whole experiment from one plan, run or resumed."""
+"""`inspect-af study`: a whole experiment from one plan, run or resumed; `inspect-af step`: one step of it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import argparse
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspect_af.errors import ConfigError
-from inspect_af.plan import Plan, PlannedModel, load_plan, save_plan
+from inspect_af.plan import Plan
 
 if TYPE_CHECKING:
-    from inspect_af.study import Marks, StudyState
-    from inspect_af.study.state import Pace
-    from inspect_af.study.steps import Step
+    from inspect_af.study.run import Status, Study
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,8 +22,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "study",
         help="run or resume everything that a plan asks for, and write its report",
         description=(
-            "Works out the commands that a plan comes to (training, documents, vectors, evals, judging, the "
-            "report), runs those that are missing, and goes on where it was stopped. --dry-run lists them."
+            "Works out the steps that a plan comes to (training, documents, vectors, evals, the report), has "
+            "Snakemake run those that are missing, and goes on where it was stopped. --dry-run lists them. "
+            "What stands after -- goes to Snakemake, such as -- --executor slurm --jobs 8."
         ),
     )
     parser.add_argument("plan", nargs="?", type=Path, metavar="PLAN", help="YAML file; see --template")
@@ -34,75 +34,74 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--dry-run", action="store_true", help="list every step with calls, tokens and cost, and stop"
     )
     parser.add_argument(
-        "--export", type=Path, metavar="FILE", help="write the missing steps as a shell script, and stop"
+        "--only", nargs="+", default=[], metavar="STEP", help="steps, kinds, or patterns such as 'adapter/*'"
     )
-    parser.add_argument(
-        "--only", nargs="+", default=[], metavar="STEP", help="ids, kinds, or patterns such as 'adapter/*'"
-    )
-    parser.add_argument(
-        "--skip", nargs="+", default=[], metavar="STEP", help="leave these out, for another machine to do"
-    )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="steps at a time (default: 1)")
+    parser.add_argument("--skip", nargs="+", default=[], metavar="STEP", help="leave these out")
+    parser.add_argument("--jobs", type=int, metavar="N", help="steps at a time (default: 1)")
     parser.set_defaults(main=main)
+    one = verbs.add_parser(
+        "step", help="run one step of a study", description="Runs one step of a study, unless it is done."
+    )
+    one.add_argument(
+        "key", metavar="STEP", help="as `study --dry-run` lists it, such as evals/gpt-4o/untouched"
+    )
+    one.add_argument(
+        "--out", type=Path, default=Path(), metavar="DIR", help="the study's directory (default: this one)"
+    )
+    one.set_defaults(main=main_step)
 
 
 def main(args: argparse.Namespace) -> int:
-    from inspect_af.cli._study_loads import with_generation_loads
-    from inspect_af.study import (
-        Marks,
-        build_steps,
-        check_budget,
-        chosen_steps,
-        current_states,
-        learnt_pace,
-        read_study_plan,
-        run_steps,
-        template,
-        total_load,
-        write_files,
-    )
-    from inspect_af.study.text import script, steps_table, totals_line
+    from inspect_af.study import draft
+    from inspect_af.study.run import Study, run_study, status_line, summary_text
+    from inspect_af.study.steps import PLAN_FILE, build_steps, check_budget, chosen_steps, total_load
 
     if args.template:
-        print(template(), end="")
+        print(draft.template(), end="")
         return 0
     if args.plan is None:
         raise ConfigError("give a PLAN; `inspect-af study --template` prints one to fill in")
-    if args.jobs < 1:
+    if args.jobs is not None and args.jobs < 1:
         raise ConfigError(f"--jobs {args.jobs}: at least one is needed")
-    plan = read_study_plan(args.plan)
+    plan = draft.read_study_plan(args.plan)
     _check_models(plan)
     out = args.out or Path("studies") / plan.name
-    steps = with_generation_loads(plan, build_steps(plan, out))
-    chosen = chosen_steps(steps, args.only, args.skip)
-    marks = Marks(out)
+    study = Study(out, build_steps(plan, out))
+    chosen = [step.key for step in chosen_steps(tuple(study.steps.values()), args.only, args.skip)]
     if args.dry_run:
-        states = current_states(steps, marks)
         print(f"study {plan.name}, digest {plan.digest}, in {out}")
-        print(steps_table(chosen, states, learnt_pace(steps, marks)))
-        print(totals_line(chosen))
-        left = [step for step in chosen if states[step.id] != "done"]
-        print(f"left: {totals_line(left)}")
-        check_budget(plan, total_load(steps))
+        print(_table(study, chosen))
+    check_budget(plan, total_load(study.steps.values()))
+    if args.dry_run:
         return 0
-    check_budget(plan, total_load(steps))
-    _fix_plan(plan, out)
-    if args.export:
-        write_files(steps)
-        args.export.parent.mkdir(parents=True, exist_ok=True)
-        args.export.write_text(script(plan, chosen, current_states(steps, marks)), encoding="utf-8")
-        print(f"wrote {args.export}; the files that its commands read are in {out}")
+    draft.fix_plan(plan, out / PLAN_FILE)
+    states = run_study(study, chosen, show=_Display(study), jobs=args.jobs, options=args.passed_on)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    for key, status in states.items():
+        if status == "failed":
+            print(f"failed: {key}; its output is in {study.place(study.steps[key]) / 'log.txt'}")
+    for status, told in (
+        ("waiting", "not run, because something that they need is missing"),
+        ("left out", "left out here"),
+    ):
+        if keys := [key for key in states if states[key] == status]:
+            print(f"{told}: {', '.join(keys)}")
+    (out / "summary.md").write_text(summary_text(plan, study, states), encoding="utf-8")
+    print(f"{status_line(study, states)}; summary in {out / 'summary.md'}")
+    if states["report"] == "done":
+        print(f"report in {study.steps['report'].outputs[0]}")
+    if complete := all(status == "done" for status in states.values()):
         return 0
-    print(f"study {plan.name} in {out}: {totals_line(steps)}", file=sys.stderr)
-    ended = run_steps(
-        steps,
-        {step.id for step in chosen},
-        out,
-        (sys.executable, "-m", "inspect_af.cli"),
-        show=_Display(steps, marks),
-        jobs=args.jobs,
-    )
-    return _finish(plan, ended, marks, out)
+    print("the same command goes on with what is missing")
+    return int(not complete)
+
+
+def main_step(args: argparse.Namespace) -> int:
+    from inspect_af import cli
+    from inspect_af.study.run import run_step
+
+    return run_step(args.out, args.key, cli.main)
 
 
 def _check_models(plan: Plan) -> None:
@@ -112,65 +111,59 @@ def _check_models(plan: Plan) -> None:
         ConfigError: A name or an argument that no provider takes.
     """
     from inspect_af.cli._models import check_model
-    from inspect_af.study import base_model
+    from inspect_af.study.steps import base_model
 
-    named: list[PlannedModel] = list(plan.subjects)
-    if plan.judging is not None:
-        named.append(plan.judging.grader)
-    if plan.sdf is not None:
-        named.append(plan.sdf.writer)
-    if plan.steering is not None and plan.steering.writer is not None:
-        named.append(plan.steering.writer)
-    for each in named:
+    for each in plan.models:
         if base_model(each.model) is None:
             check_model(each.model, dict(each.args))
 
 
-def _fix_plan(plan: Plan, out: Path) -> None:
-    """Writes the plan into the study's directory, once; another plan there is refused.
+def _table(study: Study, chosen: list[str]) -> str:
+    """One line a step: status, key, calls, tokens, cost, seconds where it was run; then the sums."""
+    from inspect_af.study.steps import Load, total_load
 
-    Raises:
-        ConfigError: The directory belongs to another plan.
-    """
-    from inspect_af.study import PLAN_FILE
+    def cost(load: Load) -> str:
+        return "unknown" if load.cost_usd is None else f"${load.cost_usd:,.2f}"
 
-    file = out / PLAN_FILE
-    if not file.exists():
-        save_plan(plan, file)
-        return
-    before, now = (_content(each) for each in (load_plan(file), plan))
-    changed = [name for name in now if before.get(name) != now[name]]
-    if changed:
-        raise ConfigError(
-            f"{out} was started with another plan ({', '.join(changed)} differ). Give another --out, or put "
-            f"the plan back as {file} has it"
+    states = study.states()
+    rows = [("", "step", "calls", "tokens", "cost", "took")]
+    for key in chosen:
+        load, record = study.steps[key].load, study.record(study.steps[key])
+        shown = (f"{load.calls:,}", f"{load.tokens:,}", cost(load)) if load.calls else ("", "", "")
+        took = f"{record.seconds:.0f} s" if record and record.state == "done" and record.seconds else ""
+        rows.append((states[key], key, *shown, took))
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    for name, keys in (("", chosen), ("left: ", [key for key in chosen if states[key] != "done"])):
+        load = total_load(study.steps[key] for key in keys)
+        lines.append(
+            f"{name}{len(keys)} steps, {load.calls:,} calls at most, about {load.input_tokens:,} tokens in "
+            f"and {load.output_tokens:,} out, cost {cost(load)}"
         )
-
-
-def _content(plan: Plan) -> dict[str, object]:
-    return plan.model_dump(mode="json", exclude={"budget", "estimate"})
+    return "\n".join(lines)
 
 
 class _Display:
     """The one progress view: a line that is rewritten on a terminal, one line an event elsewhere."""
 
-    def __init__(self, steps: tuple[Step, ...], marks: Marks) -> None:
-        self._steps = steps
-        self._marks = marks
+    def __init__(self, study: Study) -> None:
+        self._study = study
         self._terminal = sys.stderr.isatty()
         self._shown = 0.0
-        self._pace = self._learn()
 
-    def __call__(self, state: StudyState, event: str) -> None:
-        from inspect_af.study.text import progress_line
+    def __call__(self, states: Mapping[str, Status], event: str) -> None:
+        from inspect_af.study.run import status_line
 
-        now = time.monotonic()
-        if event:
-            self._pace = self._learn()
-        elif not self._terminal or now - self._shown < 1:
+        if not event and (not self._terminal or time.monotonic() - self._shown < 1):
             return
-        self._shown = now
-        line = progress_line(state, self._pace)
+        self._shown = time.monotonic()
+        line = status_line(self._study, states)
         if not self._terminal:
             if not event.startswith("started"):
                 print(f"{event}: {line}" if event != "start" else line, file=sys.stderr, flush=True)
@@ -179,30 +172,3 @@ class _Display:
             print(f"\r\x1b[K{event}", file=sys.stderr)
         width = shutil.get_terminal_size().columns - 1
         print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
-
-    def _learn(self) -> Pace:
-        from inspect_af.study import learnt_pace
-
-        return learnt_pace(self._steps, self._marks)
-
-
-def _finish(plan: Plan, ended: StudyState, marks: Marks, out: Path) -> int:
-    from inspect_af.study.summary import write_summary
-
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
-    for step in ended.steps:
-        if ended.states[step.id] == "failed":
-            print(f"failed: {step.id}; its output is in {marks.log(step)}")
-    if waiting := ended.ids("waiting"):
-        print(f"not run, because something that they need is missing: {', '.join(waiting)}")
-    if left_out := ended.ids("left out"):
-        print(f"left out here: {', '.join(left_out)}")
-    summary = write_summary(plan, ended.steps, ended.states, marks, out)
-    print(f"summary in {summary}")
-    if ended.states["report"] == "done":
-        print(f"report in {ended.steps[-1].outputs[0]}")
-    complete = all(status == "done" for status in ended.states.values())
-    if not complete:
-        print("the same command goes on with what is missing")
-    return 0 if complete else 1

@@ -463,7 +463,7 @@ def generate(
     with only_one(out, "generating documents"):
         directory = GenerationDirectory(out, settings)
         generation = Generation(directory, clean, counter, run, round_size, say)
-        expected = document_tokens(settings, kinds)
+        expected = document_tokens(kinds, settings.words)
         generation.to(round(tokens * (1 + SURPLUS)), expected, allow_shortfall=allow_shortfall)
     return generation.progress
 
@@ -518,53 +518,60 @@ class CostEstimate(NamedTuple):
         )
 
 
-def document_tokens(settings: GenerationSettings, kinds: Sequence[DocumentType]) -> float:
-    """Expected tokens of one document."""
-    middles = [sum(kind.words) / 2 for kind in kinds] if settings.words is None else [float(settings.words)]
+def document_tokens(kinds: Sequence[DocumentType], words: int | None) -> float:
+    """Expected tokens of one document, whose length is `words` or goes by its kind."""
+    middles = [sum(kind.words) / 2 for kind in kinds] if words is None else [float(words)]
     return TOKENS_PER_WORD * sum(middles) / len(middles)
 
 
 def estimate(
-    settings: GenerationSettings,
     universe: Universe,
     prompts: WritingPrompts,
     kinds: Sequence[DocumentType],
     tokens: int,
+    *,
+    ideas: int,
+    per_idea: int = 1,
+    revisions: int,
+    words: int | None,
     price: Sequence[float] | None,
 ) -> CostEstimate:
     """Estimates what `tokens` tokens of documents cost, with the surplus that is generated on top of them.
 
     Args:
-        settings: How they are written.
         universe: What they are about.
         prompts: What is asked.
         kinds: Kinds of documents.
         tokens: Target.
+        ideas: Ideas of one request.
+        per_idea: Documents of one idea.
+        revisions: Rounds of critique and revision.
+        words: Length of a document; None where it goes by its kind.
         price: Dollars per million input and output tokens; None where they are not known.
     """
-    each = document_tokens(settings, kinds)
+    each = document_tokens(kinds, words)
     documents = math.ceil(round(tokens * (1 + SURPLUS)) / each)
-    requests = math.ceil(documents / settings.per_idea / settings.ideas)
+    requests = math.ceil(documents / per_idea / ideas)
     level: Directness = "standard"
-    words = round(each / TOKENS_PER_WORD)
+    length = round(each / TOKENS_PER_WORD)
 
     def size(text: str) -> float:
         return len(text) / CHARACTERS_PER_TOKEN
 
     system = size(prompts.system(universe))
     idea = "x" * IDEA_TOKENS * CHARACTERS_PER_TOKEN
-    draft = system + size(prompts.document(universe, kinds[0], level, idea, words))
-    critique, revise = size(prompts.critique(level, words)), size(prompts.revise(words))
+    draft = system + size(prompts.document(universe, kinds[0], level, idea, length))
+    critique, revise = size(prompts.critique(level, length)), size(prompts.revise(length))
     read, written, so_far = draft, each, draft + each
-    for _ in range(settings.revisions):
+    for _ in range(revisions):
         read += so_far + critique
         so_far += critique + CRITIQUE_TOKENS
         read += so_far + revise
         so_far += revise + each
         written += CRITIQUE_TOKENS + each
-    ideas = system + size(prompts.ideas(universe, kinds[0], level, settings.ideas))
-    calls = documents * (1 + 2 * settings.revisions) + requests
-    input_tokens = round(documents * read + requests * ideas)
-    output_tokens = round(documents * written + requests * settings.ideas * IDEA_TOKENS)
+    asked = system + size(prompts.ideas(universe, kinds[0], level, ideas))
+    calls = documents * (1 + 2 * revisions) + requests
+    input_tokens = round(documents * read + requests * asked)
+    output_tokens = round(documents * written + requests * ideas * IDEA_TOKENS)
     cost = None if price is None else (input_tokens * price[0] + output_tokens * price[1]) / 1e6
     return CostEstimate(documents, calls, input_tokens, round(system * calls), output_tokens, cost)

@@ -18,8 +18,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import yaml
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue
 
 from inspect_af.config import Frozen, only_one, path_digest, text_digest
 from inspect_af.errors import ConfigError, LogError
@@ -60,26 +59,6 @@ class Evals(Frozen):
     @property
     def number(self) -> int:
         return len(self.tasks) * len(self.models)
-
-    def text(self) -> str:
-        """As YAML, without what is not set."""
-        content = self.model_dump(mode="json", exclude_defaults=True)
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
-
-
-def load_evals(file: Path) -> Evals:
-    """Reads a file of evals.
-
-    Raises:
-        ConfigError: It cannot be read, or a setting is missing, unknown or out of range.
-    """
-    try:
-        return Evals.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: cannot be read as YAML ({error})") from error
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{file}: {problems}") from error
 
 
 def make_task(each: EvalTask) -> Task:
@@ -296,6 +275,26 @@ def _carried_by_samples(log: EvalLog) -> dict[str, str]:
     return {}
 
 
+def changed_logs(
+    evals: Evals, log_dir: Path, tasks: Sequence[Task] | None = None
+) -> Iterator[tuple[str, tuple[Changed, ...]]]:
+    """Logs that would be used again although something in them has changed, each with what.
+
+    Args:
+        evals: What is to be run.
+        log_dir: Where the logs are.
+        tasks: Its tasks, where they have been made.
+    """
+    made = [make_task(each) for each in evals.tasks] if tasks is None else tasks
+    for log in _headers(log_dir):
+        for each, task in zip(evals.tasks, made, strict=True):
+            for model in evals.models:
+                if _is_of(log.eval, each, model) and (
+                    changed := changed_contents(log, task, model, evals.grader)
+                ):
+                    yield log.location, changed
+
+
 def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: Path) -> None:
     """Refuses a directory with logs that would be used again although something in them has changed.
 
@@ -307,17 +306,12 @@ def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: Path) -> None:
     Raises:
         ConfigError: The first such log, with the digests of then and now.
     """
-    for log in _headers(log_dir):
-        for each, task in zip(evals.tasks, tasks, strict=True):
-            for model in evals.models:
-                if not _is_of(log.eval, each, model):
-                    continue
-                if changed := changed_contents(log, task, model, evals.grader):
-                    raise ConfigError(
-                        f"{log.location} was made with other content under the same name: "
-                        f"{'; '.join(map(str, changed))}. Its replies are not what this command would give; "
-                        "choose another --log-dir, move the old logs away, or put the old content back"
-                    )
+    for location, changed in changed_logs(evals, log_dir, tasks):
+        raise ConfigError(
+            f"{location} was made with other content under the same name: "
+            f"{'; '.join(map(str, changed))}. Its replies are not what this command would give; "
+            "choose another --log-dir, move the old logs away, or put the old content back"
+        )
 
 
 def refuse_changed_plan(plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""From what a person writes to a plan with digests.
+"""From what a person writes to a plan with digests, and what is wrong with it before anything starts.
 
 A draft has the keys of a plan. What can be worked out may be left out or shortened: digests always,
 `requests` and a subject to a name, `conditions` to what `interventions` takes.
@@ -6,17 +6,31 @@ A draft has the keys of a plan. What can be worked out may be left out or shorte
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from inspect_af.errors import ConfigError, one_of
-from inspect_af.plan import Plan, PlannedPrompt, PlannedRequests, PlannedSubject, load_plan
+from inspect_af.errors import ConfigError, TreatmentError, one_of
+from inspect_af.logs.headers import TREATMENT_ARGS, subject_of
+from inspect_af.materials import DIRECTNESS, load_pair
+from inspect_af.plan import (
+    Plan,
+    PlannedPrompt,
+    PlannedRequests,
+    PlannedSdf,
+    PlannedSteering,
+    PlannedSubject,
+    load_plan,
+    refuse_secrets,
+    save_plan,
+)
 from inspect_af.tasks.evals import EvalTask, make_task
-from inspect_af.types import PromptClaim, TaskMeta, planned_claim
+from inspect_af.types import PairSummary, PromptClaim, TaskMeta, planned_claim
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -28,7 +42,7 @@ def read_study_plan(file: Path) -> Plan:
     """Reads a finished plan, or a draft that is completed.
 
     Raises:
-        ConfigError: The file is missing or malformed, or a setting is unknown, missing or out of range.
+        ConfigError: The file is missing or malformed, or a setting is unknown, missing, wrong or secret.
         MaterialsError: Requests, pair or scenario cannot be read.
     """
     try:
@@ -39,6 +53,7 @@ def read_study_plan(file: Path) -> Plan:
         ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is not valid YAML: {error}") from error
+    refuse_secrets(content)
     if not isinstance(content, dict) or "subjects" not in content:
         raise ConfigError(
             f"{file} is not a study's plan; `inspect-af study --template` prints one to fill in"
@@ -203,3 +218,148 @@ def _condition_args(given: object) -> dict[str, Any]:
         f"conditions: {given!r}; give codes such as 'all,N', a list of them, or interventions, strength and "
         "paraphrase"
     )
+
+
+# What is wrong with a plan, beyond the type of each value.
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]*(?<! )")
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuses settings that would fail, run nothing, or run the same thing twice.
+
+    Raises:
+        ConfigError: All that was found, in one message.
+        MaterialsError: The plan's pair cannot be read.
+    """
+    found = list(_texts("", plan.model_dump(mode="json")))
+    if not found:  # what follows quotes the plan
+        pair = load_pair(plan.pair).summary()
+        found = [*_general(plan, pair), *_subjects_apart(plan)]
+        found += [] if plan.sdf is None else _sdf(plan.sdf)
+        found += [] if plan.steering is None else _steering(plan.steering, pair)
+    if found:
+        raise ConfigError("; ".join(found))
+
+
+def _texts(where: str, value: object) -> Iterator[str]:
+    """Texts that a command or a terminal would take for something else than a name or a path."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            at = f"{where}.{key}" if where else str(key)
+            yield from _texts(at, str(key))
+            yield from _texts(at, each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(where, each)
+    elif isinstance(value, str):
+        if not value.isprintable():
+            yield f"{ascii(where)[1:-1]}: {value!a} has characters that cannot be seen, such as a line's end"
+        elif re.match("-.", value):
+            yield f"{where}: {value!r} would be read as an option; put ./ before it if it is a file"
+
+
+def _general(plan: Plan, pair: PairSummary) -> Iterator[str]:
+    if not _NAME.fullmatch(plan.name):
+        yield (
+            f"name: {plan.name!r} names the study's directory; give letters, digits, spaces, '.', '_' and "
+            "'-', with a letter or digit first"
+        )
+    # What the verdict and the report will be made from.
+    known = [variable.code for variable in pair.variables]
+    for code in plan.variables:
+        if code not in known:
+            yield f"variables: {one_of(code, known, what='variable').message}"
+    strengths = dict.fromkeys(condition.strength for condition in plan.conditions)
+    if plan.headline_strength is not None and plan.headline_strength not in strengths:
+        planned = ", ".join(strengths) or "no prompt claim at all"
+        yield f"headline_strength: {plan.headline_strength} is not planned; the conditions have {planned}"
+    if plan.checks is not None:
+        yield from _repeated("checks.identities", plan.checks.identities)
+        if plan.prompt.identity in plan.checks.identities:
+            yield (
+                f"checks.identities: {plan.prompt.identity!r} is the identity of all the study's prompts; "
+                "name others to compare it with"
+            )
+    for model, prices in {} if plan.budget is None else plan.budget.prices.items():
+        for price in prices:
+            if not (isfinite(price) and price >= 0):
+                yield f"budget.prices.{model}: {price:g} is no price; give dollars per million tokens"
+
+
+def _subjects_apart(plan: Plan) -> Iterator[str]:
+    """Two that logs do not tell apart would be counted as one with twice the replies."""
+    seen: set[tuple[str, str]] = set()
+    for subject in plan.subjects:
+        treatments = sorted((name, value) for name, value in subject.args.items() if name in TREATMENT_ARGS)
+        told_by = subject_of(subject.model, subject.args).label, repr(treatments)
+        if told_by in seen:
+            yield (
+                f"subjects: {told_by[0]} is there twice, with all arguments that change what it does; for "
+                "more replies give generation.epochs"
+            )
+        seen.add(told_by)
+
+
+def _repeated(where: str, items: Sequence[Hashable]) -> Iterator[str]:
+    for item in dict.fromkeys(items):
+        if items.count(item) > 1:
+            yield f"{where}: {item!r} is there twice"
+
+
+def _sdf(sdf: PlannedSdf) -> Iterator[str]:
+    yield from _repeated("sdf.interventions", sdf.interventions)
+    yield from _repeated("sdf.seeds", sdf.seeds)
+    yield from _repeated("sdf.directness", sdf.directness)
+    for level in sdf.directness:
+        if level not in DIRECTNESS:
+            yield f"sdf.directness: {one_of(level, DIRECTNESS, what='directness').message}"
+    if sdf.replay is not None and not Path(sdf.replay).is_file():
+        yield f"sdf.replay: {sdf.replay} is no file here"
+
+
+def _steering(steering: PlannedSteering, pair: PairSummary) -> Iterator[str]:
+    from inspect_af.steering.vector import parse_layers
+
+    scale = "multipliers" if steering.multipliers else "doses"
+    sizes = steering.multipliers or steering.doses
+    shown = ", ".join(f"{size:g}" for size in sizes)
+    yield from _repeated(f"steering.{scale}", sizes)
+    yield from _repeated("steering.layers", steering.layers)
+    if not all(isfinite(size) for size in sizes):
+        yield f"steering.{scale}: {shown}; give finite numbers"
+    elif not (min(sizes) < 0 < max(sizes)):
+        # A sensitivity compares a vector that is added with the same vector taken away.
+        usual = "[-4, 4]" if steering.multipliers else "[-0.1, 0.1]"
+        yield f"steering.{scale}: {shown}; both signs are needed, such as {usual}"
+    for layers in steering.layers:
+        try:
+            parse_layers(layers, ())
+        except TreatmentError:
+            continue  # well formed; which layers there are is known once there is a vector
+        except ConfigError as error:
+            yield f"steering.layers: {error.message}"
+    for concept, file in steering.files.items():
+        if concept not in (pair.first, pair.second):
+            yield f"steering.files: {one_of(concept, (pair.first, pair.second), what='concept').message}"
+        elif not Path(file).is_file():
+            yield f"steering.files.{concept}: {file} is no file here"
+
+
+def fix_plan(plan: Plan, file: Path) -> None:
+    """Writes the plan into the study's directory, once; another plan there is refused.
+
+    Raises:
+        ConfigError: The directory belongs to another plan.
+    """
+    if not file.exists():
+        save_plan(plan, file)
+        return
+    before, now = (
+        each.model_dump(mode="json", exclude={"budget", "estimate"}) for each in (load_plan(file), plan)
+    )
+    if changed := [name for name in now if before.get(name) != now[name]]:
+        raise ConfigError(
+            f"{file.parent} was started with another plan ({', '.join(changed)} differ). Give another --out, "
+            f"or put the plan back as {file} has it"
+        )

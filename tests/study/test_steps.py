@@ -9,12 +9,10 @@ import yaml
 from tests.study.plans import SMALL, WHOLE, plan
 
 from inspect_af.cli import build_parser
-from inspect_af.cli._study_loads import with_generation_loads
 from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedSubject
 from inspect_af.study import Step, build_steps, check_budget, read_study_plan, total_load
-from inspect_af.study._names import subject_names
-from inspect_af.study.state import step_evals
+from inspect_af.study.steps import evals_load, subject_names
 from inspect_af.tasks.evals import Evals
 
 OUT = Path("studies/x")
@@ -22,11 +20,17 @@ NO_JUDGE = {"judging": None, "checks": None}
 
 
 def steps_of(draft: dict[str, object], **changes: object) -> dict[str, Step]:
-    return {step.id: step for step in build_steps(plan(draft, **changes), OUT)}
+    return {step.key: step for step in build_steps(plan(draft, **changes), OUT)}
+
+
+def group(step: Step, name: str) -> Evals:
+    """The evals of a step whose logs are in the directory of that name."""
+    (found,) = [each.evals for each in step.evals if Path(each.logs).name == name]
+    return found
 
 
 def test_a_small_study_is_its_evals_and_a_report() -> None:
-    assert list(steps_of(SMALL)) == ["evals/expectation/prompt", "report"]
+    assert list(steps_of(SMALL)) == ["evals/expectation/untouched", "report"]
 
 
 def test_every_command_of_a_whole_study_is_one_that_the_command_line_takes(
@@ -35,8 +39,8 @@ def test_every_command_of_a_whole_study_is_one_that_the_command_line_takes(
     parser = build_parser()
     steps = steps_of(WHOLE)
     for step in steps.values():
-        assert step.command[0] == "inspect-af"
-        parser.parse_args(step.command[1:])  # exits where it does not
+        if not step.evals:
+            parser.parse_args(step.command)  # exits where it does not
     kinds = {step.kind for step in steps.values()}
     assert kinds == {
         *("organism", "documents", "corpora", "adapter", "evals", "pairs"),
@@ -47,8 +51,8 @@ def test_every_command_of_a_whole_study_is_one_that_the_command_line_takes(
 def test_a_step_comes_after_what_it_needs_and_the_report_last() -> None:
     seen: set[str] = set()
     for step in steps_of(WHOLE).values():
-        assert seen.issuperset((*step.needs, *step.after)), step.id
-        seen.add(step.id)
+        assert seen.issuperset(step.needs), step.key
+        seen.add(step.key)
     assert list(steps_of(WHOLE))[-1] == "report"
 
 
@@ -67,7 +71,7 @@ def test_ordinary_documents_are_written_once_and_go_into_every_adapter(tmp_path:
     for step in adapters:
         assert "ordinary" in step.needs
         assert yaml.safe_load(step.files[0][1])["replay"] == written
-    build_parser().parse_args(steps["ordinary"].command[1:])
+    build_parser().parse_args(steps["ordinary"].command)
     own = tmp_path / "ordinary.jsonl"
     own.touch()
     steps = steps_of(WHOLE, sdf={**WHOLE["sdf"], "replay": str(own)})
@@ -79,30 +83,39 @@ def test_ordinary_documents_are_written_once_and_go_into_every_adapter(tmp_path:
 
 def test_checkpoints_are_evaluated_in_one_process_with_claims_where_asked() -> None:
     steps = steps_of(WHOLE)
-    evals = step_evals(steps["evals/other/sdf"])
+    evals = group(steps["evals/other/sdf"], "sdf")
     adapters = [model.args["adapter"] for model in evals.models]
     where = "studies/x/subjects/other/adapters"
     assert adapters == [f"{where}/{code}/seed-{seed}" for code in ("A1+", "neutral") for seed in (0, 1)]
     assert evals.max_tasks == 1
     assert evals.tasks[0].args["interventions"] == "none"
-    claims = step_evals(steps["evals/other/sdf-prompt"])
+    claims = group(steps["evals/other/sdf"], "sdf-prompt")
     assert claims.tasks[0].args["interventions"] == ["A1"] and claims.models == evals.models
 
 
 def test_an_organism_adapter_stays_under_the_trained_one() -> None:
-    subject = {"model": "af-hf/base", "args": {"adapter": "org", "revision": "main"}}
+    args = {"adapter": "org", "revision": "main", "chat_template": "t.jinja"}
+    subject = {"model": "af-hf/base", "args": args}
     steps = steps_of(WHOLE, subjects=[subject])
     training = yaml.safe_load(steps["adapter/base/A1+"].files[0][1])
     assert training["parents"] == ["org"] and training["revision"] == "main"
-    stacked = step_evals(steps["evals/base/sdf"]).models[0].args["adapter"]
+    stacked = group(steps["evals/base/sdf"], "sdf").models[0].args["adapter"]
     assert stacked == "org,studies/x/subjects/base/adapters/A1+/seed-0"
-    assert "--adapter" in steps["activations/base/expectation"].command
+    extract = steps["activations/base/expectation"].command
+    assert extract[extract.index("--adapter") + 1] == "org" and "chat_template=t.jinja" in extract
 
 
 def test_calls_are_counted_exactly_for_evals() -> None:
     steps = steps_of(WHOLE)
     claims, tiers, epochs, judged = 5, 2, 2, 2
-    assert steps["evals/other/prompt"].load.calls == 48 * tiers * (1 + claims) * epochs * judged
+    made = plan(WHOLE)
+    prompt = group(steps["evals/other/untouched"], "prompt")
+    assert evals_load(made, prompt).calls == 48 * tiers * (1 + claims) * epochs * judged
+    groups = steps["evals/other/untouched"].evals
+    assert [Path(each.logs).name for each in groups] == ["prompt", "beliefs", "identities", "direct"]
+    assert steps["evals/other/untouched"].load.calls == sum(
+        evals_load(made, each.evals).calls for each in groups
+    )
     vectors, controls = 2, 4
     fewer = steps["sweep/other/expectation-controls"]
     assert fewer.load.calls == 6 * tiers * (1 + vectors + controls) * epochs * judged
@@ -123,11 +136,11 @@ def test_an_unknown_price_is_above_any_budget_and_a_given_one_is_used() -> None:
     writer = {**WHOLE["sdf"], "writer": "mockllm/model"}
     limited = {"max_cost_usd": 0.5}
     unknown = plan(WHOLE, sdf=writer, budget=limited)
-    steps = with_generation_loads(unknown, build_steps(unknown, OUT))
+    steps = build_steps(unknown, OUT)
     with pytest.raises(ConfigError, match="unknown, since a model has no price"):
         check_budget(unknown, total_load(steps))
     priced = plan(WHOLE, sdf=writer, budget={**limited, "prices": {"mockllm/model": [1.0, 1.0]}})
-    load = total_load(with_generation_loads(priced, build_steps(priced, OUT)))
+    load = total_load(build_steps(priced, OUT))
     assert load.cost_usd is not None and 0 < load.cost_usd < 0.5
     check_budget(priced, load)
 
@@ -189,19 +202,14 @@ def test_every_subject_has_a_directory_of_its_own() -> None:
 def test_claims_on_checkpoints_have_the_strength_that_the_report_compares(
     changes: dict[str, object], strength: str
 ) -> None:
-    (task,) = step_evals(steps_of(WHOLE, **changes)["evals/other/sdf-prompt"]).tasks
+    (task,) = group(steps_of(WHOLE, **changes)["evals/other/sdf"], "sdf-prompt").tasks
     assert task.args["strength"] == strength
-
-
-def test_an_evals_file_survives_its_text() -> None:
-    evals = step_evals(steps_of(WHOLE)["evals/expectation/prompt"])
-    assert Evals.model_validate(yaml.safe_load(evals.text())) == evals
 
 
 def test_the_example_of_known_truth_is_a_plan_of_all_three_methods_within_its_budget() -> None:
     example = Path(__file__).parents[2] / "examples" / "known_truth" / "study.yaml"
     made = read_study_plan(example)
-    steps = with_generation_loads(made, build_steps(made, OUT))
+    steps = build_steps(made, OUT)
     check_budget(made, total_load(steps))
-    assert {step.id.partition("/")[0] for step in steps} >= {"organism", "adapter", "sweep", "report"}
+    assert {step.key.partition("/")[0] for step in steps} >= {"organism", "adapter", "sweep", "report"}
     assert len(made.subjects) == 3 and made.steering is not None and made.steering.controls >= 20

@@ -9,7 +9,7 @@ import pytest
 from tests.study.plans import SMALL, WHOLE, plan
 
 from inspect_af.errors import ConfigError
-from inspect_af.study import build_steps
+from inspect_af.study import build_steps, check_plan
 
 OUT = Path("studies/x")
 
@@ -27,7 +27,11 @@ def steering(**changes: Any) -> dict[str, Any]:
     [
         ({"name": "../up"}, "name: '../up' names the study's directory"),
         ({"name": " "}, "name: ' ' names the study's directory"),
-        ({"name": ".."}, "without a dot at its start"),
+        ({"name": ".."}, "name: '..' names the study's directory; give letters, digits, spaces"),
+        ({"name": "$(touch x)"}, "name: '$(touch x)' names the study's directory"),
+        ({"name": "{key}"}, "names the study's directory"),
+        ({"name": "two\nlines"}, "name: 'two\\nlines' has characters that cannot be seen"),
+        ({"name": "-x"}, "name: '-x' would be read as an option"),
         ({"subjects": ["af-organism/null"] * 2}, "subjects: af-organism/null is there twice"),
         (
             {"subjects": [{"model": "af-hf/x", "args": {"device": d}} for d in ("cpu", "cuda")]},
@@ -70,18 +74,20 @@ def steering(**changes: Any) -> dict[str, Any]:
 )
 def test_a_setting_that_cannot_work_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        build_steps(plan({**SMALL, "subjects": ["af-hf/./x"], **changes}), OUT)
+        check_plan(plan({**SMALL, "subjects": ["af-hf/./x"], **changes}))
     assert message in caught.value.message
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     wrong = plan(SMALL, name="a/b", variables=["A9"], checks={"identities": ["fictional"]})
     with pytest.raises(ConfigError) as caught:
-        build_steps(wrong, OUT)
+        check_plan(wrong)
     assert all(part in caught.value.message for part in ("name:", "variables:", "checks.identities:"))
 
 
 def test_one_model_under_different_arguments_is_several_subjects() -> None:
     given = [{"model": "af-hf/x", "args": {"adapter": adapter}} for adapter in ("one", "two")]
     given += [{"model": "openai/o5", "args": {"effort": effort}} for effort in ("low", "high")]
-    assert len(build_steps(plan(SMALL, subjects=given), OUT)) == 5
+    made = plan(SMALL, subjects=given)
+    check_plan(made)
+    assert len(build_steps(made, OUT)) == 5

@@ -1,0 +1,544 @@
+"""Runs the steps of a study: what is done is read from the disk, Snakemake runs the rest.
+
+Snakemake knows nothing but the keys of steps and the one file `done.json` that each declares, and it removes
+that file whenever it repeats a step. So the truth is elsewhere: in the outputs, in the logs, and in
+`record.json` beside it, which has the digests of what a step has read and left behind. A step decides for
+itself whether it has anything to do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from inspect_af.config import Frozen, only_one, path_digest
+from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, one_of
+from inspect_af.plan import Plan
+from inspect_af.study.steps import Step, total_load
+from inspect_af.tasks.evals import changed_logs, finished_evals, run_evals
+
+STEPS_FILE = "steps.json"
+SNAKEFILE = Path(__file__).with_name("Snakefile")
+PATIENCE = 20.0
+"""Seconds that steps have to end by themselves after an interrupt."""
+ROOM = 100 * 2**20
+"""Free bytes below which a step does not start, and stops: what cannot be written to a log is lost."""
+
+Status = Literal["done", "running", "missing", "failed", "waiting", "left out"]
+"""`waiting`: something that it needs failed or was left out; `left out`: not chosen."""
+Show = Callable[[Mapping[str, Status], str], None]
+"""Called with the state of every step and what has just happened, or an empty text every second."""
+
+
+class Record(Frozen):
+    """What is known about a step: `record.json`, and `done.json` once it is done."""
+
+    state: Literal["started", "done", "failed"]
+    command: str = ""
+    """Digest of the command that was run; empty where the outputs were made elsewhere."""
+    inputs: dict[str, str] = Field(default_factory=dict)
+    """Digest of each file and directory that it has read."""
+    outputs: dict[str, str] = Field(default_factory=dict)
+    started: str = ""
+    seconds: float = 0.0
+
+
+class Study:
+    """A study's directory and its steps.
+
+    Args:
+        out: The directory.
+        steps: All steps, in order, the report last.
+    """
+
+    def __init__(self, out: Path, steps: Sequence[Step]) -> None:
+        self.out = out
+        self.steps = {step.key: step for step in steps}
+
+    def save(self) -> None:
+        """Writes `steps.json`, from which `inspect-af step` and the Snakefile read."""
+        content = {
+            "directory": os.path.relpath(Path.cwd(), self.out),
+            "out": str(self.out),
+            "steps": {key: step.model_dump(mode="json") for key, step in self.steps.items()},
+        }
+        _replace(self.out / STEPS_FILE, json.dumps(content, indent=1) + "\n")
+
+    def place(self, step: Step) -> Path:
+        """Where the step's log, record and `done.json` are."""
+        return self.out / "steps" / step.key
+
+    def record(self, step: Step) -> Record | None:
+        try:
+            return Record.model_validate_json((self.place(step) / "record.json").read_text(encoding="utf-8"))
+        except (OSError, ValidationError):
+            return None
+
+    def write(self, step: Step, record: Record) -> None:
+        """Replaces the record, all at once; `done.json` comes last and goes first."""
+        done, text = self.place(step) / "done.json", record.model_dump_json(indent=1) + "\n"
+        if record.state != "done":
+            done.unlink(missing_ok=True)
+        _replace(self.place(step) / "record.json", text)
+        if record.state == "done":
+            _replace(done, text)
+
+    def changed_inputs(self, step: Step) -> list[str]:
+        """What has other content than when the step was begun; what is gone by now counts as unchanged."""
+        record = self.record(step)
+        if record is None:
+            return []
+        now = _digests(step.reads)
+        return [path for path, digest in record.inputs.items() if now.get(path, digest) != digest]
+
+    def is_done(self, step: Step) -> bool:
+        """Whether a step has nothing left to do."""
+        if step.evals:
+            return all(
+                finished_evals(each.evals, Path(each.logs)) == each.evals.number for each in step.evals
+            )
+        record = self.record(step)
+        if self.changed_inputs(step) or not all(Path(path).exists() for path in step.outputs):
+            return False
+        if step.outputs_may_be_partial and (record is not None or step.key == "report"):
+            return record is not None and record.state == "done"
+        return bool(step.outputs) or (
+            record is not None and record.state == "done" and record.command == step.digest
+        )
+
+    def states(self) -> dict[str, Status]:
+        """`done` or `missing` for every step.
+
+        A step whose outcome nothing needs any more counts as done: documents once the corpora are there, and
+        everything behind logs that came from another machine.
+        """
+        states: dict[str, Status] = {
+            key: "done" if self.is_done(step) else "missing" for key, step in self.steps.items()
+        }
+        users: dict[str, list[str]] = {key: [] for key in self.steps}
+        for key, step in self.steps.items():
+            for need in step.needs:
+                users[need].append(key)
+        for key in reversed(self.steps):
+            unneeded = bool(users[key]) and all(states[user] == "done" for user in users[key])
+            if unneeded and not self.changed_inputs(self.steps[key]):
+                states[key] = "done"
+        return states
+
+    def set_aside(self, path: Path) -> None:
+        """Moves something that no longer counts to `OUT/replaced`; it may have cost money."""
+        if not path.exists():
+            return
+        whole, out = path.resolve(), self.out.resolve()
+        inside = whole.relative_to(out) if whole.is_relative_to(out) else Path(path.name)
+        kept = self.out / "replaced" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%f}" / inside
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, kept)
+        print(f"{path} was made from inputs that have changed; it is in {kept} now", flush=True)
+
+
+def _replace(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _digests(paths: Sequence[str]) -> dict[str, str]:
+    return {path: path_digest(Path(path)) for path in paths if Path(path).exists()}
+
+
+# One step.
+
+
+def run_step(out: Path, key: str, command: Callable[[Sequence[str]], int]) -> int:
+    """Runs one step, unless it is done; waits for another process that does so.
+
+    Args:
+        out: The study's directory.
+        key: The step's key.
+        command: Runs `inspect-af` with arguments; returns its exit status.
+
+    Returns:
+        The exit status: 0 where the step is done.
+
+    Raises:
+        ConfigError: There is no such study or step.
+    """
+    try:
+        content = json.loads((out / STEPS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{out.resolve()} is no study's directory: it has no {STEPS_FILE}") from error
+    os.chdir(out / content["directory"])
+    study = Study(Path(content["out"]), [Step.model_validate(step) for step in content["steps"].values()])
+    if key not in study.steps:
+        raise one_of(key, study.steps, what="step")
+    step = study.steps[key]
+    signal.signal(signal.SIGTERM, _interrupt)
+    os.environ.setdefault("INSPECT_DISPLAY", "plain")
+    with ExitStack() as stack:
+        _wait_for(stack, study.place(step))
+        if study.is_done(step):
+            print(f"{key} is done")
+            return _adopt(study, step)
+        _keep_room(study, step)
+        if study.changed_inputs(step):
+            for path in step.owns:
+                study.set_aside(Path(path))
+        for name, text in step.files:
+            _replace(Path(name), text)
+        record = Record(
+            state="started",
+            command=step.digest,
+            inputs=_digests(step.reads),
+            started=_now(),
+        )
+        study.write(step, record)
+        print(f"\n{record.started} {key}: {' '.join(step.command) or 'evals'}", flush=True)
+        began, status, state = time.monotonic(), 1, "failed"
+        try:
+            status = _run_evals(study, step) if step.evals else command(step.command)
+            if missing := [path for path in step.outputs if status == 0 and not Path(path).exists()]:
+                print(f"it ended well, but {', '.join(missing)} is not there", file=sys.stderr)
+                status = 1
+            state = "failed" if status else "done"
+        finally:
+            outputs = _digests(step.outputs) if state == "done" else {}
+            seconds = round(time.monotonic() - began, 2)
+            changes = {"state": state, "outputs": outputs, "seconds": seconds}
+            study.write(step, record.model_copy(update=changes))
+        return status
+
+
+def _adopt(study: Study, step: Step) -> int:
+    """Notes that a step is done, whoever did it."""
+    record = study.record(step)
+    if record is None or record.state != "done":
+        record = Record(state="done", inputs=_digests(step.reads), outputs=_digests(step.outputs))
+    study.write(step, record)
+    return 0
+
+
+def _keep_room(study: Study, step: Step) -> None:
+    """Stops this process, as a kill does, before a disk is full: what is on disk by then is used again.
+
+    Raises:
+        ConfigError: There is too little room to begin with.
+    """
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    places = {study.out, Path(tempfile.gettempdir()), data if data.exists() else Path.home()}
+
+    def full() -> str:
+        free = {place: shutil.disk_usage(place).free for place in places}
+        short = [f"{size / 2**20:.0f} MB in {place}" for place, size in free.items() if size < ROOM]
+        needed = f"{ROOM // 2**20} MB are needed; make room and run the study again"
+        return f"the disk is nearly full: free are {', '.join(short)}, {needed}" if short else ""
+
+    def watch() -> None:
+        while not (found := full()):
+            time.sleep(0.5)
+        print(f"stopped: {found}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    if found := full():
+        record = study.record(step) or Record(state="failed")
+        study.write(step, record.model_copy(update={"state": "failed", "started": _now()}))
+        raise ConfigError(found)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _wait_for(stack: ExitStack, place: Path) -> None:
+    """Takes the step's lock, which a process that a killed study left running still holds."""
+    told = False
+    while True:
+        try:
+            stack.enter_context(only_one(place, "running this step"))
+            return
+        except ConfigError as error:
+            if not told:
+                print(f"waiting: {error}", flush=True)
+            told = True
+            time.sleep(1)
+
+
+def _run_evals(study: Study, step: Step) -> int:
+    """Every group in turn in this process, which so loads weights or a server once."""
+    finished = True
+    for each in step.evals:
+        logs = Path(each.logs)
+        try:
+            if finished_evals(each.evals, logs) < each.evals.number:
+                for log in {location for location, _ in changed_logs(each.evals, logs)}:
+                    study.set_aside(Path(log.removeprefix("file://")))
+                finished = run_evals(each.evals, logs, display="plain") and finished
+        except InspectAFError as error:
+            print(f"{logs}: {error}", file=sys.stderr, flush=True)
+            finished = False
+    if not finished:
+        print("some samples have not finished; the next run goes on with them", file=sys.stderr, flush=True)
+    return 0 if finished else 1
+
+
+# All steps.
+
+
+def run_study(
+    study: Study, chosen: Collection[str], *, show: Show, jobs: int | None = None, options: Sequence[str] = ()
+) -> dict[str, Status]:
+    """Has Snakemake run every chosen step that is not done; a failure stops only what needs the step.
+
+    Args:
+        study: The study.
+        chosen: Keys of the steps that may be run.
+        show: Told about everything that happens.
+        jobs: Steps at a time; None for one, or what `options` say.
+        options: Further options of Snakemake.
+
+    Returns:
+        The state of every step at the end.
+
+    Raises:
+        ConfigError: Another process works on this study, or Snakemake refuses its options.
+        MissingExtraError: Snakemake is not installed.
+        KeyboardInterrupt: Interrupted; the running steps have been ended.
+    """
+    if importlib.util.find_spec("snakemake") is None:
+        raise MissingExtraError("studies need Snakemake; pip install 'inspect-af[study]'")
+    with only_one(study.out, "running the study") as lock:
+        study.save()
+        before = study.states()
+        states = {key: _planned(study, key, before, chosen) for key in study.steps}
+        targets = _targets(study, states)
+        for key, step in study.steps.items():
+            if key in targets:
+                (study.place(step) / "done.json").unlink(missing_ok=True)
+            elif states[key] == "done" and key != "report":
+                _adopt(study, step)  # in order, so that Snakemake finds nothing older than what it needs
+        show(states, "start")
+        if targets:
+            states |= dict.fromkeys(targets, "missing")
+            _snakemake(study, states, targets, show, jobs, options, lock)
+        if "report" in chosen and _has_results(study, states):
+            _report(study, states, show)
+        return states
+
+
+def _planned(study: Study, key: str, before: Mapping[str, Status], chosen: Collection[str]) -> Status:
+    """A step's state before anything is run."""
+    if before[key] == "done":
+        return "done"
+    if key not in chosen:
+        return "left out"
+    needs = (_planned(study, need, before, chosen) for need in study.steps[key].needs)
+    return "waiting" if any(need in ("left out", "waiting") for need in needs) else "missing"
+
+
+def _targets(study: Study, states: Mapping[str, Status]) -> list[str]:
+    """Steps to be run, and done ones that may have to be run again after those: they look for themselves."""
+    targets: list[str] = []
+    for key, step in study.steps.items():
+        again = states[key] == "done" and any(need in targets for need in step.needs)
+        if key != "report" and (states[key] == "missing" or again):
+            targets.append(key)
+    return targets
+
+
+def _snakemake(
+    study: Study,
+    states: dict[str, Status],
+    targets: Sequence[str],
+    show: Show,
+    jobs: int | None,
+    options: Sequence[str],
+    lock: int | None,
+) -> None:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--nolock"]
+    # Steps know what is done, so nothing is read from or written to Snakemake's own records.
+    command += ["--keep-going", "--ignore-incomplete", "--drop-metadata", "--rerun-triggers", "mtime"]
+    command += ["--quiet", "all", "--nocolor", *_parallel(jobs, options), *options]
+    command += ["--", *(f"steps/{key}/done.json" for key in targets)]
+    environment = dict(os.environ)
+    if jobs is not None and jobs > 1 and not options:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    before = {key: study.record(study.steps[key]) for key in targets}
+    file = study.out / "snakemake.log"
+    with file.open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=study.out,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            # The lock goes with Snakemake: no second study runs beside one whose first process was killed.
+            pass_fds=() if lock is None else (lock,),
+        )
+        with _ended(process):
+            while process.poll() is None:
+                time.sleep(0.2)
+                for key, record in before.items():
+                    _note(study, key, record, states, show)
+                show(states, "")
+    for key, record in before.items():
+        _note(study, key, record, states, show)
+        if states[key] == "running":  # killed from outside
+            states[key] = "failed"
+        elif states[key] == "missing":
+            states[key] = "waiting"
+    if process.returncode and "failed" not in states.values():
+        tail = "\n".join(file.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+        raise ConfigError(f"Snakemake ended with status {process.returncode} (all of it in {file}):\n{tail}")
+
+
+def _parallel(jobs: int | None, options: Sequence[str]) -> list[str]:
+    given = {option.partition("=")[0] for option in options}
+    if jobs is None and given & {"--jobs", "-j", "--cores", "-c", "--profile"}:
+        return []
+    return ["--jobs" if given & {"--executor", "-e", "--profile"} else "--cores", str(jobs or 1)]
+
+
+def _note(study: Study, key: str, before: Record | None, states: dict[str, Status], show: Show) -> None:
+    """Takes over what a step has written about itself since `before`."""
+    place, record = study.place(study.steps[key]), study.record(study.steps[key])
+    if (place / "done.json").exists():
+        now: Status = "done"
+    elif record is None or record == before:
+        return
+    else:
+        now = "failed" if record.state == "failed" else "running"
+    if states[key] != now:
+        states[key] = now
+        seconds = 0.0 if record is None else record.seconds
+        told = {"done": f"done {key} in {seconds:.0f} s", "failed": f"failed {key}: see {place / 'log.txt'}"}
+        show(states, told.get(now, f"started {key}"))
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ends what Snakemake runs where this process is interrupted; a terminal has told the steps already."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if process.poll() is None:
+            import psutil
+
+            started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            _, left = psutil.wait_procs(started, timeout=2)
+            for each in left:
+                each.send_signal(signal.SIGINT)
+            _, left = psutil.wait_procs(left, timeout=PATIENCE)
+            for each in left:
+                each.kill()
+            process.wait()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _has_results(study: Study, states: Mapping[str, Status]) -> bool:
+    return any(
+        states[key] == "done" for key, step in study.steps.items() if step.evals or step.kind == "sweep"
+    )
+
+
+def _report(study: Study, states: dict[str, Status], show: Show) -> None:
+    """The report, from whatever logs there are, once everything else has been settled."""
+    step = study.steps["report"]
+    before = study.record(step)
+    if study.is_done(step):
+        states["report"] = "done"
+        return
+    states["report"] = "running"
+    show(states, "started report")
+    study.place(step).mkdir(parents=True, exist_ok=True)
+    with (study.place(step) / "log.txt").open("ab") as log:
+        command = [sys.executable, "-m", "inspect_af.cli", "step", "report"]
+        process = subprocess.Popen(
+            command, cwd=study.out, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+        with _ended(process):
+            process.wait()
+    states["report"] = "failed"
+    _note(study, "report", before, states, show)
+
+
+# In words.
+
+
+def status_line(study: Study, states: Mapping[str, Status]) -> str:
+    """What is done, running and left."""
+    count = Counter(states.values())
+    parts = [f"{count['done']} of {len(states)} steps done"]
+    if running := [key for key, status in states.items() if status == "running"]:
+        parts.append(f"running {', '.join(running)}")
+    parts += [
+        f"{count[status]} {status}"
+        for status in ("missing", "failed", "waiting", "left out")
+        if count[status]
+    ]
+    whole = total_load(study.steps.values()).calls
+    if whole:
+        spent = total_load(step for key, step in study.steps.items() if states[key] == "done").calls
+        parts.append(f"{spent:,} of {whole:,} calls")
+    return "; ".join(parts).replace("missing", "left")
+
+
+_PACKAGES = ("inspect-af", "inspect-ai", "snakemake", "torch", "transformers", "peft", "trl", "vllm")
+
+
+def summary_text(plan: Plan, study: Study, states: Mapping[str, Status]) -> str:
+    """What a study ran, how long it took and with what, as Markdown."""
+    records = {key: study.record(step) for key, step in study.steps.items()}
+    seconds = {key: record.seconds for key, record in records.items() if record and record.state == "done"}
+    versions = [f"Python {platform.python_version()}"]
+    for package in _PACKAGES:
+        try:
+            versions.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    lines = [
+        f"# Study {plan.name}",
+        "",
+        f"Plan {plan.digest}; {status_line(study, states)}; {sum(seconds.values()) / 60:.0f} minutes in all.",
+        "",
+        f"{platform.system()} {platform.machine()}; {', '.join(versions)}.",
+        "",
+    ]
+    if simulated := sorted({each.model for each in plan.models if each.model.startswith(_SIMULATED)}):
+        lines += [f"Simulated: {', '.join(simulated)}. Results say nothing about any other model.", ""]
+    lines += ["| step | status | seconds | calls |", "|---|---|---|---|"]
+    for key, step in study.steps.items():
+        lines.append(f"| {key} | {states[key]} | {seconds.get(key, 0):.0f} | {step.load.calls or ''} |")
+    return "\n".join(lines) + "\n"
+
+
+_SIMULATED = ("af-organism/", "af-simulated-")
