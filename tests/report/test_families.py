@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.profile.convergence_study import adapters, claims, controls, drawn, judged, outcomes, vectors
-from tests.profile.test_figures import at_all_strengths
+from tests.report.test_figures import at_all_strengths
 
 from inspect_af.profile import Profile, Thresholds, build_profile
 from inspect_af.profile.convergence import Convergence, build_convergence

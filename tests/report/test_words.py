@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.profile.convergence_study import controls, drawn, vectors
 from tests.profile.convergence_study import outcomes as joined
-from tests.profile.test_report import QUICK, Walk, outcomes, words
+from tests.report.test_page import QUICK, Walk, outcomes, words
 
 from inspect_af.logs import read_logs
 from inspect_af.materials import load_pair

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from tests.profile.test_report import HOSTILE, QUICK, Walk, outcomes, words
+from tests.report.test_page import HOSTILE, QUICK, Walk, outcomes, words
 
 from inspect_af.profile import DirectArm, DirectReport, DirectRow, Estimate, Profile, build_profile
 from inspect_af.report import export_csv, render_html
