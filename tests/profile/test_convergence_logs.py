@@ -137,7 +137,13 @@ def test_the_command_writes_every_file_and_no_path_of_this_machine(
     assert json.loads(data.read_text()) == json.loads((out / "convergence.json").read_text())
     assert json.loads(data.read_text())["schema"] == "inspect_af.convergence/1"
     names = {file.name for file in out.iterdir()}
-    assert {"convergence.html", "methods.csv", "gaps.csv", "vectors.csv", "direct_requests.csv"} <= names
+    assert {
+        "convergence.html",
+        "methods.csv",
+        "methods_gaps.csv",
+        "steering_vectors.csv",
+        "direct_rows.csv",
+    } <= names
     for figure in ("methods", "gaps-1", "calibration", "coupling", "random-vectors", "beliefs-1"):
         assert (out / f"{figure}.svg").read_text().startswith("<?xml")
         assert (out / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
@@ -145,7 +151,7 @@ def test_the_command_writes_every_file_and_no_path_of_this_machine(
         if file.suffix in (".html", ".json", ".csv", ".svg"):
             text = file.read_text()
             assert str(logs.parent) not in text and MODEL not in text, file.name
-    with (out / "gaps.csv").open() as source:
+    with (out / "methods_gaps.csv").open() as source:
         rows = list(csv.DictReader(source))
     assert {row["method"] for row in rows} == {"prompt", "sdf", "steering"}
     assert all(-1 <= float(row["gap_estimate"]) <= 1 for row in rows)

@@ -103,22 +103,18 @@ def test_names_and_warnings_are_text_and_never_markup(without: Profile) -> None:
     assert page.count("&lt;script&gt;alert(1)") >= 3 and "\u202e" not in page
 
 
-def test_the_csv_file_has_a_row_for_every_condition_and_arm_that_was_asked(
+def test_the_csv_file_has_a_row_for_every_condition_with_the_arms_that_were_asked(
     without: Profile, tmp_path: Path
 ) -> None:
     export_csv(with_(without, BOTH), tmp_path)
+    with (tmp_path / "direct_requests_rows.csv").open(newline="", encoding="utf-8") as source:
+        baseline, moved = csv.DictReader(source)
+    assert (baseline["label"], moved["label"]) == ("baseline", "A1+/standard")
+    assert (float(baseline["harmful_refused"]), float(baseline["benign_refused"])) == (0.5, 0.1)
+    assert baseline["harmful_change_estimate"] == "" and moved["benign_refused"] == ""
+    change = [float(moved[f"harmful_change_{part}"]) for part in ("estimate", "low", "n")]
+    assert change == [0.25, 0.1, 40]
+    assert (moved["harmful_unscored_no_output"], moved["harmful_n_replies"]) == ("2", "78")
     with (tmp_path / "direct_requests.csv").open(newline="", encoding="utf-8") as source:
-        rows = list(csv.DictReader(source))
-    assert [(one["label"], one["arm"]) for one in rows] == [
-        ("baseline", "harmful"),
-        ("baseline", "benign"),
-        ("A1+/standard", "harmful"),
-    ]
-    assert rows[0]["change_estimate"] == "" and float(rows[0]["refused"]) == 0.5
-    moved = rows[2]
-    assert (float(moved["change_estimate"]), float(moved["change_low"]), moved["change_n"]) == (
-        0.25,
-        0.1,
-        "40",
-    )
-    assert (moved["unscored_no_output"], moved["n_replies"], moved["simulated_judge"]) == ("2", "78", "true")
+        (asked,) = csv.DictReader(source)
+    assert (asked["simulated_judge"], asked["grader"]) == ("true", "lab/judge")

@@ -261,7 +261,7 @@ def test_csv_files_hold_the_profiles_numbers(profile: Profile, tmp_path: Path) -
     import pandas as pd
 
     files = {file.stem: pd.read_csv(file) for file in export_csv(profile.model_copy(update=JUDGED), tmp_path)}
-    assert set(files) >= {"conditions", "verdicts", "effects", "sensitivities", "concepts", "beliefs"}
+    assert set(files) >= {"conditions", "profiles", "effects", "sensitivity", "concepts"}
     by_label = files["conditions"].set_index("label")
     for row in profile.conditions:
         assert by_label.loc[row.label, "gap"] == pytest.approx(row.gap)
@@ -270,7 +270,9 @@ def test_csv_files_hold_the_profiles_numbers(profile: Profile, tmp_path: Path) -
         lost = row.unscored["monitored"]["unparsed"]
         assert by_label.loc[row.label, "unscored_monitored_unparsed"] == lost
         assert by_label.loc[row.label, "replies_monitored"] == 60
-    assert list(files["beliefs"]["estimate"]) == [0.4, -0.05]
+    shifts = files["selectivity_rows_shifts"]
+    assert list(shifts["estimate"]) == [0.4, -0.05] and set(shifts["intervention"]) == {"A1+"}
+    assert list(files["sensitivity"]["sensitivity"]) == ["expectation", "consequence"]
 
 
 def test_a_csv_cell_is_never_a_formula(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from inspect_af.report.canvas import Drawing
 from inspect_af.report.convergence import render_convergence, write_convergence
 from inspect_af.report.excerpts import Excerpt, ExcerptDraw, Excerpts, draw_excerpts
 from inspect_af.report.figures import draw_convergence, draw_figures
-from inspect_af.report.files import convergence_tables, export_csv, export_figures, profile_tables
+from inspect_af.report.files import export_csv, export_figures, tables_of
 from inspect_af.report.page import notebook_html, render_html, render_nuisance_page, write_report
 from inspect_af.report.terminal import (
     render_convergence_text,
@@ -31,14 +31,12 @@ __all__ = [
     "Excerpt",
     "ExcerptDraw",
     "Excerpts",
-    "convergence_tables",
     "draw_convergence",
     "draw_excerpts",
     "draw_figures",
     "export_csv",
     "export_figures",
     "notebook_html",
-    "profile_tables",
     "render_convergence",
     "render_convergence_text",
     "render_direct",
@@ -48,6 +46,7 @@ __all__ = [
     "render_selectivity",
     "render_summary",
     "render_table",
+    "tables_of",
     "write_convergence",
     "write_report",
 ]

@@ -38,7 +38,7 @@ CODES = {"converge": "converge", "diverge": "diverge", "not-enough": "not enough
 
 
 def write_convergence(report: Convergence, directory: Path) -> list[Path]:
-    """Writes convergence.html, convergence.json, a CSV per kind of row and every figure; returns the files.
+    """Writes convergence.html, convergence.json, CSV files and every figure; returns the files.
 
     Without matplotlib the figures are left out, and the page says so.
     """

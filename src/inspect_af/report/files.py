@@ -1,29 +1,33 @@
 """Numbers and figures as files: CSV written from the models' own fields, SVG and PNG.
 
-A table is a list of rows, and a row is the fields of one model: a nested model or mapping becomes columns
-with its name in front (`gap_estimate`, `unscored_monitored_truncated`), several words become one cell, and
-models in a list are rows of a table of their own. So a field that the analysis gains is a column that the
-file gains.
+Every list of records in a report is a table, and a row is the fields of one record: a nested record or
+mapping becomes columns with its name in front (`gap_estimate`, `unscored_monitored_truncated`), several words
+become one cell. So a field that the analysis gains is a column that a file gains.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, get_args
 
 from pydantic import BaseModel
 
-from inspect_af.logs import REQUEST_ARMS
 from inspect_af.profile.convergence import Convergence
-from inspect_af.profile.direct_requests import DirectReport
-from inspect_af.profile.result import Estimate, MethodProfile, Profile
-from inspect_af.profile.selectivity import SelectivityMatrix
+from inspect_af.profile.result import Profile
 from inspect_af.report.canvas import Drawing, to_png, to_svg
 from inspect_af.report.figures import draw_figures
-from inspect_af.report.naming import blocks
+
+_CONTAINERS = ("profiles", "models")
+"""Lists whose records' own lists are called by their names alone."""
+_KEYS = (
+    *("subject", "method", "setting", "requests", "kind", "first", "second", "label", "checkpoint"),
+    *("concept", "digest", "intervention", "variable", "strength", "position", "level", "scope"),
+)
+"""Columns that identify a record in the tables of what it holds."""
+_LEFT_OUT = ("logs", "thresholds")
 
 Cell = str | int | float | bool | None
 Row = dict[str, Cell]
@@ -46,7 +50,7 @@ def export_csv(profile: Profile, directory: Path) -> list[Path]:
 
     Text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
-    return write_tables(profile_tables(profile), directory)
+    return write_tables(tables_of(profile), directory)
 
 
 def export_figures(profile: Profile, directory: Path) -> list[Path]:
@@ -85,256 +89,86 @@ def write_drawings(drawings: Iterable[Drawing], directory: Path) -> list[Path]:
     return files
 
 
-def flat(row: Any, prefix: str = "", *, leave: Iterable[str] = (), nested: bool = True) -> Row:
-    """The fields of a model, named tuple or mapping as columns.
+def tables_of(report: BaseModel) -> list[Table]:
+    """Every list of records in a profile or a convergence report as a table, named by where it stands.
+
+    A row has the fields of its record and, in front, what identifies the records that hold it. Records by
+    name, such as sensitivities by family, are rows too, with the name in a column called like the field.
+    """
+    found: dict[str, list[Row]] = {}
+
+    def add(record: Any, path: tuple[str, ...], keys: Row) -> None:
+        row = {**keys, **flat(record)}
+        name = "_".join(path[1:] if path[0] in _CONTAINERS and len(path) > 1 else path)
+        found.setdefault(name, []).append(row)
+        descend(record, path, {key: row[key] for key in (*_KEYS, *keys) if key in row})
+
+    def descend(record: Any, path: tuple[str, ...], keys: Row) -> None:
+        for name, value in _fields(record):
+            if isinstance(value, BaseModel):
+                descend(value, (*path, name), keys)
+            elif isinstance(value, Mapping) and path:  # at the top they repeat those of the only profile
+                for label, one in value.items():
+                    if isinstance(one, BaseModel):
+                        add(one, (*path, name), {**keys, name: label})
+            elif isinstance(value, tuple | list):
+                for one in value:
+                    if _is_record(one):
+                        add(one, (*path, name), keys)
+
+    descend(report, (), {})
+    return [Table(name, rows) for name, rows in found.items()]
+
+
+def flat(record: Any, prefix: str = "") -> Row:
+    """The fields of a record as columns; what makes rows of another table is left out.
 
     Args:
-        row: What to write.
+        record: A model, named tuple or mapping.
         prefix: In front of every column.
-        leave: Fields that are left out.
-        nested: Whether models and mappings among the fields are written too.
     """
     found: Row = {}
-    for name, value in _fields(row):
+    for name, value in _fields(record):
         column = f"{prefix}{name}"
-        if name in leave or (not value and _holds_models(row, name)):
+        if name in _LEFT_OUT or (not value and _holds_records(record, name)):
             continue
-        if isinstance(value, BaseModel | Mapping) or hasattr(value, "_fields"):
-            if nested:
-                found |= flat(value, f"{column}_")
+        if isinstance(value, Mapping) and any(isinstance(one, BaseModel) for one in value.values()):
+            continue
+        if isinstance(value, BaseModel | Mapping):
+            found |= flat(value, f"{column}_")
         elif isinstance(value, tuple | list):
-            if all(isinstance(item, str | int | float) for item in value):
+            if not any(map(_is_record, value)):
                 found[column] = "; ".join(map(str, value))
         else:
             found[column] = value
     return found
 
 
-def _holds_models(row: Any, name: str) -> bool:
-    """Whether a field is for models, so that it is no column of its own where there are none."""
-    field = type(row).model_fields.get(name) if isinstance(row, BaseModel) else None
+def _is_record(value: Any) -> bool:
+    return isinstance(value, BaseModel) or hasattr(value, "_fields")
+
+
+def _holds_records(record: Any, name: str) -> bool:
+    """Whether a field is for records, so that it is no column where there are none."""
+    field = type(record).model_fields.get(name) if isinstance(record, BaseModel) else None
     kinds = () if field is None else (field.annotation, *get_args(field.annotation))
-    return any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds)
+    return any(isinstance(kind, type) and (_is_record(kind) or issubclass(kind, BaseModel)) for kind in kinds)
 
 
-def _fields(row: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(row, BaseModel):
-        return [(name, getattr(row, name)) for name in type(row).model_fields]
-    if isinstance(row, Mapping):
-        return [(str(key), value) for key, value in row.items()]
-    return list(zip(row._fields, row, strict=True))
+def _fields(record: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(record, BaseModel):
+        return [(name, getattr(record, name)) for name in type(record).model_fields]
+    if isinstance(record, Mapping):
+        return [(str(key), value) for key, value in record.items()]
+    return list(zip(record._fields, record, strict=True))
 
 
-def profile_tables(profile: Profile) -> tuple[Table, ...]:
-    """Conditions, verdicts, effects, sensitivities, doses, comparisons, direct requests, judges, beliefs."""
-    profiles = profile.profiles
-    return (
-        Table("conditions", [flat(row) for block in blocks(profile) for row in block.conditions]),
-        Table("verdicts", [flat(one, nested=False) for one in profiles]),
-        Table("levels", [{**_key(one), **flat(level)} for one in profiles for level in one.verdict_levels]),
-        Table("effects", [{**_key(one), **flat(row)} for one in profiles for row in one.effects]),
-        Table("sensitivities", [{**_key(one), **row} for one in profiles for row in _sensitivities(one)]),
-        Table("dose_response", [{**_key(one), **row} for one in profiles for row in _doses(one)]),
-        Table(
-            "comparisons",
-            [
-                {
-                    "kind": pair.kind,
-                    "first": pair.first,
-                    "second": pair.second,
-                    "quantity": quantity,
-                    **flat(e),
-                }
-                for pair in profile.comparisons
-                for quantity, e in _named(
-                    {
-                        **{f"{label} sensitivity": e for label, e in pair.sensitivity.items()},
-                        "contrast": pair.contrast,
-                        **{f"effect of {code}": e for code, e in pair.effects.items()},
-                    }
-                )
-            ],
-        ),
-        _direct(profile.direct_requests),
-        Table("concepts", [flat(score) for score in profile.concepts]),
-        _beliefs(profile.selectivity),
-    )
-
-
-def _key(one: MethodProfile) -> Row:
-    return {"subject": one.subject, "method": one.method, "setting": one.setting, "requests": one.requests}
-
-
-def _named(estimates: Mapping[str, Estimate | None]) -> Iterator[tuple[str, Estimate]]:
-    return ((quantity, e) for quantity, e in estimates.items() if e is not None)
-
-
-def _sensitivities(one: MethodProfile) -> Iterator[Row]:
-    for label, family in one.sensitivity.items():
-        yield {"quantity": label, "variable": None, **flat(family)}
-        for variable in family.variables:
-            bounds = flat(variable, nested=False, leave=("variable",))
-            yield {"quantity": label, "variable": variable.variable, **flat(variable.sensitivity), **bounds}
-            if variable.without is not None:
-                yield {
-                    "quantity": f"{label} without",
-                    "variable": variable.variable,
-                    **flat(variable.without),
-                }
-    others: dict[str, Estimate | None] = {
-        "contrast": one.contrast,
-        "total": one.total,
-        "fraction": one.fraction,
-        **{f"{trend.family} trend": trend.slope for trend in one.dose_trends},
-    }
-    for quantity, estimate in _named(others):
-        yield {"quantity": quantity, "variable": None, **flat(estimate)}
-
-
-def _doses(one: MethodProfile) -> Iterator[Row]:
-    for point in one.dose_response:
-        for quantity, e in _named({**point.sensitivity, "contrast": point.contrast}):
-            yield {"strength": point.strength, "position": point.position, "quantity": quantity, **flat(e)}
-
-
-def _direct(reports: Sequence[DirectReport]) -> Table:
-    return Table(
-        "direct_requests",
-        [
-            {
-                **flat(one, leave=("logs", "warnings", "grader", "confidence")),
-                **flat(row, nested=False),
-                "arm": name,
-                **flat(arm),
-            }
-            for one in reports
-            for row in one.rows
-            for name in REQUEST_ARMS
-            if (arm := row.arm(name)) is not None
-        ],
-    )
-
-
-def _beliefs(matrices: Sequence[SelectivityMatrix]) -> Table:
-    return Table(
-        "beliefs",
-        [
-            {
-                **{name: getattr(matrix, name) for name in ("subject", "method", "strength")},
-                "intervention": row.intervention,
-                **flat(shift),
-            }
-            for matrix in matrices
-            for row in matrix.rows
-            for shift in row.shifts
-        ],
-    )
-
-
-def convergence_tables(report: Convergence) -> tuple[Table, ...]:
-    """The numbers of every part of a convergence report."""
-    methods = [(model, method) for model in report.models for method in model.methods]
-    vectors = [(one, vector) for one in report.steering for vector in one.vectors]
-    logs = ("logs",)
-    return (
-        Table("statements", [{"subject": m.subject, **flat(m.statement)} for m in report.models]),
-        Table(
-            "methods",
-            [
-                {"subject": model.subject, **flat(method, nested=False, leave=logs), "quantity": q, **flat(e)}
-                for model, method in methods
-                for q, e in _named(
-                    {
-                        **method.sensitivity,
-                        "difference": method.contrast,
-                        "untouched gap": method.reference_gap,
-                    }
-                )
-            ],
-        ),
-        Table(
-            "gaps",
-            [
-                {"subject": model.subject, "method": method.method, **flat(row)}
-                for model, method in methods
-                for row in method.gaps
-            ],
-        ),
-        Table(
-            "method_pairs",
-            [
-                {
-                    "subject": model.subject,
-                    **flat(pair, nested=False),
-                    "quantity": q,
-                    **(flat(e) if e else {}),
-                }
-                for model in report.models
-                for pair in model.pairs
-                for q, e in [*pair.sensitivity.items(), ("difference", pair.contrast)]
-            ],
-        ),
-        Table(
-            "calibration",
-            [{"subject": one.subject, **flat(p)} for one in report.calibrations for p in one.points],
-        ),
-        Table("calibration_slopes", [flat(one, leave=logs) for one in report.calibrations]),
-        Table("vectors", [{"subject": one.subject, **flat(vector)} for one, vector in vectors]),
-        Table(
-            "steered",
-            [
-                *(
-                    {
-                        "subject": one.subject,
-                        "concept": vector.concept,
-                        "digest": vector.digest,
-                        **flat(point),
-                    }
-                    for one, vector in vectors
-                    for point in vector.points
-                ),
-                *(
-                    {"subject": one.subject, "concept": "random", **flat(random)}
-                    for one in report.steering
-                    for random in one.random
-                ),
-            ],
-        ),
-        Table("screening", [flat(row, leave=logs) for row in report.screening]),
-        Table("screened_groups", [flat(group) for group in report.screened_groups]),
-        Table("ablations", [flat(row, leave=logs) for row in report.ablations]),
-        Table(
-            "doses",
-            [
-                {
-                    **{"subject": curve.subject, "method": curve.method, "strength": point.strength},
-                    **{"position": point.position, "family": label},
-                    **flat(e),
-                }
-                for curve in report.doses
-                for point in curve.points
-                for label, e in point.sensitivity.items()
-            ],
-        ),
-        Table(
-            "checkpoints",
-            [
-                {**flat(one, nested=False, leave=logs), **flat(claim)}
-                for one in report.checkpoints
-                for claim in one.claims
-            ],
-        ),
-        _direct(report.direct),
-        _beliefs(report.selectivity),
-        Table(
-            "figure_sources",
-            [
-                {"figure": figure, "log": log}
-                for figure, sources in figure_sources(report).items()
-                for log in sources
-            ],
-        ),
-    )
+def convergence_tables(report: Convergence) -> list[Table]:
+    """The numbers of every part of a convergence report, and the logs behind every figure."""
+    logs: list[Row] = [
+        {"figure": figure, "log": log} for figure, found in figure_sources(report).items() for log in found
+    ]
+    return [*tables_of(report), Table("figure_sources", logs)]
 
 
 class _Traced(Protocol):
