@@ -113,6 +113,7 @@ def test_vectors_and_families_of_one_name_are_told_apart() -> None:
     text = words(render_html(steered))
     assert "expectation+ the expectation vector, added" in text
     assert "consequence- the consequence vector, subtracted" in text
+    assert "random random vectors of the same size" in text
     assert "Steering along the expectation vector changes that by" in text
 
 

@@ -149,8 +149,11 @@ def key_of(
     for code, method in dict.fromkeys(shown):
         if code and method == "steering":
             # A vector is told apart from the family of beliefs that it is named after.
-            says = f"the {code[:-1]} vector, {'subtracted' if code.endswith('-') else 'added'}"
-            vector = CodeWords(code=code, variable=code[:-1], name=code, family=None, says=says)
+            name = code.rstrip("+-")
+            says = f"the {name} vector, {'subtracted' if code.endswith('-') else 'added'}"
+            if name == code:
+                says = "random vectors of the same size"
+            vector = CodeWords(code=code, variable=name, name=code, family=None, says=says)
             groups.setdefault("steering vectors", []).append(vector)
         elif (words := known.get(code or "")) is not None:
             heading = labels.heading(words.family, placebo=words.family is None)
