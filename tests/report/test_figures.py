@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -273,6 +274,26 @@ def test_csv_files_hold_the_profiles_numbers(profile: Profile, tmp_path: Path) -
     shifts = files["selectivity_rows_shifts"]
     assert list(shifts["estimate"]) == [0.4, -0.05] and set(shifts["intervention"]) == {"A1+"}
     assert list(files["sensitivity"]["sensitivity"]) == ["expectation", "consequence"]
+
+
+def test_every_number_of_conditions_and_profiles_is_in_some_file(profile: Profile, tmp_path: Path) -> None:
+    import csv
+
+    cells: set[str] = set()
+    for file in export_csv(profile, tmp_path):
+        with file.open(newline="", encoding="utf-8") as source:
+            cells |= {part for row in csv.reader(source) for cell in row for part in cell.split("; ")}
+
+    def numbers(value: object) -> Iterator[float]:
+        if isinstance(value, dict | tuple | list):
+            for one in value.values() if isinstance(value, dict) else value:
+                yield from numbers(one)
+        elif isinstance(value, float) and not np.isnan(value):
+            yield value
+
+    found = {*numbers([row.model_dump() for row in (*profile.conditions, *profile.profiles)])}
+    assert len(found) > 300
+    assert not {number for number in found if str(number) not in cells and f"'{number}" not in cells}
 
 
 def test_a_csv_cell_is_never_a_formula(tmp_path: Path) -> None:

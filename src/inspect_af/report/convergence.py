@@ -74,17 +74,6 @@ def render_convergence(report: Convergence, drawings: Sequence[Drawing] | None =
     ]
     judged = [result.simulated_judge and result.judges for result in report.steering]
     sources = figure_sources(report)
-    present = {
-        "calibration": report.calibrations,
-        "coupling": report.steering,
-        "random-vectors": sources["random-vectors"],
-        "beliefs": report.selectivity,
-        "screening": report.screening,
-        "role-play": report.ablations,
-        "doses": report.doses,
-        "checkpoints": report.checkpoints,
-        "direct-requests": report.direct,
-    }
     return render(
         "convergence.html",
         thresholds=report.thresholds,
@@ -98,8 +87,7 @@ def render_convergence(report: Convergence, drawings: Sequence[Drawing] | None =
         simulated_judge=any(judged) or any(one.simulated_judge for one in report.direct),
         figures=figures_of(drawings),
         sources=sources,
-        parts={part: _PARTS[part](report, names) for part, held in present.items() if held},
-        titles=_TITLES,
+        parts=[(id, title, part(report, names)) for id, title, held, part in _PARTS if held(report)],
         models=[_model_part(model) for model in report.models],
         tiers=tier_words(report.scenarios),
         key=key_of(
@@ -276,10 +264,6 @@ def _by_dose(vector: VectorCoupling) -> PageTable | None:
     return table(f"{vector.concept} ({vector.digest[:6]}), layers {vector.layers}", header, rows)
 
 
-def _random(report: Convergence, names: Names) -> dict[str, Any]:
-    return _part()
-
-
 def _beliefs(report: Convergence, names: Names) -> dict[str, Any]:
     return _part(checks=belief_lines(report.selectivity, report.thresholds, names))
 
@@ -367,25 +351,31 @@ def _direct(report: Convergence, names: Names) -> dict[str, Any]:
     return _part([("Numbers", one["table"]) for one in found], warnings)
 
 
-_PARTS: dict[str, Callable[[Convergence, Names], dict[str, Any]]] = {
-    "calibration": _calibration,
-    "coupling": _steering,
-    "random-vectors": _random,
-    "beliefs": _beliefs,
-    "screening": _screening,
-    "role-play": _ablations,
-    "doses": _dose_trends,
-    "checkpoints": _checkpoints,
-    "direct-requests": _direct,
-}
-_TITLES = {
-    "calibration": "Prompt against documents",
-    "coupling": "Does a vector move reasoning, and does it move behaviour?",
-    "random-vectors": "What any direction does",
-    "beliefs": "Did the beliefs move, and only those?",
-    "screening": "Which models fake at all",
-    "role-play": "Who the model is said to be",
-    "doses": "Dose and response",
-    "checkpoints": "Prompt claims on document-trained checkpoints",
-    "direct-requests": "Asked directly, without the scenario",
-}
+_Part = tuple[str, str, Callable[[Convergence], object], Callable[[Convergence, Names], dict[str, Any]]]
+_PARTS: tuple[_Part, ...] = (
+    ("calibration", "Prompt against documents", lambda r: r.calibrations, _calibration),
+    (
+        "coupling",
+        "Does a vector move reasoning, and does it move behaviour?",
+        lambda r: r.steering,
+        _steering,
+    ),
+    (
+        "random-vectors",
+        "What any direction does",
+        lambda r: any(one.random for one in r.steering),
+        lambda r, names: _part(),
+    ),
+    ("beliefs", "Did the beliefs move, and only those?", lambda r: r.selectivity, _beliefs),
+    ("screening", "Which models fake at all", lambda r: r.screening, _screening),
+    ("role-play", "Who the model is said to be", lambda r: r.ablations, _ablations),
+    ("doses", "Dose and response", lambda r: r.doses, _dose_trends),
+    (
+        "checkpoints",
+        "Prompt claims on document-trained checkpoints",
+        lambda r: r.checkpoints,
+        _checkpoints,
+    ),
+    ("direct-requests", "Asked directly, without the scenario", lambda r: r.direct, _direct),
+)
+"""(id, title, what it needs, what it shows) of every section, in the order of the page."""
