@@ -64,11 +64,10 @@ def without_inspect(folder: Path, prompts: list[list[int]], max_tokens: int) -> 
     """Our scheduler and transformers' continuous batching with shared blocks, on the same prompts."""
     from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
 
-    from inspect_af.providers._applied import Applied
-    from inspect_af.providers._hf_model import LocalModel, ModelKey
-    from inspect_af.providers._hf_requests import Request
-    from inspect_af.providers._hf_sampling import Sampling, Uniforms
-    from inspect_af.providers._hf_scheduler import Scheduler
+    from inspect_af.providers.hf_engine import Request, Scheduler
+    from inspect_af.providers.hf_model import LocalModel, ModelKey
+    from inspect_af.providers.hf_sampling import Sampling, Uniforms
+    from inspect_af.providers.settings import Applied
 
     found: dict[int, list[int]] = {}
     scheduler = Scheduler(

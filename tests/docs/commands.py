@@ -19,7 +19,8 @@ from pathlib import Path
 from inspect_af import _registry
 from inspect_af.cli import build_parser
 from inspect_af.cli._numbers import joined_lists
-from inspect_af.providers import _local_settings, _vllm_settings
+from inspect_af.providers import settings
+from inspect_af.rendering import is_option
 
 ROOT = Path(__file__).parents[2]
 INSPECT_VERBS = {"eval": "eval", "eval-set": "eval-set", "score": "score", "view": "view"}
@@ -238,9 +239,9 @@ def _signature(registered: str) -> object:
 def _check_model_argument(model: str, item: str) -> None:
     name = item.partition("=")[0].replace("-", "_")
     provider = model.partition("/")[0]
-    if provider == "af-hf" and name not in _local_settings.ARGUMENTS:
-        raise CommandError(f"-M {item}: af-hf has only {', '.join(_local_settings.ARGUMENTS)}")
-    if provider == "af-vllm" and name in _vllm_settings._REFUSED:
+    if provider == "af-hf" and name not in settings.ARGUMENTS and not is_option(name):
+        raise CommandError(f"-M {item}: af-hf has only {', '.join(settings.ARGUMENTS)}")
+    if provider == "af-vllm" and name in settings._REFUSED:
         raise CommandError(f"-M {item}: af-vllm refuses it")
 
 

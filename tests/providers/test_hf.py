@@ -29,8 +29,8 @@ from inspect_ai.tool import ToolInfo  # noqa: E402
 from tests.local_models import save_adapter, save_model, save_vector  # noqa: E402
 
 from inspect_af.errors import ConfigError, TreatmentError  # noqa: E402
-from inspect_af.providers import _hf_engine as engines  # noqa: E402
-from inspect_af.providers._hf_model import LocalModel  # noqa: E402
+from inspect_af.providers import hf_engine as engines  # noqa: E402
+from inspect_af.providers.hf_model import LocalModel  # noqa: E402
 from inspect_af.tasks import alignment_faking  # noqa: E402
 from inspect_af.types import CarriesTreatment, SampleMeta, SdfAdapter, Steer  # noqa: E402
 

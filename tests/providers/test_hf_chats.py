@@ -23,7 +23,7 @@ from tests.steering.tiny_models import tea_pairs  # noqa: E402
 from inspect_af.cli import steering  # noqa: E402
 from inspect_af.errors import ConfigError, InspectAFError, MaterialsError  # noqa: E402
 from inspect_af.profile import profile_logs  # noqa: E402
-from inspect_af.providers import _hf_engine as engines  # noqa: E402
+from inspect_af.providers import hf_engine as engines  # noqa: E402
 from inspect_af.providers.settings import ARGUMENTS  # noqa: E402
 from inspect_af.steering import write_pairs  # noqa: E402
 from inspect_af.tasks import alignment_faking  # noqa: E402
@@ -157,6 +157,8 @@ def test_extraction_takes_every_model_option_of_af_hf_apart_from_steering(tmp_pa
         "max_requests": 3,
         "max_batch_tokens": 99,
         "adapter": tmp_path / "no",
+        "adapter_base": "any",
+        "dtype": "float32",
     }
     for name in ARGUMENTS:
         steers = name in ("vector", "multiplier", "layers", "vector_tier")

@@ -7,7 +7,7 @@ from itertools import takewhile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspect_af.providers._hf_prefix import WORTH, best_prefix, common_length
+from inspect_af.providers.hf_engine import WORTH, best_prefix, common_length
 
 TOKENS = st.lists(st.integers(0, 2), max_size=40)
 

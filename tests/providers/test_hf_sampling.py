@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytestmark = pytest.mark.local
 
-from inspect_af.providers._hf_sampling import Sampling, Uniforms, _filtered, choose  # noqa: E402
+from inspect_af.providers.hf_sampling import Sampling, Uniforms, _filtered, choose  # noqa: E402
 
 
 def some_logits(rows: int, seed: int = 0) -> torch.Tensor:
@@ -75,3 +75,30 @@ def test_log_probabilities_are_those_before_temperature_and_filters() -> None:
     values, tokens = expected.topk(3)
     assert [token for token, _ in got.logprobs[0].top] == tokens.tolist()
     np.testing.assert_allclose([value for _, value in got.logprobs[0].top], values, atol=1e-6)
+
+
+def test_top_k_and_top_p_keep_what_sorting_the_whole_vocabulary_keeps() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def number(high: float) -> float:
+        return float(torch.rand(1, generator=generator)) * high
+
+    for trial in range(60):
+        size = 2 + int(number(3000))
+        logits = torch.randn(5, size, generator=generator) * number(4)
+        if trial % 3 == 0:
+            logits = (logits * 2).round() / 2  # many are equal
+        rows = [
+            Sampling(top_p=number(1) if number(1) < 0.6 else 1.0, top_k=int(number(size + 3)))
+            for _ in range(5)
+        ]
+        ordered, order = logits.sort(dim=-1, descending=True, stable=True)
+        for row, (values, tokens) in enumerate(zip(ordered, order, strict=True)):
+            least = rows[row].top_p if rows[row].top_p < 1 else 2.0
+            k = rows[row].top_k if 0 < rows[row].top_k < size else size
+            before = values[:k].softmax(-1).cumsum(-1) - values[:k].softmax(-1)
+            kept = {int(token) for token, p in zip(tokens, before, strict=False) if p < least}
+            kept |= {int(tokens[0])}
+            found = _filtered(logits, rows)[row]
+            assert set(found.isfinite().nonzero()[:, 0].tolist()) == kept
+            assert torch.equal(found[sorted(kept)], logits[row][sorted(kept)])

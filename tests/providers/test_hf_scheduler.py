@@ -16,11 +16,14 @@ pytestmark = pytest.mark.local
 from tests.local_models import save_adapter, save_model, save_vector  # noqa: E402
 
 from inspect_af.errors import ConfigError, TreatmentError  # noqa: E402
-from inspect_af.providers._applied import Applied, Steered  # noqa: E402
-from inspect_af.providers._hf_model import LocalModel, ModelKey  # noqa: E402
-from inspect_af.providers._hf_requests import Generated, Request  # noqa: E402
-from inspect_af.providers._hf_sampling import Sampling, Uniforms  # noqa: E402
-from inspect_af.providers._hf_scheduler import Scheduler  # noqa: E402
+from inspect_af.providers.hf_engine import (  # noqa: E402
+    Generated,
+    Request,
+    Scheduler,
+)
+from inspect_af.providers.hf_model import LocalModel, ModelKey  # noqa: E402
+from inspect_af.providers.hf_sampling import Sampling, Uniforms  # noqa: E402
+from inspect_af.providers.settings import Applied, Steered  # noqa: E402
 from inspect_af.sdf.adapters import load_adapter  # noqa: E402
 from inspect_af.steering import load_vector  # noqa: E402
 from inspect_af.steering.hooks import additions, steering  # noqa: E402
@@ -408,7 +411,7 @@ def test_a_window_that_is_off_or_that_no_prompt_reaches_is_not_refused(
 
 
 def test_attention_with_a_term_of_its_own_is_refused(local: LocalModel) -> None:
-    from inspect_af.providers._hf_attention import SharedPrefixCache, Span, attention, step
+    from inspect_af.providers.hf_model import SharedPrefixCache, Span, attention, step
 
     states = torch.ones(1, 1, 1, 4)
     with step(SharedPrefixCache(), [Span(0, 0, 1)]), pytest.raises(TreatmentError, match="position_bias"):

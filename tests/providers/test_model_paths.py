@@ -8,7 +8,7 @@ import pytest
 from inspect_ai.model import get_model
 
 from inspect_af.errors import ConfigError
-from inspect_af.providers._model_paths import check_model_path, is_path
+from inspect_af.providers.settings import check_model_path, is_path
 
 PATHS = ["./nomodel", "../nomodel", "/no/such/model", "~/nomodel", "models/organisms/one", ".", "C:\\models"]
 HUB = ["gpt2", "meta-llama/Llama-3.1-8B-Instruct", "models/organism"]

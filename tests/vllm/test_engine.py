@@ -21,7 +21,7 @@ from inspect_af.providers.vllm_plugin import (  # noqa: E402
     engine,
     steering_text,
 )
-from inspect_af.providers.vllm_plugin.captures import read_parts  # noqa: E402
+from inspect_af.providers.vllm_plugin.files import read_parts  # noqa: E402
 
 N_TOKENS = 24
 VECTORS = [vector(seed) for seed in range(4)]

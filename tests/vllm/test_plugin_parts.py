@@ -22,14 +22,17 @@ from inspect_af.providers.vllm_plugin import (
     parse_steering,
     steering_text,
 )
-from inspect_af.providers.vllm_plugin.captures import Pooled, Progress, read_parts, write_part
-from inspect_af.providers.vllm_plugin.engine import condition_salt, salted
-from inspect_af.providers.vllm_plugin.frontend import Gate
-from inspect_af.providers.vllm_plugin.rows import Rows
-from inspect_af.providers.vllm_plugin.unsupported import check_supported
-from inspect_af.providers.vllm_plugin.vectors import VectorStore, composed
+from inspect_af.providers.vllm_plugin.engine import Gate, condition_salt, salted
+from inspect_af.providers.vllm_plugin.files import (
+    Pooled,
+    Progress,
+    VectorStore,
+    composed,
+    read_parts,
+    write_part,
+)
 from inspect_af.providers.vllm_plugin.wire import PluginConfig, plugin_config
-from inspect_af.providers.vllm_plugin.worker import installed
+from inspect_af.providers.vllm_plugin.worker import Rows, check_supported, installed
 from inspect_af.steering import SteeringVector, VectorHeader, make_vector
 from inspect_af.steering.vector import MeanDifferenceFit
 

@@ -8,7 +8,7 @@ import pytest
 from inspect_ai.model import GenerateConfig
 
 from inspect_af.errors import ConfigError
-from inspect_af.providers._vllm_requests import request_body
+from inspect_af.providers.vllm import request_body
 
 
 def test_every_option_of_sampling_reaches_the_server() -> None:

@@ -24,9 +24,8 @@ from tests.vllm.tiny_server import GREEDY, Tiny, api, expected, gathered, server
 
 from inspect_af.cli import main  # noqa: E402
 from inspect_af.errors import ConfigError, TreatmentError  # noqa: E402
-from inspect_af.providers._vllm_process import ServerError  # noqa: E402
-from inspect_af.providers._vllm_server import close_servers  # noqa: E402
 from inspect_af.providers.vllm_extraction import extract_with_vllm  # noqa: E402
+from inspect_af.providers.vllm_server import ServerError, close_servers  # noqa: E402
 from inspect_af.steering import load_activations, pair_set, write_pairs  # noqa: E402
 from inspect_af.steering.activations import extract_activations  # noqa: E402
 from inspect_af.tasks import alignment_faking  # noqa: E402

@@ -14,11 +14,18 @@ from pathlib import Path
 import pytest
 
 from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
-from inspect_af.providers import _vllm_process, _vllm_supervisor
-from inspect_af.providers._vllm_http import Endpoint, probe, served_models
-from inspect_af.providers._vllm_process import WORKSPACE_VARIABLE, ServerError, ServerProcess, start
-from inspect_af.providers._vllm_server import Server
-from inspect_af.providers._vllm_settings import read_vllm_settings
+from inspect_af.providers import vllm_server, vllm_supervisor
+from inspect_af.providers.settings import read_vllm_settings
+from inspect_af.providers.vllm_server import (
+    WORKSPACE_VARIABLE,
+    Endpoint,
+    Server,
+    ServerError,
+    ServerProcess,
+    probe,
+    served_models,
+    start,
+)
 
 STAND_IN = """
 import json, os, subprocess, sys
@@ -142,8 +149,8 @@ def test_a_port_that_is_lost_on_the_way_is_chosen_again(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ports = iter([taken.getsockname()[1], _vllm_process._free_port()])
-        monkeypatch.setattr(_vllm_process, "_free_port", lambda: next(ports))
+        ports = iter([taken.getsockname()[1], vllm_server._free_port()])
+        monkeypatch.setattr(vllm_server, "_free_port", lambda: next(ports))
         server = launched(stand_in, tmp_path / "log")
         server.end()
     assert next(ports, None) is None
@@ -152,8 +159,8 @@ def test_a_port_that_is_lost_on_the_way_is_chosen_again(
 def test_a_port_at_which_somebody_elses_server_answers_is_chosen_again(
     started: ServerProcess, stand_in: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ports = iter([int(started.endpoint.url.rpartition(":")[2]), _vllm_process._free_port()])
-    monkeypatch.setattr(_vllm_process, "_free_port", lambda: next(ports))
+    ports = iter([int(started.endpoint.url.rpartition(":")[2]), vllm_server._free_port()])
+    monkeypatch.setattr(vllm_server, "_free_port", lambda: next(ports))
     server = launched(stand_in, tmp_path / "other log")
     assert server.endpoint.url != started.endpoint.url
     server.end()
@@ -178,12 +185,12 @@ def test_a_server_finds_its_directory_and_the_plugin_whatever_the_environment_sa
 ) -> None:
     monkeypatch.setenv("VLLM_PLUGINS", "another")
     monkeypatch.setenv("VLLM_RAY_EXTRA_ENV_VARS_TO_COPY", "MINE")
-    found = _vllm_process._environment("key", tmp_path)
+    found = vllm_server._environment("key", tmp_path)
     assert found[WORKSPACE_VARIABLE] == str(tmp_path)
     assert found["VLLM_PLUGINS"] == "another,inspect_af"
     assert found["VLLM_RAY_EXTRA_ENV_VARS_TO_COPY"] == f"MINE,{WORKSPACE_VARIABLE}"
     monkeypatch.delenv("VLLM_PLUGINS")
-    assert "VLLM_PLUGINS" not in _vllm_process._environment("key", tmp_path)
+    assert "VLLM_PLUGINS" not in vllm_server._environment("key", tmp_path)
 
 
 def test_a_crash_at_start_shows_the_end_of_the_log(tmp_path: Path) -> None:
@@ -224,7 +231,7 @@ def test_a_server_ends_though_a_forked_process_holds_its_pipe_open(
     try:
         began = time.monotonic()
         server.end()
-        assert time.monotonic() - began < _vllm_supervisor.GRACE_SECONDS
+        assert time.monotonic() - began < vllm_supervisor.GRACE_SECONDS
     finally:
         os.close(held)
     assert eventually(lambda: not is_running(worker_of(tmp_path / "log")))
@@ -237,7 +244,7 @@ def test_no_server_outlives_whoever_started_it(
     program = f"""
 import signal, sys, time
 from pathlib import Path
-from inspect_af.providers._vllm_process import start
+from inspect_af.providers.vllm_server import start
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs deaf to it
 folder = Path({str(tmp_path)!r})
 (folder / "workspace").mkdir()
@@ -314,6 +321,6 @@ def test_a_worker_that_ignores_requests_to_end_is_killed(
     stubborn = f"import signal, time; {ignores}; print(1, flush=True); time.sleep(600)"
     child = subprocess.Popen([sys.executable, "-c", stubborn], stdout=subprocess.PIPE, start_new_session=True)
     assert child.stdout is not None and child.stdout.readline()
-    _vllm_supervisor.end_group(child, grace=0.3)
+    vllm_supervisor.end_group(child, grace=0.3)
     child.stdout.close()
     assert child.returncode == -signal.SIGKILL

@@ -12,8 +12,8 @@ import pytest
 
 from inspect_af.cli.steering import option_values
 from inspect_af.errors import ConfigError, TreatmentError
-from inspect_af.providers._vllm_adapters import max_rank, rank, served, served_name, zero_adapter
-from inspect_af.providers._vllm_settings import read_vllm_settings
+from inspect_af.providers.settings import read_vllm_settings
+from inspect_af.providers.vllm_server import max_rank, rank, served, served_name, zero_adapter
 from inspect_af.sdf.adapters import Adapter, load_adapter
 
 safetensors = pytest.importorskip("safetensors.numpy")

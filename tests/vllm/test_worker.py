@@ -21,7 +21,7 @@ from inspect_af.providers.vllm_plugin import (  # noqa: E402
     register,
     steering_text,
 )
-from inspect_af.providers.vllm_plugin.captures import read_parts  # noqa: E402
+from inspect_af.providers.vllm_plugin.files import read_parts  # noqa: E402
 from inspect_af.providers.vllm_plugin.layers import attach  # noqa: E402
 from inspect_af.providers.vllm_plugin.wire import PluginConfig  # noqa: E402
 from inspect_af.providers.vllm_plugin.worker import Additions, Captures, Runner  # noqa: E402

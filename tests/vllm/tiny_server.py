@@ -12,8 +12,8 @@ import torch
 from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
 from tests.vllm.tiny_models import N_LAYERS, greedy, reference, vector
 
-from inspect_af.providers._vllm_server import Server
 from inspect_af.providers.vllm import VLLMAPI
+from inspect_af.providers.vllm_server import Server
 
 GREEDY = GenerateConfig(temperature=0, max_tokens=12)
 

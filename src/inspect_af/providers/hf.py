@@ -30,17 +30,15 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_af.digests import text_digest
 from inspect_af.errors import ConfigError, MissingExtraError
 from inspect_af.logs.headers import subject_of
-from inspect_af.providers._model_paths import check_model_path
-from inspect_af.providers.settings import read_settings
+from inspect_af.providers.settings import check_model_path, read_settings
 from inspect_af.rendering import Rendered, Renderer
 from inspect_af.sdf.base_model import base_digest
 from inspect_af.types import Subject, Treatment
 
 try:
-    from inspect_af.providers._hf_engine import Engine, Limits, engine_for, release
-    from inspect_af.providers._hf_model import LocalModel, ModelKey
-    from inspect_af.providers._hf_requests import Ending, Generated, Request
-    from inspect_af.providers._hf_sampling import Sampling, Uniforms
+    from inspect_af.providers.hf_engine import Ending, Engine, Generated, Limits, Request, engine_for, release
+    from inspect_af.providers.hf_model import LocalModel, ModelKey
+    from inspect_af.providers.hf_sampling import Sampling, Uniforms
 except ImportError as error:
     raise MissingExtraError(
         f"af-hf needs torch and transformers ({error}); pip install 'inspect-af[local]'"

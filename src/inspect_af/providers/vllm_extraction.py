@@ -13,16 +13,15 @@ import numpy as np
 
 from inspect_af.digests import text_digest
 from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
-from inspect_af.providers._vllm_http import Endpoint
-from inspect_af.providers._vllm_server import Server, server_for
-from inspect_af.providers._vllm_settings import read_vllm_settings
-from inspect_af.providers.vllm_plugin.captures import Pooled, read_parts
+from inspect_af.providers.settings import read_vllm_settings
+from inspect_af.providers.vllm_plugin.files import Pooled, read_parts
 from inspect_af.providers.vllm_plugin.wire import (
     CAPTURE_ARGUMENT,
     CaptureSpec,
     ServerInfo,
     capture_text,
 )
+from inspect_af.providers.vllm_server import Endpoint, Server, server_for
 from inspect_af.rendering import load_tokenizer, set_template
 from inspect_af.steering import Activations, Locus, PairSet
 from inspect_af.steering.activations import (

@@ -1,12 +1,180 @@
-"""In the engine process: a prefix cache that keeps conditions apart, and hits that end before a capture."""
+"""In the front end and the engine: requests are checked before they enter, conditions are kept apart in the
+cache.
+
+An error inside of the engine ends the server, so that what can be wrong with a request is found before.
+Blocks of the prefix cache belong to one condition, and hits end before a capture.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import version
 from typing import Any
 
-from inspect_af.providers.vllm_plugin.wire import CAPTURE_ARGUMENT, STEER_ARGUMENT, argument, parse_capture
+from inspect_af.errors import ConfigError, InspectAFError, TreatmentError
+from inspect_af.providers.vllm_plugin.files import VectorStore, composed
+from inspect_af.providers.vllm_plugin.wire import (
+    CAPTURE_ARGUMENT,
+    PROBE_ARGUMENT,
+    PROBE_MARK,
+    STEER_ARGUMENT,
+    CaptureSpec,
+    PluginConfig,
+    ServerInfo,
+    argument,
+    parse_capture,
+    parse_steering,
+    plugin_config,
+)
+
+_NOT_ASKED = (
+    "this server has inspect_af's plugin, but was started without it; add "
+    '--additional-config \'{"af": {"vectors": "DIR"}}\''
+)
+
+
+def checked(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps `InputProcessor.process_inputs`; what is refused there becomes HTTP status 400."""
+
+    def process_inputs(
+        self: Any, request_id: Any, prompt: Any, params: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        from vllm.exceptions import VLLMValidationError
+
+        extra = getattr(params, "extra_args", None)
+        try:
+            gate = _gate(self)
+            probed = argument(extra, PROBE_ARGUMENT) is not None
+            if gate is None:
+                if probed or any(argument(extra, name) for name in (STEER_ARGUMENT, CAPTURE_ARGUMENT)):
+                    raise ConfigError(_NOT_ASKED)
+                return original(self, request_id, prompt, params, *args, **kwargs)
+            if probed:
+                raise ConfigError(f"{PROBE_MARK}{gate.info.coded}:")
+            request = original(self, request_id, prompt, params, *args, **kwargs)
+            gate.check(extra, request, params)
+            return request
+        except InspectAFError as error:
+            raise VLLMValidationError(error.message) from error
+
+    return process_inputs
+
+
+class Gate:
+    """What one server allows; pure apart from reading vector files."""
+
+    def __init__(self, config: PluginConfig, info: ServerInfo, largest: float) -> None:
+        self.config = config
+        self.info = info
+        self._largest = largest
+        self._store = None if config.vectors is None else VectorStore(config.vectors)
+        self._fits = lru_cache(maxsize=4096)(self._composes)
+
+    def check(self, extra: Any, request: Any, params: Any) -> None:
+        """Checks a request that the front end has processed.
+
+        Raises:
+            InspectAFError: An argument is malformed or not possible on this server.
+        """
+        if self.info.lora and self.info.device == "cpu" and request.lora_request is None:
+            raise ConfigError(
+                "on CPU builds of vLLM a request without an adapter, beside requests with one, can get the "
+                "other's reply; send it to an adapter that is all zeros"
+            )
+        steer, capture = argument(extra, STEER_ARGUMENT), argument(extra, CAPTURE_ARGUMENT)
+        if (steer is not None or capture is not None) and getattr(request, "resumable", False):
+            raise ConfigError("streamed input cannot be steered or captured")
+        if steer is not None:
+            self.check_steering(steer)
+        if capture is not None:
+            self.check_capture(capture, request.prompt_token_ids, getattr(params, "n", 1))
+
+    def check_steering(self, text: object) -> None:
+        if self._store is None:
+            raise ConfigError('this server does not steer; start it with "vectors": "DIR"')
+        terms = parse_steering(text)
+        # The files first, at each request: a file that was changed is not used under its old digest.
+        for term in terms:
+            self._store.get(term.sha256)
+        self._fits(text)
+
+    def check_capture(self, text: object, prompt: list[int] | None, n: int) -> CaptureSpec:
+        if self.config.captures is None:
+            raise ConfigError('this server does not capture; start it with "captures": "DIR"')
+        spec = parse_capture(text)
+        if prompt is None:
+            raise ConfigError("a capture needs a prompt of tokens, not of embeddings")
+        if spec.end > len(prompt):
+            raise ConfigError(
+                f"{CAPTURE_ARGUMENT}: spans end at {spec.end}, the prompt has {len(prompt)} tokens"
+            )
+        if n != 1:
+            raise ConfigError(f"{CAPTURE_ARGUMENT}: n={n}; one completion is captured at a time")
+        return spec
+
+    def _composes(self, text: str) -> None:
+        if self._store is None:
+            raise TreatmentError("this server does not steer")
+        composed(
+            self._store,
+            parse_steering(text),
+            d_model=self.info.d_model,
+            n_layers=self.info.n_layers,
+            layers=self.info.layers,
+            largest=self._largest,
+        )
+
+
+def server_info(config: PluginConfig, vllm_config: Any) -> ServerInfo:
+    """What the server says of itself.
+
+    Raises:
+        ConfigError: The layers of the settings are malformed.
+        TreatmentError: The model does not have them.
+    """
+    from vllm.platforms import current_platform
+
+    from inspect_af.steering import parse_layers
+
+    model, lora = vllm_config.model_config, vllm_config.lora_config
+    n_layers = model.get_total_num_hidden_layers()
+    return ServerInfo(
+        version=version("inspect-af"),
+        model=model.model,
+        d_model=model.get_hidden_size(),
+        n_layers=n_layers,
+        layers=() if config.vectors is None else parse_layers(config.layers, range(n_layers)),
+        vectors=None if config.vectors is None else str(config.vectors),
+        captures=None if config.captures is None else str(config.captures),
+        device=current_platform.device_type,
+        lora=lora is not None,
+        max_lora_rank=None if lora is None else lora.max_lora_rank,
+        pipeline_stages=vllm_config.parallel_config.pipeline_parallel_size,
+        max_num_seqs=vllm_config.scheduler_config.max_num_seqs,
+        max_model_len=model.max_model_len,
+        dtype=str(model.dtype).removeprefix("torch."),
+    )
+
+
+def _gate(processor: Any) -> Gate | None:
+    """The processor's gate, made at its first request; None where the plugin was not asked for."""
+    if "_inspect_af_gate" not in processor.__dict__:
+        import torch
+
+        config = plugin_config(processor.vllm_config.additional_config)
+        processor._inspect_af_gate = (
+            None
+            if config is None
+            else Gate(
+                config,
+                server_info(config, processor.vllm_config),
+                float(torch.finfo(processor.vllm_config.model_config.dtype).max),
+            )
+        )
+    found: Gate | None = processor._inspect_af_gate
+    return found
 
 
 def condition_salt(steer: str, salt: str | None) -> str:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from inspect_af.errors import ConfigError
-from inspect_af.providers.vllm_plugin.captures import Pooled, Progress, write_part
-from inspect_af.providers.vllm_plugin.rows import Rows
-from inspect_af.providers.vllm_plugin.unsupported import check_supported
-from inspect_af.providers.vllm_plugin.vectors import VectorStore, composed
+from inspect_af.providers.vllm_plugin.files import Pooled, Progress, VectorStore, composed, write_part
 from inspect_af.providers.vllm_plugin.wire import (
     CAPTURE_ARGUMENT,
     STEER_ARGUMENT,
@@ -24,9 +22,96 @@ from inspect_af.providers.vllm_plugin.wire import (
     plugin_config,
 )
 
+
+def check_supported(vllm_config: Any) -> None:
+    """Raises where the engine runs in a mode that steering and capture do not support.
+
+    Args:
+        vllm_config: vLLM's `VllmConfig`.
+
+    Raises:
+        ConfigError: All modes that are in the way, with the reason for each.
+    """
+    parallel, scheduling = vllm_config.parallel_config, vllm_config.scheduler_config
+    passes = getattr(vllm_config.compilation_config, "pass_config", None)
+    reasons = {
+        "the V2 model runner (set VLLM_USE_V2_MODEL_RUNNER=0): it prepares its inputs elsewhere": getattr(
+            vllm_config, "use_v2_model_runner", False
+        ),
+        "sequence parallelism (pass_config.enable_sp): a rank sees a part of the tokens": getattr(
+            passes, "enable_sp", False
+        ),
+        "sequence parallel experts (expert with data and tensor parallelism): a rank sees a part of the "
+        "tokens": getattr(parallel, "use_sequence_parallel_moe", False),
+        "micro-batching (--enable-dbo, --ubatch-size): a forward pass sees a part of the batch": getattr(
+            parallel, "use_ubatching", False
+        ),
+        "prefill context parallelism: a rank sees a part of the prompt": getattr(
+            parallel, "prefill_context_parallel_size", 1
+        )
+        > 1,
+        "speculative decoding: not tested with additions": vllm_config.speculative_config is not None,
+        "KV transfer (--kv-transfer-config): blocks that come from elsewhere need not know the condition": (
+            vllm_config.kv_transfer_config is not None
+        ),
+        "pooling models": getattr(vllm_config.model_config, "runner_type", "generate") != "generate",
+        "encoder-decoder models": getattr(vllm_config.model_config, "is_encoder_decoder", False),
+        "a custom scheduler": getattr(scheduling, "scheduler_cls", None) is not None,
+    }
+    if found := [mode for mode, on in reasons.items() if on]:
+        raise ConfigError(
+            f"inspect_af: this server cannot steer or capture with {'; '.join(found)}. Start it without"
+        )
+
+
+class Rows:
+    """Rows 1 to `size` for keys; a full table gives up the key that was needed longest ago.
+
+    Row 0 belongs to nobody. A table with a row for each request that may run at once never runs out,
+    because one step needs at most one row a request; older conditions are computed again when they return.
+    """
+
+    def __init__(self, size: int, *, evicted: Callable[[str], object] | None = None) -> None:
+        self._free = list(range(size, 0, -1))
+        self._rows: OrderedDict[str, int] = OrderedDict()
+        self._evicted = evicted
+        self.size = size
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def claim(self, keys: Iterable[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+        """Rows for all keys of one step, and those keys that had none before and must be filled.
+
+        Raises:
+            ConfigError: There are more keys than rows.
+        """
+        wanted = dict.fromkeys(keys)
+        if len(wanted) > self.size:
+            raise ConfigError(f"{len(wanted)} conditions in one step, and the table has {self.size} rows")
+        for key in wanted:
+            if key in self._rows:
+                self._rows.move_to_end(key)
+        new = tuple(key for key in wanted if key not in self._rows)
+        for key in new:
+            self._rows[key] = self._free.pop() if self._free else self._evict()
+        return {key: self._rows[key] for key in wanted}, new
+
+    def release(self, key: str) -> None:
+        """Gives a key's row back; a key without one is fine."""
+        row = self._rows.pop(key, None)
+        if row is not None:
+            self._free.append(row)
+
+    def _evict(self) -> int:
+        key, row = self._rows.popitem(last=False)
+        if self._evicted is not None:
+            self._evicted(key)
+        return row
+
+
 _SLACK = 64
 """A buffer of exactly the largest batch lets the compiler take the batch size for a constant."""
-
 _log = logging.getLogger("vllm.inspect_af")
 
 
@@ -71,9 +156,9 @@ class Runner:
     def prepare_inputs(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def prepare_inputs(scheduler_output: Any, num_scheduled: Any, *args: Any, **kwargs: Any) -> Any:
             if self._runner.device.type == "cpu":
-                from inspect_af.providers.vllm_plugin import cpu_seeds
+                from inspect_af.providers.vllm_plugin.layers import keep_generators
 
-                cpu_seeds.prepare(self._runner)
+                keep_generators(self._runner)
             if self._additions is not None:
                 self._additions.fill(num_scheduled)
             if self._captures is not None:

@@ -1,6 +1,6 @@
 """Runs one command and ends it, with all of its processes, when whoever started it is gone.
 
-    python _vllm_supervisor.py LOG WORKSPACE COMMAND...
+    python vllm_supervisor.py LOG WORKSPACE COMMAND...
 
 The starter keeps this process' standard input open. When it closes, by intent or because the starter died of
 whatever, the command's process group gets SIGTERM, and SIGKILL if it does not go. Of a starter that died the

@@ -1,4 +1,4 @@
-"""Continuous batching over one model: who is served when, and one step of the work.
+"""Continuous batching over one model: who is served when, one step of the work, and the thread that does it.
 
 A batch holds one condition (adapters and steering) and one shared prefix. Requests join and leave it at any
 step. Another condition, or a prompt that does not begin with the prefix, waits until the batch is empty;
@@ -8,19 +8,99 @@ others wait for takes in a bounded number of requests before it runs dry.
 
 from __future__ import annotations
 
+import atexit
 import copy
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from itertools import chain
+from typing import Literal, NamedTuple
 
 import torch
 
 from inspect_af.errors import ConfigError
-from inspect_af.providers._hf_attention import SharedPrefixCache, Span
-from inspect_af.providers._hf_model import LocalModel
-from inspect_af.providers._hf_prefix import best_prefix, common_length
-from inspect_af.providers._hf_requests import Ending, Generated, Request
-from inspect_af.providers._hf_sampling import choose
+from inspect_af.providers.hf_model import LocalModel, ModelKey, SharedPrefixCache, Span
+from inspect_af.providers.hf_sampling import Sampling, TokenLogprob, Uniforms, choose
+from inspect_af.providers.settings import Applied
+
+Ending = Literal["stop", "stop_sequence", "max_tokens", "model_length"]
+
+
+class Generated(NamedTuple):
+    """A finished reply."""
+
+    tokens: tuple[int, ...]
+    """With the token that ended it, if there is one."""
+    logprobs: tuple[TokenLogprob, ...]
+    """One for each token, empty where they were not asked for."""
+    ending: Ending
+
+
+@dataclass(eq=False)
+class Request:
+    """One prompt on its way; the engine's thread alone changes it, except for `cancelled`."""
+
+    condition: Applied
+    prompt: list[int]
+    sampling: Sampling
+    uniforms: Uniforms
+    max_tokens: int
+    finish: Callable[[Generated | Exception], None]
+    """Called once, on the engine's thread, with the reply or with what went wrong."""
+    stop: tuple[str, ...] = ()
+    cancelled: bool = False
+    """Set by whoever no longer waits; its row is given up at the next step."""
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    said: torch.Tensor | None = None
+    """Which tokens are in prompt and reply, bool [vocabulary]; kept where repetition has a penalty."""
+    own: int = 0
+    """Tokens in the cache past the shared prefix."""
+
+    def __post_init__(self) -> None:
+        self.condition_key = self.condition.key
+
+
+WORTH = 16
+"""Tokens of prefill that a longer prefix must save before it is set up."""
+
+
+def common_length(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many leading tokens two prompts share."""
+    longest = min(len(one), len(other))
+    if one[:longest] == other[:longest]:
+        return longest
+    low, high = 0, longest  # the first difference is at `low` or later, and before `high`
+    while high - low > 1:
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def best_prefix(shared: Sequence[int], floor: int = 0) -> int:
+    """The length of prefix that saves most prefill, those counted who cannot be served with a longer one.
+
+    Args:
+        shared: How many tokens each prompt shares with the first of them (the first with itself).
+        floor: Length of a prefix that is there already.
+
+    Returns:
+        A length of at least `floor`; prompts that share less cannot be served with it. It is `floor` where a
+        longer one would save fewer than `WORTH` tokens more.
+    """
+    fitting = sorted((length for length in shared if length >= floor), reverse=True)
+    # One prompt has to fill the prefix; the others are spared it.
+    best, saved = floor, (len(fitting) - 1) * floor + WORTH - 1
+    for others, length in enumerate(fitting):
+        if length > floor and others * length > saved:
+            best, saved = length, others * length
+    return best
+
 
 _PATIENCE = 4  # batches' worth of requests that may join while others wait
 
@@ -272,3 +352,152 @@ def _explained(error: Exception, rows: int) -> Exception:
             "-M max_batch_tokens"
         )
     return error
+
+
+_PATIENCE_AT_EXIT = 10.0  # seconds for the step in progress
+
+
+class Limits(NamedTuple):
+    """How much is done at once."""
+
+    max_requests: int = 64
+    max_batch_tokens: int = 2048
+
+
+class Engine:
+    """Loads a model on its thread and serves requests there until it is stopped."""
+
+    def __init__(self, key: ModelKey, limits: Limits) -> None:
+        self.key = key
+        self.limits = limits
+        self.users = 0
+        self._loaded: Future[LocalModel] = Future()
+        self._wake = threading.Condition()
+        self._arrived: list[Request] = []
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=f"af-hf {key.name}", daemon=True)
+        self._thread.start()
+
+    def model(self) -> LocalModel:
+        """The model; blocks until it is loaded.
+
+        Raises:
+            ConfigError: It could not be loaded.
+        """
+        return self._loaded.result()
+
+    def submit(self, request: Request) -> None:
+        """Hands a request over; its `finish` is called on the engine's thread.
+
+        Raises:
+            ConfigError: The engine was stopped.
+        """
+        with self._wake:
+            if self._stopping:
+                raise ConfigError(f"the engine of {self.key.name} was closed; make the model anew to go on")
+            self._arrived.append(request)
+            self._wake.notify()
+
+    def wake(self) -> None:
+        """Makes the engine look at requests that were cancelled."""
+        with self._wake:
+            self._wake.notify()
+
+    def stop(self) -> None:
+        """Fails whoever waits and ends the thread after the step in progress."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_PATIENCE_AT_EXIT)
+
+    def _run(self) -> None:
+        try:
+            model = LocalModel(self.key)
+            scheduler = Scheduler(model, **self.limits._asdict())
+        except BaseException as error:  # noqa: BLE001 - raised where the model is asked for
+            with self._wake:
+                self._stopping = True
+            _discard(self)
+            self._loaded.set_exception(error)
+            return
+        self._loaded.set_result(model)
+        del model
+        try:
+            while self._take_in(scheduler):
+                scheduler.step()
+        finally:
+            with self._wake:
+                self._stopping = True
+                left, self._arrived = self._arrived, []
+            for request in left:
+                scheduler.submit(request)
+            closed = ConfigError(f"the engine of {self.key.name} was closed before this reply was done")
+            scheduler.close(closed)
+            self._loaded = Future()  # the old one holds the weights
+            self._loaded.set_exception(closed)
+            _discard(self)
+
+    def _take_in(self, scheduler: Scheduler) -> bool:
+        """Passes on what has arrived, waiting where there is nothing to do; False when it is time to end."""
+        with self._wake:
+            while scheduler.idle and not self._arrived and not self._stopping:
+                self._wake.wait()
+            arrived, self._arrived = self._arrived, []
+        for request in arrived:
+            scheduler.submit(request)
+        return not self._stopping
+
+
+_engines: dict[ModelKey, Engine] = {}
+_lock = threading.Lock()
+
+
+def engine_for(key: ModelKey, limits: Limits) -> Engine:
+    """The engine of a model, started if there is none; give it back with `release`.
+
+    Raises:
+        ConfigError: There is one with other limits.
+    """
+    with _lock:
+        engine = _engines.get(key)
+        if engine is None:
+            engine = _engines[key] = Engine(key, limits)
+        elif engine.limits != limits:
+            raise ConfigError(
+                f"{key.name} is in memory with {_shown(engine.limits)}; now asked for: {_shown(limits)}. "
+                "Models that share weights share these settings: give the same to all"
+            )
+        engine.users += 1
+        return engine
+
+
+def release(engine: Engine) -> None:
+    """Says that a user of the engine is done; the last one stops it and frees the weights."""
+    with _lock:
+        engine.users -= 1
+        last = engine.users == 0
+        if last and _engines.get(engine.key) is engine:
+            del _engines[engine.key]
+    if last:
+        engine.stop()
+
+
+def _discard(engine: Engine) -> None:
+    with _lock:
+        if _engines.get(engine.key) is engine:
+            del _engines[engine.key]
+
+
+def _shown(limits: Limits) -> str:
+    return ", ".join(f"{name}={value}" for name, value in limits._asdict().items())
+
+
+@atexit.register
+def _stop_all() -> None:
+    # An eval never closes its models, and a thread inside torch at interpreter exit can crash the process.
+    with _lock:
+        engines = list(_engines.values())
+        _engines.clear()
+    for engine in engines:
+        engine.stop()

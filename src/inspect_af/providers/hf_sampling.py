@@ -12,6 +12,8 @@ import torch
 
 from inspect_af.errors import ConfigError
 
+_CANDIDATES = 1024  # tokens that are looked at first for top-p
+
 GREEDY = 1e-5
 """Temperatures below this are greedy decoding."""
 
@@ -134,16 +136,43 @@ def _filtered(logits: torch.Tensor, rows: Sequence[Sampling]) -> torch.Tensor:
     Top-p keeps the fewest tokens, likeliest first, whose probabilities reach p, as transformers does.
     """
     device, size = logits.device, logits.shape[-1]
-    ordered, order = logits.sort(dim=-1, descending=True, stable=True)
-    k = torch.tensor([[row.top_k if 0 < row.top_k < size else size] for row in rows], device=device)
-    ordered = ordered.masked_fill(torch.arange(size, device=device) >= k, float("-inf"))
-    probabilities = torch.softmax(ordered, dim=-1)
-    before = probabilities.cumsum(dim=-1) - probabilities
-    p = torch.tensor([[row.top_p] for row in rows], device=device)
-    outside = (before >= p) & (p < 1)
-    outside[:, 0] = False
-    ordered = ordered.masked_fill(outside, float("-inf"))
-    return torch.full_like(logits, float("-inf")).scatter(-1, order, ordered)
+    ks = [row.top_k if 0 < row.top_k < size else size for row in rows]
+    if min(ks) < size:
+        logits = _likeliest(logits, torch.tensor(ks, device=device))
+    if all(row.top_p >= 1 for row in rows):
+        return logits
+    p = torch.tensor([[row.top_p if row.top_p < 1 else 2.0] for row in rows], device=device)
+    probabilities = torch.softmax(logits, dim=-1)
+    # Sorting a whole vocabulary takes a hundred times longer than finding the tokens that matter.
+    found = min(_CANDIDATES, size)
+    while True:
+        ordered = probabilities.topk(found, dim=-1).values
+        kept = (ordered.cumsum(dim=-1) - ordered < p).sum(dim=-1)
+        if found == size or not bool(((kept == found) & (p[:, 0] < 1)).any()):
+            break
+        found = min(8 * found, size)
+    counts = torch.where(p[:, 0] < 1, kept.clamp(min=1), size)
+    return _likeliest(logits, counts)
+
+
+def _likeliest(logits: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Each row's likeliest `counts` tokens, of equally likely ones the first; minus infinity elsewhere."""
+    size = logits.shape[-1]
+    whole = counts >= size
+    most = int(counts.masked_fill(whole, 1).max())
+    values, tokens = logits.topk(min(most + 1, size), dim=-1)
+    last = (counts.clamp(max=values.shape[-1] - 1) - 1)[:, None]
+    least = values.gather(-1, last)
+    if bool((least == values.gather(-1, last + 1)).any()):  # at the edge; rare
+        above, equal = logits > least, logits == least
+        room = counts[:, None] - above.sum(dim=-1, keepdim=True)
+        outside = ~(above | (equal & (equal.cumsum(dim=-1) <= room)))
+        return logits.masked_fill(outside & ~whole[:, None], float("-inf"))
+    values = values.masked_fill(
+        torch.arange(values.shape[-1], device=logits.device) >= counts[:, None], float("-inf")
+    )
+    kept = torch.full_like(logits, float("-inf")).scatter(-1, tokens, values)
+    return torch.where(whole[:, None], logits, kept) if bool(whole.any()) else kept
 
 
 def _logprobs(
