@@ -7,8 +7,8 @@ Rates, gaps and effects are shown in percent and percentage points. Families of 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from inspect_af.format import one_line, signed
 from inspect_af.logs import REQUEST_ARMS
@@ -74,6 +74,8 @@ if TYPE_CHECKING:
 ARMS: tuple[Tier, Tier] = ("monitored", "unmonitored")
 REASONS = (*UNSCORED, "failed")
 """Why a reply is missing."""
+
+_Held = TypeVar("_Held", Calibration, SteeringResult)
 
 Names = Mapping[str, str]
 """What to call every subject."""
@@ -792,25 +794,40 @@ def draw_direct(report: Convergence, names: Names) -> Drawing | None:
 # Planes of a convergence report
 
 
+def _planes(
+    name: str,
+    title: str,
+    caption: str,
+    held: Sequence[_Held],
+    report: Convergence,
+    names: Names,
+    draw: Callable[[Axes, _Held], None],
+    extra: Sequence[tuple[str, str, str]] = (),
+) -> Drawing | None:
+    """A panel per subject under a key of the families and of `extra` marks; None without subjects."""
+    if not held:
+        return None
+    with drawing_style():
+        figure, panels = squares([names.get(one.subject, one.subject) for one in held], above=20)
+        key(figure, 38.0, 8, [*family_key(shared_families(report)), *extra])
+        for ax, one in zip(panels, held, strict=True):
+            draw(ax, one)
+    return Drawing(name, title, caption, figure)
+
+
 def draw_calibration(report: Convergence, names: Names) -> Drawing | None:
     """Effect by prompt across, effect by documents up; the line is the corrected slope."""
-    if not report.calibrations:
-        return None
     span = span_of(v for one in report.calibrations for p in one.points for v in in_points(p.prompt, p.sdf))
-    with drawing_style():
-        figure, panels = squares(
-            [names.get(one.subject, one.subject) for one in report.calibrations], above=20
-        )
-        key(figure, 38.0, 8, family_key(shared_families(report)))
-        for ax, one in zip(panels, report.calibrations, strict=True):
-            _calibrated(ax, one, span)
-    return Drawing(
+    return _planes(
         "calibration",
         "Prompt against documents",
         "Each mark is one intervention: change of the gap by its claim in the prompt (across) and by "
         "documents that state it (up), in percentage points. Dotted: equal effects. Solid: slope, corrected "
         "for noise in the prompt’s effects; drawn only where it is bounded.",
-        figure,
+        report.calibrations,
+        report,
+        names,
+        lambda ax, one: _calibrated(ax, one, span),
     )
 
 
@@ -839,21 +856,17 @@ def _ends(found: Estimate) -> list[float]:
 
 def draw_coupling(report: Convergence, names: Names) -> Drawing | None:
     """Swing of the concept score across, swing of the gap up, vectors among random ones."""
-    kept = [one for one in report.steering if any(v.reasoning and v.behaviour for v in one.vectors)]
-    if not kept:
-        return None
-    with drawing_style():
-        figure, panels = squares([names.get(one.subject, one.subject) for one in kept], above=20)
-        key(figure, 38.0, 8, [*family_key(shared_families(report)), ("×", MUTED, "random")])
-        for ax, one in zip(panels, kept, strict=True):
-            _coupled(ax, one)
-    return Drawing(
+    return _planes(
         "coupling",
         "Does a vector move reasoning, and does it move behaviour?",
         "Across: how far the judge’s score of the vector’s own concept swings from its lowest usable dose to "
         "the highest. Up: how far the gap swings, in percentage points. Crosses are random vectors of the "
         "same size, scored for the same concepts. Far right and at zero height: read, but not acted on.",
-        figure,
+        [one for one in report.steering if any(v.reasoning and v.behaviour for v in one.vectors)],
+        report,
+        names,
+        _coupled,
+        [("×", MUTED, "random")],
     )
 
 
@@ -879,33 +892,32 @@ def _swings(found: Sequence[tuple[float | None, float]]) -> list[tuple[float, fl
 
 def draw_random(report: Convergence, names: Names) -> Drawing | None:
     """Both arms under random vectors, fitted vectors and no vector."""
-    kept = [one for one in report.steering if one.random]
-    if not kept:
-        return None
-    with drawing_style():
-        figure, panels = squares([names.get(one.subject, one.subject) for one in kept], above=20)
-        marks = [*family_key(shared_families(report)), ("×", MUTED, "random"), ("+", INK, "unsteered")]
-        key(figure, 38.0, 8, marks)
-        for ax, one in zip(panels, kept, strict=True):
-            _crossed(ax, (-3, 103), (-3, 103), "unmonitored, %", "monitored, %")
-            ax.plot([0, 100], [0, 100], color=GRID, linewidth=0.8, zorder=1)
-            for random in one.random:
-                if random.parsed >= one.parse_floor:
-                    _dot(ax, random.unmonitored, random.monitored, "x", MUTED, 4)
-            for vector in one.vectors:
-                color, marker, _ = FAMILY_STYLES[vector.family]
-                for point in vector.points:
-                    if point.usable:
-                        _dot(ax, point.unmonitored, point.monitored, marker, color, 4)
-            _dot(ax, one.unsteered[1], one.unsteered[0], "+", INK, 9)
-    return Drawing(
+    return _planes(
         "random-vectors",
         "What any direction does",
         "Accepted in the unmonitored tier (across) and in the monitored tier (up), in percent, under every "
         "vector and multiplier at which enough replies parse. Random vectors show how far behaviour moves "
         "without any meaning in the direction. The diagonal is no gap.",
-        figure,
+        [one for one in report.steering if one.random],
+        report,
+        names,
+        _scattered,
+        [("×", MUTED, "random"), ("+", INK, "unsteered")],
     )
+
+
+def _scattered(ax: Axes, one: SteeringResult) -> None:
+    _crossed(ax, (-3, 103), (-3, 103), "unmonitored, %", "monitored, %")
+    ax.plot([0, 100], [0, 100], color=GRID, linewidth=0.8, zorder=1)
+    for random in one.random:
+        if random.parsed >= one.parse_floor:
+            _dot(ax, random.unmonitored, random.monitored, "x", MUTED, 4)
+    for vector in one.vectors:
+        color, marker, _ = FAMILY_STYLES[vector.family]
+        for point in vector.points:
+            if point.usable:
+                _dot(ax, point.unmonitored, point.monitored, marker, color, 4)
+    _dot(ax, one.unsteered[1], one.unsteered[0], "+", INK, 9)
 
 
 def _dot(ax: Axes, x: float | None, y: float | None, marker: str, color: str, size: float) -> None:
