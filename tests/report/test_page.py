@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import re
 import shutil
 import subprocess
@@ -361,3 +362,32 @@ def test_the_page_follows_light_and_dark_mode(
     assert (pixels[200:, 386:] == paper).all()
     contrast = np.abs(pixels[200:1400] - np.array(paper)).max(axis=2) > 100
     assert contrast.mean() > 0.01
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_tables_fit_a_phone_with_every_fold_open(profile: Profile, tmp_path: Path) -> None:
+    probe = tmp_path / "probe.html"
+    script = (
+        "<script>document.querySelectorAll('details').forEach(one => one.open = true);"
+        "const cells = [...document.querySelectorAll('.cards-below td')].filter(one => one.offsetWidth);"
+        "const tables = [...document.querySelectorAll('.cards-below')];"
+        "const wide = tables.filter(one => one.scrollWidth > innerWidth);"
+        "document.title = [innerWidth, document.documentElement.scrollWidth, cells.length,"
+        "Math.min(...cells.map(one => one.offsetWidth)), Math.max(...cells.map(one => one.offsetHeight)),"
+        "wide.length].join();</script></body>"
+    )
+    page = re.sub(r"<meta http-equiv=[^>]*>", "", render_html(profile)).replace("</body>", script)
+    # Headless windows are at least 500 pixels wide, a frame is not.
+    frame = html.escape(page, quote=True)
+    probe.write_text(
+        f'<iframe id="f" style="width:390px;height:800px;border:0" srcdoc="{frame}"></iframe>'
+        "<script>onload = () => document.title = document.getElementById('f').contentDocument.title</script>"
+    )
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", probe.as_uri()]
+    dumped = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    width, page_width, n, narrowest, highest, wide = map(
+        int, re.findall(r"<title>([\d,]+)</title>", dumped)[-1].split(",")
+    )
+    assert width == 390 >= page_width
+    assert n > 80 and narrowest > 250 and highest < 120 and not wide
