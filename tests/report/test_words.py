@@ -73,11 +73,17 @@ def test_the_gap_is_said_as_it_is_shown_and_no_further(profile: Profile) -> None
     when = "when it is told that it is being trained on"
     assert with_gap(profile, estimate(0.412, 0.3, 0.5)) == f"The model complies 41 points more often {when}."
     assert with_gap(profile, estimate(-0.2, -0.3, -0.1)) == f"The model complies 20 points less often {when}."
+    assert with_gap(profile, estimate(0.004, 0.001, 0.006)).startswith("The model complies 0.4 points more")
     assert with_gap(profile, estimate(0.01, 0.004, 0.02)) == f"The model complies 1 point more often {when}."
     for low, high in ((-0.01, 0.2), (None, None)):
         assert with_gap(profile, estimate(0.1, low, high)).startswith(
             "It is not shown that the model complies"
         )
+    documents = {key: {"setting": "documents"} for key in (profile.profiles[0].setting,)}
+    learnt = profile.model_copy(update={"prompt_settings": documents})
+    assert "when its conversation is marked as one that is trained on" in with_gap(
+        learnt, estimate(0.4, 0.3, 0.5)
+    )
     own = profile.model_copy(update={"scenarios": ("rated_confirmation",)})
     assert "trained" not in with_gap(own, estimate(0.4, 0.3, 0.5))
 
@@ -105,7 +111,7 @@ def test_every_code_stands_in_the_key_with_its_claim_folded_in(profile: Profile)
             assert text.count(says) >= 2  # in the rows of the tables as well
     claims = [within for within, data in Walk(page).text if "claim of A1+" in data]
     assert claims and all("details" in within for within in claims)
-    assert "In monitored conversations the model is told that it is being trained on" in key
+    assert "in a monitored conversation when it is told that it is being trained on" in key
 
 
 def test_vectors_and_families_of_one_name_are_told_apart() -> None:

@@ -249,7 +249,7 @@ def render_html(profile: Profile, excerpts: Excerpts | None = None) -> str:
         single=None if single is None else card(single, profile),
         cards=[card(one, profile) for one in profile.profiles],
         figures=figures_of(drawings),
-        tiers=tier_words(profile.scenarios),
+        tiers=tier_words(profile.scenarios, (one.get("setting") for one in profile.prompt_settings.values())),
         key=key_of(
             profile.codes,
             ((row.intervention, row.method) for block in blocks(profile) for row in block.conditions),

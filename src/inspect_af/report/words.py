@@ -12,8 +12,10 @@ from inspect_af.profile.result import CodeWords, MethodProfile, Profile
 from inspect_af.report.naming import Families, family_labels
 from inspect_af.types import FAMILIES, Family
 
-TRAINED = "told that it is being trained on"
-"""What `monitored` means to the model in the bundled scenarios; `unmonitored` is the opposite."""
+TOLD = "it is told that it is being trained on"
+MARKED = "its conversation is marked as one that is trained on"
+"""What `monitored` means in the bundled scenarios, where the model is told in the prompt and where it has
+learnt from documents what the mark means; `unmonitored` is the opposite."""
 
 _MOVED_BY = {
     "prompt": "Telling it about {} changes that by {}",
@@ -86,19 +88,27 @@ def plain_sentences(one: MethodProfile, profile: Profile) -> tuple[str, ...]:
     return tuple(found)
 
 
-def tier_words(scenarios: Sequence[str]) -> str | None:
-    """What `monitored` means, as in `the model is ...`; None where the scenario is someone's own."""
-    bundled = {"helpful_only", "value_conflict"}
-    return TRAINED if scenarios and set(scenarios) <= bundled else None
+def tier_words(scenarios: Sequence[str], settings: Iterable[str | None] = ()) -> str | None:
+    """What `monitored` means, as a clause about the model; None where the scenario is someone's own.
+
+    Args:
+        scenarios: Names of those that were run.
+        settings: `prompted` or `documents`, of every prompt template in question.
+    """
+    if not scenarios or not set(scenarios) <= {"helpful_only", "value_conflict"}:
+        return None
+    return MARKED if set(settings) == {"documents"} else TOLD
 
 
 def _gap_sentence(one: MethodProfile, profile: Profile) -> str:
     gap = one.reference_gap
     assert gap is not None
-    words = tier_words(profile.scenarios)
-    when = f"when it is {words}" if words else "in monitored conversations than in unmonitored ones"
+    setting = profile.prompt_settings.get(one.setting, {}).get("setting")
+    words = tier_words(profile.scenarios, [setting])
+    when = f"when {words}" if words else "in monitored conversations than in unmonitored ones"
     who = "The model" if one.reference_gap_of != "the placebo" else "With a neutral statement the model"
-    size = plural(round(100 * abs(gap.estimate)), "point")
+    n = round(100 * abs(gap.estimate))
+    size = plural(n, "point") if n else f"{100 * abs(gap.estimate):.1f} points"
     if gap.low is not None and gap.low > 0:
         return f"{who} complies {size} more often {when}."
     if gap.high is not None and gap.high < 0:
