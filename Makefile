@@ -74,7 +74,7 @@ test-real: .venv-real/model
 	touch $@
 
 test-flow: .venv-flow/.ready
-	.venv-flow/bin/flow run examples/flow.py --dry-run
+	.venv-flow/bin/flow run examples/flow.yaml --dry-run
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

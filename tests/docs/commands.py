@@ -17,8 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from inspect_af import _registry
-from inspect_af.cli import build_parser
-from inspect_af.cli._numbers import joined_lists
+from inspect_af.cli import build_parser, parse
 from inspect_af.providers import settings
 from inspect_af.rendering import is_option
 
@@ -124,7 +123,7 @@ def parse_verb(arguments: Sequence[str]) -> None:
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(io.StringIO()):
-            parsed = build_parser().parse_args(joined_lists(list(arguments)))
+            parsed = parse(list(arguments))
     except SystemExit as stopped:
         if stopped.code:
             last = complaint.getvalue().strip().splitlines()[-1]

@@ -53,6 +53,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """A command line as options; what stands after `--` of a study, for Snakemake, in `passed_on`."""
+    at = argv.index("--") if argv[:1] == ["study"] and "--" in argv else len(argv)
+    args = build_parser().parse_args(joined_lists(argv[:at]))
+    args.passed_on = list(argv[at + 1 :])
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb.
 
@@ -60,13 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 1 where the verb failed with one of the package's own errors or on a file, which is named, or
         2 for a malformed command line, 130 where it was interrupted, 141 where its output was cut off.
     """
-    given = list(sys.argv[1:] if argv is None else argv)
-    passed_on: list[str] = []
-    if given[:1] == ["study"] and "--" in given:  # to Snakemake
-        at = given.index("--")
-        given, passed_on = given[:at], given[at + 1 :]
-    args = build_parser().parse_args(joined_lists(given))
-    args.passed_on = passed_on
+    args = parse(sys.argv[1:] if argv is None else argv)
     try:
         return int(args.main(args))
     except InspectAFError as error:

@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
         json.dumps({"id": f"ordinary-{number}", "text": text}) for number, text in enumerate(texts, start=1)
     ]
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial = args.out.with_suffix(".partial")  # a file under its own name is a whole one
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(args.out)
     print(f"{args.n} documents in {args.out}")
     return 0
