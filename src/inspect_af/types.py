@@ -114,7 +114,8 @@ class SdfAdapter(_Frozen):
 class Steer(_Frozen):
     """A vector added to the residual stream: h <- h + multiplier * v at every selected layer.
 
-    The multiplier's sign is the polarity; the vector's family is the family.
+    The multiplier's sign is the polarity; the vector's family is the family. Two are equal where the same
+    file acts in the same way: what logs of older versions do not say about it makes no other condition.
     """
 
     method: Literal["steering"] = "steering"
@@ -136,6 +137,17 @@ class Steer(_Frozen):
     """`mean-difference`, `regression`, `logistic` or `random`; None in logs of older versions."""
     tier: Tier | None = None
     """The only tier in which the vector is added; None where it is added in every tier."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Steer) and self._acts == other._acts
+
+    def __hash__(self) -> int:
+        return hash(self._acts)
+
+    @property
+    def _acts(self) -> tuple[object, ...]:
+        named = (self.concept, self.family, self.source, self.digest)
+        return (*named, self.multiplier, self.layers, self.dose, self.tier)
 
     @property
     def label(self) -> str:

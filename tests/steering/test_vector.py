@@ -100,6 +100,14 @@ def test_a_dose_is_also_told_against_a_norm_that_no_large_feature_dominates() ->
     assert vector().treatment(-4, "2,5").typical_dose is None
 
 
+def test_what_older_logs_do_not_say_makes_no_other_condition() -> None:
+    new = vector(typical_norms=(1.0, 0.5, 4.0)).treatment(-4, "2,5")
+    old = type(new).model_validate(new.model_dump(exclude={"typical_dose", "estimator", "tier"}))
+    assert old == new and hash(old) == hash(new) and len({old, new}) == 1
+    assert new != vector(typical_norms=(1.0, 0.5, 4.0)).treatment(-4, "2,5", "monitored")
+    assert new.model_dump()["estimator"] == "regression"
+
+
 def test_the_recorded_treatment_says_what_was_applied() -> None:
     steer = vector().treatment(-4, "2,5")
     assert (steer.concept, steer.family, steer.source) == ("expectation", "first", "ooc")
