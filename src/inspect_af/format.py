@@ -106,6 +106,11 @@ def visible(text: str, *, longest: int = LONGEST_TEXT, whole: int | None = None)
     return "".join(pieces)
 
 
+def say(text: str) -> None:
+    """Prints text that may hold foreign names: nothing in it drives the terminal."""
+    print(visible(text, longest=10_000_000))
+
+
 def one_line(text: str, *, longest: int = 80) -> str:
     """A foreign name for a label: visible, on one line, with an ellipsis in its middle where it is long."""
     flat = " ".join(visible(text[:2_000]).split())

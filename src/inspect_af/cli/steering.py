@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from inspect_af.cli import _steering_pairs
 from inspect_af.cli._options import add_model_option, key_values, planned_model
 from inspect_af.errors import ConfigError, one_of
+from inspect_af.format import say
 from inspect_af.logs import show_progress
 from inspect_af.materials import load_pair
 from inspect_af.plan import PlannedModel
@@ -453,7 +454,7 @@ def _fit(args: argparse.Namespace) -> int:
         vector.save(files[name])
     report = steering_report({str(name): vector for name, vector in fitted.items()})
     _write_json(report, out.with_suffix(".report.json"))
-    print(report.text())
+    say(report.text())
     others = ", ".join(str(file) for name, file in files.items() if name != args.estimator)
     print(f"\nThe vector of {args.estimator} is in {out}, those of the other estimators in {others}.")
     return 0
@@ -486,7 +487,7 @@ def _validate(args: argparse.Namespace) -> int:
     report = steering_report(vectors, validations)
     if args.json:
         _write_json(report, args.json)
-    print(report.text())
+    say(report.text())
     return 0
 
 
@@ -505,7 +506,7 @@ def _controls(args: argparse.Namespace) -> int:
     if args.activations:
         own, *found = validate_vectors((vector, *controls), load_activations(args.activations))
         controls = tuple(map(with_validation, controls, found))
-        print(controls_text(own, found))
+        say(controls_text(own, found))
     for index, control in enumerate(controls, start=1):
         control.save(args.out / f"{Path(args.vector).stem}.random-{index:03}.safetensors")
     print(f"{len(controls)} controls in {args.out}.")
@@ -536,7 +537,7 @@ def _effect(args: argparse.Namespace) -> int:
         )
     if args.json:
         _write_json(report, args.json)
-    print(report.text())
+    say(report.text())
     return 0
 
 
@@ -574,7 +575,7 @@ def _sweep(args: argparse.Namespace) -> int:
         )
         if absent := write_sweep(report, args.out):
             print(f"no figures: {absent}")
-        print(f"\n{report.text()}\n\nResults in {args.out}.")
+        say(f"\n{report.text()}\n\nResults in {args.out}.")
     if not ran.finished:
         print(f"some samples have not finished; repeat the command to go on (logs in {log_dir})")
     return 0 if ran.finished else 1
