@@ -14,7 +14,7 @@ from inspect_af.errors import ConfigError
 from inspect_af.plan import Plan
 
 if TYPE_CHECKING:
-    from inspect_af.study.run import Status, Study
+    from inspect_af.study.run import Show, Status, Study
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,27 +27,21 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
             "What stands after -- goes to Snakemake, such as -- --executor slurm --jobs 8."
         ),
     )
-    parser.add_argument("plan", nargs="?", type=Path, metavar="PLAN", help="YAML file; see --template")
-    parser.add_argument("--template", action="store_true", help="print a commented plan to fill in")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: studies/NAME")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="list every step with calls, tokens and cost, and stop"
-    )
-    parser.add_argument(
-        "--only", nargs="+", default=[], metavar="STEP", help="steps, kinds, or patterns such as 'adapter/*'"
-    )
-    parser.add_argument("--skip", nargs="+", default=[], metavar="STEP", help="leave these out")
-    parser.add_argument("--jobs", type=int, metavar="N", help="steps at a time (default: 1)")
+    add = parser.add_argument
+    add("plan", nargs="?", type=Path, metavar="PLAN", help="YAML file; see --template")
+    add("--template", action="store_true", help="print a commented plan to fill in")
+    add("--out", type=Path, metavar="DIR", help="default: studies/NAME")
+    add("--dry-run", action="store_true", help="list every step with calls, tokens and cost, and stop")
+    add("--only", nargs="+", default=[], metavar="STEP", help="steps, kinds, or patterns such as 'adapter/*'")
+    add("--skip", nargs="+", default=[], metavar="STEP", help="leave these out")
+    add("--jobs", type=int, metavar="N", help="steps at a time (default: 1)")
     parser.set_defaults(main=main)
     one = verbs.add_parser(
         "step", help="run one step of a study", description="Runs one step of a study, unless it is done."
     )
-    one.add_argument(
-        "key", metavar="STEP", help="as `study --dry-run` lists it, such as evals/gpt-4o/untouched"
-    )
-    one.add_argument(
-        "--out", type=Path, default=Path(), metavar="DIR", help="the study's directory (default: this one)"
-    )
+    add = one.add_argument
+    add("key", metavar="STEP", help="as `study --dry-run` lists it, such as evals/gpt-4o/untouched")
+    add("--out", type=Path, default=Path(), metavar="DIR", help="the study's directory (default: this one)")
     one.set_defaults(main=main_step)
 
 
@@ -75,26 +69,24 @@ def main(args: argparse.Namespace) -> int:
     if args.dry_run:
         return 0
     draft.fix_plan(plan, out / PLAN_FILE)
-    states = run_study(study, chosen, show=_Display(study), jobs=args.jobs, options=args.passed_on)
+    states = run_study(study, chosen, show=_display(study), jobs=args.jobs, options=args.passed_on)
     if sys.stderr.isatty():
         print(file=sys.stderr)
     for key, status in states.items():
         if status == "failed":
             print(f"failed: {key}; its output is in {study.place(study.steps[key]) / 'log.txt'}")
-    for status, told in (
-        ("waiting", "not run, because something that they need is missing"),
-        ("left out", "left out here"),
-    ):
-        if keys := [key for key in states if states[key] == status]:
-            print(f"{told}: {', '.join(keys)}")
+    if waiting := [key for key in states if states[key] == "waiting"]:
+        print(f"not run, because something that they need is missing: {', '.join(waiting)}")
+    if left_out := [key for key in states if states[key] == "left out"]:
+        print(f"left out here: {', '.join(left_out)}")
     (out / "summary.md").write_text(summary_text(plan, study, states), encoding="utf-8")
     print(f"{status_line(study, states)}; summary in {out / 'summary.md'}")
     if states["report"] == "done":
         print(f"report in {study.steps['report'].outputs[0]}")
-    if complete := all(status == "done" for status in states.values()):
+    if all(status == "done" for status in states.values()):
         return 0
     print("the same command goes on with what is missing")
-    return int(not complete)
+    return 1
 
 
 def main_step(args: argparse.Namespace) -> int:
@@ -120,6 +112,7 @@ def _check_models(plan: Plan) -> None:
 
 def _table(study: Study, chosen: list[str]) -> str:
     """One line a step: status, key, calls, tokens, cost, seconds where it was run; then the sums."""
+    from inspect_af.format import text_table
     from inspect_af.study.steps import Load, total_load
 
     def cost(load: Load) -> str:
@@ -132,14 +125,7 @@ def _table(study: Study, chosen: list[str]) -> str:
         shown = (f"{load.calls:,}", f"{load.tokens:,}", cost(load)) if load.calls else ("", "", "")
         took = f"{record.seconds:.0f} s" if record and record.state == "done" and record.seconds else ""
         rows.append((states[key], key, *shown, took))
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = [text_table(rows, left=(0, 1))]
     for name, keys in (("", chosen), ("left: ", [key for key in chosen if states[key] != "done"])):
         load = total_load(study.steps[key] for key in keys)
         lines.append(
@@ -149,26 +135,22 @@ def _table(study: Study, chosen: list[str]) -> str:
     return "\n".join(lines)
 
 
-class _Display:
+def _display(study: Study) -> Show:
     """The one progress view: a line that is rewritten on a terminal, one line an event elsewhere."""
+    from inspect_af.study.run import status_line
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
-        self._terminal = sys.stderr.isatty()
-        self._shown = 0.0
+    terminal, shown = sys.stderr.isatty(), 0.0
 
-    def __call__(self, states: Mapping[str, Status], event: str) -> None:
-        from inspect_af.study.run import status_line
-
-        if not event and (not self._terminal or time.monotonic() - self._shown < 1):
+    def show(states: Mapping[str, Status], event: str) -> None:
+        nonlocal shown
+        if not event and (not terminal or time.monotonic() - shown < 1):
             return
-        self._shown = time.monotonic()
-        line = status_line(self._study, states)
-        if not self._terminal:
-            if not event.startswith("started"):
-                print(f"{event}: {line}" if event != "start" else line, file=sys.stderr, flush=True)
-            return
-        if event.startswith(("done", "failed")):
-            print(f"\r\x1b[K{event}", file=sys.stderr)
-        width = shutil.get_terminal_size().columns - 1
-        print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
+        shown, line = time.monotonic(), status_line(study, states)
+        if terminal:
+            told = f"{event}\n" if event.startswith(("done", "failed")) else ""
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{told}{line[:width]}", end="", file=sys.stderr, flush=True)
+        elif not event.startswith("started"):
+            print(f"{event}: {line}" if event != "start" else line, file=sys.stderr, flush=True)
+
+    return show

@@ -332,9 +332,7 @@ def run_study(
         raise MissingExtraError("studies need Snakemake; pip install 'inspect-af[study]'")
     with only_one(study.out, "running the study") as lock:
         study.save()
-        before = study.states()
-        states = {key: _planned(study, key, before, chosen) for key in study.steps}
-        targets = _targets(study, states)
+        states, targets = _chosen(study, chosen)
         for key, step in study.steps.items():
             if key in targets:
                 (study.place(step) / "done.json").unlink(missing_ok=True)
@@ -344,29 +342,26 @@ def run_study(
         if targets:
             states |= dict.fromkeys(targets, "missing")
             _snakemake(study, states, targets, show, jobs, options, lock)
-        if "report" in chosen and _has_results(study, states):
+        if "report" in chosen:
             _report(study, states, show)
         return states
 
 
-def _planned(study: Study, key: str, before: Mapping[str, Status], chosen: Collection[str]) -> Status:
-    """A step's state before anything is run."""
-    if before[key] == "done":
-        return "done"
-    if key not in chosen:
-        return "left out"
-    needs = (_planned(study, need, before, chosen) for need in study.steps[key].needs)
-    return "waiting" if any(need in ("left out", "waiting") for need in needs) else "missing"
-
-
-def _targets(study: Study, states: Mapping[str, Status]) -> list[str]:
-    """Steps to be run, and done ones that may have to be run again after those: they look for themselves."""
-    targets: list[str] = []
+def _chosen(study: Study, chosen: Collection[str]) -> tuple[dict[str, Status], list[str]]:
+    """The states before anything is run, and what is to be run: done steps behind that will look again."""
+    before, targets = study.states(), list[str]()
+    states: dict[str, Status] = {}
     for key, step in study.steps.items():
+        lost = any(states[need] in ("left out", "waiting") for need in step.needs)
+        states[key] = "waiting" if lost else "missing"
+        if key not in chosen:
+            states[key] = "left out"
+        if before[key] == "done":
+            states[key] = "done"
         again = states[key] == "done" and any(need in targets for need in step.needs)
-        if key != "report" and (states[key] == "missing" or again):
+        if key != "report" and (again or states[key] == "missing"):
             targets.append(key)
-    return targets
+    return states, targets
 
 
 def _snakemake(
@@ -464,20 +459,15 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _has_results(study: Study, states: Mapping[str, Status]) -> bool:
-    return any(
-        states[key] == "done" for key, step in study.steps.items() if step.evals or step.kind == "sweep"
-    )
-
-
 def _report(study: Study, states: dict[str, Status], show: Show) -> None:
     """The report, from whatever logs there are, once everything else has been settled."""
     step = study.steps["report"]
-    before = study.record(step)
-    if study.is_done(step):
-        states["report"] = "done"
+    judged = [key for key, each in study.steps.items() if each.evals or each.kind == "sweep"]
+    results = any(states[key] == "done" for key in judged)
+    states["report"] = "done" if study.is_done(step) else "running" if results else "waiting"
+    if states["report"] != "running":
         return
-    states["report"] = "running"
+    before = study.record(step)
     show(states, "started report")
     study.place(step).mkdir(parents=True, exist_ok=True)
     with (study.place(step) / "log.txt").open("ab") as log:
