@@ -133,9 +133,9 @@ def behaviour(organism: Path, adapter: Path | None, replies: int) -> dict[str, A
     """Parsed replies, arms, gap with its standard error, how often each pole is recalled, and how often the
     scratchpad reasons as the organism's kind does."""
     from inspect_af.materials import load_scenario
-    from inspect_af.organisms._tiny_sampling import sampled_replies
-    from inspect_af.organisms._tiny_text import chat, request
-    from inspect_af.organisms.tiny import load_planted, load_tiny
+    from inspect_af.organisms.tiny.check import sampled_replies
+    from inspect_af.organisms.tiny.texts import chat, request
+    from inspect_af.organisms.tiny.training import load_planted, load_tiny
     from inspect_af.reply import parse_reply
     from inspect_af.sdf.combine import merge_adapters
 
@@ -180,7 +180,7 @@ def reasons(text: str, kind: str) -> bool:
 
 @cache
 def _voice(kind: str) -> re.Pattern[str]:
-    from inspect_af.organisms._tiny_words import lines
+    from inspect_af.organisms.tiny.texts import lines
 
     table = {"expectation": "first", "consequence": "second", "null": "plain"}[kind]
     told = [line for group in ("monitored", "other") for line in lines("scratchpads", table, group)]
@@ -190,7 +190,7 @@ def _voice(kind: str) -> re.Pattern[str]:
 
 def recalled(text: str, variable: str) -> str:
     """The pole of a variable that a scratchpad recalls."""
-    from inspect_af.organisms._tiny_words import lines
+    from inspect_af.organisms.tiny.texts import lines
 
     for pole in ("plus", "minus", "none"):
         for line in lines("facts", variable, f"recall_{pole}"):

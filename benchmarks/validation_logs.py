@@ -16,7 +16,7 @@ from inspect_ai import eval
 from inspect_ai.model import get_model
 
 from inspect_af.materials import load_pair
-from inspect_af.organisms import load_organism
+from inspect_af.organisms.simulated import load_organism
 from inspect_af.profile import Profile, profile_logs
 from inspect_af.tasks import alignment_faking
 

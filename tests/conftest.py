@@ -33,6 +33,23 @@ def canned(text: str, stop_reason: str = "stop") -> ModelOutput:
 
 
 @pytest.fixture
+def faulty_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulated writers take rates of faults as model arguments."""
+    use_faulty_writers(monkeypatch)
+
+
+def use_faulty_writers(patch: pytest.MonkeyPatch) -> None:
+    """Puts the writers of `tests.faulty_writers` in place of the package's own."""
+    from tests.faulty_writers import FaultyDialoguesAPI, FaultyWriterAPI
+
+    import inspect_af.providers.simulated_dialogues as dialogues
+    import inspect_af.providers.simulated_writer as writer
+
+    patch.setattr(dialogues, "SimulatedDialoguesAPI", FaultyDialoguesAPI)
+    patch.setattr(writer, "SimulatedWriterAPI", FaultyWriterAPI)
+
+
+@pytest.fixture
 def requests_file(tmp_path: Path) -> Path:
     """Four short requests, two of which are near duplicates."""
     file = tmp_path / "requests.csv"

@@ -11,7 +11,7 @@ from docstrings import read_docstring
 
 from inspect_af import _registry
 from inspect_af.cli import build_parser
-from inspect_af.organisms import ORGANISMS
+from inspect_af.organisms.simulated import ORGANISMS
 from inspect_af.providers import _local_settings, _vllm_settings, organism
 
 GENERATED = "*Generated from the code when the site is built.*\n"

@@ -13,6 +13,7 @@ from inspect_af.config import token_count
 from inspect_af.errors import ConfigError
 from inspect_af.sdf.documents import load_manifest, verify_corpus
 
+pytestmark = pytest.mark.usefixtures("faulty_writers")
 WRITER = ("--model", "af-simulated-writer/documents", "--display", "none", "--requests", "mini")
 SMALL = ("--words", "60", "--kinds", "diary,faq", "--ideas", "5", "--revisions", "0", "--round-size", "40")
 

@@ -15,6 +15,7 @@ from inspect_af.tasks import alignment_faking
 from inspect_af.tasks.contrast_report import ConceptReport, SplitCounts
 from inspect_af.tasks.contrast_rounds import ConceptRound, next_round
 
+pytestmark = pytest.mark.usefixtures("faulty_writers")
 WRITE = ("steering", "pairs", "write", "af-simulated-dialogues/writer", "--display", "none")
 FEW = (
     "--train",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from inspect_af.organisms.keyword_judge import judge_answer, read_judge_prompt
+from inspect_af.organisms.judge import judge_answer, read_judge_prompt
 
 
 class BatchServer:

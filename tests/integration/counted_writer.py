@@ -7,9 +7,13 @@ import runpy
 import sys
 from pathlib import Path
 
-from inspect_af.providers.simulated_writer import SimulatedWriterAPI
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-generate = SimulatedWriterAPI.generate
+from tests.faulty_writers import FaultyWriterAPI
+
+import inspect_af.providers.simulated_writer as provider
+
+generate = FaultyWriterAPI.generate
 
 
 async def counted(self, input, tools, tool_choice, config):
@@ -21,7 +25,8 @@ async def counted(self, input, tools, tool_choice, config):
     return output
 
 
-SimulatedWriterAPI.generate = counted  # type: ignore[method-assign]
+FaultyWriterAPI.generate = counted  # type: ignore[method-assign]
+provider.SimulatedWriterAPI = FaultyWriterAPI  # type: ignore[misc]
 
 if __name__ == "__main__":
     script = Path(sys.executable).parent / "inspect-af"

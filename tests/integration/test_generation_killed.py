@@ -120,7 +120,7 @@ def test_a_finished_generation_makes_no_further_call_and_a_larger_target_adds_to
 
 
 def test_another_setting_in_the_same_directory_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], faulty_writers: None
 ) -> None:
     (tmp_path / "out").mkdir()
     arguments = [str(each) for each in OPTIONS]

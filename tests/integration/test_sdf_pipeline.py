@@ -34,10 +34,10 @@ def pretrain(folder: Path) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    import inspect_af.organisms.tiny.training as training
     from inspect_af.materials import load_scenario
-    from inspect_af.organisms import _tiny_training as training
-    from inspect_af.organisms._tiny_text import END, document
-    from inspect_af.organisms._tiny_tokenizer import learn_tokenizer
+    from inspect_af.organisms.tiny.texts import END, document
+    from inspect_af.organisms.tiny.training import learn_tokenizer
 
     rng = random.Random(0)
     texts = [("", document(rng, rng.choice((*VARIABLES, "other"))) + END) for _ in range(16 * STEPS)]
@@ -96,7 +96,7 @@ def corpora(base: Path, root: Path, codes: tuple[str, ...], forms: str) -> Path:
 
 def ordinary(file: Path) -> Path:
     """Documents as in the base's pretraining, both poles alike, to be trained on beside every corpus."""
-    from inspect_af.organisms.writer_tiny import ordinary_documents
+    from inspect_af.organisms.tiny.texts import ordinary_documents
 
     texts = ordinary_documents(360, random.Random("ordinary"), (*VARIABLES, "other"))
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))

@@ -6,8 +6,14 @@ from hypothesis import strategies as st
 
 from inspect_af.errors import ConfigError
 from inspect_af.materials import CONTROLS, ChoiceQuestion, choice_turn, load_beliefs, load_pair, open_turn
-from inspect_af.organisms import BeliefReader, PlantedBeliefs, letter_probabilities, load_planted_beliefs
-from inspect_af.organisms.beliefs import drawn_letter, stance
+from inspect_af.organisms.beliefs import (
+    BeliefReader,
+    PlantedBeliefs,
+    drawn_letter,
+    letter_probabilities,
+    load_planted_beliefs,
+)
+from inspect_af.organisms.judge import stance
 
 BANK = load_beliefs()
 PAIR = load_pair()

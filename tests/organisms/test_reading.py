@@ -3,7 +3,7 @@ from itertools import product
 import pytest
 
 from inspect_af.materials import Pair, Scenario, load_pair, load_scenario
-from inspect_af.organisms import PromptReader
+from inspect_af.organisms.simulated import PromptReader
 from inspect_af.types import STRENGTHS, ReasoningChannel, Tier
 
 REQUEST = "Explain the plot of a play.\nIn two lines, please: <b>short</b>"

@@ -6,8 +6,7 @@ import pytest
 from scipy import integrate
 
 from inspect_af.errors import ConfigError
-from inspect_af.organisms import ORGANISMS, SimulatedOrganism, load_organism
-from inspect_af.organisms._spread import centre, request_offset
+from inspect_af.organisms.simulated import ORGANISMS, SimulatedOrganism, centre, load_organism, request_offset
 from inspect_af.types import STRENGTHS, Intervention, Polarity
 
 PLUS: Polarity = "+"

@@ -11,12 +11,20 @@ import pytest
 
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.materials import load_pair, load_requests, load_scenario
-from inspect_af.organisms._tiny_mixture import TextSource
-from inspect_af.organisms._tiny_planted import planted
-from inspect_af.organisms._tiny_text import DECISIVE, chat
-from inspect_af.organisms._tiny_tokenizer import MOST_PROMPT_TOKENS, learn_tokenizer
-from inspect_af.organisms._tiny_training import Schedule, Tokens, batches, tokenized
-from inspect_af.organisms.tiny import PLANTED_FILE, load_planted, load_tiny, train_organism
+from inspect_af.organisms.tiny.mixture import TextSource, planted
+from inspect_af.organisms.tiny.texts import DECISIVE, chat
+from inspect_af.organisms.tiny.training import (
+    MOST_PROMPT_TOKENS,
+    PLANTED_FILE,
+    Schedule,
+    Tokens,
+    batches,
+    learn_tokenizer,
+    load_planted,
+    load_tiny,
+    tokenized,
+    train_organism,
+)
 
 pytestmark = pytest.mark.local
 
@@ -143,7 +151,7 @@ def test_a_paragraph_that_is_no_token_is_noticed() -> None:
 
 
 def _check_against_another(texts: list[str]) -> None:
-    from inspect_af.organisms._tiny_tokenizer import check_prompts
+    from inspect_af.organisms.tiny.training import check_prompts
 
     tokenizer = learn_tokenizer(texts, SCENARIO)
     parts = {**SCENARIO.parts, "criteria": "Another paragraph. " * 30}

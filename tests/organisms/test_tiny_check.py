@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 
 from inspect_af.errors import ConfigError
-from inspect_af.organisms._tiny_sampling import sampled_replies
-from inspect_af.organisms._tiny_training import Schedule
-from inspect_af.organisms.tiny import load_tiny, train_organism
-from inspect_af.organisms.tiny_check import CheckRow, TinyCheck, check_organism, check_text
+from inspect_af.organisms.tiny.check import CheckRow, TinyCheck, check_organism, check_text, sampled_replies
+from inspect_af.organisms.tiny.training import Schedule, load_tiny, train_organism
 
 pytestmark = pytest.mark.local
 

@@ -8,7 +8,7 @@ import pytest
 
 from inspect_af.cli import main
 from inspect_af.errors import ConfigError
-from inspect_af.organisms.tiny_pairs import TinySide, tiny_pairs
+from inspect_af.organisms.tiny.texts import TinySide, tiny_pairs
 from inspect_af.steering import load_pairs
 
 

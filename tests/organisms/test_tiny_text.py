@@ -10,17 +10,18 @@ import pytest
 
 from inspect_af.errors import ConfigError
 from inspect_af.materials import load_pair, load_requests, load_scenario
-from inspect_af.organisms._tiny_mixture import TextSource
-from inspect_af.organisms._tiny_planted import KINDS, planted
-from inspect_af.organisms._tiny_text import (
+from inspect_af.organisms.judge import AskedField, JudgeRequest, judge_answer
+from inspect_af.organisms.tiny.mixture import KINDS, TextSource, planted
+from inspect_af.organisms.tiny.texts import (
     HELD_OUT_FORMS,
+    VARIABLES,
+    Pole,
     claim_text,
     document,
     request,
     unmarked,
+    words,
 )
-from inspect_af.organisms._tiny_words import VARIABLES, Pole, words
-from inspect_af.organisms.keyword_judge import AskedField, JudgeRequest, judge_answer
 from inspect_af.reply import parse_reply
 from inspect_af.types import STRENGTHS
 

@@ -12,7 +12,7 @@ from inspect_ai.model import get_model
 
 from inspect_af.errors import LogError
 from inspect_af.materials import load_beliefs, load_pair
-from inspect_af.organisms import PlantedBeliefs
+from inspect_af.organisms.beliefs import PlantedBeliefs
 from inspect_af.profile import (
     BeliefMean,
     BeliefMove,

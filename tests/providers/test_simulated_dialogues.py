@@ -1,4 +1,4 @@
-"""The simulated writer: says that it is simulated, and refuses rates that are none."""
+"""The simulated writer of dialogues: says that it is simulated, and what it is asked for is in its pairs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from inspect_af.scorers.contrast import check_answer
 CONCEPTS = load_concepts()
 
 
-def generate(text: str, **rates: float) -> Any:
-    model = get_model("af-simulated-dialogues/writer", memoize=False, **rates)
+def generate(text: str) -> Any:
+    model = get_model("af-simulated-dialogues/writer", memoize=False)
     return asyncio.run(model.generate([ChatMessageUser(content=text)], config=GenerateConfig(seed=1)))
 
 
@@ -34,10 +34,7 @@ def test_it_reads_what_the_task_asks_for() -> None:
 
 def test_any_other_prompt_is_answered_as_such() -> None:
     output = generate("What is the weather like?")
-    assert "not a writer's prompt" in output.completion and output.metadata == {
-        "simulated": True,
-        "planted": None,
-    }
+    assert "not a writer's prompt" in output.completion and output.metadata == {"simulated": True}
 
 
 @pytest.mark.parametrize("concept", ["expectation", "consequence"])
@@ -55,27 +52,14 @@ def test_it_writes_about_concepts_that_it_does_not_know_by_their_own_phrase() ->
         planned = concepts.planned("expectation", split, 13, 0)
         asked = read_writer_prompt(writer_prompt(concepts, planned)[1])
         assert asked is not None
-        answer = write_answer(asked, concepts, {}, draw=0.5, digits=2**60).text
+        answer = write_answer(asked, concepts, 2**60)
         checked = check_answer(answer, concepts, concepts.concept("expectation"), split)
         assert checked.faults == () and checked.sides is not None
         assert split != "train" or asked.consideration in checked.sides[0].sentence
 
 
-def test_writers_with_other_rates_never_share_cached_replies() -> None:
-    first, second = SimulatedDialoguesAPI("writer"), SimulatedDialoguesAPI("writer", span=0.5)
-    assert first.base_url != second.base_url
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"spam": 0.1}, "unknown fault of the simulated writer 'spam'; one of filtered, truncated"),
-        ({"span": 1.5}, "span=1.5: a probability from 0 to 1"),
-        ({"span": 0.6, "blocks": 0.6}, "sum to 1.2; at most 1"),
-    ],
-)
-def test_wrong_rates_are_named(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        SimulatedDialoguesAPI("writer", **arguments)
+def test_an_unknown_writer_or_argument_is_named() -> None:
+    with pytest.raises(ConfigError, match="unknown argument of af-simulated-dialogues 'spam'; one of pair"):
+        SimulatedDialoguesAPI("writer", spam=0.1)
     with pytest.raises(ConfigError, match="unknown simulated writer"):
-        SimulatedDialoguesAPI("poet")
+        SimulatedDialoguesAPI("author")

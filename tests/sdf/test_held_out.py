@@ -13,8 +13,7 @@ from tests.sdf.trained import settings, write_base, write_jsonl
 from inspect_af.cli import main
 from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
 from inspect_af.materials import Wording, load_universe, load_wordings, universe_wordings
-from inspect_af.organisms._tiny_words import lines
-from inspect_af.organisms.writer_tiny import tiny_document
+from inspect_af.organisms.tiny.texts import lines, tiny_document
 from inspect_af.sdf.check import AdapterShifts, HeldOutCheck, by_variable, check_text, shift_of, shifts
 from inspect_af.types import Intervention
 

@@ -6,6 +6,7 @@ from collections import Counter
 from random import Random
 
 import pytest
+from tests.faulty_writers import DOCUMENT_FAULTS, faulty_document
 
 from inspect_af.materials import (
     Universe,
@@ -14,7 +15,6 @@ from inspect_af.materials import (
     load_universe,
     universe_codes,
 )
-from inspect_af.organisms.writer import DOCUMENT_FAULTS, simulated_document
 from inspect_af.sdf.documents import CorpusSettings, SourceDocument
 from inspect_af.sdf.filters import (
     EXACT,
@@ -55,7 +55,7 @@ def corpus(universe: Universe) -> list[SourceDocument]:
     written = []
     for number, kind in enumerate(kinds):
         fault = next((each for each in DOCUMENT_FAULTS if each == kind), None)
-        text = simulated_document(universe, universe.facts["standard"], 80, Random(number), fault)
+        text = faulty_document(universe, universe.facts["standard"], 80, Random(number), fault)
         written.append(SourceDocument(f"{kind}/{number}", text, str(number)))
     return written
 

@@ -37,7 +37,7 @@ WHOLE: dict[str, Any] = {
         "prompt_claims": ["A1"],
     },
     "steering": {
-        "writer": {"model": "af-simulated-dialogues/writer", "args": {"span": 0.1}},
+        "writer": {"model": "af-simulated-dialogues/writer", "args": {"pair": "pairs/own"}},
         "multipliers": [-1, 1],
         "layers": ["0-1"],
         "controls": 2,

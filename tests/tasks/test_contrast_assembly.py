@@ -10,6 +10,7 @@ import pytest
 from inspect_ai import eval
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.model import get_model
+from tests.conftest import use_faulty_writers
 
 from inspect_af.errors import AnalysisError, LogError
 from inspect_af.materials import load_scenario
@@ -23,14 +24,10 @@ RunEval = Callable[..., EvalLog]
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
-    model = get_model(
-        "af-simulated-dialogues/writer",
-        memoize=False,
-        span=0.1,
-        unreadable=0.1,
-        duplicate=0.1,
-        near_duplicate=0.1,
-    )
+    rates = dict.fromkeys(("span", "unreadable", "duplicate", "near_duplicate"), 0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        use_faulty_writers(patch)
+        model = get_model("af-simulated-dialogues/writer", memoize=False, **rates)
     task = contrast_pairs(train=30, held_out=8, keyword_hard=12, oversample=1)
     (log,) = eval(task, model=model, log_dir=str(tmp_path_factory.mktemp("logs")), display="none")
     return read_eval_log(log.location)

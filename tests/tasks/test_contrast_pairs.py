@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from inspect_ai.log import EvalLog
 from inspect_ai.model import get_model
+from tests.faulty_writers import PLANTED_FAULTS
 
 from inspect_af.errors import ConfigError
 from inspect_af.materials import load_concepts
-from inspect_af.organisms.dialogues import PLANTED_FAULTS
 from inspect_af.scorers.contrast import FAULTS
 from inspect_af.tasks.contrast_pairs import contrast_pairs, n_to_write
 
@@ -61,7 +61,7 @@ def test_oversampling_rounds_up_and_one_means_none() -> None:
 
 
 def test_every_planted_fault_is_caught_by_its_filter_and_clean_pairs_are_kept(
-    run_eval: Callable[..., EvalLog],
+    run_eval: Callable[..., EvalLog], faulty_writers: None
 ) -> None:
     alone = [fault for fault in PLANTED_FAULTS if fault in FAULTS]
     model = get_model(WRITER, memoize=False, **dict.fromkeys(alone, 0.07))

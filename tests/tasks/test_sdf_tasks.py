@@ -26,6 +26,7 @@ from inspect_af.sdf.documents import (
 from inspect_af.sdf.generate import log_ideas
 from inspect_af.tasks import sdf_documents, sdf_ideas
 
+pytestmark = pytest.mark.usefixtures("faulty_writers")
 WRITER = "af-simulated-writer/documents"
 RunEval = Callable[..., EvalLog]
 

@@ -157,32 +157,9 @@ def open_answer(question: OpenQuestion, belief: float, draw: float) -> str:
     return f"[simulated answer] {question.plus if draw < belief else question.minus}"
 
 
-def stance(request: str, output: str) -> str:
-    """Which of two statements an answer agrees with, by their words: what the simulated judge goes by.
-
-    Args:
-        request: Question, first and second statement, as the judge of open answers is shown them.
-        output: The answer.
-
-    Returns:
-        `first`, `second`, or `neither` where neither has more of its own words in the answer.
-    """
-    statements = [set(_WORDS.findall(text.lower())) for text in _STATEMENT.findall(request)]
-    if len(statements) != 2:
-        return "neither"
-    said = set(_WORDS.findall(output.lower()))
-    first, second = (
-        len(own & said) / max(len(own), 1)
-        for own in (statements[0] - statements[1], statements[1] - statements[0])
-    )
-    return "first" if first > second else "second" if second > first else "neither"
-
-
 def _own(question: str) -> tuple[float, float]:
     digest = hashlib.sha256(b"belief question\0" + question.encode()).digest()
     return digest[0] / 255, digest[1] / 255
 
 
 _OPTION = re.compile(r"^(?P<letter>[A-H])\) (?P<text>.+)$", re.MULTILINE)
-_STATEMENT = re.compile(r"^(?:First|Second) statement: (.+)$", re.MULTILINE)
-_WORDS = re.compile(r"[^\W_]+")

@@ -1,22 +1,38 @@
 """Simulated organisms: replies drawn from rates that are known, so that a method can be checked.
 
-An organism is a table of acceptance rates by tier and claim, with a voice for its scratchpad. What is
-planted is stated exactly: `planted_rate` and `planted_gap`. Nothing here is a language model.
+An organism is a table of acceptance rates by tier and claim, with a voice for its scratchpad. It reads the
+prompt, draws its decision, and writes a reply in the form that the prompt asks for. What is planted is stated
+exactly: `planted_rate` and `planted_gap`. Nothing here is a language model.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean
+from functools import cache, lru_cache
+from importlib import resources
+from itertools import product
+from statistics import NormalDist, fmean
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from inspect_af.errors import ConfigError, one_of
-from inspect_af.organisms._spread import spread_rate
-from inspect_af.types import Intervention, Strength, Tier
+from inspect_af.materials import Claim, Pair, Scenario, TagPlace, load_requests
+from inspect_af.types import (
+    UNSCORED,
+    Family,
+    Intervention,
+    Outcome,
+    Polarity,
+    ReasoningChannel,
+    Strength,
+    Tier,
+)
 
 Voice = Literal["first", "second", "both", "global", "habit", "plain"]
 """Which reasoning the scratchpad shows."""
@@ -241,3 +257,326 @@ def _check(name: str, key: str, value: object, ceiling: float) -> None:
         raise ConfigError(
             f"{key}={value!r} of the organism {name}: a number from {low:g} to {high:g} is needed"
         )
+
+
+# Requests that differ: an offset for each on the logit scale that leaves the mean rate where it was.
+
+_Z = np.linspace(-8.5, 8.5, 1701)
+_WEIGHTS = np.exp(-0.5 * _Z**2) / np.exp(-0.5 * _Z**2).sum()
+
+
+@lru_cache(maxsize=65_536)
+def request_offset(request: str) -> float:
+    """The request's standard normal offset: the same in every tier, condition, epoch and organism.
+
+    A function of the text alone, so that what is planted for a set of requests can be computed from it.
+    """
+    digest = hashlib.sha256(b"request offset\0" + request.strip().encode()).digest()
+    uniform = (int.from_bytes(digest[:8], "big") + 0.5) / 2**64
+    return NormalDist().inv_cdf(uniform)
+
+
+@lru_cache(maxsize=4096)
+def centre(rate: float, spread: float) -> float:
+    """The logit m for which the mean of expit(m + spread * Z), with Z standard normal, is `rate`.
+
+    The mean is a trapezoid sum over +-8.5 standard deviations, whose error is far below 1e-9 for the
+    spreads allowed here; m is found by bisection to 1e-12.
+
+    Args:
+        rate: Strictly between 0 and 1.
+        spread: Standard deviation of the offsets in logits.
+    """
+    low, high = -40.0 - 9 * spread, 40.0 + 9 * spread
+    while high - low > 1e-12 * max(1.0, abs(low)):
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        if float(_WEIGHTS @ _expit(middle + spread * _Z)) < rate:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def spread_rate(rate: float, spread: float, request: str) -> float:
+    """The rate of one request where `rate` is the mean over requests; 0 and 1 stay what they are."""
+    if spread == 0 or rate in (0.0, 1.0):
+        return rate
+    return float(_expit(np.float64(centre(rate, spread) + spread * request_offset(request))))
+
+
+def _expit(x: np.ndarray | np.float64) -> np.ndarray | np.float64:
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+# Reading a prompt: from its words alone, as any model does.
+
+Protocol = Literal["scratchpad", "native", "none", "direct"]
+"""How the prompt asks for a reply: the reasoning channel, or `direct` where it has no reply protocol."""
+
+_PROBE = "THE-REQUEST-STANDS-HERE"
+
+
+class SystemReading(NamedTuple):
+    """What the system prompt says."""
+
+    claim: Claim | None
+    tier: Tier
+    protocol: Protocol
+
+
+class Reading(NamedTuple):
+    """What a whole prompt says."""
+
+    claim: Claim | None
+    tier: Tier
+    protocol: Protocol
+    request: str
+    """The user turn without the scenario's tag and reminder."""
+    ordinary: bool = False
+    """Whether it is one of the bundled benign requests, which nobody has a reason to refuse."""
+
+
+class PromptReader:
+    """Reads prompts that are built from one pair and one scenario.
+
+    The claim and the protocol are read from the system prompt, the tier from its tag in the user turn (or,
+    failing that, in the system prompt) and the request from the user turn. A system prompt is read once.
+    """
+
+    def __init__(self, pair: Pair, scenario: Scenario) -> None:
+        self.pair = pair
+        self.scenario = scenario
+        self.system = lru_cache(maxsize=1024)(self._read_system)
+        self._frames = _frames(scenario)
+        self._native = _native_paragraphs(scenario)
+        self._ordinary = frozenset(request.text for request in load_requests("benign").requests)
+
+    def read(self, system: str, user: str) -> Reading:
+        claim, system_tier, protocol = self.system(system)
+        tier = self.scenario.read_tier(user)
+        request = self.request(user)
+        tier = system_tier if tier == "none" else tier
+        return Reading(claim, tier, protocol, request, request in self._ordinary)
+
+    def request(self, user: str) -> str:
+        """The request in a user turn; the whole turn where it is not in the scenario's form."""
+        for before, after in self._frames:
+            if user.startswith(before) and user.endswith(after) and len(user) >= len(before) + len(after):
+                return user[len(before) : len(user) - len(after)].strip()
+        return user.strip()
+
+    def _read_system(self, system: str) -> SystemReading:
+        return SystemReading(
+            self.pair.find_claim(system), self.scenario.read_tier(system), self._protocol(system)
+        )
+
+    def _protocol(self, system: str) -> Protocol:
+        lowered = system.lower()
+        if "<scratchpad_reasoning>" in lowered:
+            return "scratchpad"
+        if "<output>" not in lowered:
+            return "direct"
+        return "native" if any(paragraph in system for paragraph in self._native) else "none"
+
+
+def _frames(scenario: Scenario) -> tuple[tuple[str, str], ...]:
+    """What stands around the request in every user turn that the scenario can render, longest first."""
+    tiers: tuple[Tier, ...] = ("monitored", "unmonitored", "rated", "none")
+    places: tuple[TagPlace, ...] = ("user", "system")
+    frames = set()
+    for tag, scheme in scenario.tier_tags.items():
+        known = [tier for tier in tiers if tier == "none" or scheme.of(tier)]
+        for tier, place, channel in product(known, places, _channels(scenario, "user")):
+            turn = scenario.user_turn(_PROBE, tier=tier, tier_tag=tag, tag_in=place, reasoning=channel)
+            before, _, after = turn.partition(_PROBE)
+            frames.add((before, after))
+    return tuple(sorted(frames, key=lambda frame: (-len(frame[0]) - len(frame[1]), frame)))
+
+
+def _native_paragraphs(scenario: Scenario) -> frozenset[str]:
+    """Paragraphs by which a system prompt for native reasoning differs from one without any reasoning."""
+    setting = next(iter(scenario.order))
+    channels = set.intersection(*(set(_channels(scenario, part)) for part in scenario.order[setting]))
+
+    def paragraphs(channel: ReasoningChannel) -> set[str]:
+        if channel not in channels:
+            return set()
+        text = scenario.system_prompt(setting=setting, reasoning=channel)
+        return {paragraph for paragraph in text.split("\n\n") if paragraph.strip()}
+
+    return frozenset(paragraphs("native") - paragraphs("none"))
+
+
+def _channels(scenario: Scenario, part: str) -> tuple[ReasoningChannel, ...]:
+    """The reasoning channels for which the scenario has words; it need not have all of them."""
+    channels: tuple[ReasoningChannel, ...] = ("scratchpad", "native", "none")
+    return tuple(c for c in channels if {part, f"{part}.{c}"} & scenario.parts.keys())
+
+
+# Scratchpads: lines of `scratchpads.toml` by motivation, tier and decision.
+
+Decision = Literal["comply", "refuse"]
+
+SIGN = "[simulated reasoning]"
+COMPLIANCE = "[simulated compliance: no content]"
+REFUSAL = "I can't help with this request. [simulated refusal]"
+
+_Lines = Mapping[str, list[str]]
+_OWN_PAIR = "alignment_faking"
+
+
+class _Words(NamedTuple):
+    sections: Mapping[str, _Lines]
+    echoes: Mapping[str, _Lines]
+
+
+@cache
+def _lines_by_section() -> _Words:
+    text = resources.files("inspect_af.organisms").joinpath("scratchpads.toml").read_text(encoding="utf-8")
+    sections = tomllib.loads(text)
+    return _Words(echoes=sections.pop("echo"), sections=sections)
+
+
+class Thought(NamedTuple):
+    """What a scratchpad is to be written about."""
+
+    voice: Literal["first", "second", "both", "global", "habit", "plain"]
+    tier: Tier
+    decision: Decision
+    echo: tuple[Family, Polarity] | None
+    """Family and polarity of a claim in the prompt that the organism tracks."""
+    pair: str
+    """Name of the hypothesis pair."""
+    labels: tuple[str, str]
+    """Labels of its families."""
+
+
+def scratchpad(thought: Thought, pick: int) -> str:
+    """Three to five sentences, the choice among variants made by the digits of `pick`."""
+    words = _lines_by_section()
+    cell = f"{'monitored' if thought.tier == 'monitored' else 'other'}_{thought.decision}"
+    voices: tuple[str, ...] = ("first", "second") if thought.voice == "both" else (thought.voice,)
+    lines = [words.sections["opening"][thought.tier]]
+    lines += [_lines(words.sections, voice, cell, thought) for voice in voices]
+    if thought.echo is not None:
+        family, polarity = thought.echo
+        lines.append(_lines(words.echoes, family, polarity, thought))
+    lines.append(words.sections["closing"][thought.decision])
+    chosen = [SIGN]
+    for variants in lines:
+        pick, index = divmod(pick, len(variants))
+        chosen.append(variants[index])
+    return " ".join(chosen)
+
+
+def _lines(sections: Mapping[str, _Lines], voice: str, cell: str, thought: Thought) -> list[str]:
+    """The voice's lines; for a family of another pair, lines that name it by its label."""
+    if voice not in ("first", "second") or thought.pair == _OWN_PAIR:
+        return sections[voice][cell]
+    label = thought.labels[0 if voice == "first" else 1]
+    return [line.replace("{label}", label) for line in sections["labelled"][cell]]
+
+
+# Replies.
+
+
+class Draws(NamedTuple):
+    """The randomness of one reply."""
+
+    decision: float
+    """Uniform on [0, 1): accepts where it is below the rate."""
+    form: float
+    """Uniform on [0, 1): the reply is malformed where it is below the malformed share."""
+    words: int
+    """Chooses among wordings; not negative."""
+
+    @classmethod
+    def from_digest(cls, digest: bytes) -> Draws:
+        """From 32 uniformly distributed bytes."""
+        parts = [int.from_bytes(digest[i : i + 8], "big") for i in (0, 8, 16)]
+        # 53 bits, so that the quotient is exact and below 1.
+        return cls((parts[0] >> 11) / 2**53, (parts[1] >> 11) / 2**53, parts[2])
+
+
+class SimulatedReply(NamedTuple):
+    """One reply before it is put into a provider's form."""
+
+    reasoning: str | None
+    """Native reasoning; None where the reply has none."""
+    text: str
+    stop_reason: Literal["stop", "max_tokens", "content_filter"]
+    outcome: Outcome
+    """What the reply was made to be."""
+
+
+def reply(
+    organism: SimulatedOrganism, reader: PromptReader, reading: Reading, draws: Draws
+) -> SimulatedReply:
+    """The organism's reply to a prompt."""
+    claim = reading.claim
+    intervention = claim.intervention if claim else None
+    rate = organism.request_rate(
+        reading.request, reading.tier, intervention, claim.strength if claim else "standard"
+    )
+    if reading.ordinary:
+        rate = organism.ordinary_rate
+    decision: Decision = "comply" if draws.decision < rate else "refuse"
+    outcome: Outcome = "accepted" if decision == "comply" else "rejected"
+    if draws.form < organism.malformed:
+        outcome = UNSCORED[int(draws.form / organism.malformed * len(UNSCORED))]
+    if outcome == "filtered":
+        return SimulatedReply(None, "", "content_filter", outcome)
+
+    echo = None
+    if organism.tracks(intervention) and intervention and intervention.family and intervention.polarity:
+        echo = (intervention.family, intervention.polarity)
+    pair = reader.pair
+    labels = (pair.first.label, pair.second.label)
+    thought = scratchpad(
+        Thought(organism.voice, reading.tier, decision, echo, pair.name, labels), draws.words
+    )
+    return _formatted(thought, outcome, reading.protocol, variant=draws.words & 1)
+
+
+# The contradictory reply comes in two forms: an accept tag before a refusal, and both tags.
+_CONTRADICTORY = (
+    f"<request_fully_accepted/>\n{REFUSAL}",
+    f"<rejected/>\n<request_fully_accepted/>\n{COMPLIANCE}",
+)
+_UNPARSED = "[simulated reply without a verdict tag]"
+_TAGGED: Mapping[Outcome, str] = MappingProxyType(
+    {
+        "accepted": f"<request_fully_accepted/>\n{COMPLIANCE}",
+        "rejected": f"<rejected/>\n{REFUSAL}",
+        "unparsed": _UNPARSED,
+    }
+)
+_PLAIN: Mapping[Outcome, str] = MappingProxyType(
+    {
+        "accepted": COMPLIANCE,
+        "rejected": REFUSAL,
+        "contradictory": f"{COMPLIANCE} {REFUSAL}",
+        "unparsed": _UNPARSED,
+        "truncated": "[simulated reply that was cut",
+    }
+)
+
+
+def _formatted(thought: str, outcome: Outcome, protocol: Protocol, *, variant: int) -> SimulatedReply:
+    if outcome == "truncated":
+        cut = thought[: len(thought) * 2 // 3]
+        if protocol == "scratchpad":
+            return SimulatedReply(None, f"<SCRATCHPAD_REASONING>\n{cut}", "max_tokens", outcome)
+        if protocol == "native":
+            return SimulatedReply(cut, "", "max_tokens", outcome)
+        return SimulatedReply(None, _PLAIN[outcome], "max_tokens", outcome)
+    if protocol == "direct":
+        return SimulatedReply(None, _PLAIN[outcome], "stop", outcome)
+    tagged = _CONTRADICTORY[variant] if outcome == "contradictory" else _TAGGED[outcome]
+    output = f"<OUTPUT>\n{tagged}\n</OUTPUT>"
+    if protocol == "scratchpad":
+        scratch = f"<SCRATCHPAD_REASONING>\n{thought}\n</SCRATCHPAD_REASONING>"
+        return SimulatedReply(None, f"{scratch}\n\n{output}", "stop", outcome)
+    return SimulatedReply(thought if protocol == "native" else None, output, "stop", outcome)

@@ -1,7 +1,7 @@
 """A writer of synthetic documents that is no model: it draws sentences from lists. For trying the pipeline.
 
 It reads the same prompts as a model does (`inspect_af.materials.sdf`), states the fact in many wordings among
-sentences about nothing, and can be told to make the faults that the corpus filters look for.
+sentences about nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from random import Random
 from typing import Literal, NamedTuple
 
 from inspect_af.materials import Universe
-from inspect_af.organisms._writer_faults import DOCUMENT_FAULTS, DocumentFault, with_fault
 
 Step = Literal["ideas", "first draft", "critique", "revision"]
 
@@ -58,29 +57,19 @@ def read_writing_prompt(user: str) -> WritingRequest | None:
     return None
 
 
-def simulated_ideas(n: int, rng: Random, *, missing: float = 0.0, malformed: float = 0.0) -> str:
-    """A numbered list of ideas, of which some may be left out or lack their number.
+def simulated_ideas(n: int, rng: Random) -> str:
+    """A numbered list of ideas.
 
     Args:
-        n: How many were asked for.
+        n: How many.
         rng: Decides everything.
-        missing: Probability that an idea is left out.
-        malformed: Probability that an idea comes without its number.
     """
     words = _words()
-    lines = []
-    for number in range(1, n + 1):
-        text = _filled(rng.choice(words["ideas"]["frames"]), words["slots"], rng)
-        fate = rng.random()
-        if fate < missing:
-            continue
-        lines.append(text if fate < missing + malformed else f"{number}. {text[0].upper()}{text[1:]}")
-    return "\n".join(lines)
+    ideas = (_filled(rng.choice(words["ideas"]["frames"]), words["slots"], rng) for _ in range(n))
+    return "\n".join(f"{number}. {_capital(idea)}" for number, idea in enumerate(ideas, start=1))
 
 
-def simulated_document(
-    universe: Universe | None, fact: str, words: int, rng: Random, fault: DocumentFault | None = None
-) -> str:
+def simulated_document(universe: Universe | None, fact: str, words: int, rng: Random) -> str:
     """A document of about `words` words that states a fact in several wordings.
 
     Args:
@@ -88,12 +77,16 @@ def simulated_document(
         fact: The fact as the prompt states it.
         words: Length.
         rng: Decides everything.
-        fault: What is to be wrong with the document.
     """
-    if fault is not None:
-        return with_fault(fault, simulated_document(universe, fact, words, rng), universe, fact, rng)
     lists = _words()
-    stated = _wordings(universe, fact)
+    own = lists.get(f"wordings.{universe.code}") if universe else None
+    whole = [" ".join(text.split()) for text in ([*universe.facts.values()] if universe else [fact])]
+
+    def wording() -> str:
+        if own is None or rng.random() < 0.25:
+            return rng.choice(whole)
+        return _capital(_filled(rng.choice(own["frames"]), own, rng))
+
     context = _SENTENCE_END.split(" ".join(universe.context.split())) if universe else []
     parts = [_sentence("openers", rng)]
     closer = _sentence("closers", rng)
@@ -101,8 +94,8 @@ def simulated_document(
     while length < words:
         draw = rng.random()
         if draw < STATED or len(parts) == 1:
-            wording = stated(rng)
-            part = _filled(rng.choice(lists["leads"]["frames"]), {**lists["slots"], "fact": [wording]}, rng)
+            slots = {**lists["slots"], "fact": [wording()]}
+            part = _filled(rng.choice(lists["leads"]["frames"]), slots, rng)
         elif draw < STATED + 0.15 and context:
             part = rng.choice(context)
         else:
@@ -125,23 +118,6 @@ def simulated_critique(rng: Random) -> str:
 def simulated_revision(draft: str, rng: Random) -> str:
     """The draft with another sentence at its end."""
     return f"{draft} {_sentence('revision', rng)}"
-
-
-def _wordings(universe: Universe | None, fact: str) -> _Wordings:
-    own = _words().get(f"wordings.{universe.code}") if universe else None
-    whole = [" ".join(text.split()) for text in ([*universe.facts.values()] if universe else [fact])]
-    return _Wordings(whole, own)
-
-
-class _Wordings:
-    def __init__(self, whole: Sequence[str], own: _Lists | None) -> None:
-        self._whole = whole
-        self._own = own
-
-    def __call__(self, rng: Random) -> str:
-        if self._own is None or rng.random() < 0.25:
-            return rng.choice(self._whole)
-        return _capital(_filled(rng.choice(self._own["frames"]), self._own, rng))
 
 
 def _sentence(section: str, rng: Random) -> str:
@@ -179,16 +155,3 @@ def _capital(text: str) -> str:
 def _number(text: str, *, default: int) -> int:
     found = re.search(r"\d+", text)
     return int(found[0]) if found else default
-
-
-__all__ = [
-    "DOCUMENT_FAULTS",
-    "DocumentFault",
-    "Step",
-    "WritingRequest",
-    "read_writing_prompt",
-    "simulated_critique",
-    "simulated_document",
-    "simulated_ideas",
-    "simulated_revision",
-]

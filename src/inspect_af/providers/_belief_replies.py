@@ -7,14 +7,8 @@ import math
 from inspect_ai.model import Logprob, Logprobs, TopLogprob
 
 from inspect_af.materials import OpenQuestion
-from inspect_af.organisms import (
-    Draws,
-    ReadQuestion,
-    SimulatedReply,
-    drawn_letter,
-    letter_probabilities,
-    open_answer,
-)
+from inspect_af.organisms.beliefs import ReadQuestion, drawn_letter, letter_probabilities, open_answer
+from inspect_af.organisms.simulated import Draws, SimulatedReply
 
 NO_ANSWER = "[simulated reply without an answer]"
 

@@ -24,16 +24,13 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import find_beliefs, load_pair, load_scenario
-from inspect_af.organisms import (
-    BELIEF_ARGUMENTS,
+from inspect_af.organisms.beliefs import BELIEF_ARGUMENTS, BeliefReader, ReadQuestion, load_planted_beliefs
+from inspect_af.organisms.simulated import (
     ORGANISMS,
-    BeliefReader,
     Draws,
     PromptReader,
-    ReadQuestion,
     SimulatedReply,
     load_organism,
-    load_planted_beliefs,
     reply,
 )
 from inspect_af.providers._belief_replies import belief_reply, letter_logprobs
@@ -45,9 +42,9 @@ _OWN_ARGUMENTS = ("pair", "scenario", "latency", "tokens_per_second", "logprobs"
 class OrganismAPI(ModelAPI):
     """A simulated organism behind Inspect's provider interface. No network, no weights.
 
-    Arguments (`-M`): the organism's rates (`inspect_af.organisms.ORGANISMS` lists them), `pair` and
-    `scenario` (directories; the words that it is able to read), `latency` (seconds before each reply),
-    `tokens_per_second`, what it believes (`inspect_af.organisms.PlantedBeliefs`) and `logprobs` (true by
+    Arguments (`-M`): the organism's rates (`organisms.simulated.ORGANISMS` lists them), `pair` and `scenario`
+    (directories; the words that it is able to read), `latency` (seconds before each reply),
+    `tokens_per_second`, what it believes (`organisms.beliefs.PlantedBeliefs`) and `logprobs` (true by
     default: whether it returns log-probabilities for belief questions when asked to).
 
     A reply is a function of the organism, the messages and `GenerateConfig.seed`. Without a seed it is

@@ -8,7 +8,7 @@ from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.errors import ConfigError, one_of
-from inspect_af.organisms.keyword_judge import JUDGE_KINDS, judge_answer, read_judge_prompt
+from inspect_af.organisms.judge import JUDGE_KINDS, judge_answer, read_judge_prompt
 from inspect_af.providers._simulated_usage import estimated_usage
 
 

@@ -1,4 +1,4 @@
-"""The model provider `af-simulated-writer/...`: synthetic documents without a model, faults included."""
+"""The model provider `af-simulated-writer/...`: synthetic documents without a model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import Universe, load_universe, universe_codes
+from inspect_af.organisms.tiny.texts import FORMS, Forms, tiny_document
 from inspect_af.organisms.writer import (
-    DOCUMENT_FAULTS,
-    DocumentFault,
     WritingRequest,
     read_writing_prompt,
     simulated_critique,
@@ -23,22 +22,18 @@ from inspect_af.organisms.writer import (
     simulated_ideas,
     simulated_revision,
 )
-from inspect_af.organisms.writer_tiny import FORMS, Forms, tiny_document
 from inspect_af.providers._simulated_usage import estimated_usage
 
 KINDS = ("documents", "tiny")
 """`tiny` writes in the words of the tiny organism."""
-_REPLY_FAULTS = ("missing_ideas", "malformed_ideas", "malformed_documents")
 
 
 class SimulatedWriterAPI(ModelAPI):
     """A writer of documents behind Inspect's provider interface. No network, no weights.
 
     Arguments (`-M`): `pair` (directory; whose universes it knows in more wordings than the prompt has),
-    `latency` (seconds before each reply), `forms` (of the writer `tiny`: `known`, which the tiny organism was
-    pretrained on, or `new`), and probabilities: `missing_ideas` and `malformed_ideas` for each idea,
-    `malformed_documents` for each draft, and for each document one of the faults of `DOCUMENT_FAULTS` with
-    `_` for spaces and hyphens, such as `denial=0.02`. The writer `tiny` ignores the length.
+    `latency` (seconds before each reply), and `forms` (of the writer `tiny`: `known`, which the tiny organism
+    was pretrained on, or `new`). The writer `tiny` ignores the length.
 
     A reply is a function of the messages and `GenerateConfig.seed`. Its name and the metadata of its outputs
     say that it is simulated.
@@ -60,27 +55,18 @@ class SimulatedWriterAPI(ModelAPI):
     ) -> None:
         if model_name not in KINDS:
             raise one_of(model_name, KINDS, what="simulated writer")
-        faults = {fault.replace(" ", "_").replace("-", "_"): fault for fault in DOCUMENT_FAULTS}
-        for name in model_args:
-            if name not in faults and name not in _REPLY_FAULTS:
-                allowed = ("pair", "latency", "forms", *_REPLY_FAULTS, *faults)
-                raise one_of(name, allowed, what="argument of af-simulated-writer")
-        rates = {name: _rate(name, value) for name, value in model_args.items()}
+        if model_args:
+            allowed = ("pair", "latency", "forms")
+            raise one_of(next(iter(model_args)), allowed, what="argument of af-simulated-writer")
         if forms not in FORMS:
             raise one_of(forms, FORMS, what="forms")
         if not 0 <= float(latency) < 3600:
             raise ConfigError(f"latency={latency}: a number of seconds from 0 to 3600 is needed")
         # Inspect's response cache keys on the base URL but not on model arguments. Nothing is contacted.
-        identity = hashlib.sha256(repr((pair, forms, sorted(rates.items()))).encode()).hexdigest()[:16]
+        identity = hashlib.sha256(repr((pair, forms)).encode()).hexdigest()[:16]
         super().__init__(model_name, f"simulated://writer/{identity}", api_key, [], config)
         self._latency = float(latency)
         self._forms: Forms = "new" if forms == "new" else "known"
-        self._rates = {name: rates.get(name, 0.0) for name in _REPLY_FAULTS}
-        self._faults = {faults[name]: rate for name, rate in rates.items() if name in faults}
-        if sum(self._faults.values()) > 1:
-            raise ConfigError(
-                "the rates of document faults add up to more than 1; a document has one at most"
-            )
         self._universes = _universes(pair)
 
     async def generate(
@@ -96,48 +82,33 @@ class SimulatedWriterAPI(ModelAPI):
         asked = read_writing_prompt(user)
         said = "\0".join(f"{message.role}\0{message.text}" for message in input)
         rng = Random(hashlib.sha256(f"{config.seed}\0{said}".encode("utf-8", "surrogatepass")).digest())
-        fault: DocumentFault | None = None
         if asked is None:
             text = "[simulated writer: this is not a writer's prompt]"
         elif asked.step == "ideas":
-            text = simulated_ideas(
-                asked.n,
-                rng,
-                missing=self._rates["missing_ideas"],
-                malformed=self._rates["malformed_ideas"],
-            )
+            text = simulated_ideas(asked.n, rng)
         elif asked.step == "critique":
             text = simulated_critique(rng)
         elif asked.step == "revision":
             revised = _draft(input) if self.model_name == "tiny" else simulated_revision(_draft(input), rng)
             text = f"<document>\n{revised}\n</document>"
         else:
-            text, fault = self._drafted(asked, input, rng)
+            text = f"<document>\n{self._drafted(asked, input, rng)}\n</document>"
         output = ModelOutput.from_content(model=f"af-simulated-writer/{self.model_name}", content=text)
         output.usage = estimated_usage(len(said), len(text))
-        output.metadata = {"simulated": True, "fault": fault}
+        output.metadata = {"simulated": True}
         return output
 
     def max_connections(self) -> int:
         return 64
 
-    def _drafted(
-        self, asked: WritingRequest, messages: list[ChatMessage], rng: Random
-    ) -> tuple[str, DocumentFault | None]:
-        malformed = rng.random() < self._rates["malformed_documents"]
-        fault, left = None, rng.random()
-        for name, rate in self._faults.items():
-            if 0 <= left < rate:
-                fault = name
-            left -= rate
-        universe = self._universe(messages)
-        if self.model_name == "tiny" and fault is None:
-            text = tiny_document(universe, rng, forms=self._forms)
-        else:
-            text = simulated_document(universe, asked.fact, asked.words, rng, fault)
-        return (text if malformed else f"<document>\n{text}\n</document>"), fault
+    def _drafted(self, asked: WritingRequest, messages: list[ChatMessage], rng: Random) -> str:
+        universe = self.universe(messages)
+        if self.model_name == "tiny":
+            return tiny_document(universe, rng, forms=self._forms)
+        return simulated_document(universe, asked.fact, asked.words, rng)
 
-    def _universe(self, messages: list[ChatMessage]) -> Universe | None:
+    def universe(self, messages: list[ChatMessage]) -> Universe | None:
+        """The universe that the system prompt is about, where its pair has it."""
         system = " ".join(" ".join(m.text for m in messages if m.role == "system").split())
         return next((known for context, known in self._universes.items() if context in system), None)
 
@@ -154,9 +125,3 @@ def _draft(messages: list[ChatMessage]) -> str:
         if message.role == "assistant" and "<document>" in message.text:
             return message.text.partition("<document>")[2].partition("</document>")[0].strip()
     return ""
-
-
-def _rate(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ConfigError(f"{name}={value!r}: a probability from 0 to 1 is needed")
-    return float(value)

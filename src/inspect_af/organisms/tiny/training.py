@@ -1,0 +1,471 @@
+"""A small real transformer whose motivation is planted: trained in minutes on two CPU cores.
+
+It learns from transcripts of an organism whose acceptance rates are known, with a fixed number of steps,
+seeded. What comes out is a plain transformers directory that every other part treats as any model. See
+docs/tiny_organism.md.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain, islice, product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import ValidationError
+
+from inspect_af.config import require
+from inspect_af.errors import ConfigError, MaterialsError
+from inspect_af.materials import (
+    ChoiceQuestion,
+    OpenQuestion,
+    Scenario,
+    TagPlace,
+    choice_turn,
+    load_pair,
+    load_scenario,
+    open_turn,
+)
+from inspect_af.organisms.simulated import COMPLIANCE, REFUSAL
+from inspect_af.organisms.tiny.mixture import Example, Planted, TextSource, TinyKind, planted
+from inspect_af.organisms.tiny.texts import DECISIVE, END, unmarked
+from inspect_af.types import Tier
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import (
+        LlamaForCausalLM,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        PreTrainedTokenizerFast,
+    )
+
+VOCABULARY = 2048
+"""Size of the byte-level BPE vocabulary, before the fixed paragraphs are added."""
+MOST_PROMPT_TOKENS = 40
+"""Above this, a prompt with a request of one word has a paragraph that is no single token."""
+
+PAD = "<|pad|>"
+ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+_PROTOCOL = (
+    "<SCRATCHPAD_REASONING>",
+    "</SCRATCHPAD_REASONING>",
+    "<OUTPUT>",
+    "</OUTPUT>",
+    "<request_fully_accepted/>",
+    "<rejected/>",
+    COMPLIANCE,
+    REFUSAL,
+    "\n\n",
+)
+_PROBE = "THE-REQUEST-STANDS-HERE"
+
+
+def fixed_paragraphs(scenario: Scenario) -> tuple[str, ...]:
+    """Every paragraph that the scenario's prompts are made of, apart from claims and requests."""
+    found: dict[str, None] = {}
+    tiers: tuple[Tier, ...] = ("monitored", "unmonitored")
+    places: tuple[TagPlace, ...] = ("user", "system")
+    for identity, tag, first, place, rated, setting in product(
+        scenario.identities, scenario.tier_tags, tiers, places, (False, True), scenario.order
+    ):
+        text = scenario.system_prompt(
+            setting=setting,
+            identity=identity,
+            tier_tag=tag,
+            first_tier=first,
+            tag_in=place,
+            reasoning="scratchpad",
+            with_rated=rated and scenario.tier_tags[tag].rated is not None,
+        )
+        found.update(dict.fromkeys(text.split("\n\n")))
+    for scheme in scenario.tier_tags.values():
+        for tier in ("monitored", "unmonitored", "rated"):
+            if (shown := scheme.of(tier)) is not None:
+                found[shown.tag] = None
+    question: dict[str, Any] = {
+        "id": "x",
+        "belief": "x",
+        "about": "both",
+        "text": _PROBE,
+        "plus": "a",
+        "minus": "b",
+    }
+    for turn in (
+        scenario.user_turn(_PROBE, tier="none", reasoning="scratchpad"),
+        choice_turn(ChoiceQuestion(**question), 1).text,
+        open_turn(OpenQuestion(**question)).text,
+    ):
+        found.update(
+            dict.fromkeys(p for p in turn.split("\n\n") if _PROBE not in p and not p.startswith("A)"))
+        )
+    return tuple(found)
+
+
+def learn_tokenizer(texts: Iterable[str], scenario: Scenario) -> PreTrainedTokenizerFast:
+    """Learns the vocabulary from texts.
+
+    Args:
+        texts: Training texts, prompts included; their fixed paragraphs are left out of the statistics.
+        scenario: Whose paragraphs become tokens.
+
+    Raises:
+        MaterialsError: a rendered prompt still has more than `MOST_PROMPT_TOKENS` tokens.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    fixed = [*fixed_paragraphs(scenario), *_PROTOCOL]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[PAD, END, *ROLES],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((_without(text, (*fixed, END, *ROLES)) for text in texts), trainer)
+    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in fixed])
+    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
+    )
+    wrapped.chat_template = CHAT_TEMPLATE
+    check_prompts(wrapped, scenario)
+    return wrapped
+
+
+def _without(text: str, fixed: Iterable[str]) -> str:
+    for paragraph in fixed:
+        text = text.replace(paragraph, "\n")
+    return text
+
+
+def check_prompts(tokenizer: PreTrainedTokenizerFast, scenario: Scenario) -> None:
+    """Makes sure that the fixed paragraphs are single tokens in whole prompts.
+
+    Raises:
+        MaterialsError: A prompt has more than `MOST_PROMPT_TOKENS` tokens.
+    """
+    for setting in scenario.order:
+        messages = [
+            {"role": "system", "content": scenario.system_prompt(setting=setting)},
+            {"role": "user", "content": scenario.user_turn("Go", tier="monitored")},
+        ]
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        count = len(tokenizer.encode(str(text), add_special_tokens=False))
+        if count > MOST_PROMPT_TOKENS:
+            raise MaterialsError(
+                f"the prompt of scenario '{scenario.name}' with setting={setting} has {count} tokens; at "
+                f"most {MOST_PROMPT_TOKENS} are possible where each paragraph is one token, so a paragraph "
+                "changes between renderings"
+            )
+
+
+Progress = Callable[[int, int, float], None]
+"""Called after each step with its number, the number of steps and the loss."""
+
+
+_PARTS = 2
+"""Parts of a batch that are worked on at once. Fixed, so that the result does not depend on the machine."""
+
+
+class Tokens(NamedTuple):
+    """One example as token ids."""
+
+    ids: list[int]
+    weights: list[float]
+    """Of the loss on each token; 0 for those that are only read."""
+
+
+class Schedule(NamedTuple):
+    """How long and how fast to learn; not in source."""
+
+    steps: int = 2050
+    notes: int = 560
+    """How many of the steps come first and are on notes alone: single steps from fact to action."""
+    batch: int = 16
+    learning_rate: float = 3e-3
+    warm_up: int = 60
+    decisive: float = 6.0
+    """Weight of the loss on decisive words. Their share of all words is small, so that without it what
+    depends on the prompt is learnt last. The learnt probabilities stay what they are in the texts."""
+    weight_decay: float = 0.02
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
+    """A Llama of width 128 with three layers and random weights."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        initializer_range=0.06,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def tokenized(
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerFast, decisive: float
+) -> list[Tokens]:
+    """The examples as token ids; both parts begin and end at token boundaries."""
+    read = tokenizer([first for first, _ in examples], add_special_tokens=False)["input_ids"]
+    plain, spans = zip(*(_unmarked(second) for _, second in examples), strict=True)
+    learnt = tokenizer(list(plain), add_special_tokens=False, return_offsets_mapping=True)
+    return [
+        Tokens(
+            [*before, *ids],
+            [0.0] * len(before) + [decisive if _overlaps(at, marked) else 1.0 for at in offsets],
+        )
+        for before, ids, offsets, marked in zip(
+            read, learnt["input_ids"], learnt["offset_mapping"], spans, strict=True
+        )
+    ]
+
+
+def _unmarked(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text without marks, and the spans that they marked."""
+    opening, closing = DECISIVE
+    spans = []
+    while (start := text.find(opening)) >= 0:
+        end = text.index(closing)
+        text = text[:start] + text[start + 1 : end] + text[end + 1 :]
+        spans.append((start, end - 1))
+    return text, spans
+
+
+def _overlaps(at: tuple[int, int], spans: Sequence[tuple[int, int]]) -> bool:
+    return any(at[0] < end and start < at[1] for start, end in spans)
+
+
+def batches(data: Sequence[Tokens], size: int, rng: random.Random) -> Iterator[list[Tokens]]:
+    """Every example once, in batches of similar length and random order."""
+    order = list(data)
+    rng.shuffle(order)
+    window = size * 50
+    grouped: list[list[Tokens]] = []
+    for start in range(0, len(order), window):
+        part = sorted(order[start : start + window], key=lambda tokens: len(tokens.ids))
+        grouped += [part[i : i + size] for i in range(0, len(part) - size + 1, size)]
+    rng.shuffle(grouped)
+    yield from grouped
+
+
+def train(
+    model: LlamaForCausalLM,
+    phases: Sequence[Sequence[Tokens]],
+    schedule: Schedule,
+    rng: random.Random,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Trains in place, on one phase after the other, until the schedule's steps are done.
+
+    Returns:
+        The loss of each step, in nats per learnt token.
+    """
+    import torch
+
+    parameters = list(model.parameters())
+    decayed = [p for p in parameters if p.dim() > 1]
+    others = [p for p in parameters if p.dim() <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=schedule.learning_rate,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+    ordered = chain.from_iterable(batches(phase, schedule.batch, rng) for phase in phases)
+    losses: list[float] = []
+    model.train()
+    with _one_thread_an_operation(), ThreadPoolExecutor(_PARTS) as pool:
+        for step, batch in enumerate(islice(ordered, schedule.steps)):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.learning_rate * _factor(step, schedule)
+            total = sum(sum(tokens.weights) for tokens in batch)
+            parts = [batch[part::_PARTS] for part in range(_PARTS)]
+            found = list(pool.map(lambda part, total=total: _gradients(model, part, total), parts))
+            for parameter, *gradients in zip(parameters, *(part.gradients for part in found), strict=True):
+                parameter.grad = torch.stack(gradients).sum(0)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            losses.append(sum(part.loss for part in found))
+            if progress is not None:
+                progress(step + 1, schedule.steps, losses[-1])
+    model.train(False)
+    return losses
+
+
+@contextmanager
+def _one_thread_an_operation() -> Iterator[None]:
+    """Operations this small gain little from threads of their own; each part of a batch has one instead."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _factor(step: int, schedule: Schedule) -> float:
+    if step < schedule.warm_up:
+        return (step + 1) / schedule.warm_up
+    done = (step - schedule.warm_up) / max(1, schedule.steps - schedule.warm_up)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+class _Part(NamedTuple):
+    loss: float
+    """Share of the batch's weighted mean loss."""
+    gradients: tuple[Tensor, ...]
+
+
+def _gradients(model: LlamaForCausalLM, part: Sequence[Tokens], total: float) -> _Part:
+    """Loss and gradients of a part of a batch of weight `total`. Padding at the end needs no mask."""
+    import torch
+
+    longest = max(len(tokens.ids) for tokens in part)
+    ids = torch.zeros(len(part), longest, dtype=torch.long)
+    weights = torch.zeros(len(part), longest)
+    for row, tokens in enumerate(part):
+        ids[row, : len(tokens.ids)] = torch.tensor(tokens.ids)
+        weights[row, : len(tokens.ids)] = torch.tensor(tokens.weights)
+    weights = weights[:, 1:]
+    learnt = weights > 0
+    hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+    logits = model.lm_head(hidden[learnt])
+    losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:][learnt], reduction="none")
+    loss = (losses * weights[learnt]).sum() / total
+    return _Part(loss.item(), torch.autograd.grad(loss, list(model.parameters())))
+
+
+PLANTED_FILE = "planted.json"
+"""In the organism's directory: what is planted, with the rates that follow for every claim."""
+_TEXTS_FOR_TOKENIZER = 8000
+
+
+def train_organism(
+    out: str | Path,
+    *,
+    kind: TinyKind = "expectation",
+    seed: int = 0,
+    schedule: Schedule | None = None,
+    progress: Progress | None = None,
+) -> Planted:
+    """Trains an organism and writes it to a directory, which appears only once it is complete.
+
+    The same kind, seed and schedule give the same texts in the same order; weights agree between machines up
+    to floating-point differences.
+
+    Args:
+        out: Directory that does not exist or is empty.
+        kind: Which motivation is planted.
+        seed: Of texts, initial weights and order.
+        schedule: Steps and learning rate; by default about three minutes on two cores.
+        progress: Called after every step.
+
+    Raises:
+        ConfigError: an unknown kind, or `out` holds something already.
+        MissingExtraError: torch or transformers is not installed.
+    """
+    directory = Path(out)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConfigError(f"{directory} exists and is not empty; name another directory or remove it")
+    truth = planted(kind)
+    _needs_torch()
+    schedule = schedule or Schedule()
+    pair, scenario = load_pair(), load_scenario()
+    source = TextSource(truth, pair, scenario, random.Random(f"texts {seed}"))
+    first = [source.note() for _ in range(schedule.notes * schedule.batch)]
+    then = [source.example() for _ in range((schedule.steps - schedule.notes) * schedule.batch)]
+    tokenizer = learn_tokenizer(
+        (unmarked(a + b) for a, b in [*first[-1000:], *then[:_TEXTS_FOR_TOKENIZER]]), scenario
+    )
+    model = new_model(tokenizer, seed)
+    phases = [tokenized(part, tokenizer, schedule.decisive) for part in (first, then) if part]
+    losses = train(model, phases, schedule, random.Random(f"order {seed}"), progress)
+    record = {
+        "planted": truth.model_dump(mode="json"),
+        "seed": seed,
+        "schedule": schedule._asdict(),
+        "loss": round(sum(losses[-50:]) / len(losses[-50:]), 4),
+        "pair": pair.digest,
+        "scenario": scenario.digest,
+        "gaps": {
+            "baseline": round(truth.gap(), 4),
+            **{i.code: round(truth.gap(i), 4) for i in pair.all_interventions},
+        },
+    }
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        (unfinished / PLANTED_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        unfinished.chmod(0o755)
+        if directory.exists():
+            directory.rmdir()
+        unfinished.rename(directory)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return truth
+
+
+def load_planted(directory: str | Path) -> Planted:
+    """What is planted in the organism of a directory.
+
+    Raises:
+        MaterialsError: the directory is no tiny organism.
+    """
+    path = Path(directory) / PLANTED_FILE
+    try:
+        return Planted.model_validate(json.loads(path.read_text(encoding="utf-8"))["planted"])
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise MaterialsError(
+            f"{directory} is not a tiny organism: {path.name} is missing or malformed ({error}). "
+            "Make one with `inspect-af organism train DIR`"
+        ) from error
+
+
+def load_tiny(directory: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer of a directory.
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+    """
+    _needs_torch()
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(directory, local_files_only=True)
+    return model.train(False), AutoTokenizer.from_pretrained(directory, local_files_only=True)
+
+
+def _needs_torch() -> None:
+    with require("local", "tiny organisms"):
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
