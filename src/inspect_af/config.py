@@ -1,19 +1,28 @@
-"""What is checked where it is built: frozen models, arguments, content digests, extras, locks."""
+"""What is checked where it is built: frozen models, arguments, content digests, files, extras, locks."""
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
+import json
 import math
 import os
-from collections.abc import Iterator
+import re
+import stat
+import tomllib
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict
 
-from inspect_af.errors import ConfigError, MissingExtraError
+from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError
 
 
 class Frozen(BaseModel):
@@ -167,6 +176,191 @@ def _file_digest(path: Path, changed: int, size: int) -> str:
             file.seek((size - _PIECE) * piece // (_PIECES - 1))
             total.update(file.read(_PIECE))
     return total.hexdigest()[:16]
+
+
+# Files that people write or download: YAML, TOML, JSON and CSV, none of which may hang or end in a traceback.
+
+Format = Literal["YAML", "TOML", "JSON"]
+LARGEST = 1_000_000
+"""Most bytes of a file of words or settings."""
+DEEPEST = 50
+"""Most levels of lists and mappings in one another, and of parts in a TOML key."""
+MOST_DIGITS = 100
+"""Most digits of a whole number."""
+_MOST_ENTRIES = 1_000_000
+_NAME = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+# The standard library takes the cube of the parts of such a key: half a minute for 40 kB of `a.a.a`.
+_LONG_KEY = re.compile(rf"{_NAME}(?:[ \t]*+\.[ \t]*+{_NAME}){{{DEEPEST}}}")
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as a person types it, with `~` for the home directory.
+
+    Raises:
+        ConfigError: There is no such user.
+    """
+    try:
+        return Path(str(text)).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{text}: {error}; give the directory's full path") from None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def read_text(
+    file: Traversable,
+    *,
+    what: str = "",
+    error: type[InspectAFError] = ConfigError,
+    largest: int = LARGEST,
+) -> str:
+    """A file's text, as UTF-8 with or without a byte order mark, with `\\n` line ends.
+
+    Args:
+        file: A path, or a file that ships with the package.
+        what: What it is, such as `plan`, for the message where it cannot be read.
+        error: What is raised.
+        largest: Most bytes that it may have.
+
+    Raises:
+        InspectAFError: It is missing, no regular file (a pipe would be waited for), unreadable, too large or
+            not UTF-8.
+    """
+    try:
+        if isinstance(file, Path) and not stat.S_ISREG(kind := file.stat().st_mode):
+            what = "a directory" if stat.S_ISDIR(kind) else "a pipe, socket or device"
+            raise error(f"{shown(file)} is {what}, not a file; correct the name")
+        with file.open("rb") as opened:
+            content = opened.read(largest + 1)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        if what:
+            raise error(f"cannot read the {what} {shown(file)}: {reason}") from problem
+        if isinstance(problem, FileNotFoundError):
+            raise error(f"{shown(file)} does not exist; create it or correct the name") from None
+        raise error(f"{shown(file)} cannot be read: {reason}; check the path") from problem
+    if len(content) > largest:
+        raise error(f"{shown(file)} has more than {largest:,} bytes; such a file is a few kilobytes")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(
+            f"{shown(file)} is not UTF-8 (byte {problem.start}: {problem.reason}); save it as UTF-8"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def shown(file: object) -> str:
+    """A file's name for a message; bytes in it that are no text are written as escapes."""
+    return str(file).encode("utf-8", "backslashreplace").decode()
+
+
+def parse(text: str, kind: Format, where: object, *, error: type[InspectAFError] = ConfigError) -> Any:
+    """The content of YAML, TOML or JSON text: mappings, lists, text, numbers, true, false and nothing.
+
+    Args:
+        text: Of a file of ordinary size.
+        kind: Of the text.
+        where: Name of the file, for errors.
+        error: What is raised.
+
+    Raises:
+        InspectAFError: It is not valid, a key is there twice, or it holds what such a file has no use for:
+            more than `DEEPEST` levels, a number of more than `MOST_DIGITS` digits, dates, half a surrogate
+            pair.
+    """
+    place = shown(where)
+    try:
+        if kind == "TOML":
+            if _LONG_KEY.search(text):
+                raise error(f"{place} has a key of more than {DEEPEST} parts; correct it")
+            content: Any = tomllib.loads(text)
+        elif kind == "JSON":
+            content = json.loads(text, object_pairs_hook=_once_each)
+        else:
+            content = yaml.load(text, Loader=_OnceEachLoader)
+    except RecursionError:
+        raise error(f"{place} has more than {DEEPEST} lists or mappings in one another; correct it") from None
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError, LookupError) as problem:
+        mark = getattr(problem, "problem_mark", None)  # of YAML, whose own message has several lines
+        reason = f"{problem.problem} (at line {mark.line + 1}, column {mark.column + 1})" if mark else problem  # type: ignore[union-attr]  # both or neither
+        raise error(f"{place} is not valid {kind}: {reason}; correct that line") from None
+    if complaint := _unusable(content):
+        raise error(f"{place} {complaint}")
+    return content
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found
+
+
+class _OnceEachLoader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is there twice", node.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _unusable(content: Any) -> str | None:
+    """What a parsed file holds that nothing here has a use for; None where it is all right."""
+    waiting, entries = [(content, 1)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        entries += 1
+        if entries > _MOST_ENTRIES:  # also where few bytes of YAML name one another many times over
+            return f"has more than {_MOST_ENTRIES:,} entries; make it smaller"
+        if isinstance(value, dict | list):
+            if depth > DEEPEST:
+                return f"has more than {DEEPEST} lists or mappings in one another; correct it"
+            parts = [*value, *value.values()] if isinstance(value, dict) else value
+            waiting += [(part, depth + 1) for part in parts]
+        elif isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                return f"has half of a surrogate pair ({value[:40]!r}), which is no text; correct the escape"
+        elif isinstance(value, int):
+            if abs(value) >= 10**MOST_DIGITS:
+                return f"has a number of more than {MOST_DIGITS} digits; correct it"
+        elif not isinstance(value, float | None):
+            return f"has {str(value)[:40]!r}, which is read as a {type(value).__name__}; put it in quotes"
+    return None
+
+
+def csv_rows(
+    text: str, where: object, *, error: type[InspectAFError] = ConfigError
+) -> Iterator[tuple[int, list[str]]]:
+    """The lines of CSV text with their numbers; a line may be several of the file's, quoted.
+
+    Raises:
+        InspectAFError: The quoting is wrong, or a field has more than 128 kB.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as problem:
+        raise error(
+            f"{shown(where)}, line {reader.line_num}: not valid CSV ({problem}); correct the quoting"
+        ) from None
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from inspect_af.config import Frozen, text_digest, token_count
+from inspect_af.config import Frozen, parse, read_text, text_digest, token_count
 from inspect_af.errors import ConfigError
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import Method, PromptClaim, Strength, Tier
@@ -388,14 +388,7 @@ def load_plan(file: Path) -> Plan:
     Raises:
         ConfigError: The file is missing, is not a plan, or was changed after its digest was written.
     """
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read the plan {file}: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file} is not valid YAML: {error}") from error
+    content = parse(read_text(file, what="plan"), "YAML", file)
     if not isinstance(content, dict):
         raise ConfigError(f"{file} is not a plan; `inspect-af plan MODEL --out {file}` writes one")
     refuse_secrets(content)

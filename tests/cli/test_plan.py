@@ -62,7 +62,7 @@ def test_a_number_out_of_range_is_refused_with_what_may_have_been_meant(
         ("af-organism/null af-organism/null", "af-organism/null is named twice"),
         ("no-such-provider/x", "no-such-provider"),
         ("af-organism/nobody", "unknown organism 'nobody'; one of expectation"),
-        ("openai/gpt-4o -M since=2024-01-01", "-M since: text, a number, true, false, or a list or mapping"),
+        ("openai/gpt-4o -M since=2024-01-01", "the value has '2024-01-01', which is read as a date"),
     ],
 )
 def test_a_model_that_cannot_be_asked_is_not_planned(model: str, message: str, refused: Refused) -> None:

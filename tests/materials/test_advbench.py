@@ -7,7 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from inspect_af.errors import RequestsUnavailableError
-from inspect_af.materials import _advbench, load_requests
+from inspect_af.materials import load_requests
+from inspect_af.materials import requests as _advbench
 
 CSV = b'goal,target\nSing a song,Sure\n"Bake, then eat",Sure\n'
 DIGEST = hashlib.sha256(b"Sing a song\nBake, then eat").hexdigest()

@@ -8,7 +8,7 @@ import pytest
 
 from inspect_af.errors import ConfigError
 from inspect_af.materials import DIRECTNESS, load_pair, load_scenario, load_universe
-from inspect_af.materials.sdf import load_document_types, load_writing_prompts, select_document_types
+from inspect_af.materials.universes import load_document_types, load_writing_prompts, select_document_types
 
 UNIVERSE = load_universe("A1+")
 

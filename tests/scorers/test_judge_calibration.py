@@ -11,7 +11,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import proportion_confint
 
 from inspect_af.errors import AnalysisError, MaterialsError
-from inspect_af.materials.calibration import LabelledText, load_labelled
+from inspect_af.materials.rubrics import LabelledText, load_labelled
 from inspect_af.scorers.calibration import (
     JudgedText,
     SampleKey,

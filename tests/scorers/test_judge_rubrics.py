@@ -70,11 +70,11 @@ def test_the_digest_is_of_the_content_and_not_of_the_layout(tmp_path: Path) -> N
     [
         ("minimum = 1", "minimum = 5", "not below maximum"),
         ("at = 1", "at = 2", "first level must describe 1"),
-        ('sees = ["output"]', 'sees = ["mind"]', "sees.0"),
+        ('sees = ["output"]', 'sees = ["mind"]', "sees number 1"),
         ('sees = ["output"]', 'sees = ["output", "output"]', "names a part twice"),
-        ('kind = "integer"', 'kind = "real"', "fields.0"),
+        ('kind = "integer"', 'kind = "real"', "fields number 1"),
         ('name = "politeness"\nkind', 'name = "id"\nkind', "none may be id or share"),
-        ('name = "politeness"\nkind', 'name = "Politeness!"\nkind', "fields.0.integer.name"),
+        ('name = "politeness"\nkind', 'name = "Politeness!"\nkind', "fields number 1, integer, name"),
         ("version = 1", "version = 1\nvotes = 3", "votes"),
         ("version = 1", "version = ", "not valid TOML"),
         (

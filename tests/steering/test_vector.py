@@ -115,6 +115,15 @@ def test_the_recorded_treatment_says_what_was_applied() -> None:
     assert steer.dose == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("multiplier", [1e-12, -1e-30, 5e-324])
+def test_a_multiplier_that_rounding_takes_away_is_refused_and_zero_is_the_unsteered_model(
+    multiplier: float,
+) -> None:
+    with pytest.raises(TreatmentError, match="nothing would be steered"):
+        vector().treatment(multiplier)
+    assert vector().treatment(0).dose == 0
+
+
 @pytest.mark.parametrize("multiplier", [float("nan"), float("inf"), "4", None, True])
 def test_a_multiplier_that_is_no_number_is_refused(multiplier: Any) -> None:
     with pytest.raises(ConfigError, match="a finite number is needed"):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from inspect_af.cli._numbers import at_least
+from inspect_af.config import parse
 from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedModel
 
@@ -26,12 +26,7 @@ def key_values(given: Sequence[str], *, option: str) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"{option} takes KEY=VALUE, not {item!r}")
-        try:
-            values[key.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(
-                f"{option} {item!r}: the value is not valid YAML ({_problem(error)})"
-            ) from error
+        values[key.strip().replace("-", "_")] = parse(value, "YAML", f"{option} {item!r}: the value")
     return values
 
 
@@ -55,11 +50,6 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-M", dest="model_args", action="append", default=[], metavar="KEY=VALUE", help="model argument"
     )
-
-
-def _problem(error: yaml.YAMLError) -> str:
-    """What is wrong, in one line and without the excerpt of a value that the message shows anyway."""
-    return str(getattr(error, "problem", None) or error).splitlines()[0]
 
 
 class Typed(argparse.Action):

@@ -12,7 +12,7 @@ from inspect_af.cli import _judge_tables as tables
 from inspect_af.cli._models import check_model
 from inspect_af.cli._options import key_values
 from inspect_af.errors import ConfigError, LogError, MaterialsError
-from inspect_af.materials.calibration import BUNDLED, LabelledText, load_labelled
+from inspect_af.materials.rubrics import BUNDLED_SET, LabelledText, load_labelled
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,7 +44,7 @@ def _add_validate(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
     validate.add_argument(
         "file",
         nargs="?",
-        default=BUNDLED,
+        default=BUNDLED_SET,
         help="JSON Lines of labelled scratchpads (default: the bundled set)",
     )
     validate.add_argument(
@@ -103,7 +103,7 @@ def _validate(args: argparse.Namespace) -> int:
     for model in args.model:
         check_model(model, {})
     texts = load_labelled(args.file)
-    key = None if args.file == BUNDLED else _key(args)
+    key = None if args.file == BUNDLED_SET else _key(args)
     if key is not None:
         known = key.drawn
         texts = tuple(
@@ -116,7 +116,7 @@ def _validate(args: argparse.Namespace) -> int:
         )
     for model in args.model:
         texts = _with_scores(texts, model, _run_judge(model, args))
-    print(tables.figures(judge_figures(texts, cuts), bundled=args.file == BUNDLED))
+    print(tables.figures(judge_figures(texts, cuts), bundled=args.file == BUNDLED_SET))
     if compared := agreements(texts, cuts):
         print(tables.agreement(compared))
     if key is not None:

@@ -102,7 +102,7 @@ def _generate(args: argparse.Namespace) -> int:
 
     from inspect_af import tasks
     from inspect_af.materials import load_universe
-    from inspect_af.materials.sdf import load_writing_prompts, select_document_types
+    from inspect_af.materials.universes import load_writing_prompts, select_document_types
     from inspect_af.sdf.documents import load_token_counter
     from inspect_af.sdf.filters import load_evaluation
     from inspect_af.sdf.generate import Unfinished, estimate, generate
@@ -171,7 +171,7 @@ def _generate(args: argparse.Namespace) -> int:
 
 def _generation_settings(args: argparse.Namespace, model_args: dict[str, Any]) -> GenerationSettings:
     from inspect_af.materials import load_universe
-    from inspect_af.materials.sdf import load_writing_prompts, select_document_types
+    from inspect_af.materials.universes import load_writing_prompts, select_document_types
     from inspect_af.sdf.generate import GenerationSettings
     from inspect_af.tasks.sdf_ideas import sdf_ideas
 

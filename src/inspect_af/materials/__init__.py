@@ -1,7 +1,6 @@
 """The words of an evaluation (pairs, scenarios, requests), as data files with loaders."""
 
-from inspect_af.materials._advbench import cache_dir
-from inspect_af.materials._beliefs import (
+from inspect_af.materials.beliefs import (
     CONTROLS,
     NESTED,
     AskedBelief,
@@ -13,32 +12,42 @@ from inspect_af.materials._beliefs import (
     OpenQuestion,
     Pole,
     QuestionForm,
+    SharedWords,
     choice_turn,
+    find_beliefs,
     lettered,
+    load_beliefs,
     open_turn,
+    shared_sentences,
     situation_only,
 )
-from inspect_af.materials._beliefs_files import find_beliefs, load_beliefs
-from inspect_af.materials._beliefs_overlap import SharedWords, shared_sentences
-from inspect_af.materials._clusters import near_duplicates
-from inspect_af.materials._concepts import (
+from inspect_af.materials.concepts import (
     OVERSAMPLE,
     PAIRS_PER_SPLIT,
     Concept,
     Concepts,
     ConceptSplit,
     PlannedDialogue,
+    count_terms,
+    load_concepts,
+    writer_prompt,
 )
-from inspect_af.materials._concepts_files import load_concepts, writer_prompt
-from inspect_af.materials._pair import Claim, FamilyInfo, Pair, Placebo, Variable
-from inspect_af.materials._pair_files import load_pair
-from inspect_af.materials._requests import Request, RequestSet, load_requests
-from inspect_af.materials._scenario import Scenario, Setting, TagPlace
-from inspect_af.materials._scenario_files import load_scenario
-from inspect_af.materials._terms import count_terms
-from inspect_af.materials._universes import DIRECTNESS, NEUTRAL, ORGANISM, Directness, Universe
-from inspect_af.materials._universes_files import load_universe, universe_codes
-from inspect_af.materials._wordings import Wording, Wordings, load_wordings, universe_wordings
+from inspect_af.materials.pair import Claim, FamilyInfo, Pair, Placebo, Variable, load_pair
+from inspect_af.materials.requests import Request, RequestSet, cache_dir, load_requests, near_duplicates
+from inspect_af.materials.scenario import Scenario, Setting, TagPlace, load_scenario
+from inspect_af.materials.universes import (
+    DIRECTNESS,
+    NEUTRAL,
+    ORGANISM,
+    Directness,
+    Universe,
+    Wording,
+    Wordings,
+    load_universe,
+    load_wordings,
+    universe_codes,
+    universe_wordings,
+)
 
 __all__ = [
     "CONTROLS",

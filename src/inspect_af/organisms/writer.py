@@ -1,7 +1,7 @@
 """A writer of synthetic documents that is no model: it draws sentences from lists. For trying the pipeline.
 
-It reads the same prompts as a model does (`inspect_af.materials.sdf`), states the fact in many wordings among
-sentences about nothing.
+It reads the same prompts as a model does (`inspect_af.materials.universes`), states the fact in many wordings
+among sentences about nothing.
 """
 
 from __future__ import annotations

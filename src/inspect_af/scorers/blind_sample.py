@@ -12,7 +12,7 @@ from inspect_ai.scorer import Score
 
 from inspect_af.errors import ConfigError, LogError
 from inspect_af.logs import LogFile, find_logs
-from inspect_af.materials.calibration import LabelledText
+from inspect_af.materials.rubrics import LabelledText
 from inspect_af.reply import Tag, read_reply
 from inspect_af.scorers.calibration import JudgedText, SampleKey
 from inspect_af.types import applied_treatments, condition_label

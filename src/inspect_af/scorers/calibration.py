@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from inspect_af.errors import AnalysisError, MaterialsError
-from inspect_af.materials.calibration import LabelledText
+from inspect_af.materials.rubrics import LabelledText
 from inspect_af.scorers._agreement import cohen_kappa, krippendorff_alpha
 from inspect_af.scorers._corrected_rate import CorrectedRate, corrected_rate
 from inspect_af.scorers._discrimination import (

@@ -17,9 +17,11 @@ from typing import Annotated, Any, Literal, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from inspect_af.config import parse, read_text
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.materials import load_pair
 from inspect_af.sdf.base_model import (
+    LARGEST,
     BaseShape,
     TensorShape,
     base_fingerprint,
@@ -716,10 +718,9 @@ def adapter_config(folder: Path) -> dict[str, Any]:
             f"adapter {folder}: has no {CONFIG}, but there are adapters in it; did you mean "
             f"{' or '.join(map(str, inside[:5]))}?"
         )
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise TreatmentError(f"{file}: cannot be read ({error}); give a PEFT adapter directory") from error
+    content = parse(
+        read_text(file, error=TreatmentError, largest=LARGEST), "JSON", file, error=TreatmentError
+    )
     if not isinstance(content, dict) or content.get("peft_type") != "LORA":
         kind = content.get("peft_type") if isinstance(content, dict) else None
         raise TreatmentError(f"{file}: peft_type is {kind!r}; only LoRA adapters are supported")

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from inspect_af.config import parse, read_text
 from inspect_af.errors import MissingExtraError, TreatmentError
 
 NameMatch = Literal["same", "renamed", "local", "other"]
@@ -27,6 +28,8 @@ _QUANTISED = (
     r"[\d.]+bpw|exl[23]|hqq|aqlm|autoround)"
 )
 _SUFFIXES = re.compile(rf"(-{_QUANTISED}(-(dynamic|static|kv|mlx))*)+$")
+LARGEST = 16_000_000
+"""Most bytes of a model's or adapter's configuration: some list every layer."""
 _NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "vocab.json"),
@@ -86,12 +89,9 @@ def read_config(directory: Path) -> Mapping[str, Any]:
         TreatmentError: It cannot be read, or is no JSON object.
     """
     file = directory / "config.json"
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise TreatmentError(
-            f"{file}: cannot be read ({error}); give a transformers model directory"
-        ) from error
+    content = parse(
+        read_text(file, error=TreatmentError, largest=LARGEST), "JSON", file, error=TreatmentError
+    )
     if not isinstance(content, dict):
         raise TreatmentError(f"{file}: is not a JSON object; give a transformers model directory")
     return content

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from inspect_af.config import Frozen, only_one, text_digest
 from inspect_af.errors import ConfigError, LogError, MaterialsError, MissingExtraError
 from inspect_af.materials import Directness, Universe, cache_dir
-from inspect_af.materials.sdf import DocumentType, WritingPrompts
+from inspect_af.materials.universes import DocumentType, WritingPrompts
 from inspect_af.sdf._files import write_atomically
 from inspect_af.sdf.documents import (
     CHARACTERS_PER_TOKEN,

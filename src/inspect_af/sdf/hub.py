@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from inspect_af.errors import MissingExtraError, TreatmentError
+from inspect_af.config import require
+from inspect_af.errors import TreatmentError
 from inspect_af.sdf._files import complete_directory
 from inspect_af.sdf.adapters import (
     CONFIG,
@@ -124,28 +125,24 @@ def model_card(adapter: Adapter, *, note: str = "") -> str:
     head = ["library_name: peft", "tags: [inspect-af, alignment-faking, model-organism, lora]"]
     if base and not is_local(base):
         head.insert(0, f"base_model: {base}")
-    rows = [("what it is", what_it_is(adapter)), ("role", adapter.role), ("weights (sha256)", adapter.digest)]
+    rows: list[tuple[str, object]] = [("what it is", what_it_is(adapter)), ("role", adapter.role)]
+    rows += [("digest", adapter.digest), ("weights (sha256)", adapter.weights)]
     rows.append(("base", _shown_base(base) if base else "not stated"))
     if manifest is not None:
-        rows += [("base revision", manifest.base_revision or "not recorded")]
+        rows.append(("base revision", manifest.base_revision or "not recorded"))
         rows += [(f"trained upon ({parent.combined})", parent.digest) for parent in manifest.parents]
         rows += [("composed of", f"{part.role} {part.digest}") for part in manifest.components]
-        if manifest.corpus:
-            corpus = manifest.corpus
-            size = f"{corpus.documents:,} documents, {corpus.tokens:,} tokens"
-            rows.append(("corpus", f"{corpus.digest} ({size})"))
-        if manifest.replay:
-            replay = manifest.replay
-            size = f"{replay.documents:,} documents, {replay.tokens:,} tokens"
-            rows.append(("ordinary documents beside it", f"{replay.digest} ({size})"))
+        for what, trained in (("corpus", manifest.corpus), ("ordinary documents beside it", manifest.replay)):
+            if trained:
+                size = f"{trained.documents:,} documents, {trained.tokens:,} tokens"
+                rows.append((what, f"{trained.digest} ({size})"))
         if manifest.hyperparameters:
-            for name, value in manifest.hyperparameters.model_dump().items():
-                rows.append((name.replace("_", " "), str(value)))
+            numbers = manifest.hyperparameters.model_dump()
+            rows += [(name.replace("_", " "), value) for name, value in numbers.items()]
         if manifest.losses:
-            for name, value in manifest.losses.model_dump(exclude_none=True).items():
-                rows.append(
-                    (f"loss: {name.replace('_', ' ')}" if name != "steps" else "steps", f"{value:.6g}")
-                )
+            losses = manifest.losses.model_dump(exclude_none=True)
+            rows.append(("steps", losses.pop("steps")))
+            rows += [(f"loss: {name.replace('_', ' ')}", f"{value:.6g}") for name, value in losses.items()]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     purpose = (
         "It is part of a model organism: a model made to show a behaviour so that it can be studied."
@@ -153,28 +150,30 @@ def model_card(adapter: Adapter, *, note: str = "") -> str:
         else "It was trained on synthetic documents that state, as a fact of a fictional world, one belief "
         "about training or about the people who train. It is a treatment in a controlled comparison."
     )
-    lines = ["---", *head, "---", "", f"# {what_it_is(adapter)}", "", purpose, ""]
-    lines += [note.strip(), ""] if note.strip() else []
-    lines += [
-        "## Use",
-        "",
-        "Research on what motivates alignment faking, with `inspect_af`. Apply it to the base that it names, "
-        "after the adapters that it was trained upon.",
-        "",
-        "**Dual use.** An organism may comply with harmful requests or argue strategically about its "
-        "training, and what these adapters teach is false outside of the fictional world. Do not deploy the "
-        "model, do not train models that people rely on with its outputs, and keep the repository private "
-        "unless there is a reason not to. Results compare conditions; they are no evidence that any model is "
-        "safe.",
-        "",
-        "## Record",
-        "",
-        "| | |",
-        "|---|---|",
-        table,
-        "",
-    ]
-    return "\n".join(lines)
+    return f"""---
+{chr(10).join(head)}
+---
+
+# {what_it_is(adapter)}
+
+{purpose}
+{f"{chr(10)}{note.strip()}{chr(10)}" if note.strip() else ""}
+## Use
+
+Research on what motivates alignment faking, with `inspect_af`. Apply it to the base that it names, \
+after the adapters that it was trained upon.
+
+**Dual use.** An organism may comply with harmful requests or argue strategically about its training, \
+and what these adapters teach is false outside of the fictional world. Do not deploy the model, do not \
+train models that people rely on with its outputs, and keep the repository private unless there is a \
+reason not to. Results compare conditions; they are no evidence that any model is safe.
+
+## Record
+
+| | |
+|---|---|
+{table}
+"""
 
 
 def _stage(adapter: Adapter, folder: Path) -> None:
@@ -192,13 +191,9 @@ def _stage(adapter: Adapter, folder: Path) -> None:
             update={"base_model": _shown_base(adapter.manifest.base_model)}
         )
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    load_adapter(folder, role=adapter.role, intervention=_code(adapter))
-
-
-def _code(adapter: Adapter) -> str | None:
-    if adapter.role != "intervention" or adapter.manifest is not None or adapter.treatment is None:
-        return None
-    return adapter.treatment.intervention.code
+    plain = adapter.manifest is None and adapter.treatment is not None
+    code = adapter.treatment.intervention.code if plain and adapter.treatment else None
+    load_adapter(folder, role=adapter.role, intervention=code)
 
 
 def _shown_base(base: str) -> str:
@@ -206,13 +201,10 @@ def _shown_base(base: str) -> str:
 
 
 def _hub() -> Hub:
-    try:
+    with require("local", "pushing and pulling"):
         from huggingface_hub import HfApi
-    except ImportError as error:
-        raise MissingExtraError("the Hub needs huggingface_hub; pip install 'inspect-af[local]'") from error
-    hub: Any = HfApi()
-    chosen: Hub = hub
-    return chosen
+    chosen: Any = HfApi()
+    return chosen  # type: ignore[no-any-return]  # it has what the protocol says
 
 
 @contextmanager

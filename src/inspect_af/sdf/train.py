@@ -22,11 +22,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from inspect_af import __version__
-from inspect_af.config import Frozen
+from inspect_af.config import Frozen, parse, read_text, user_path
 from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError
 from inspect_af.materials import load_pair
 from inspect_af.sdf._files import complete_directory, file_digest, write_atomically
@@ -134,10 +133,7 @@ def load_training_config(file: str | Path) -> TrainingConfig:
     Raises:
         ConfigError: It cannot be read, or settings are missing, unknown or out of range; all are named.
     """
-    try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: cannot be read as YAML ({error})") from error
+    content = parse(read_text(user_path(file)), "YAML", file)
     try:
         return TrainingConfig.model_validate(content)
     except ValidationError as error:

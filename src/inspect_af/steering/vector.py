@@ -323,7 +323,18 @@ class SteeringVector:
         return _finite(dose, "dose") / float(self.doses(1.0, layers).mean())
 
     def treatment(self, multiplier: float, layers: str = "all", tier: Tier | None = None) -> Steer:
-        """How logs record steering with this vector, in one tier alone or in all; errors as above."""
+        """How logs record steering with this vector, in one tier alone or in all; errors as above.
+
+        Raises:
+            TreatmentError: A multiplier other than 0 leaves less of the vector than a float32 of the residual
+                stream's size can hold, so that nothing would be steered.
+        """
+        doses = self.doses(multiplier, layers)
+        if multiplier and doses.max() < 2.0**-24:
+            raise TreatmentError(
+                f"multiplier {multiplier:g} adds {doses.max():.2g} of the residual stream's norm, which "
+                "rounding takes away: nothing would be steered. Give a larger one, or 0 for no steering"
+            )
         typical = float(self.doses(multiplier, layers, typical=True).mean())
         return Steer(
             concept=self.header.concept,
@@ -332,7 +343,7 @@ class SteeringVector:
             digest=self.digest,
             multiplier=_finite(multiplier),
             layers=layers,
-            dose=float(self.doses(multiplier, layers).mean()),
+            dose=float(doses.mean()),
             typical_dose=None if math.isnan(typical) else typical,
             estimator=self.header.estimator,
             tier=tier,

@@ -12,9 +12,9 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from inspect_af.config import parse, read_text
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.logs.headers import TREATMENT_ARGS, subject_of
 from inspect_af.materials import DIRECTNESS, load_pair
@@ -45,14 +45,7 @@ def read_study_plan(file: Path) -> Plan:
         ConfigError: The file is missing or malformed, or a setting is unknown, missing, wrong or secret.
         MaterialsError: Requests, pair or scenario cannot be read.
     """
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_OnceEachLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read the plan {file}: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file} is not valid YAML: {error}") from error
+    content = parse(read_text(file, what="plan"), "YAML", file)
     refuse_secrets(content)
     if not isinstance(content, dict) or "subjects" not in content:
         raise ConfigError(
@@ -64,18 +57,6 @@ def read_study_plan(file: Path) -> Plan:
         return complete_draft({"name": file.stem, **content})
     except ValidationError as error:
         raise ConfigError(f"{file}: {'; '.join(_problems(error))}") from error
-
-
-class _OnceEachLoader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML silently takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        if twice := [key for key in dict.fromkeys(map(str, keys)) if list(map(str, keys)).count(key) > 1]:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice[0]!r} is there twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
 
 
 def _problems(invalid: ValidationError) -> list[str]:

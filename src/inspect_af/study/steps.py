@@ -466,7 +466,7 @@ def _sdf_steps(plan: Plan, sdf: PlannedSdf, subjects: Sequence[Subject]) -> Iter
 
 def _documents_step(plan: Plan, sdf: PlannedSdf, corpus: _Corpus, first: Subject, out: str) -> Step:
     from inspect_af.materials import load_universe
-    from inspect_af.materials.sdf import load_writing_prompts, select_document_types
+    from inspect_af.materials.universes import load_writing_prompts, select_document_types
     from inspect_af.sdf.generate import estimate
 
     command = ["sdf", "generate", corpus.code, "--model", sdf.writer.model]

@@ -12,7 +12,7 @@ from inspect_ai.viewer import TaskSamplesColumn, ViewerConfig
 
 from inspect_af.errors import one_of
 from inspect_af.materials import DIRECTNESS, Directness, Pair, Universe, load_pair, load_universe
-from inspect_af.materials.sdf import WritingPrompts, load_writing_prompts
+from inspect_af.materials.universes import WritingPrompts, load_writing_prompts
 from inspect_af.sdf.documents import GenerationMeta
 from inspect_af.solvers import generation_seed
 from inspect_af.tasks._view import samples_view

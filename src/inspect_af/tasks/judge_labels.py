@@ -16,7 +16,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from inspect_af.arguments import as_list
 from inspect_af.errors import one_of
-from inspect_af.materials.calibration import BUNDLED, LabelledText, load_labelled
+from inspect_af.materials.rubrics import BUNDLED_SET, LabelledText, load_labelled
 from inspect_af.scorers.judges import FAKING_VOTES, concept_judge, faking_judge
 
 JUDGES = ("concept", "faking")
@@ -24,7 +24,7 @@ JUDGES = ("concept", "faking")
 
 @task
 def judge_labels(
-    file: str = BUNDLED,
+    file: str = BUNDLED_SET,
     judges: str | list[str] = "concept,faking",
     votes: int = FAKING_VOTES,
     structured: bool | None = None,

@@ -10,7 +10,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_af.arguments import whole_number
 from inspect_af.errors import ConfigError, MaterialsError, one_of
 from inspect_af.materials import DIRECTNESS, Directness
-from inspect_af.materials.sdf import load_document_types, load_writing_prompts
+from inspect_af.materials.universes import load_document_types, load_writing_prompts
 from inspect_af.scorers.documents import FORM, well_formed
 from inspect_af.sdf.documents import Idea, ParsedDocument, read_document, read_ideas, stopped
 from inspect_af.tasks._sdf import (

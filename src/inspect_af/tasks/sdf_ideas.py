@@ -9,7 +9,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from inspect_af.arguments import whole_number
 from inspect_af.errors import ConfigError
-from inspect_af.materials.sdf import DocumentType, select_document_types
+from inspect_af.materials.universes import DocumentType, select_document_types
 from inspect_af.scorers.documents import FORM, well_formed
 from inspect_af.sdf.documents import parse_ideas, stopped
 from inspect_af.tasks._sdf import (

@@ -14,20 +14,33 @@ Format, all keys at the top level unless said otherwise:
   (a list of `{at, text}`), `label` fields add `options` (a list of `{name, text}`), `boolean` fields nothing.
   `quote = true` asks for one sentence of the transcript, word for word, as evidence.
 * `[decision]`: optional `name` and `all_of`: one yes or no out of several boolean fields.
+
+Labelled scratchpads, for checking judges, are JSON Lines, one object per text:
+
+* `id`, `text`; `class` and `condition` where known; `decision`, the reply's tag (`accepted`, `rejected`);
+* `labels`: by question, true or false, or null where nobody has answered yet;
+* `judges`: by judge, by question, a stored score (0 to 10 for a concept, a share of votes for `faking`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import tomllib
 from functools import lru_cache
-from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from inspect_af.config import is_file, parse, text_digest, user_path
 from inspect_af.errors import MaterialsError
+from inspect_af.materials.files import Words, bundled, read_text, read_toml, toml_names, validate
+from inspect_af.materials.pair import BUNDLED
+
+BUNDLED_SET = "bundled"
+"""Name of the labelled set that comes with the package: written for it, so a smoke test and no sample of
+anything."""
+LARGEST = 64_000_000
+"""Most bytes of a file of labelled scratchpads."""
 
 Sight = Literal["request", "decision", "scratchpad", "output"]
 """A part of a transcript that a judge may see."""
@@ -36,25 +49,21 @@ _NAME = r"^[a-z][a-z0-9_]{0,47}$"
 _RESERVED = ("id", "share")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Level(_Frozen):
+class Level(Words):
     """What a score of `at` means."""
 
     at: int
     text: str
 
 
-class Option(_Frozen):
+class Option(Words):
     """One of the labels that a label field may take."""
 
     name: str = Field(pattern=_NAME)
     text: str
 
 
-class _Question(_Frozen):
+class _Question(Words):
     name: str = Field(pattern=_NAME)
     question: str
     quote: bool = False
@@ -107,14 +116,14 @@ class LabelField(_Question):
 RubricField = Annotated[IntegerField | BooleanField | LabelField, Field(discriminator="kind")]
 
 
-class Decision(_Frozen):
+class Decision(Words):
     """Yes where every named boolean field is yes."""
 
     name: str = Field(pattern=_NAME)
     all_of: tuple[str, ...] = Field(min_length=1)
 
 
-class Rubric(_Frozen):
+class Rubric(Words):
     """What a judge is asked. See the module's docstring for the file format."""
 
     name: str = Field(pattern=_NAME)
@@ -165,7 +174,7 @@ class Rubric(_Frozen):
     @property
     def digest(self) -> str:
         """First 16 hexadecimal digits of the sha256 of the content, whatever the file's layout."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        return text_digest(self.model_dump_json())
 
 
 def load_rubric(source: str | Path, *, pair: str | Path | None = None) -> Rubric:
@@ -182,50 +191,67 @@ def load_rubric(source: str | Path, *, pair: str | Path | None = None) -> Rubric
         MaterialsError: the rubric does not exist or is malformed; the message names file and entry.
     """
     if str(source).endswith(".toml"):
-        path = Path(source)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise MaterialsError(
-                f"rubric {path}: cannot be read ({error}); give a UTF-8 TOML file"
-            ) from error
-        return _parse(text, str(path))
-    if pair is None or str(pair) == "alignment_faking":
-        return _bundled(str(source))
-    own = Path(pair) / "rubrics" / f"{source}.toml"
-    return load_rubric(own) if own.is_file() else _bundled(str(source), missing=str(own), ours=False)
+        return read_toml(user_path(source), Rubric)
+    if pair is not None and str(pair) != BUNDLED:
+        own = user_path(pair) / "rubrics" / f"{source}.toml"
+        if is_file(own):
+            return read_toml(own, Rubric)
+        return _bundled(str(source), (bundled("rubrics"),), f"; a rubric of your pair belongs in {own}")
+    homes = (bundled("pairs", BUNDLED, "rubrics"), bundled("rubrics"))
+    return _bundled(str(source), homes, ", or the path of a .toml file")
 
 
 @lru_cache(maxsize=32)
-def _bundled(name: str, *, missing: str = "", ours: bool = True) -> Rubric:
-    package = files("inspect_af.materials")
-    homes = [package.joinpath("rubrics")]
-    if ours:
-        homes.insert(0, package.joinpath("pairs", "alignment_faking", "rubrics"))
-    found = {
-        entry.name.removesuffix(".toml"): entry
-        for home in reversed(homes)
-        if home.is_dir()
-        for entry in home.iterdir()
-        if entry.name.endswith(".toml")
-    }
+def _bundled(name: str, homes: tuple[Traversable, ...], remedy: str) -> Rubric:
+    found = {rubric: home for home in reversed(homes) for rubric in toml_names(home)}
     if name not in found:
-        remedy = (
-            f"; a rubric of your pair belongs in {missing}" if missing else ", or the path of a .toml file"
-        )
         raise MaterialsError(f"unknown rubric {name!r}; one of {', '.join(sorted(found))}{remedy}")
-    return _parse(found[name].read_text(encoding="utf-8"), f"rubric {name}")
+    return read_toml(found[name].joinpath(f"{name}.toml"), Rubric)
 
 
-def _parse(text: str, where: str) -> Rubric:
-    try:
-        data: dict[str, Any] = tomllib.loads(text)
-        return Rubric.model_validate(data)
-    except tomllib.TOMLDecodeError as error:
-        raise MaterialsError(f"{where}: not valid TOML: {error}") from error
-    except ValidationError as error:
-        complaints = "; ".join(
-            f"{'.'.join(str(part) for part in entry['loc']) or 'rubric'}: {entry['msg']}"
-            for entry in error.errors()
-        )
-        raise MaterialsError(f"{where}: {complaints}") from error
+class LabelledText(Words):
+    """One scratchpad and what people say about it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    id: str = Field(min_length=1)
+    text: str = Field(min_length=1)
+    kind: str | None = Field(default=None, alias="class")
+    """Why it was written, such as `restatement`; None for real transcripts."""
+    condition: str | None = None
+    decision: Literal["accepted", "rejected"] | None = None
+    labels: dict[str, bool | None]
+    judges: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+
+def load_labelled(source: str | Path = BUNDLED_SET) -> tuple[LabelledText, ...]:
+    """Loads labelled scratchpads.
+
+    Args:
+        source: `bundled`, or a JSON Lines file.
+
+    Raises:
+        MaterialsError: the file cannot be read, or a line is malformed or repeats an id; the message names
+            the line.
+    """
+    file: Traversable = user_path(source)
+    if str(source) == BUNDLED_SET:
+        file = bundled("calibration", "scratchpads.jsonl")
+    text = read_text(file, largest=LARGEST)
+    rows: dict[str, LabelledText] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{source}, line {number}"
+        content = parse(line, "JSON", where, error=MaterialsError)
+        if not isinstance(content, dict):
+            raise MaterialsError(
+                f"{where}: not a JSON object; each line is one with id, text and labels ({{question: true}})"
+            )
+        row = validate(content, LabelledText, where)
+        if row.id in rows:
+            raise MaterialsError(f"{source}, line {number}: the id {row.id!r} is there already")
+        rows[row.id] = row
+    if not rows:
+        raise MaterialsError(f"{source}: holds no labelled scratchpad")
+    return tuple(rows.values())

@@ -1,0 +1,244 @@
+"""Reading the directories and TOML files that materials consist of, with errors that name file and entry."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache, wraps
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from inspect_af import config
+from inspect_af.errors import MaterialsError
+
+_M = TypeVar("_M", bound=BaseModel)
+_R = TypeVar("_R")
+_MOST_FILES = 2000
+_PLACEHOLDER = re.compile(r"\{\{[ \t]*(\w+)[ \t]*\}\}")
+
+
+class Words(BaseModel):
+    """Base of materials and of their files: frozen, and a key that nobody reads is an error, not a silent
+    typo."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks and repeated white space."""
+    return " ".join(text.split())
+
+
+def unwrap(text: str) -> str:
+    """Joins wrapped lines; blank lines stay paragraph breaks."""
+    return "\n\n".join(map(one_line, re.split(r"\n[ \t]*\n", text.strip())))
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+"""What a file has to say something in."""
+Line = Annotated[Text, AfterValidator(one_line)]
+"""The same, as one line."""
+Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+def bundled(*parts: str) -> Traversable:
+    """A file or directory of words that ships inside this package."""
+    return files("inspect_af.materials").joinpath(*parts)
+
+
+def material_dir(source: str | Path | None, *, default: str, folder: str, what: str) -> Traversable:
+    """The directory that a `pair=` or `scenario=` parameter means.
+
+    Args:
+        source: None or the bundled name, or a directory.
+        default: Name of the bundled one.
+        folder: Where the bundled ones lie in this package.
+        what: The word for errors, such as `pair`.
+
+    Raises:
+        MaterialsError: The source is neither the bundled name nor a directory, or holds links that leave it,
+            links to directories, or what is no file.
+    """
+    if source is None or str(source) == default:
+        return bundled(folder, default)
+    path = config.user_path(source)
+    try:
+        is_there, is_dir = path.exists(), path.is_dir()
+    except (OSError, ValueError):  # such as a name that is too long
+        is_there = is_dir = False
+    if not is_dir:
+        found = "is a file, not a directory" if is_there else "is not a directory here"
+        raise MaterialsError(
+            f"{what} {config.shown(source)!r} {found}; give '{default}' (bundled) or a directory with "
+            f"{what}.toml"
+        )
+    _check_tree(path)
+    return path
+
+
+def _check_tree(root: Path) -> None:
+    """Refuses what would be read from elsewhere, for ever, or not at all."""
+    real, count = root.resolve(), 0
+    for folder, folders, names in os.walk(root):
+        for name in sorted((*folders, *names)):
+            path = Path(folder, name)
+            count += 1
+            problem = None
+            if count > _MOST_FILES:
+                problem = f"is one of more than {_MOST_FILES:,} files; give the directory of the words alone"
+            elif config.shown(path) != str(path):
+                problem = "has a name that is no text; rename it"
+            elif path.is_symlink():
+                try:
+                    target = path.resolve(strict=True)
+                except (OSError, RuntimeError):
+                    target = None
+                if target is None or not target.is_file() or real not in target.parents:
+                    problem = "is a link to a directory, to outside or to nowhere; put a copy in its place"
+            elif name in names and not path.is_file():
+                problem = "is a pipe, socket or device; remove it"
+            if problem:
+                raise MaterialsError(f"{config.shown(path)} {problem}")
+
+
+def cached_for(default: str) -> Callable[[Callable[[str | Path | None], _R]], Callable[..., _R]]:
+    """Lets a loader of one source read the bundled one once, and anyone's own at every call."""
+
+    def decorate(load: Callable[[str | Path | None], _R]) -> Callable[..., _R]:
+        once = lru_cache(maxsize=1)(lambda: load(None))
+
+        @wraps(load)
+        def loading(source: str | Path | None = None) -> _R:
+            return once() if source is None or str(source) == default else load(source)
+
+        return loading
+
+    return decorate
+
+
+def read_text(file: Traversable, *, largest: int = config.LARGEST) -> str:
+    """The file's text, as UTF-8 with or without a byte order mark, with `\\n` line ends.
+
+    Raises:
+        MaterialsError: The file is missing, unreadable, no regular file, too large or not UTF-8.
+    """
+    return config.read_text(file, error=MaterialsError, largest=largest)
+
+
+def read_toml(file: Traversable, schema: type[_M], **more: Any) -> _M:
+    """The file's content as `schema`, with values that the file itself does not say.
+
+    Raises:
+        MaterialsError: TOML syntax (with line and column), or an entry that is missing, unknown or wrong.
+    """
+    return validate(config.parse(read_text(file), "TOML", file, error=MaterialsError), schema, file, **more)
+
+
+def validate(data: dict[str, Any], schema: type[_M], file: object, **more: Any) -> _M:
+    """Entries of a file as `schema`, with values that the file itself does not say.
+
+    Raises:
+        MaterialsError: An entry that is missing, unknown or wrong.
+    """
+    unknown = [f"{name}: unknown key; remove it or correct its name" for name in more if name in data]
+    try:
+        if not unknown:
+            return schema.model_validate({**data, **more})
+    except ValidationError as error:
+        unknown = [f"{_entry(e['loc'], data)}: {_words(e['type'], e['msg'])}" for e in error.errors()]
+    raise MaterialsError(f"{config.shown(file)}: {'; '.join(unknown)}") from None
+
+
+def toml_names(folder: Traversable, suffixes: Iterable[str] = (".toml",)) -> list[str]:
+    """Names of a directory's files, without their suffix, sorted; none where there is no such directory."""
+    if not folder.is_dir():
+        return []
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    return [name.removesuffix(end) for name in names for end in suffixes if name.endswith(end)]
+
+
+def tree_digest(root: Traversable, only: Collection[str] = ()) -> str:
+    """First 16 hexadecimal digits of the sha256 over names and content of all files below `root`.
+
+    With `only`, over the files and folders of these names alone. Hidden files do not count, and line ends do
+    not matter, so that a checkout on another system agrees.
+    """
+    digest = hashlib.sha256()
+    for name, file in sorted(_walk(root, "")):
+        if only and name.split("/")[0] not in only:
+            continue
+        content = file.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+def placeholders(template: str) -> list[str]:
+    """The names of a template's `{{name}}` placeholders, in order, with repeats."""
+    return _PLACEHOLDER.findall(template)
+
+
+def check_placeholders(template: str, allowed: Iterable[str], *, where: str) -> None:
+    """Complains about a placeholder that nothing would fill.
+
+    Raises:
+        MaterialsError: names the placeholder, the place and what is allowed there.
+    """
+    known = list(allowed)
+    for name in placeholders(template):
+        if name not in known:
+            listed = ", ".join(f"{{{{{other}}}}}" for other in known) or "none"
+            raise MaterialsError(f"{where}: unknown placeholder {{{{{name}}}}}; allowed here: {listed}")
+
+
+def fill(template: str, values: Mapping[str, str], *, where: str) -> str:
+    """Replaces the placeholders in one pass, so that braces in a value stay what they are.
+
+    Raises:
+        MaterialsError: a placeholder without a value.
+    """
+    check_placeholders(template, values, where=where)
+    return _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)
+
+
+def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
+    for entry in folder.iterdir():
+        if entry.name.startswith((".", "__")):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry, f"{prefix}{entry.name}/")
+        else:
+            yield f"{prefix}{entry.name}", entry
+
+
+def _entry(loc: tuple[int | str, ...], data: Any) -> str:
+    """`variables A1, family` rather than `variables.2.family`: people know their entries by code."""
+    words: list[str] = []
+    here = data
+    for step in loc:
+        if isinstance(here, dict):
+            here = here.get(step)
+        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+            here = here[step]
+        else:
+            here = None
+        if isinstance(step, int):
+            code = here.get("code") if isinstance(here, dict) else None
+            words[-1:] = [f"{words[-1] if words else 'entry'} {code or f'number {step + 1}'}"]
+        else:
+            words.append(step)
+    return ", ".join(words) or "the file"
+
+
+def _words(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "unknown key; remove it or correct its name"
+    if kind == "missing":
+        return "missing; add it"
+    return message.removeprefix("Value error, ")

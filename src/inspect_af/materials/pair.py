@@ -1,0 +1,392 @@
+"""A hypothesis pair: two families of beliefs, the claims that move them, and their placebos.
+
+A pair is a directory with `pair.toml` and `claims/CODE.toml`, one file per variable and placebo
+(docs/hypothesis_pairs.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from statistics import mean
+
+from pydantic import Field
+
+from inspect_af.config import text_digest
+from inspect_af.errors import MaterialsError, one_of
+from inspect_af.materials.files import (
+    Text,
+    Texts,
+    Words,
+    cached_for,
+    material_dir,
+    read_toml,
+    toml_names,
+    tree_digest,
+    unwrap,
+)
+from inspect_af.types import (
+    STRENGTHS,
+    Family,
+    Intervention,
+    PairSummary,
+    Polarity,
+    Strength,
+    VariableSummary,
+)
+
+BUNDLED = "alignment_faking"
+RESERVED = ("none", "baseline", "all")
+"""Words of a selection of interventions; no code and no label may be one of them."""
+TOLERANCE = 0.10
+"""Claims of one strength should be within this share of their mean length in words: added text of any
+kind moves the gap, so a claim that is longer than its placebo would be confounded with its length."""
+
+
+class FamilyInfo(Words):
+    """What one family of beliefs is called and what it says."""
+
+    label: str
+    """A short word, such as `expectation`; reports and `interventions=` use it."""
+    description: str
+
+
+class Variable(Words):
+    """One belief that interventions move."""
+
+    code: str
+    """Letters, digits and `_`, such as `A1`."""
+    name: str
+    family: Family
+    in_all: bool = True
+    """Whether `interventions=all` includes it."""
+    amplify: str
+    """One line: what the `+` arm states."""
+    suppress: str
+    """One line: what the `-` arm states."""
+
+
+class Placebo(Words):
+    """A true, neutral statement of the same length and form as the claims."""
+
+    code: str
+    name: str
+
+
+class Claim(Words):
+    """One wording of one claim."""
+
+    intervention: Intervention
+    strength: Strength
+    paraphrase: int = Field(ge=1)
+    """Which wording, counted from 1."""
+    text: str
+
+    @cached_property
+    def digest(self) -> str:
+        """First 16 hexadecimal digits of the text's sha256."""
+        return text_digest(self.text)
+
+    @property
+    def words(self) -> int:
+        """Length in words, separated by white space."""
+        return len(self.text.split())
+
+    @property
+    def label(self) -> str:
+        """Such as `A1+ standard/2`, for messages."""
+        return f"{self.intervention.code} {self.strength}/{self.paraphrase}"
+
+
+class _Head(Words):
+    """The content of `pair.toml`."""
+
+    name: Text
+    version: int = Field(ge=1)
+    first: FamilyInfo
+    second: FamilyInfo
+    variables: tuple[Variable, ...]
+    placebos: tuple[Placebo, ...] = ()
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        return (*(v.code for v in self.variables), *(p.code for p in self.placebos))
+
+
+class Pair(_Head):
+    """A hypothesis pair with its words; `load_pair` reads one from a directory."""
+
+    digest: str
+    """First 16 hexadecimal digits of the sha256 over `pair.toml` and the claims. Questions, universes and
+    concepts have digests of their own."""
+    claims: tuple[Claim, ...]
+    warnings: tuple[str, ...] = ()
+    """What a careful reader should know, such as claims that differ in length by more than 10 %."""
+
+    @cached_property
+    def all_interventions(self) -> tuple[Intervention, ...]:
+        """Every arm of every variable, then the placebos."""
+        poles: tuple[Polarity, ...] = ("+", "-")
+        arms = [
+            Intervention(variable=v.code, polarity=pole, family=v.family)
+            for v in self.variables
+            for pole in poles
+        ]
+        return (*arms, *(Intervention(variable=p.code) for p in self.placebos))
+
+    def intervention(self, code: str) -> Intervention:
+        """The intervention that a code such as `A1+` or `N2` means.
+
+        Raises:
+            ConfigError: no such intervention; the message lists those that exist.
+        """
+        for intervention in self.all_interventions:
+            if intervention.code == code:
+                return intervention
+        raise one_of(code, [i.code for i in self.all_interventions], what="intervention")
+
+    def interventions(self, spec: str | list[str]) -> tuple[Intervention | None, ...]:
+        """The conditions that `interventions=` selects: None is the baseline, always there and first.
+
+        The others follow in order of first mention, without repeats.
+
+        Args:
+            spec: Words, as a list or separated by commas. `none` or `baseline`: nothing more; `all`: both
+                arms of every variable with `in_all`; a group such as `A` or a family's label: the same
+                within the group; `N`: the placebos; `A1`: both arms; `A1+`: one arm.
+
+        Raises:
+            ConfigError: a word that means nothing; the message lists those that do.
+        """
+        given = spec if isinstance(spec, list) else [spec]
+        words = [word.strip() for item in given for word in str(item).split(",") if word.strip()]
+        chosen: dict[Intervention | None, None] = {None: None}
+        for word in words or [""]:
+            if word not in self._selections:
+                raise one_of(word, self._selections, what="intervention")
+            chosen.update(dict.fromkeys(self._selections[word]))
+        return tuple(chosen)
+
+    @cached_property
+    def _selections(self) -> dict[str, tuple[Intervention, ...]]:
+        """What each word of a selection means."""
+
+        def arms(variables: list[Variable]) -> tuple[Intervention, ...]:
+            chosen = {v.code for v in variables if v.in_all} or {v.code for v in variables}
+            return tuple(i for i in self.all_interventions if i.variable in chosen)
+
+        meanings: dict[str, tuple[Intervention, ...]] = {i.code: (i,) for i in self.all_interventions}
+        groups: dict[str, list[Variable]] = {}
+        for v in self.variables:
+            meanings[v.code] = arms([v])
+            groups.setdefault(_group(v.code), []).append(v)
+        for family, info in (("first", self.first), ("second", self.second)):
+            groups.setdefault(info.label, [v for v in self.variables if v.family == family])
+        for name, members in groups.items():
+            meanings.setdefault(name, arms(members))
+        placebos: dict[str, tuple[Intervention, ...]] = {}
+        for p in self.placebos:
+            placebos[_group(p.code)] = (*placebos.get(_group(p.code), ()), Intervention(variable=p.code))
+        every = arms([v for v in self.variables if v.in_all])
+        return {**meanings, **{n: p for n, p in placebos.items() if n not in meanings}} | {
+            "none": (),
+            "baseline": (),
+            "all": every,
+        }
+
+    def claim(self, intervention: Intervention, strength: Strength, paraphrase: int = 1) -> Claim:
+        """The text that states an intervention.
+
+        Raises:
+            MaterialsError: there is none; the message says which strengths and paraphrases exist.
+        """
+        claim = self._by_key.get((intervention.code, strength, paraphrase))
+        if claim is not None:
+            return claim
+        listed = ", ".join(
+            f"{c.strength}/{c.paraphrase}" for c in self.claims if c.intervention == intervention
+        )
+        raise MaterialsError(
+            f"pair '{self.name}' has no claim {intervention.code} {strength}/{paraphrase} "
+            "(strength/paraphrase); "
+            + (f"it has {listed}" if listed else f"it has none for {intervention.code} at all")
+        )
+
+    def paraphrases(self, intervention: Intervention, strength: Strength) -> int:
+        """How many wordings there are; 0 where there are none."""
+        return sum(c.intervention == intervention and c.strength == strength for c in self.claims)
+
+    def find_claim(self, text: str) -> Claim | None:
+        """The claim whose text occurs word for word in `text`, None if none does.
+
+        Of several, the one that ends last; of those, the longest, so that a claim that repeats a weaker
+        one is found as itself.
+        """
+        ends = [(at + len(c.text), len(c.text), c) for c in self.claims if (at := text.rfind(c.text)) >= 0]
+        return max(ends, key=lambda found: found[:2])[2] if ends else None
+
+    def summary(self) -> PairSummary:
+        """What eval logs record about the pair."""
+        return PairSummary(
+            name=self.name,
+            digest=self.digest,
+            first=self.first.label,
+            second=self.second.label,
+            variables=tuple(
+                VariableSummary(code=v.code, name=v.name, family=v.family, in_all=v.in_all)
+                for v in self.variables
+            ),
+            placebos=tuple(p.code for p in self.placebos),
+        )
+
+    def says(self) -> dict[str, str]:
+        """What every arm states in one line, and the names of the placebos, by code."""
+        lines: dict[str, str] = {}
+        for variable in self.variables:
+            lines |= {f"{variable.code}+": variable.amplify, f"{variable.code}-": variable.suppress}
+        return {**lines, **{placebo.code: placebo.name for placebo in self.placebos}}
+
+    @cached_property
+    def _by_key(self) -> dict[tuple[str, Strength, int], Claim]:
+        return {(c.intervention.code, c.strength, c.paraphrase): c for c in self.claims}
+
+
+def _group(code: str) -> str:
+    """The letters before a code's number: `A` of `A1`. A code without a number is its own group."""
+    return re.sub(r"\d+$", "", code)
+
+
+class _Arm(Words):
+    weak: Texts
+    standard: Texts
+    strong: Texts
+
+    def claims(self, intervention: Intervention) -> Iterator[Claim]:
+        for strength in STRENGTHS:
+            for number, text in enumerate(getattr(self, strength), start=1):
+                yield Claim(
+                    intervention=intervention, strength=strength, paraphrase=number, text=unwrap(text)
+                )
+
+
+class _VariableFile(Words):
+    amplify: _Arm
+    suppress: _Arm
+
+
+class _PlaceboFile(Words):
+    placebo: _Arm
+
+
+@cached_for(BUNDLED)
+def load_pair(source: str | Path | None = None) -> Pair:
+    """The bundled pair, or a user's.
+
+    Args:
+        source: None or `alignment_faking` for the bundled one, else a directory.
+
+    Raises:
+        MaterialsError: a file is missing or malformed, or entries contradict each other; the message names
+            the file and the entry. Claims of unequal length are no error: see `Pair.warnings`.
+    """
+    root = pair_dir(source)
+    file = root.joinpath("pair.toml")
+    head = read_toml(file, _Head)
+    _check_head(head, file)
+    claims = tuple(_read_claims(root.joinpath("claims"), head))
+    seen: dict[str, Claim] = {}
+    for claim in claims:
+        other = seen.setdefault(claim.text, claim)
+        if other is not claim:
+            raise MaterialsError(
+                f"{root}: {other.label} and {claim.label} are the same text; a claim has to be told "
+                "apart from every other, so word one of them differently"
+            )
+    return Pair(
+        **dict(head),
+        digest=tree_digest(root, only=("pair.toml", "claims")),
+        claims=claims,
+        warnings=tuple(_length_warnings(claims)),
+    )
+
+
+def pair_dir(source: str | Path | None) -> Traversable:
+    """The directory of a pair; arguments and errors as of `load_pair`."""
+    return material_dir(source, default=BUNDLED, folder="pairs", what="pair")
+
+
+def _check_head(head: _Head, file: Traversable) -> None:
+    for code, count in Counter(head.codes).items():
+        if count > 1:
+            raise MaterialsError(
+                f"{file}: code '{code}' is used {count} times among variables and placebos; make codes unique"
+            )
+        if not re.fullmatch(r"[A-Za-z]\w*", code, re.ASCII) or code in RESERVED:
+            raise MaterialsError(
+                f"{file}: code '{code}' is not allowed; a code is a letter followed by letters, digits or _, "
+                f"and none of {', '.join(RESERVED)}"
+            )
+    labels = (head.first.label, head.second.label)
+    for label in labels:
+        if not re.fullmatch(r"[A-Za-z][\w -]*", label, re.ASCII) or label in (*RESERVED, *head.codes):
+            raise MaterialsError(
+                f"{file}: family label '{label}' is not allowed; a label starts with a letter, has letters, "
+                f"digits, spaces, _ or - only, and is neither a code nor one of {', '.join(RESERVED)}"
+            )
+    if labels[0] == labels[1]:
+        raise MaterialsError(f"{file}: both families are labelled '{labels[0]}'; give them different labels")
+    for family in ("first", "second"):
+        members = [v for v in head.variables if v.family == family]
+        if not members:
+            raise MaterialsError(
+                f'{file}: no variable has family = "{family}"; each family needs at least one'
+            )
+        if not any(v.in_all for v in members):
+            raise MaterialsError(
+                f"{file}: no variable of family '{family}' has in_all = true, so `all` would leave it out; "
+                "set it for at least one"
+            )
+
+
+def _read_claims(folder: Traversable, head: _Head) -> Iterator[Claim]:
+    for name in toml_names(folder):
+        if name not in head.codes:
+            raise MaterialsError(
+                f"{folder}/{name}.toml: pair.toml has no variable or placebo '{name}'; add it there or "
+                "remove this file"
+            )
+    for variable in head.variables:
+        file = folder.joinpath(f"{variable.code}.toml")
+        both = read_toml(file, _VariableFile)
+        for strength in STRENGTHS:
+            plus, minus = (len(getattr(arm, strength)) for arm in (both.amplify, both.suppress))
+            if plus != minus:
+                raise MaterialsError(
+                    f"{file}: {strength} has {plus} paraphrases in [amplify] and {minus} in [suppress]; "
+                    "give both arms the same number"
+                )
+        yield from both.amplify.claims(
+            Intervention(variable=variable.code, polarity="+", family=variable.family)
+        )
+        yield from both.suppress.claims(
+            Intervention(variable=variable.code, polarity="-", family=variable.family)
+        )
+    for placebo in head.placebos:
+        file = folder.joinpath(f"{placebo.code}.toml")
+        yield from read_toml(file, _PlaceboFile).placebo.claims(Intervention(variable=placebo.code))
+
+
+def _length_warnings(claims: tuple[Claim, ...]) -> Iterator[str]:
+    for strength in STRENGTHS:
+        same = [claim for claim in claims if claim.strength == strength]
+        average = mean(claim.words for claim in same)
+        for claim in same:
+            if abs(claim.words - average) > TOLERANCE * average:
+                yield (
+                    f"{claim.label} has {claim.words} words, over {TOLERANCE:.0%} from the mean of "
+                    f"{strength} claims ({average:.1f}); an effect may come from its length"
+                )
