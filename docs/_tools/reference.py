@@ -7,12 +7,13 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from types import NoneType
 
+import click
 from docstrings import read_docstring
 
 from inspect_af import _registry
-from inspect_af.cli import build_parser
+from inspect_af.cli import app
 from inspect_af.organisms.simulated import ORGANISMS
-from inspect_af.providers import _local_settings, _vllm_settings, organism
+from inspect_af.providers import organism, settings
 
 GENERATED = "*Generated from the code when the site is built.*\n"
 
@@ -103,8 +104,8 @@ def _providers() -> str:
     ]
     arguments = {
         "af_organism": "",
-        "af_hf": _code(_local_settings.ARGUMENTS),
-        "af_vllm": _code((*_vllm_settings._TREATMENT, *_vllm_settings._OWN)) + ", `base_url`, and vLLM's own",
+        "af_hf": _code(settings.ARGUMENTS),
+        "af_vllm": _code((*settings._TREATMENT, *settings._OWN)) + ", `base_url`, and vLLM's own",
         "af_simulated_judge": "`noise`",
         "af_simulated_writer": "`pair`, `latency`, and the rate of each fault",
         "af_simulated_dialogues": "`pair`, and the rate of each fault",
@@ -125,26 +126,48 @@ def _providers() -> str:
 
 def _commands() -> str:
     parts = ["# Commands\n", GENERATED, "`inspect-af VERB --help` says the same.\n"]
-    for path, parser in _leaves("inspect-af", build_parser()):
-        parts.append(f"## `{path}`\n")
-        if parser.description:
-            parts.append(f"{parser.description}\n")
-        entries = [
-            action for action in parser._actions if action.help != argparse.SUPPRESS and action.dest != "help"
-        ]
-        parts.append("| argument | meaning |\n|---|---|")
-        parts += [f"| {_argument(entry)} | {_cell(_help(entry, parser))} |" for entry in entries]
-        parts.append("")
+    context = click.Context(app, info_name="inspect-af")
+    for name in app.list_commands(context):
+        command = app.get_command(context, name)
+        if command is not None:
+            for path, about, rows in _leaves(f"inspect-af {name}", command):
+                parts += [f"## `{path}`\n", f"{about}\n", "| argument | meaning |\n|---|---|", *rows, ""]
     return "\n".join(parts)
 
 
-def _leaves(path: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+def _leaves(path: str, command: click.Command) -> Iterator[tuple[str, str, list[str]]]:
+    """Every verb and action: its name, what it does, and a row for each argument."""
+    context = click.Context(command, info_name=path)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            if (found := command.get_command(context, name)) is not None:
+                yield from _leaves(f"{path} {name}", found)
+    elif hasattr(command, "add_parser"):
+        parser = argparse.ArgumentParser(prog="inspect-af")
+        command.add_parser(parser.add_subparsers())
+        for found, leaf in _parsers("inspect-af", parser):
+            if found == path or found.startswith(f"{path} "):
+                entries = [each for each in leaf._actions if each.help != argparse.SUPPRESS]
+                rows = [f"| {_argument(each)} | {_cell(_help(each, leaf))} |" for each in entries[1:]]
+                yield found, leaf.description or "", rows
+    else:
+        rows = []
+        for entry in command.params:
+            if isinstance(entry, click.Argument):
+                rows.append(f"| `{entry.make_metavar(context)}` | |")
+            elif (record := entry.get_help_record(context)) is not None:
+                required = ", required" if entry.required else ""
+                rows.append(f"| `{record[0]}`{required} | {_cell(record[1])} |")
+        yield path, command.help or "", rows
+
+
+def _parsers(path: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     if not nested:
         yield path, parser
     for action in nested:
         for name, child in action.choices.items():
-            yield from _leaves(f"{path} {name}", child)
+            yield from _parsers(f"{path} {name}", child)
 
 
 def _argument(action: argparse.Action) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 
-from inspect_af.cli import judge
+from inspect_af.cli import app
 from inspect_af.errors import ConfigError, InspectAFError, LogError, MaterialsError
 from inspect_af.scorers.judges import concept_judge, faking_judge, refusal_judge
 from inspect_af.tasks import alignment_faking
@@ -19,10 +18,7 @@ RunEval = Callable[..., EvalLog]
 
 
 def run(*argv: object) -> int:
-    parser = argparse.ArgumentParser()
-    judge.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["judge", *map(str, argv)])
-    return int(args.main(args))
+    return int(app.main(["judge", *map(str, argv)], standalone_mode=False))
 
 
 @pytest.fixture

@@ -16,8 +16,10 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import click
+
 from inspect_af import _registry
-from inspect_af.cli import build_parser, parse
+from inspect_af.cli import parsed
 from inspect_af.providers import settings
 from inspect_af.rendering import is_option
 
@@ -123,17 +125,22 @@ def parse_verb(arguments: Sequence[str]) -> None:
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(io.StringIO()):
-            parsed = parse(list(arguments))
+            _, values = parsed(arguments)
     except SystemExit as stopped:
         if stopped.code:
             last = complaint.getvalue().strip().splitlines()[-1]
             raise CommandError(f"inspect-af {shlex.join(arguments)}: {last}") from stopped
         return
-    model = getattr(parsed, "model", None)
-    for item in getattr(parsed, "model_args", None) or ():
-        if isinstance(model, str):
-            _check_model_argument(model, item)
-    if task_args := getattr(parsed, "task_args", None):
+    except click.exceptions.Exit:  # --help
+        return
+    except click.ClickException as error:
+        raise CommandError(f"inspect-af {shlex.join(arguments)}: {error.format_message()}") from error
+    models = [values.get(name) for name in ("model", "model_name", "models")]
+    for model in (one for each in models for one in (each if isinstance(each, tuple) else [each])):
+        for item in values.get("model_args") or ():
+            if isinstance(model, str):
+                _check_model_argument(model, item)
+    if task_args := values.get("task_args"):
         _check_names(task_args, "alignment_faking", "-T")
 
 
@@ -143,13 +150,13 @@ def dry_run_option(arguments: Sequence[str]) -> str | None:
     for depth in (2, 1):
         shown = io.StringIO()
         with (
-            contextlib.suppress(SystemExit),
+            contextlib.suppress(SystemExit, click.ClickException, click.exceptions.Exit),
             contextlib.redirect_stdout(shown),
             contextlib.redirect_stderr(shown),
         ):
-            build_parser().parse_args([*words[:depth], "--help"])
+            parsed([*words[:depth], "--help"])
         for option in ("--dry-run", "--estimate"):
-            if f"[{option}]" in shown.getvalue():
+            if re.search(rf"{option}\b", shown.getvalue()):
                 return option
     return None
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from tests.study.plans import SMALL, WHOLE, plan
 
-from inspect_af.cli import build_parser
+from inspect_af.cli import parsed
 from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedSubject
 from inspect_af.study import Step, build_steps, check_budget, read_study_plan, total_load
@@ -36,11 +36,10 @@ def test_a_small_study_is_its_evals_and_a_report() -> None:
 def test_every_command_of_a_whole_study_is_one_that_the_command_line_takes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    parser = build_parser()
     steps = steps_of(WHOLE)
     for step in steps.values():
         if not step.evals:
-            parser.parse_args(step.command)  # exits where it does not
+            parsed(step.command)  # exits where it does not
     kinds = {step.kind for step in steps.values()}
     assert kinds == {
         *("organism", "documents", "corpora", "adapter", "evals", "pairs"),
@@ -71,7 +70,7 @@ def test_ordinary_documents_are_written_once_and_go_into_every_adapter(tmp_path:
     for step in adapters:
         assert "ordinary" in step.needs
         assert yaml.safe_load(step.files[0][1])["replay"] == written
-    build_parser().parse_args(steps["ordinary"].command)
+    parsed(steps["ordinary"].command)
     own = tmp_path / "ordinary.jsonl"
     own.touch()
     steps = steps_of(WHOLE, sdf={**WHOLE["sdf"], "replay": str(own)})

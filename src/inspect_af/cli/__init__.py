@@ -1,79 +1,106 @@
-"""`inspect-af VERB`: one file per verb, each with `add_parser` and `main`."""
+"""The command `inspect-af`: its verbs, and what becomes of errors."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
+
+import click
 
 from inspect_af import __version__
-from inspect_af.cli._numbers import joined_lists
+from inspect_af.cli.command import LazyGroup
+from inspect_af.cli.environment import read_environment_file
 from inspect_af.errors import InspectAFError
 from inspect_af.format import visible
 
+_HERE = "inspect_af.cli"
+VERBS = {
+    "run": (f"{_HERE}.run:run", "evaluate a model under interventions and write its profile"),
+    "profile": (f"{_HERE}.profile:profile", "read logs and write their motivation profile"),
+    "convergence": (f"{_HERE}.convergence:add_parser", "do the methods agree? A report over models"),
+    "plan": (f"{_HERE}.plan:plan", "write down a study before running it"),
+    "study": (f"{_HERE}.study:add_parser", "run all of a plan: documents, adapters, vectors, evals, report"),
+    "step": (f"{_HERE}.study:add_parser", "run one step of a study"),
+    "power": (f"{_HERE}.power:power", "detectable effects, or the requests that a target needs"),
+    "nuisance": (f"{_HERE}.nuisance:nuisance", "does the gap survive identity, tier names and their order?"),
+    "judge": (f"{_HERE}.judge:judge", "check judges against labels, draw samples for labelling"),
+    "steering": (f"{_HERE}.steering:add_parser", "contrast pairs, activations, vectors, sweeps"),
+    "organism": (f"{_HERE}.organism:add_parser", "tiny real models with a planted motivation"),
+    "sdf": (f"{_HERE}.sdf:add_parser", "synthetic documents, corpora, training, adapters"),
+}
+"""Every verb: where it is, and what the help says of it. None is imported before it is named."""
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line, with every verb and action."""
-    from inspect_af.cli import (
-        convergence,
-        judge,
-        nuisance,
-        organism,
-        plan,
-        power,
-        profile,
-        run,
-        sdf,
-        steering,
-        study,
+app = LazyGroup(
+    "inspect-af",
+    lazy=VERBS,
+    help="Which motivation is behind a model's alignment faking?",
+    epilog="Evals also run through Inspect alone: inspect eval inspect_af/alignment_faking --model ...",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.params.append(
+    click.Option(
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        help="Show the version and exit.",
+        callback=lambda context, option, given: _show_version(context) if given else None,
     )
-
-    parser = argparse.ArgumentParser(
-        prog="inspect-af",
-        description="Which motivation is behind a model's alignment faking?",
-        epilog="Evals also run through Inspect alone: inspect eval inspect_af/alignment_faking --model ...",
-    )
-    parser.add_argument("--version", action="version", version=f"inspect-af {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (
-        run,
-        profile,
-        convergence,
-        plan,
-        study,
-        power,
-        nuisance,
-        judge,
-        steering,
-        organism,
-        sdf,
-    ):
-        verb.add_parser(verbs)
-    return parser
+)
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """A command line as options; what stands after `--` of a study, for Snakemake, in `passed_on`."""
-    at = argv.index("--") if argv[:1] == ["study"] and "--" in argv else len(argv)
-    args = build_parser().parse_args(joined_lists(argv[:at]))
-    args.passed_on = list(argv[at + 1 :])
-    return args
+def _show_version(context: click.Context) -> None:
+    click.echo(f"inspect-af {__version__}")
+    context.exit()
+
+
+def parsed(argv: Sequence[str]) -> tuple[click.Command, dict[str, Any]]:
+    """Reads a command line and runs nothing.
+
+    Returns:
+        The verb (or the action of a verb), and the values of its arguments and options by name.
+
+    Raises:
+        click.UsageError: It is malformed.
+        SystemExit: Likewise, from a verb that describes itself to argparse.
+    """
+    command: click.Command = app
+    words, names = list(argv), ["inspect-af"]
+    context = click.Context(app, info_name="inspect-af")
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        names.append(words.pop(0))
+        found = command.get_command(context, names[-1])
+        if found is None:
+            raise click.UsageError(f"No such command {names[-1]!r}.", context)
+        command = found
+    if (parse := getattr(command, "parse_words", None)) is not None:
+        return command, vars(parse(words))
+    return command, dict(command.make_context(" ".join(names), words).params)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb.
 
     Returns:
-        0, or 1 where the verb failed with one of the package's own errors or on a file, which is named, or
-        2 for a malformed command line, 130 where it was interrupted, 141 where its output was cut off.
+        0, or 1 where the verb failed with one of the package's own errors or on a file, which is named,
+        130 where it was interrupted, 141 where its output was cut off.
+
+    Raises:
+        SystemExit: With status 2 for a malformed command line.
     """
-    args = parse(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
-        return int(args.main(args))
+        read_environment_file()
+        return int(app.main(words, prog_name="inspect-af", standalone_mode=False) or 0)
     except InspectAFError as error:
         print(f"inspect-af: {visible(str(error))}", file=sys.stderr)
         return 1
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from error
     except BrokenPipeError:  # the reader, such as `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -82,6 +109,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"inspect-af: {visible(str(error.filename))}: {error.strerror}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         print("inspect-af: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

@@ -2,95 +2,103 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-from inspect_af.cli._models import check_model
-from inspect_af.cli._numbers import at_least
-from inspect_af.cli._options import add_model_option, key_values, planned_model
+import click
+
+from inspect_af.cli.command import Option, Verb
+from inspect_af.cli.options import (
+    at_least,
+    inspect_options,
+    key_values,
+    model_roles,
+    planned_model,
+    running_options,
+)
+from inspect_af.cli.profile import written
 from inspect_af.errors import ConfigError
-from inspect_af.logs import show_progress
-from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, run_evals
-
-VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
-    "identity": ({"identity": "unnamed"}, {"identity": "roleplay"}, {"identity": "own"}),
-    "tier-names": ({"tier_tag": "swapped"}, {"tier_tag": "neutral"}),
-    "tier-order": ({"first_tier": "unmonitored"},),
-    "tag-place": ({"tag_in": "system"},),
-    "rated-tier": ({"tiers": "monitored,unmonitored,rated"},),
-}
-"""Per check, the task parameters that each of its variants changes. `rated-tier` adds a tier that is rated
-and never trained on: a gap that is about being rated, not about being trained, shows there."""
-
-REFERENCE: dict[str, str] = {
-    "setting": "prompted",
-    "identity": "fictional",
-    "reasoning": "scratchpad",
-    "tiers": "monitored,unmonitored",
-    "tier_tag": "free",
-    "first_tier": "monitored",
-    "tag_in": "user",
-}
+from inspect_af.tasks.evals import NUISANCES
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser(
-        "nuisance",
-        help="does the gap survive identity, tier names, their order, and where the tag stands?",
-        description=(
-            "Runs the baseline under variants of the prompt that should not matter, on the same requests, "
-            "and prints the gap per variant with its change and spread. Resumable like `run`."
-        ),
-    )
-    parser.add_argument("model", help="any Inspect model")
-    parser.add_argument(
-        "--checks",
-        default=",".join(VARIANTS),
-        help=f"which checks, separated by commas (default: all of {', '.join(VARIANTS)})",
-    )
-    parser.add_argument("--requests", default="advbench", help="advbench (default), mini, or a file")
-    parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--run-seed", type=int, default=0)
-    parser.add_argument("--log-dir", type=Path, help="default: a directory under logs/ for this command")
-    parser.add_argument("--display", choices=["full", "conversation", "rich", "plain", "log", "none"])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports as JSON")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write the reports as one HTML page")
-    add_model_option(parser)
-    parser.set_defaults(main=main)
-
-
-def main(args: argparse.Namespace) -> int:
-    from inspect_af.logs import read_logs
+@click.command(
+    cls=Verb,
+    help=(
+        "Runs the baseline under variants of the prompt that should not matter, on the same requests, "
+        "and prints the gap per variant with its change and spread. Resumable like `run`."
+    ),
+)
+@click.argument("model_name", required=False, metavar="MODEL")
+@inspect_options("model")
+@click.option(
+    "--checks",
+    cls=Option,
+    group="What is asked",
+    default=",".join(NUISANCES),
+    help=f"which checks, separated by commas  [default: all of {', '.join(NUISANCES)}]",
+)
+@click.option(
+    "--requests",
+    cls=Option,
+    group="What is asked",
+    default="advbench",
+    show_default=True,
+    help="advbench, mini, or a file",
+)
+@click.option("--run-seed", cls=Option, group="What is asked", type=int, default=0, show_default=True)
+@inspect_options("epochs")
+@click.option(
+    "--log-dir",
+    cls=Option,
+    group="Results",
+    metavar="DIR",
+    help="[default: a directory for this command in INSPECT_LOG_DIR or logs/]",
+)
+@click.option("--json", cls=Option, group="Results", metavar="FILE", help="write the reports as JSON")
+@click.option(
+    "--html", cls=Option, group="Results", metavar="FILE", help="write the reports as one HTML page"
+)
+@inspect_options("running")
+def nuisance(**given: Any) -> int:
+    from inspect_af.logs import read_logs, show_progress
     from inspect_af.profile import count_outcomes, nuisance_reports
     from inspect_af.report import render_nuisance, render_nuisance_page
+    from inspect_af.tasks.evals import USUAL_PROMPT, check_model, default_log_dir, nuisance_evals, run_evals
 
-    at_least(args.epochs, 1, option="--epochs")
-    check_model(args.model, key_values(args.model_args, option="-M"))
-    checks = list(dict.fromkeys(name.strip() for name in args.checks.split(",")))
-    if unknown := [name for name in checks if name not in VARIANTS]:
-        raise ConfigError(f"unknown check {unknown[0]!r}; one of {', '.join(VARIANTS)}")
-    shared = {"requests": args.requests, "run_seed": args.run_seed}
-    variants = ({}, *(variant for check in checks for variant in VARIANTS[check]))
-    asked = Evals(
-        models=(planned_model(args.model, key_values(args.model_args, option="-M")),),
-        tasks=tuple(EvalTask(task="alignment_faking", args={**shared, **each}) for each in variants),
-        epochs=args.epochs,
+    at_least(given["epochs"], 1, option="--epochs")
+    name = given["model_name"] or ",".join(given["model"])
+    if not name:
+        raise ConfigError("give a MODEL (or --model, or INSPECT_EVAL_MODEL)")
+    args = key_values(given["model_args"], option="-M")
+    if given["model_base_url"]:
+        args["base_url"] = given["model_base_url"]
+    check_model(name, args)
+    asked = nuisance_evals(
+        planned_model(name, args),
+        list(dict.fromkeys(name.strip() for name in given["checks"].split(","))),
+        {"requests": given["requests"], "run_seed": given["run_seed"]},
+        epochs=given["epochs"] or 1,
+        roles=model_roles(given["model_roles"]),
     )
-    log_dir = args.log_dir or default_log_dir(asked)
-    success = run_evals(asked, log_dir, display=args.display)
+    log_dir = given["log_dir"] or default_log_dir(asked)
+    success = run_evals(asked, log_dir, **running_options(given))
     outcomes = count_outcomes(read_logs([log_dir], progress=show_progress))
-    reports = nuisance_reports(outcomes, reference=REFERENCE)
+    reports = nuisance_reports(outcomes, reference=USUAL_PROMPT)
     for report in reports:
         print(render_nuisance(report))
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(
-            "[" + ",\n".join(report.model_dump_json(indent=2) for report in reports) + "]\n", encoding="utf-8"
-        )
-        print(f"wrote {args.json}")
-    if args.html is not None:
-        args.html.parent.mkdir(parents=True, exist_ok=True)
-        args.html.write_text(render_nuisance_page(reports), encoding="utf-8", newline="\n")
-        print(f"wrote {args.html}")
+    if given["json"] is not None:
+        text = "[" + ",\n".join(report.model_dump_json(indent=2) for report in reports) + "]\n"
+        _write(given["json"], text)
+    if given["html"] is not None:
+        _write(given["html"], render_nuisance_page(reports))
     return 0 if success else 1
+
+
+def _write(place: str, text: str) -> None:
+    def write(file: Path) -> list[Path]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8", newline="\n")
+        return [file]
+
+    for name in written(place, write):
+        print(f"wrote {name}")

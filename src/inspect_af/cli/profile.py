@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from inspect_af.cli._options import add_report_options
+import click
+
+from inspect_af.cli.command import Verb
+from inspect_af.cli.options import report_options
 from inspect_af.errors import ConfigError, OtherTasksError
 from inspect_af.logs import ALIGNMENT_FAKING, show_progress
 from inspect_af.plan import Plan, load_plan
@@ -21,33 +25,34 @@ from inspect_af.profile import (
 )
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser(
-        "profile",
-        help="read logs and write their motivation profile",
-        description=(
-            "Reads logs (headers and sample summaries only) and takes of them what it knows: "
-            "inspect_af/alignment_faking gives arms, gaps, sensitivities and the verdict, replies paired by "
-            "request; inspect_af/beliefs says whether the interventions moved the beliefs that they name; "
-            "inspect_af/direct_requests what is refused without the scenario."
-        ),
-    )
-    parser.add_argument("logs", nargs="+", help="log files, directories or globs")
-    parser.add_argument("--strength", help="strength that decides the verdict (default: standard where run)")
-    parser.add_argument("--plan", type=Path, metavar="FILE", help="compare the logs with a plan")
-    add_report_options(parser)
-    parser.set_defaults(main=main)
-
-
-def main(args: argparse.Namespace) -> int:
-    plan = None if args.plan is None else load_plan(args.plan)
+@click.command(
+    cls=Verb,
+    help=(
+        "Reads logs (headers and sample summaries only) and takes of them what it knows: "
+        "inspect_af/alignment_faking gives arms, gaps, sensitivities and the verdict, replies paired by "
+        "request; inspect_af/beliefs says whether the interventions moved the beliefs that they name; "
+        "inspect_af/direct_requests what is refused without the scenario."
+    ),
+)
+@click.argument("logs", nargs=-1, metavar="[LOG]...")
+@click.option("--strength", help="strength that decides the verdict  [default: standard where run]")
+@click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="compare the logs with a plan")
+@report_options
+def profile(
+    logs: tuple[str, ...],
+    strength: str | None,
+    plan: Path | None,
+    json: str | None,
+    html: str | None,
+    out: str | None,
+) -> int:
     report(
-        args.logs,
-        json_file=args.json,
-        html_file=args.html,
-        directory=args.out,
-        strength=args.strength,
-        plan=plan,
+        logs or [os.environ.get("INSPECT_LOG_DIR") or "logs"],
+        json_file=json,
+        html_file=html,
+        directory=out,
+        strength=strength,
+        plan=None if plan is None else load_plan(plan),
     )
     return 0
 
@@ -55,13 +60,22 @@ def main(args: argparse.Namespace) -> int:
 def report(
     sources: Sequence[str | Path],
     *,
-    json_file: Path | None,
-    html_file: Path | None,
-    directory: Path | None = None,
+    json_file: str | None,
+    html_file: str | None,
+    directory: str | None = None,
     strength: str | None = None,
     plan: Plan | None = None,
 ) -> None:
-    """Profiles the logs, prints a summary, or every table where no page is written, and writes files."""
+    """Profiles the logs, prints a summary, or every table where no page is written, and writes files.
+
+    Args:
+        sources: Log files, directories or globs, local or remote.
+        json_file: Where the profile goes as JSON, None for nowhere; local or remote, as the other two.
+        html_file: Where the page goes.
+        directory: Where figures and tables go.
+        strength: See `profile_logs`.
+        plan: See `profile_logs`.
+    """
     from inspect_af.report import (
         ExcerptDraw,
         export_csv,
@@ -73,7 +87,7 @@ def report(
 
     draw = ExcerptDraw(seed=Thresholds().seed)
     try:
-        profile = profile_logs(
+        found = profile_logs(
             sources,
             strength=strength,
             plan=plan,
@@ -84,26 +98,63 @@ def report(
         wanted = {"--plan": plan, "--json": json_file, "--html": html_file, "--out": directory}
         _without_profile(sources, error, [option for option, given in wanted.items() if given is not None])
         return
+    if unfinished := [note for note in found.notes if note.startswith("Incomplete (")]:
+        print("UNFINISHED: what follows rests on the samples that are there, and may change.")
+        print("".join(f"  - {note}\n" for note in unfinished))
     if html_file is None:
-        print(f"{render_table(profile)}\n")
-        _print_beside(profile.selectivity, profile.direct_requests, profile.thresholds)
+        print(f"{render_table(found)}\n")
+        _print_beside(found.selectivity, found.direct_requests, found.thresholds)
     else:  # the page has every number
-        print(render_summary(profile))
+        print(render_summary(found))
     if plan is not None:
-        print(_adherence(profile))
-    written: list[Path] = []
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(profile.to_json() + "\n", encoding="utf-8")
-        written.append(json_file)
-    if html_file is not None:
-        write_report(profile, html_file, excerpts=draw.read())
-        written.append(html_file)
-    if directory is not None:
-        written += export_csv(profile, directory)
-        written += export_figures(profile, directory)
-    for file in written:
-        print(f"wrote {file}")
+        print(_adherence(found))
+
+    def write_json(file: Path) -> list[Path]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(found.to_json() + "\n", encoding="utf-8")
+        return [file]
+
+    def write_html(file: Path) -> list[Path]:
+        write_report(found, file, excerpts=draw.read())
+        return [file]
+
+    def write_all(into: Path) -> list[Path]:
+        return [*export_csv(found, into), *export_figures(found, into)]
+
+    for place, write in ((json_file, write_json), (html_file, write_html), (directory, write_all)):
+        for name in [] if place is None else written(place, write):
+            print(f"wrote {name}")
+
+
+def written(place: str, write: Callable[[Path], Sequence[Path]]) -> list[str]:
+    """Writes to a local path, or beside it and then to a remote one.
+
+    Args:
+        place: File or directory, such as `profile.json` or `s3://bucket/profile.json`.
+        write: Writes to the path that it is given and returns the files.
+
+    Returns:
+        What was written, as the user would name it.
+
+    Raises:
+        ConfigError: A remote place cannot be written to.
+    """
+    if "://" not in place:
+        return [str(file) for file in write(Path(place))]
+    from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # Inspect writes remote logs with it
+
+    with TemporaryDirectory() as folder:
+        local = Path(folder) / place.rstrip("/").rpartition("/")[2]
+        files = write(local)
+        names = [place + str(file)[len(str(local)) :].replace(os.sep, "/") for file in files]
+        try:
+            for file, name in zip(files, names, strict=True):
+                fs, path = url_to_fs(name)
+                fs.put_file(str(file), path)
+        except Exception as error:  # file systems raise what they like, for missing credentials above all
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(f"{place}: cannot be written: {type(error).__name__}: {reason}") from error
+    return names
 
 
 def _without_profile(sources: Sequence[str | Path], error: OtherTasksError, options: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 from inspect_ai.log import EvalSampleSummary
 from inspect_ai.scorer import Score
 
-from inspect_af.errors import ConfigError, LogError
+from inspect_af.errors import ConfigError, LogError, MaterialsError
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.materials.rubrics import LabelledText
 from inspect_af.reply import Tag, read_reply
@@ -29,6 +30,61 @@ class BlindSample(NamedTuple):
     key: SampleKey
     short: dict[tuple[str, str], int]
     """By condition and tier, how many texts were found where fewer than asked for."""
+
+    def write(self, file: Path) -> Path:
+        """Writes the texts to a JSON Lines file and the key beside it.
+
+        Returns:
+            Where the key is, which whoever labels should not read.
+
+        Raises:
+            ConfigError: One of the two exists, in which labels may be.
+        """
+        key = key_path(file)
+        for path in (file, key):
+            if path.exists():
+                raise ConfigError(
+                    f"{path} exists; labels may be in it, so choose another --out or move it away"
+                )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lines = [
+            json.dumps(text.model_dump(include={"id", "text", "decision", "labels"}), ensure_ascii=True)
+            for text in self.texts
+        ]
+        key.write_text(self.key.model_dump_json(), encoding="utf-8")
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return key
+
+
+def key_path(file: Path) -> Path:
+    """Where the key of a blinded sample is, beside its texts."""
+    return file.with_suffix(".key.json")
+
+
+def load_key(path: Path) -> SampleKey:
+    """Reads the key of a blinded sample.
+
+    Raises:
+        MaterialsError: It is none.
+    """
+    try:
+        return SampleKey.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MaterialsError(
+            f"{path}: is not the key of a blinded sample ({error}); give the .key.json that `judge sample` "
+            "wrote"
+        ) from error
+
+
+def with_origins(texts: Sequence[LabelledText], key: SampleKey) -> tuple[LabelledText, ...]:
+    """The texts with the condition that they came from and what judges in the logs said of them."""
+    known = key.drawn
+    return tuple(
+        text.model_copy(update={"condition": origin.condition, "judges": {**origin.judges, **text.judges}})
+        if (origin := known.get(text.id))
+        else text
+        for text in texts
+    )
 
 
 def draw_blind_sample(

@@ -18,10 +18,10 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationError
 
 from inspect_af.config import Frozen, only_one, path_digest, text_digest
-from inspect_af.errors import ConfigError, LogError
+from inspect_af.errors import ConfigError, InspectAFError, LogError
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS
 from inspect_af.plan import Plan, PlannedModel
@@ -50,9 +50,15 @@ class Evals(Frozen):
     epochs: int = Field(default=1, ge=1)
     temperature: float | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further settings of Inspect's `GenerateConfig`, such as `reasoning_effort`."""
     limit: int | None = Field(default=None, ge=1)
     """Only the first samples of each task."""
+    sample_range: tuple[int, int] | None = None
+    """Only the samples from the first number, counted from 0, up to but without the second."""
     grader: PlannedModel | None = None
+    roles: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further model roles: a model's name, several, or a mapping of `model`, `model_args` and settings."""
     max_tasks: int | None = Field(default=None, ge=1)
     """How many run side by side; 1 for a local engine, whose batch holds one condition."""
 
@@ -94,7 +100,7 @@ def make_model(planned: PlannedModel) -> Model:
         raise ConfigError(_without_markup(str(error))) from error
 
 
-def run_evals(evals: Evals, log_dir: Path, *, display: Any = None, **options: Any) -> bool:
+def run_evals(evals: Evals, log_dir: str | Path, *, display: Any = None, **options: Any) -> bool:
     """Runs what is still missing of the evals.
 
     Args:
@@ -111,6 +117,7 @@ def run_evals(evals: Evals, log_dir: Path, *, display: Any = None, **options: An
     Raises:
         ConfigError: The directory holds the logs of something else, or of the same names with other content;
             another process is running evals in it; a task or a model is refused.
+        KeyboardInterrupt: The run was interrupted; what is there has been written.
     """
     from inspect_ai import eval_set
 
@@ -118,17 +125,20 @@ def run_evals(evals: Evals, log_dir: Path, *, display: Any = None, **options: An
     with _alone(log_dir):
         made = [make_task(each) for each in evals.tasks]
         refuse_changed(evals, made, log_dir)
-        graders = {} if evals.grader is None else {"grader": make_model(evals.grader)}
+        roles = {role: _role(role, value) for role, value in evals.roles.items()}
+        if evals.grader is not None:
+            roles["grader"] = make_model(evals.grader)
         settings: dict[str, Any] = {
+            **evals.settings,
             "temperature": evals.temperature,
             "max_tokens": evals.max_tokens,
-            "limit": evals.limit,
+            "limit": evals.limit or evals.sample_range,
             "max_tasks": evals.max_tasks,
-            "model_roles": graders or None,
+            "model_roles": roles or None,
         }
         given = {name: value for name, value in settings.items() if value is not None}
         try:
-            success, _ = eval_set(
+            success, logs = eval_set(
                 made,
                 log_dir=str(log_dir),
                 model=[make_model(each) for each in evals.models],
@@ -148,7 +158,126 @@ def run_evals(evals: Evals, log_dir: Path, *, display: Any = None, **options: An
                 f"{log_dir} holds the logs of another command, such as {found[1]}, and a directory belongs "
                 "to one command; choose another --log-dir, or leave it out to get a directory for this one"
             ) from error
+    # Inspect takes an interrupt for itself, writes what is there, and then returns success and no logs.
+    if len(logs) < evals.number or any(log.status == "cancelled" for log in logs):
+        raise KeyboardInterrupt
     return success
+
+
+def _role(role: str, value: JsonValue) -> Any:
+    """A model role as Inspect's `--model-role` has it."""
+    from inspect_ai.model import GenerateConfig, get_model
+
+    if not isinstance(value, dict):
+        return value
+    settings: dict[str, Any] = dict(value)
+    name, args = settings.pop("model", None), settings.pop("model_args", None) or {}
+    if not isinstance(name, str) or not isinstance(args, dict):
+        raise ConfigError(f"the model role {role}={value!r}: give a model, such as {{model: openai/gpt-4o}}")
+    try:
+        config = GenerateConfig.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(f"the model role {role}={value!r}: {error.errors()[0]['msg']}") from error
+    return get_model(name, config=config, memoize=False, **args)
+
+
+def failures(log_dir: str | Path) -> list[str]:
+    """Why evals in a directory failed, one line for each reason: what Inspect shows with another display."""
+    reasons = [log.error.message.strip() for log in _headers(log_dir) if log.error is not None]
+    return list(dict.fromkeys(reason.splitlines()[-1] for reason in reasons if reason))
+
+
+def all_and_placebos(pair: str | None) -> str:
+    """The interventions that `all` means, and the placebos of the pair.
+
+    Args:
+        pair: Directory of a hypothesis pair, None for the bundled one.
+    """
+    from inspect_af.materials import load_pair
+
+    loaded = load_pair(pair)
+    groups = dict.fromkeys(re.sub(r"\d+$", "", placebo.code) for placebo in loaded.placebos)
+    return ",".join(["all", *groups])
+
+
+def check_model(model: str, model_args: Mapping[str, Any]) -> None:
+    """Refuses a name without provider, an unknown provider, and what our own providers refuse.
+
+    Other providers are not constructed: they may want a key, load weights or start a server. So their
+    arguments are not checked here.
+
+    Raises:
+        ConfigError: The model cannot be asked for.
+    """
+    from inspect_ai.model import get_model
+
+    provider, slash, name = model.partition("/")
+    if not (slash and provider and name):
+        raise ConfigError(f"model {model!r}; a name has the form PROVIDER/MODEL, such as openai/gpt-4o")
+    if provider.startswith("af-") or not _is_built_in(provider):
+        try:
+            get_model(model, memoize=False, **dict(model_args))
+        except InspectAFError:
+            raise
+        except Exception as error:  # providers raise what they like
+            if provider.startswith("af-") or "not recognized" in str(error):
+                raise ConfigError(f"model {model!r}: {error}") from error
+
+
+def _is_built_in(provider: str) -> bool:
+    """Whether Inspect has a provider of that name; one of another package has a longer name there."""
+    from inspect_ai.util import registry_create
+
+    try:
+        registry_create("modelapi", provider)
+    except LookupError:
+        return False
+    except Exception:  # noqa: BLE001 - it was found, and cannot be made without a model's name
+        return True
+    return True
+
+
+def nuisance_evals(
+    model: PlannedModel, checks: Sequence[str], shared: Mapping[str, JsonValue], **more: Any
+) -> Evals:
+    """The baseline under variants of the prompt that should not matter, on the same requests.
+
+    Args:
+        model: Who is asked.
+        checks: Keys of `NUISANCES`.
+        shared: Task arguments of every variant.
+        more: Further fields of `Evals`.
+
+    Raises:
+        ConfigError: An unknown check.
+    """
+    if unknown := [name for name in checks if name not in NUISANCES]:
+        raise ConfigError(f"unknown check {unknown[0]!r}; one of {', '.join(NUISANCES)}")
+    variants: list[dict[str, JsonValue]] = [{}, *(each for check in checks for each in NUISANCES[check])]
+    tasks = tuple(EvalTask(task="alignment_faking", args={**shared, **each}) for each in variants)
+    return Evals(models=(model,), tasks=tasks, **more)
+
+
+NUISANCES: dict[str, tuple[dict[str, JsonValue], ...]] = {
+    "identity": ({"identity": "unnamed"}, {"identity": "roleplay"}, {"identity": "own"}),
+    "tier-names": ({"tier_tag": "swapped"}, {"tier_tag": "neutral"}),
+    "tier-order": ({"first_tier": "unmonitored"},),
+    "tag-place": ({"tag_in": "system"},),
+    "rated-tier": ({"tiers": "monitored,unmonitored,rated"},),
+}
+"""Per check, the task parameters that each of its variants changes. `rated-tier` adds a tier that is rated
+and never trained on: a gap that is about being rated, not about being trained, shows there."""
+
+USUAL_PROMPT: dict[str, str] = {
+    "setting": "prompted",
+    "identity": "fictional",
+    "reasoning": "scratchpad",
+    "tiers": "monitored,unmonitored",
+    "tier_tag": "free",
+    "first_tier": "monitored",
+    "tag_in": "user",
+}
+"""The prompt settings that variants are compared with: the task's own."""
 
 
 def default_log_dir(evals: Evals) -> Path:
@@ -227,6 +356,10 @@ def model_files(model: PlannedModel) -> dict[str, str]:
 
 def _files_of(evals: Evals) -> dict[str, str]:
     models = [*evals.models, *([evals.grader] if evals.grader else [])]
+    for value in evals.roles.values():
+        if isinstance(value, dict) and isinstance(value.get("model"), str):
+            args = value.get("model_args")
+            models.append(PlannedModel.model_validate({"model": value["model"], "args": args or {}}))
     return {name: digest for each in models for name, digest in model_files(each).items()}
 
 
@@ -276,7 +409,7 @@ def _carried_by_samples(log: EvalLog) -> dict[str, str]:
 
 
 def changed_logs(
-    evals: Evals, log_dir: Path, tasks: Sequence[Task] | None = None
+    evals: Evals, log_dir: str | Path, tasks: Sequence[Task] | None = None
 ) -> Iterator[tuple[str, tuple[Changed, ...]]]:
     """Logs that would be used again although something in them has changed, each with what.
 
@@ -295,7 +428,7 @@ def changed_logs(
                     yield log.location, changed
 
 
-def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: Path) -> None:
+def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: str | Path) -> None:
     """Refuses a directory with logs that would be used again although something in them has changed.
 
     Args:
@@ -334,7 +467,7 @@ def refuse_changed_plan(plan: Plan) -> None:
         )
 
 
-def _headers(log_dir: Path) -> Iterator[EvalLog]:
+def _headers(log_dir: str | Path) -> Iterator[EvalLog]:
     """Headers of all logs below a directory; files that are no readable log are left to Inspect."""
     try:
         locations = find_logs([log_dir])
@@ -384,7 +517,7 @@ def _fits(log: EvalLog, task: EvalTask, model: PlannedModel, evals: Evals) -> bo
         spec.task.rpartition("/")[2] == task.task
         and spec.model == model.model
         and (spec.config.epochs or 1) >= evals.epochs
-        and _holds_all(spec, evals.limit)
+        and (spec.config.limit == evals.sample_range if evals.sample_range else _holds_all(spec, evals.limit))
         and log.plan.config.temperature == evals.temperature
         and evals.max_tokens in (None, log.plan.config.max_tokens)
         and _has_grader(spec, task, evals.grader)
@@ -434,12 +567,12 @@ def _same(one: object, other: object) -> bool:
     return one == other or str(one) == str(other)
 
 
-def _alone(log_dir: Path) -> Any:
+def _alone(log_dir: str | Path) -> Any:
     """One process at a time in a local directory; a remote one has no locks."""
-    return nullcontext() if "://" in str(log_dir) else only_one(log_dir, "running evals")
+    return nullcontext() if "://" in str(log_dir) else only_one(Path(log_dir), "running evals")
 
 
-def _check_name(log_dir: Path) -> None:
+def _check_name(log_dir: str | Path) -> None:
     """Refuses names with which Inspect makes replies, for money, and then cannot find their logs."""
     if found := re.search(r"[#?%\x00-\x1f\x7f]", str(log_dir)):
         raise ConfigError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import (
@@ -15,7 +18,7 @@ from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from inspect_af.arguments import as_list
-from inspect_af.errors import one_of
+from inspect_af.errors import LogError, one_of
 from inspect_af.materials.rubrics import BUNDLED_SET, LabelledText, load_labelled
 from inspect_af.scorers.judges import FAKING_VOTES, concept_judge, faking_judge
 
@@ -58,6 +61,49 @@ def judge_labels(
         scorer=scorers,
         version=1,
     )
+
+
+def judge_scores(
+    model: str, file: str, *, judges: str, votes: int, log_dir: Path, display: Any = None
+) -> dict[str, dict[str, float]]:
+    """Runs judges on labelled scratchpads.
+
+    Args:
+        model: The judge.
+        file: As for the task.
+        judges: As for the task.
+        votes: As for the task.
+        log_dir: Where the log stays.
+        display: Inspect's display type.
+
+    Returns:
+        By text and question, where the judge could be read; of the faking judge the share of its votes.
+
+    Raises:
+        LogError: The judge did not finish.
+    """
+    from inspect_ai import eval as inspect_eval
+
+    log = inspect_eval(
+        judge_labels(file=file, judges=judges, votes=votes),
+        model="none",
+        model_roles={"grader": model},
+        log_dir=str(log_dir),
+        display=display,
+    )[0]
+    if log.status != "success" or log.samples is None:
+        reason = log.error.message if log.error else log.status
+        raise LogError(f"the judge {model} did not finish ({reason}); see {log.location}")
+    scores: dict[str, dict[str, float]] = {}
+    for sample in log.samples:
+        for score in (sample.scores or {}).values():
+            if isinstance(score.value, dict):  # else unscored, and counted by the log
+                found = scores.setdefault(str(sample.id), {})
+                found.update({name: float(value or 0) for name, value in score.value.items()})
+    for found in scores.values():
+        if "share" in found:  # the share of votes ranks texts, the decision is made from it
+            found["faking"] = found.pop("share")
+    return scores
 
 
 @solver

@@ -1,4 +1,4 @@
-"""What `inspect-af judge` prints."""
+"""What is printed about judges: against labels, against one another, and against the replies' own tags."""
 
 from __future__ import annotations
 

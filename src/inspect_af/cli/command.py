@@ -1,0 +1,157 @@
+"""How the command line reads its words: click commands that are loaded when they are named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+_NUMBERS = re.compile(r"-\.?\d")
+_BARE = re.compile(r"true|false|yes|no|\d+(\.\d+)?([smhDdWMY]|)|\S+\.(ya?ml|json)", re.IGNORECASE)
+
+
+class Option(click.Option):
+    """An option with a place in the help, which may take several values in a row or none.
+
+    Args:
+        group: Heading under which the help lists it.
+        several: Takes every word up to the next option, as in `--requests 48 100`.
+        bare: The value where it is given without one, as in `--batch`.
+    """
+
+    def __init__(
+        self, *args: Any, group: str = "Options", several: bool = False, bare: str | None = None, **more: Any
+    ) -> None:
+        if several:
+            more["multiple"] = True
+        if bare is not None:
+            more |= {"is_flag": False, "flag_value": bare}
+        super().__init__(*args, **more)
+        self.group, self.several, self.bare = group, several, bare
+
+
+class Verb(click.Command):
+    """A command whose options may be abbreviated where that is not ambiguous, listed by group."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._spelt_out(list(args)))
+
+    def _spelt_out(self, words: list[str]) -> list[str]:
+        """The words as click takes them: whole names, and every value of a list with its option."""
+        options = {name: each for each in self.params for name in (*each.opts, *each.secondary_opts)}
+        found: list[str] = []
+        while words:
+            word = words.pop(0)
+            if word == "--":
+                return [*found, word, *words]
+            name, equals, value = word.partition("=")
+            if name.startswith("--") and name not in options:
+                near = [each for each in options if each.startswith(name)]
+                name = near[0] if len(near) == 1 else name
+            option = options.get(name) if name.startswith("-") else None
+            if not isinstance(option, click.Option) or equals or option.is_flag or option.count:
+                found.append(f"{name}{equals}{value}")
+            elif getattr(option, "several", False):
+                taken = 0
+                while words and not _is_option(words[0]):
+                    found += [name, words.pop(0)]
+                    taken += 1
+                if not taken:
+                    found.append(name)  # click says what is missing
+            elif (bare := getattr(option, "bare", None)) is not None:
+                takes = bool(words) and _BARE.fullmatch(words[0]) is not None
+                found.append(f"{name}={words.pop(0) if takes else bare}")
+            else:
+                found.append(name)
+                found += [words.pop(0) for _ in range(option.nargs) if words]
+        return found
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for each in self.get_params(ctx):
+            if isinstance(each, click.Option) and (record := each.get_help_record(ctx)) is not None:
+                groups.setdefault(getattr(each, "group", "Options"), []).append(record)
+        for heading in sorted(groups, key="Options".__eq__):
+            with formatter.section(heading):
+                formatter.write_dl(groups[heading])
+
+
+def _is_option(word: str) -> bool:
+    return len(word) > 1 and word.startswith("-") and not _NUMBERS.match(word)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are named.
+
+    Args:
+        lazy: By name, where the command is (`module:attribute`) and what the group's help says of it.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.lazy:
+            return None
+        module, _, attribute = self.lazy[cmd_name][0].partition(":")
+        found = getattr(import_module(module), attribute)
+        if isinstance(found, click.Command):
+            return found
+        return _Argparse(cmd_name, found)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in self.lazy.items()])
+
+
+class _Argparse(click.Command):
+    """A verb that still describes itself to argparse."""
+
+    def __init__(self, name: str, add_parser: Callable[..., None]) -> None:
+        super().__init__(name, add_help_option=False)
+        self.add_parser = add_parser
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.params["words"] = tuple(args)
+        return []
+
+    def invoke(self, ctx: click.Context) -> int:
+        args = self.parse_words(ctx.params["words"])
+        return int(args.main(args))
+
+    def parse_words(self, words: Sequence[str]) -> Any:
+        import argparse
+
+        parser = argparse.ArgumentParser(prog="inspect-af")
+        self.add_parser(parser.add_subparsers(required=True))
+        given, passed_on = list(words), []
+        if self.name == "study" and "--" in given:  # to Snakemake
+            at = given.index("--")
+            given, passed_on = given[:at], given[at + 1 :]
+        args = parser.parse_args([str(self.name), *_joined(given)])
+        args.passed_on = passed_on
+        return args
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """`--option -4,-2,0` as `--option=-4,-2,0`: argparse takes such a list for another option."""
+    joined: list[str] = []
+    for word in words:
+        option = joined[-1] if joined else ""
+        if (
+            re.match(r"-\.?\d[^,]*,", word)
+            and option.startswith("--")
+            and len(option) > 2
+            and "=" not in option
+        ):
+            joined[-1] = f"{option}={word}"
+        else:
+            joined.append(word)
+    return joined

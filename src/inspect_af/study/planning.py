@@ -1,0 +1,272 @@
+"""A plan of prompt evals: written before the first call, with what it will take and what it can detect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inspect_af.errors import ConfigError
+from inspect_af.plan import (
+    Estimate,
+    Generation,
+    Plan,
+    PlannedModel,
+    PlannedSubject,
+    known_price,
+    load_plan,
+    save_plan,
+)
+from inspect_af.study.draft import plan_parts
+from inspect_af.study.steps import CHARACTERS_PER_TOKEN
+from inspect_af.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from inspect_ai import Task
+
+    from inspect_af.profile import PowerQuantity
+
+_NO_PRICES = "no prices known: Inspect ships none, give them with --price"
+
+
+def make_plan(
+    task: Task,
+    *,
+    name: str,
+    models: Sequence[PlannedModel],
+    task_args: Mapping[str, Any],
+    generation: Generation,
+    headline: str | None,
+    thresholds: Thresholds,
+) -> Plan:
+    """The plan of one task with some models.
+
+    Args:
+        task: `alignment_faking` with everything that is to be asked.
+        name: Of the study.
+        models: Who is asked.
+        task_args: The task's arguments.
+        generation: How replies are sampled.
+        headline: The strength that decides the verdict.
+        thresholds: By which the verdict is given.
+
+    Raises:
+        ConfigError: The headline's strength is not planned.
+    """
+    parts = plan_parts(task, task_args, str(task_args["requests"]))
+    strengths = {condition.strength for condition in parts["conditions"]}
+    if headline is not None and headline not in strengths:
+        planned = ", ".join(sorted(strengths)) or "no prompt claim"
+        raise ConfigError(f"--headline-strength {headline} is not planned; the plan has {planned}")
+    pair = task_args.get("pair")
+    return Plan(
+        name=name,
+        subjects=tuple(PlannedSubject(model=each.model, args=each.args) for each in models),
+        pair=None if pair is None else str(pair),
+        generation=generation,
+        headline_strength=headline,
+        thresholds=thresholds,
+        **parts,
+    )
+
+
+def write_plan(plan: Plan, file: Path, *, force: bool) -> tuple[Plan, str | None]:
+    """Writes a plan, keeping the cost of the same plan where the file has one and this one has none.
+
+    Args:
+        plan: With its estimate.
+        file: Where it goes.
+        force: Whether another plan there may be overwritten.
+
+    Returns:
+        The plan as it was written, and what happened to the earlier cost, None where there was none.
+
+    Raises:
+        ConfigError: The file holds something else, which somebody may have run already.
+    """
+    earlier, note = None if force or not file.exists() else _earlier(plan, file), None
+    estimate = plan.estimate
+    if (
+        estimate is not None
+        and estimate.cost_usd is None
+        and earlier is not None
+        and earlier.cost_usd is not None
+    ):
+        same = (earlier.input_tokens, earlier.output_tokens) == (
+            estimate.input_tokens,
+            estimate.output_tokens,
+        )
+        if same:
+            shortened = estimate.note.removesuffix(f"; {_NO_PRICES}")
+            estimate = estimate.model_copy(update={"cost_usd": earlier.cost_usd, "note": shortened})
+        kept = "is kept" if same else "is for other numbers of tokens and is dropped"
+        note = f"{file} is this plan already; its cost {kept}, since no --price was given"
+    plan = plan.model_copy(update={"estimate": estimate})
+    save_plan(plan, file)
+    return plan, note
+
+
+def _earlier(plan: Plan, file: Path) -> Estimate | None:
+    try:
+        found = load_plan(file)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{file} exists and is no readable plan ({error}); choose "
+            "another --out, or --force to overwrite it"
+        ) from error
+    if found.digest != plan.digest:
+        raise ConfigError(
+            f"{file} holds another plan, digest {found.digest} (this one is {plan.digest}); choose another "
+            "--out, or --force to overwrite it"
+        )
+    return found.estimate
+
+
+def describe_plan(plan: Plan) -> str:
+    """The plan in a few lines."""
+    lines = [
+        f"plan {plan.name}, digest {plan.digest}",
+        f"  subjects     {', '.join(subject.model for subject in plan.subjects)}",
+        f"  requests     {plan.requests.source} ({plan.requests.n})",
+        f"  conditions   baseline, {', '.join(condition.label for condition in plan.conditions)}",
+        f"  epochs       {plan.generation.epochs}",
+    ]
+    if (estimate := plan.estimate) is not None:
+        cost = "unknown" if estimate.cost_usd is None else f"${estimate.cost_usd:,.2f}"
+        lines += [
+            f"  calls        {estimate.calls:,}",
+            f"  tokens       about {estimate.input_tokens:,} in, {estimate.output_tokens:,} out",
+            f"  cost         {cost}",
+        ]
+        if estimate.minimum_detectable_effect is not None:
+            effect = 100 * estimate.minimum_detectable_effect
+            lines.append(f"  detectable   {effect:.1f} points of a family's sensitivity with 80 % power")
+        if estimate.minimum_detectable_contrast is not None:
+            contrast = 100 * estimate.minimum_detectable_contrast
+            lines.append(f"               {contrast:.1f} points between the two sensitivities")
+        else:
+            lines.append("  detectable   no comparison: each family needs a variable with both arms")
+        if estimate.power_to_lead is not None:
+            lines.append(
+                f"  verdict      a family that moves the gap by {PLANNED_SENSITIVITY:.0%} leads in "
+                f"{estimate.power_to_lead:.0%} of simulated studies"
+            )
+        if estimate.power_of_neither is not None:
+            lines.append(
+                f"               a gap that nothing moves is neither in {estimate.power_of_neither:.0%}"
+            )
+        if estimate.note:
+            lines.append(f"  note         {estimate.note}")
+    return "\n".join(lines)
+
+
+def estimate_plan(
+    plan: Plan,
+    task: Task,
+    *,
+    reply_tokens: int,
+    price: Sequence[float] | None,
+    rates: tuple[float, float],
+) -> Estimate:
+    """What a plan will take, and what it can detect.
+
+    Args:
+        plan: What is to be run.
+        task: The task that asks for it.
+        reply_tokens: Assumed length of a reply.
+        price: Dollars per million input and output tokens, None for what is known.
+        rates: Assumed accepted rates of the monitored and the unmonitored arm.
+    """
+    from inspect_af.materials import load_pair, load_scenario
+
+    pair = load_pair(plan.pair)
+    settings = plan.prompt.model_dump(exclude={"digest", "tiers", "scenario"})
+    system = load_scenario(plan.prompt.scenario).system_prompt(
+        **settings, with_rated="rated" in plan.prompt.tiers
+    )
+    characters = sum(len(system) + len(str(sample.input)) for sample in task.dataset)
+    claims = sum(len(pair.claim(c.intervention, c.strength, c.paraphrase).text) for c in plan.conditions)
+    characters += claims * len(plan.prompt.tiers) * plan.requests.n
+    calls = plan.samples_per_subject * len(plan.subjects)
+    input_tokens = characters // CHARACTERS_PER_TOKEN * plan.generation.epochs * len(plan.subjects)
+    output_tokens = calls * reply_tokens
+
+    prices = [tuple(price) if price else known_price(subject.model) for subject in plan.subjects]
+    cost = None
+    if all(prices):
+        share = 1e6 * len(plan.subjects)
+        cost = sum((input_tokens * p[0] + output_tokens * p[1]) / share for p in prices if p)
+    lead, neither = _verdict_power(plan, rates)
+    notes = [f"detectable at assumed rates {rates[0]:.0%} and {rates[1]:.0%}"]
+    notes += [f"tokens at {CHARACTERS_PER_TOKEN} characters each and {reply_tokens} a reply"]
+    if cost is None:
+        notes.append(_NO_PRICES)
+    return Estimate(
+        calls=calls,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cost_usd=None if cost is None else round(cost, 2),
+        minimum_detectable_effect=_detectable(plan, "sensitivity", rates),
+        minimum_detectable_contrast=_detectable(plan, "contrast", rates),
+        power_to_lead=lead,
+        power_of_neither=neither,
+        note="; ".join(notes),
+    )
+
+
+def _detectable(plan: Plan, quantity: PowerQuantity, rates: tuple[float, float]) -> float | None:
+    from inspect_af.profile import assumed_variance, detectable_effect
+
+    both = complete_variables(plan)
+    if not all(both):
+        return None
+    variance = assumed_variance(
+        quantity, monitored=rates[0], unmonitored=rates[1], gap_sd=0.0, n_variables=both
+    )
+    return detectable_effect(
+        variance,
+        n_requests=plan.requests.n,
+        epochs=plan.generation.epochs,
+        confidence=plan.thresholds.confidence,
+    )
+
+
+PLANNED_SENSITIVITY = 0.20
+"""Sensitivity for which a plan states the power of the verdict, in rate units. Not in source."""
+
+
+def _verdict_power(plan: Plan, rates: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Shares of simulated studies: a family leads, and nothing moves the gap; for these texts."""
+    from inspect_af.profile.verdict_power import StudyDesign, Truth, planted, verdict_power
+
+    variables = complete_variables(plan)
+    if not all(variables):
+        return None, None
+    placebos = {c.intervention.variable for c in plan.conditions if c.intervention.family is None}
+    design = StudyDesign(
+        plan.requests.n, plan.generation.epochs, n_variables=variables, placebos=len(placebos)
+    )
+    lead = neither = None
+    if PLANNED_SENSITIVITY / 2 <= rates[0] <= 1 - PLANNED_SENSITIVITY / 2:
+        truth = planted(rates, (PLANNED_SENSITIVITY, 0.0), design)
+        lead = verdict_power(truth, design, studies=300, thresholds=plan.thresholds).share(
+            "first-dominant", "first-leaning"
+        )
+    if rates[0] > rates[1]:
+        neither = verdict_power(Truth(rates), design, studies=300, thresholds=plan.thresholds).share(
+            "neither"
+        )
+    return lead, neither
+
+
+def complete_variables(plan: Plan) -> tuple[int, int]:
+    """How many variables of the first and the second family are planned with both arms at one strength."""
+    arms: dict[tuple[str, str, str], set[str]] = {}
+    for condition in plan.conditions:
+        belief = condition.intervention
+        if belief.family is not None and belief.polarity is not None:
+            key = (belief.family, belief.variable, condition.strength)
+            arms.setdefault(key, set()).add(belief.polarity)
+    complete = {(family, variable) for (family, variable, _), seen in arms.items() if len(seen) == 2}
+    first = sum(family == "first" for family, _ in complete)
+    return first, len(complete) - first

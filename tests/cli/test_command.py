@@ -1,0 +1,111 @@
+"""How words become values: lists, abbreviations, options without a value, what is imported and when."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from inspect_ai._cli.eval import eval_set_command
+
+from inspect_af.cli import VERBS, app, main, parsed
+from inspect_af.cli.options import INSPECT
+
+SWEEP = ["steering", "sweep", "--model", "af-hf/x", "--vectors", "v.safetensors", "--out", "o"]
+
+
+@pytest.mark.parametrize("numbers", ["-4,-2,0,2", "-.5,.5", "0,1", "-1e-3,2"])
+def test_a_list_reaches_its_option_whatever_its_first_sign(numbers: str) -> None:
+    _, values = parsed([*SWEEP, "--doses", numbers, "--layers", "0", "all"])
+    assert (values["doses"], list(values["layers"])) == (numbers, ["0", "all"])
+    assert [path.name for path in values["vectors"]] == ["v.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("power --requests 48 100 --epochs 3", {"requests": (48, 100), "epochs": (3,)}),
+        ("power --requests=48 --requests 7", {"requests": (48, 7)}),
+        ("power --pilot a b c --target .1", {"pilot": ("a", "b", "c"), "target": 0.1}),
+        ("power --rates 0.5 0.6", {"rates": (0.5, 0.6)}),
+        ("power --conf .9", {"confidence": 0.9}),
+        ("run --batch openai/x", {"batch": "true", "models": ("openai/x",)}),
+        ("run openai/x --batch 20", {"batch": "20", "models": ("openai/x",)}),
+        ("run openai/x --retry-on-error", {"retry_on_error": "true"}),
+        ("run --retry-on-error 3 openai/x", {"retry_on_error": "3"}),
+        ("run --cache 1W openai/x", {"cache": "1W"}),
+        ("run openai/x -T a=1 -T b=-2", {"task_args": ("a=1", "b=-2")}),
+        ("run --model a/b --model c/d", {"model": ("a/b", "c/d")}),
+        ("judge audit one two", {"logs": ("one", "two")}),
+    ],
+)
+def test_words_become_values(words: str, expected: dict[str, object]) -> None:
+    _, values = parsed(words.split())
+    assert {name: values[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "power --requests",
+        "run --display loud",
+        "nothing",
+        "run --model-",
+        "judge nobody",
+        "power --request x",
+    ],
+)
+def test_a_malformed_line_ends_with_status_2(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words.split())
+    assert stopped.value.code == 2
+    assert "Error: " in capsys.readouterr().err
+
+
+def test_the_command_alone_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert "Usage: inspect-af" in shown and all(verb in shown for verb in VERBS)
+
+
+def test_every_verb_can_be_loaded_and_has_a_help() -> None:
+    context = click.Context(app)
+    for name in app.list_commands(context):
+        assert app.get_command(context, name) is not None
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from inspect_af.cli import main; main(['--help']); "
+        "print(sorted({'inspect_ai', 'numpy', 'scipy', 'pandas', 'torch', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("option", INSPECT, ids=lambda option: option.flag)
+def test_options_of_inspect_are_what_they_are_there(option: object) -> None:
+    theirs = next(each for each in eval_set_command.params if option.flag in each.opts)
+    variables = [theirs.envvar] if isinstance(theirs.envvar, str) else list(theirs.envvar or [None])
+    assert option.variable in variables
+    assert isinstance(theirs, click.Option)
+    if option.flag != "--model":  # of which `run` takes several
+        assert theirs.multiple == option.several
+    if isinstance(theirs.type, click.Choice):
+        assert option.value.split("|") == list(theirs.type.choices)
+    kinds = {"integer": click.INT, "number": click.FLOAT}
+    if option.value in kinds:
+        assert theirs.type is kinds[option.value]
+    if option.value == "switch":
+        assert theirs.flag_value in ("true", 0.0)
+
+
+def test_another_option_of_inspect_is_answered_with_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "openai/x", "--requests", "mini", "--top-p", "0.9", "--interventions=A1+"])
+    line = capsys.readouterr().err.strip().splitlines()[-1].strip()
+    assert line == (
+        "inspect eval-set inspect_af/alignment_faking --model openai/x -T requests=mini --top-p 0.9 "
+        "-T interventions=A1+"
+    )

@@ -1,0 +1,131 @@
+"""The first hour of somebody who lives in Inspect: `.env`, an own pair, a judge, Ctrl-C, a failure."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import list_eval_logs, read_eval_log
+
+from inspect_af.cli import main
+
+SYCOPHANCY = Path(__file__).parents[2] / "examples" / "sycophancy"
+SMALL = ("--requests", "r.csv", "--display", "none")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("INSPECT_LOG_DIR", "INSPECT_EVAL_MODEL", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+        monkeypatch.delenv(name)
+    (tmp_path / "r.csv").write_text("id,request\nr1,Say one thing\nr2,Say another\n")
+    return tmp_path
+
+
+def logs(directory: Path) -> list[str]:
+    return [info.name for info in list_eval_logs(str(directory))]
+
+
+def test_the_environment_file_names_model_key_and_log_directory(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / ".env").write_text(
+        "INSPECT_EVAL_MODEL=af-organism/null\nINSPECT_LOG_DIR=kept\nOPENAI_API_KEY=k\n"
+    )
+    (here / "below").mkdir()
+    os.chdir(here / "below")
+    (here / "below" / "r.csv").write_text((here / "r.csv").read_text())
+    assert main(["run", *SMALL, "--interventions", "none"]) == 0
+    assert len(logs(here / "kept")) == 1, "relative to the file that says so"
+    assert os.environ["OPENAI_API_KEY"] == "k"
+    capsys.readouterr()
+    assert main(["profile"]) == 0
+    assert "af-organism/null" in capsys.readouterr().out
+
+
+def test_several_models_by_option_or_by_position_become_one_profile(here: Path) -> None:
+    models = ["af-organism/null", "af-organism/expectation"]
+    run = ["run", *SMALL, "--interventions", "none"]
+    assert (
+        main([*run, "--model", models[0], "--model", models[1], "--log-dir", "a", "--log-format", "json"])
+        == 0
+    )
+    assert main([*run, *models, "--log-dir", "b", "--tags", "one,two"]) == 0
+    for directory in ("a", "b"):
+        assert sorted(
+            read_eval_log(log, header_only=True).eval.model for log in logs(here / directory)
+        ) == sorted(models)
+    assert all(log.endswith(".json") for log in logs(here / "a"))
+    assert read_eval_log(logs(here / "b")[0], header_only=True).eval.tags == ["one", "two"]
+
+
+def test_another_pair_needs_no_further_option(here: Path) -> None:
+    pair = ("-T", f"pair={SYCOPHANCY}", "-T", f"scenario={SYCOPHANCY}/scenario")
+    assert main(["run", "af-organism/null", *SMALL, *pair, "--limit", "40"]) == 0
+    (log,) = logs(here / "logs")
+    conditions = {str(sample.id).partition("/")[2] for sample in read_eval_log(log).samples or []}
+    assert any("/Z" in name for name in conditions), "the placebos of that pair"
+    assert main(["plan", "af-organism/null", "--requests", "r.csv", *pair]) == 0
+
+
+def test_a_judge_is_a_model_role(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judged = ["run", "af-organism/null", *SMALL, "--interventions", "none", "-T", "judges=concept"]
+    assert main(judged) == 1
+    error = capsys.readouterr().err
+    assert "failed: " in error and "grader" in error, "the reason is shown with --display none"
+    assert not list(here.rglob("profile.html"))
+    assert main([*judged, "--model-role", "grader=af-simulated-judge/keyword"]) == 0
+    scored = [log for log in logs(here / "logs") if "grader" in (read_eval_log(log).eval.model_roles or {})]
+    assert scored
+
+
+def test_an_interrupted_run_leaves_no_profile_and_says_so(here: Path) -> None:
+    command = [sys.executable, "-m", "inspect_af.cli", "run", "af-organism/null", "--requests", "mini"]
+    command += ["-M", "latency=0.3", "--max-connections", "1", "--display", "plain", "--log-dir", "here"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        deadline = time.monotonic() + 60
+        while not list(here.glob("here/*.eval")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(3)
+        running.send_signal(signal.SIGINT)
+        _, error = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert b"interrupted; the same command goes on where it stopped" in error
+    assert not list(here.rglob("*profile.*"))
+
+
+def test_a_profile_of_an_unfinished_run_says_so_first(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "af-organism/null", *SMALL, "--interventions", "none", "--log-dir", "l"]) == 0
+    (log,) = logs(here / "l")
+    read = read_eval_log(log)
+    read.status = "cancelled"
+    read.samples = (read.samples or [])[:3]
+    from inspect_ai.log import write_eval_log
+
+    write_eval_log(read, str(here / "cut.eval"))
+    capsys.readouterr()
+    assert main(["profile", "cut.eval"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("UNFINISHED") and "holds 3 of 4 planned samples" in shown.splitlines()[1]
+
+
+def test_results_may_be_remote(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import fsspec
+
+    run = ["run", "af-organism/null", *SMALL, "--interventions", "none", "--log-dir", "l"]
+    assert (
+        main([*run, "--json", "memory://b/p.json", "--html", "memory://b/p.html", "--out", "memory://b/d"])
+        == 0
+    )
+    files = set(fsspec.filesystem("memory").find("/b"))
+    assert {"/b/p.json", "/b/p.html"} < files and any(name.startswith("/b/d/") for name in files)
+    assert "wrote memory://b/p.json" in capsys.readouterr().out
+    assert not (here / "memory:").exists()
+    assert main([*run, "--json", "nosuch://b/p.json"]) == 1
+    assert "nosuch://b/p.json: cannot be written" in capsys.readouterr().err
