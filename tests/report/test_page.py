@@ -177,6 +177,13 @@ def test_the_page_ends_with_what_it_does_not_show(page: str) -> None:
     assert words(page).rindex(CLOSING_LINE) > words(page).index("How it was computed")
 
 
+def test_a_profile_of_an_unfinished_run_says_so_before_its_verdict(profile: Profile) -> None:
+    note = "Incomplete (cancelled): logs/x.eval holds 3 of 96 planned samples."
+    text = words(render_html(profile.model_copy(update={"notes": (note,)})))
+    assert text.index("Unfinished.") < text.index(note) < text.index("Expectation-dominant")
+    assert "Unfinished" not in words(render_html(profile))
+
+
 def test_every_condition_is_in_the_table_with_its_gap(page: str, profile: Profile) -> None:
     text = words(page)
     for row in profile.conditions:

@@ -245,6 +245,7 @@ def render_html(profile: Profile, excerpts: Excerpts | None = None) -> str:
         absent=absent,
         simulated=simulated,
         all_simulated=len(simulated) == len(subjects),
+        unfinished=[note for note in profile.notes if note.startswith("Incomplete (")],
         unscored=unscored(profile),
         single=None if single is None else card(single, profile),
         cards=[card(one, profile) for one in profile.profiles],
