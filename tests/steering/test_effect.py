@@ -164,6 +164,10 @@ def test_what_cannot_be_measured_says_why(tmp_path: Path) -> None:
     file.write_text("positive = ['a']\nnegative = ['b']\nprompt = ['x']\n")
     with pytest.raises(MaterialsError, match="prompt: Extra inputs"):
         load_words(file)
+    for hostile in ("a = " + "9" * 5000, "a = " + "[" * 5000, "\x00"):
+        file.write_text(hostile)
+        with pytest.raises(MaterialsError, match="cannot be read as TOML"):
+            load_words(file)
 
 
 def test_the_command_measures_before_any_evaluation(

@@ -153,18 +153,11 @@ def _write(args: argparse.Namespace) -> int:
 
     if args.out.suffix == ".jsonl":
         raise ConfigError(f"--out {args.out}: a directory is needed, for pairs, reports and logs")
-    writing = Writing(
-        model=args.model,
+    writing = _checked(
+        Writing,
+        args,
         model_args=key_values(args.model_args, option="-M"),
         wanted={"train": args.train, "held-out": args.held_out, "keyword-hard": args.keyword_hard},
-        concept=args.concept,
-        oversample=args.oversample,
-        seed=args.seed,
-        pair=args.pair,
-        system=args.system,
-        scenario=args.scenario,
-        temperature=args.temperature,
-        max_tokens=args.max_tokens,
     )
     assembled = write_in_rounds(
         writing,
@@ -253,7 +246,8 @@ def _checked(schema: type[_S], args: argparse.Namespace, **values: object) -> _S
     from inspect_af.steering.files import problems
 
     try:
-        return schema.model_validate({name: getattr(args, name) for name in schema.model_fields} | values)
+        named = {name: getattr(args, name) for name in schema.model_fields if hasattr(args, name)}
+        return schema.model_validate(named | values)
     except ValidationError as error:
         raise ConfigError(problems(error)) from error
 

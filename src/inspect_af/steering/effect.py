@@ -161,7 +161,9 @@ class EffectReport(Record):
                     cells += [""] * 4 if band is None else _cells(band)
                 rows.append(cells)
             head = f"{vector.name}: {vector.concept} ({vector.estimator}, vector {vector.digest})"
-            parts.append(f"{head}\n{text_table(rows)}\n{vector.name} {vector.sentence}")
+            parts.append(f"{head}\n{text_table(rows)}\n{vector.name}: {vector.sentence}")
+            if len(vector.layers) > 1:
+                parts[-1] += f" {len(vector.layers)} places were tried, without a correction for that."
         return "\n\n".join(parts)
 
 
@@ -172,9 +174,11 @@ def load_words(path: str | Path) -> EffectWords:
         MaterialsError: It cannot be read, or a key is missing, unknown or malformed.
     """
     try:
-        return EffectWords.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        held = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # numbers and nesting beyond Python's limits too
         raise MaterialsError(f"words {path}: cannot be read as TOML ({error})") from error
+    try:
+        return EffectWords.model_validate(held)
     except ValidationError as error:
         raise MaterialsError(f"words {path}: {problems(error)}") from error
 

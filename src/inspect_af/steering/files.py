@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from inspect_af.errors import InspectAFError, MissingExtraError
+from inspect_af.config import require
+from inspect_af.errors import InspectAFError
 
 Float32Array = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
@@ -98,12 +99,8 @@ def open_tensors(path: Path, *, what: str, error: type[InspectAFError]) -> Any:
             f"{what} {path}: is a pickle, torch or numpy file, which can run code when it is loaded, and is "
             "never read here; give a safetensors file that inspect-af wrote"
         )
-    try:
+    with require("local", "steering files"):
         from safetensors import SafetensorError, safe_open
-    except ImportError as problem:
-        raise MissingExtraError(
-            "steering files need safetensors; pip install 'inspect-af[local]'"
-        ) from problem
     try:
         return safe_open(path, framework="numpy")
     except SafetensorError as problem:

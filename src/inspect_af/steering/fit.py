@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from inspect_af.errors import AnalysisError, ConfigError, MissingExtraError, TreatmentError
+from inspect_af.config import require
+from inspect_af.errors import AnalysisError, ConfigError, TreatmentError
 from inspect_af.format import text_table
 from inspect_af.steering.activations import Activations, ActivationsHeader, LayerActivations
 from inspect_af.steering.files import Float32Array, FloatArray, Record
@@ -62,6 +63,10 @@ RANDOM_DIRECTIONS = 20
 """How many random directions read the same pairs beside a vector (not in source)."""
 
 _TINY = np.finfo(np.float32).tiny
+_OF_ACTIVATIONS = {
+    *("model", "revision", "d_model", "layers", "mean_norms", "concept", "source", "pairs_digest"),
+}
+"""What a vector's header takes over from that of the activations."""
 
 
 def estimate(estimator: Estimator, differences: Float32Array | FloatArray, *, c: float = 1.0) -> FloatArray:
@@ -90,11 +95,9 @@ def estimate(estimator: Estimator, differences: Float32Array | FloatArray, *, c:
     wide = differences.astype(np.float64)
     if estimator == "mean-difference":
         return np.asarray(wide.mean(axis=0))
-    try:
+    with require("local", "regressions"):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise MissingExtraError("fitting needs scikit-learn; pip install 'inspect-af[local]'") from error
     scale = np.ones(wide.shape[1])
     if estimator == "regression":
         scale = np.sqrt(np.square(wide).mean(axis=0))
@@ -124,10 +127,8 @@ def grouped_folds(groups: Sequence[str], n_folds: int, rng: np.random.Generator)
         AnalysisError: There are fewer groups than folds.
         MissingExtraError: scikit-learn is not installed.
     """
-    try:
+    with require("local", "folds"):
         from sklearn.model_selection import GroupKFold
-    except ImportError as error:
-        raise MissingExtraError("folds need scikit-learn; pip install 'inspect-af[local]'") from error
     if n_folds < 2:
         raise ConfigError(f"{n_folds} folds; cross-validation needs 2 or more")
     names, members = np.unique(np.array(groups, dtype=str), return_inverse=True)
@@ -257,10 +258,7 @@ def _validation_on(
     groups = {split: {header.groups[row] for row in header.rows(split)} for split in SPLITS}
     unseen = groups["held-out"] | groups["keyword-hard"]
     return Validation(
-        concept=header.concept,
-        source=header.source,
-        locus=header.locus,
-        pairs_digest=header.pairs_digest,
+        **header.model_dump(include={"concept", "source", "locus", "pairs_digest"}),
         n_pairs={split: len(header.rows(split)) for split in SPLITS},
         shared_groups=len(groups["train"] & unseen),
         folds=folds,
@@ -355,17 +353,10 @@ def fit_vectors(
     return {
         name: make_vector(
             VectorHeader(
-                model=header.model,
-                revision=header.revision,
-                d_model=header.d_model,
-                layers=header.layers,
-                mean_norms=header.mean_norms,
+                **header.model_dump(include=_OF_ACTIVATIONS),
                 typical_norms=tuple(typical) if min(typical) > 0 else None,
-                concept=header.concept,
                 family=family,
-                source=header.source,
                 fit=how[name],
-                pairs_digest=header.pairs_digest,
                 validation=_validation_on(header, found[name], random, used),
                 orthogonal_to=None if orthogonal_to is None else orthogonal_to.digest,
             ),
@@ -489,16 +480,14 @@ def steering_report(
     curves, cosines, warned = [], [], []
     for name, vector in vectors.items():
         validation = (validations or {}).get(name, vector.header.validation)
+        held = vector.header
         curves.append(
             VectorCurves(
                 name=name,
                 digest=vector.digest,
-                model=vector.header.model,
-                concept=vector.header.concept,
-                source=vector.header.source,
-                method=vector.header.fit.method,
-                estimator=vector.header.estimator,
-                orthogonal_to=vector.header.orthogonal_to,
+                **held.model_dump(include={"model", "concept", "source", "orthogonal_to"}),
+                method=held.fit.method,
+                estimator=held.estimator,
                 validation=validation,
                 best_layers=best_layers(validation) if validation else (),
             )

@@ -231,7 +231,11 @@ def token_cosines(
     context = context_length(model)
     with watched_forward(model, layers, see) as forward:
         for source in sources:
-            text, reply, scratchpad = _places(tokenizer, source)
+            text, reply, scratchpad = source.text, None, None
+            if source.transcript is not None:
+                messages, whole = source.transcript.messages, Span(start=0, end=len(source.transcript.reply))
+                text, reply = render(tokenizer, messages, whole)
+                scratchpad = render(tokenizer, messages, source.transcript.scratchpad)[1]
             ids, offsets = locator.tokens(text)
             if context is not None and context < len(ids):
                 raise MaterialsError(
@@ -268,17 +272,6 @@ def _units(layer: int, vectors: Sequence[SteeringVector]) -> Float32Array:
             held = vector.at(layer).astype(np.float64)
             rows[at] = held / np.linalg.norm(held)
     return rows
-
-
-def _places(
-    tokenizer: PreTrainedTokenizerBase, source: HeatmapSource
-) -> tuple[str, Span | None, Span | None]:
-    """The rendered text, and where its reply and its scratchpad are."""
-    if source.transcript is None:
-        return source.text, None, None
-    messages = source.transcript.messages
-    text, found = render(tokenizer, messages, Span(start=0, end=len(source.transcript.reply)))
-    return text, found, render(tokenizer, messages, source.transcript.scratchpad)[1]
 
 
 def _texts(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[str, ...]:

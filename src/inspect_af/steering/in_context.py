@@ -332,7 +332,10 @@ def match_candidates(
             requests[(candidate.request_id, *shared)][side].append(candidate)
     matches = []
     for key in sorted(requests):
-        positives, negatives = (sorted(requests[key][side], key=_order) for side in ("positive", "negative"))
+        positives, negatives = (
+            sorted(requests[key][side], key=lambda c: (c.run, _uuid(c.transcript) or c.transcript.reply))
+            for side in ("positive", "negative")
+        )
         if not positives or not negatives:
             continue
         lengths = [np.log([max(1, c.words) for c in side]) for side in (positives, negatives)]
@@ -395,11 +398,6 @@ def _held_out_groups(matches: Sequence[Match], matching: Matching) -> set[str]:
         held_out.add(group)
         n += sizes[group]
     return held_out
-
-
-def _order(candidate: Candidate) -> tuple[str, str]:
-    origin = candidate.transcript.origin
-    return (candidate.run, origin.sample_uuid if origin else candidate.transcript.reply)
 
 
 class SideCounts(Record):

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError, one_of
+from inspect_af.config import require
+from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.rendering import ChatTemplate, set_template
 
 if TYPE_CHECKING:
@@ -55,11 +56,9 @@ def load_model(
     """
     if dtype not in get_args(Dtype):
         raise one_of(dtype, get_args(Dtype), what="dtype")
-    try:
+    with require("local", "local models"):
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    except ImportError as error:
-        raise MissingExtraError("local models need torch; pip install 'inspect-af[local]'") from error
     if device_map is None and torch.accelerator.is_available():
         device_map = "auto"
     try:

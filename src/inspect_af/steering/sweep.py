@@ -550,7 +550,12 @@ def _vector_sweep(cells: Sequence[SweepCell], usable: UsableRange, unsteered: Sw
     controls = [(steer, cell) for steer, cell in here if cell.is_control]
     points, curve = [], [(unsteered, {steer.digest: unsteered for steer, _ in controls})]
     for steer, cell in own:
-        matched = [(other.digest, control) for other, control in controls if _same_dose(control, cell)]
+        dose = math.nan if cell.signed_dose is None else cell.signed_dose  # nothing is as large as nan
+        matched = [
+            (other.digest, control)
+            for other, control in controls
+            if control.signed_dose is not None and abs(control.signed_dose - dose) <= SAME_DOSE * abs(dose)
+        ]
         fit = {digest: control for digest, control in matched if control.parse_rate >= usable.floor}
         is_usable = usable.holds(steer.multiplier)
         compared = list(fit.values()) if is_usable else []
@@ -636,11 +641,6 @@ def _band(value: float, reference: float | None, controls: Sequence[float]) -> B
         n_controls=n,
         **{name: (1 + int(found.sum())) / (n + 1) for name, found in at_least.items()},
     )
-
-
-def _same_dose(control: SweepCell, cell: SweepCell) -> bool:
-    one, other = control.signed_dose, cell.signed_dose
-    return one is not None and other is not None and abs(one - other) <= SAME_DOSE * abs(other)
 
 
 def _notes(vectors: Sequence[VectorSweep], cells: Sequence[SweepCell]) -> tuple[str, ...]:
