@@ -235,11 +235,14 @@ def test_an_interrupt_ends_the_running_steps_and_the_next_study_runs_them_again(
     Path("sitecustomize.py").write_text(
         "import sys\n"
         "if 'step' in sys.orig_argv:\n"
-        "    import inspect_af.cli._organism_documents as verb, time\n"
-        "    def slow(args):\n"
+        "    import inspect_af.cli, time\n"
+        "    main = inspect_af.cli.main\n"
+        "    def slow(argv=None):\n"
+        "        if argv is None:\n"
+        "            return main()\n"
         "        open('ran', 'a').write('x')\n"
         "        time.sleep(60)\n"
-        "    verb.run = slow\n"
+        "    inspect_af.cli.main = slow\n"
     )
     path = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
     code = "from tests.study.test_run import step, run\nrun([step('pairs/a')])\n"
