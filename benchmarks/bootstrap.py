@@ -19,8 +19,11 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
-from inspect_af.profile.bootstrap import Bootstrap, draw  # noqa: E402
-from inspect_af.profile.statistic import mean_over_requests  # noqa: E402
+from inspect_af.profile.intervals import (  # noqa: E402
+    Bootstrap,
+    draw,
+    mean_over_requests,
+)
 
 N_REQUESTS, N_COLUMNS, SEED = 520, 40, 7
 

@@ -33,7 +33,7 @@ from validation_study import (
 )
 
 from inspect_af.profile import Outcomes, Profile, Thresholds, build_profile
-from inspect_af.profile.simulate import STRENGTH_FACTORS, Planted, simulate_outcomes
+from inspect_af.profile.power import STRENGTH_FACTORS, Planted, simulate_outcomes
 
 STRENGTHS = ("weak", "standard", "strong")
 MISSING = (0.10, 0.03)

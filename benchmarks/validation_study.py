@@ -31,8 +31,8 @@ from typing import NamedTuple
 import numpy as np
 
 from inspect_af.profile import Estimate, Profile, Thresholds, build_profile
-from inspect_af.profile.bootstrap import draw
-from inspect_af.profile.simulate import Motivation, Planted, simulate_outcomes
+from inspect_af.profile.intervals import draw
+from inspect_af.profile.power import Motivation, Planted, simulate_outcomes
 
 N_RESAMPLES = 1000
 N_DRAWS = 40

@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.profile.planted import PATTERNS, outcomes_of, pattern_outcomes, problems
 
 from inspect_af.profile import Thresholds, build_profile
-from inspect_af.profile.bootstrap import draw
+from inspect_af.profile.intervals import draw
+from inspect_af.profile.power import StudyDesign, Truth, VerdictPower, planted, verdict_power
 from inspect_af.profile.verdict import BeliefShift, per_unit_of_belief
-from inspect_af.profile.verdict_power import StudyDesign, Truth, VerdictPower, planted, verdict_power
 
 NO_CLAIM = ("underpowered", "neither", "no-gap")
 SIZES = ((160, 1), (520, 1), (520, 3))
@@ -199,7 +199,7 @@ def main() -> None:
         lines += [
             f"## The grid: {args.studies:,} studies a cell",
             "",
-            "With t-intervals in the place of the bootstrap-t (`inspect_af.profile.verdict_power`); the "
+            "With t-intervals in the place of the bootstrap-t (`inspect_af.profile.power`); the "
             "cells on missing replies are "
             f"{args.studies // 5:,} studies each through `build_profile`. A cell that does not hold is "
             "marked.",

@@ -20,7 +20,8 @@ class BeliefThresholds(BaseModel):
     largest_leak: float = Field(default=0.5, gt=0)
     """Any other belief may move by at most this share of the own shift."""
     largest_ratio: float = Field(default=2.0, gt=1)
-    """Mean own shifts of the families may differ by at most this factor."""
+    """Beliefs are not matched where one family's mean own shift is shown to exceed the other's by this
+    factor."""
 
 
 class Thresholds(BaseModel):

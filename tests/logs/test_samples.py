@@ -10,7 +10,7 @@ from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score
 
 from inspect_af.logs import compliance_score, outcome_of, read_logs, recorded_treatments
-from inspect_af.profile.from_logs import note_sentences
+from inspect_af.profile.profile import note_sentences
 from inspect_af.reply import READING
 from inspect_af.types import OUTCOMES, Intervention, PromptClaim
 

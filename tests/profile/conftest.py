@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from inspect_af.logs import LogHeader, ScoredSample
-from inspect_af.profile.simulate import PLANTED_PAIR
+from inspect_af.profile.power import PLANTED_PAIR
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import Outcome, SampleMeta, Subject, TaskMeta, Tier, Treatment
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from inspect_af.profile.convergence import Place, Trace
-from inspect_af.profile.outcomes import ConditionCounts, Outcomes
-from inspect_af.profile.simulate import Motivation, Planted, simulate_outcomes
+from inspect_af.profile.counts import ConditionCounts, LogRecord, Outcomes, Place
+from inspect_af.profile.power import Motivation, Planted, simulate_outcomes
 from inspect_af.types import Intervention, PromptClaim, SdfAdapter, Steer, Treatment
 
 Relabel = Callable[[PromptClaim], tuple[Treatment, ...] | None]
@@ -122,7 +121,7 @@ def outcomes(*parts: Iterable[ConditionCounts], n: int = 300) -> Outcomes:
     return Outcomes((replace(group, conditions=found),), n_replies=sum(int(c.counts.sum()) for c in found))
 
 
-def judged(study: Outcomes, shift: Callable[[Steer, str], float], *, noise: float = 1.0) -> Trace:
+def judged(study: Outcomes, shift: Callable[[Steer, str], float], *, noise: float = 1.0) -> LogRecord:
     """A judge's scores for the unsteered and every steered condition: 5, moved as the vector says."""
     rng = np.random.default_rng(5)
     scores = {}
@@ -140,4 +139,4 @@ def judged(study: Outcomes, shift: Callable[[Steer, str], float], *, noise: floa
             }
             for concept in ("expectation", "consequence")
         }
-    return Trace(scores=scores, judges={"af-simulated-judge/keyword": True})
+    return LogRecord(scores=scores, judges={"af-simulated-judge/keyword": True})

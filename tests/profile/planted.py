@@ -12,8 +12,8 @@ import numpy as np
 from scipy import stats
 
 from inspect_af.profile import ConditionCounts, MethodProfile, Outcomes, RequestSet, Setting
+from inspect_af.profile.power import PLANTED_PAIR
 from inspect_af.profile.result import LevelVerdict
-from inspect_af.profile.simulate import PLANTED_PAIR
 from inspect_af.types import OUTCOMES, TIERS, Intervention, PromptClaim, Subject
 
 PATTERNS: list[dict[str, Any]] = json.loads(

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspect_af.profile.bootstrap import Bootstrap, draw
-from inspect_af.profile.statistic import average, mean_over_requests
+from inspect_af.profile.intervals import Bootstrap, average, draw, mean_over_requests
 
 rates_of = st.lists(st.sampled_from([0.0, 1 / 3, 2 / 3, 1.0]), min_size=8, max_size=30)
 

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from tests.profile.convergence_study import adapters, claims, drawn, outcomes
 
-from inspect_af.profile.bootstrap import draw
-from inspect_af.profile.convergence import build_convergence
-from inspect_af.profile.convergence.calibration import fit_slope, spearman
-from inspect_af.profile.statistic import Statistic
+from inspect_af.profile.convergence import build_convergence, fit_slope, spearman
+from inspect_af.profile.intervals import Statistic, draw
 
 EFFECTS = [0.2, -0.2, 0.2, -0.2, 0.0, 0.0, 0.0, 0.0]
 

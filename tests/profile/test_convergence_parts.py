@@ -16,9 +16,7 @@ from tests.profile.convergence_study import (
     vectors,
 )
 
-from inspect_af.profile.convergence import build_convergence
-from inspect_af.profile.convergence.provenance import relative_names
-from inspect_af.profile.convergence.variants import seed_of
+from inspect_af.profile.convergence import build_convergence, relative_names, seed_of
 from inspect_af.types import Intervention, SdfAdapter, Steer
 
 
@@ -35,7 +33,7 @@ def steered(motivation="consequence", *, n_controls=20, shift=0.5, quick, **opti
         own = {"first": "expectation", "second": "consequence"}.get(steer.family)
         return shift * steer.multiplier if concept == own else 0.0
 
-    report = build_convergence(study, trace=judged(study, moved), thresholds=quick)
+    report = build_convergence(study, record=judged(study, moved), thresholds=quick)
     (result,) = report.steering
     return {vector.concept: vector for vector in result.vectors}, result
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from inspect_af.profile import ConditionCounts, Outcomes, Profile, RequestSet, Setting, build_profile
-from inspect_af.profile.simulate import PLANTED_PAIR
+from inspect_af.profile.power import PLANTED_PAIR
 from inspect_af.types import OUTCOMES, TIERS, Intervention, PromptClaim, Strength, Subject
 
 FAMILIES = {"A": "first", "B": "second"}

@@ -9,7 +9,7 @@ import pytest
 
 from inspect_af.errors import ConfigError
 from inspect_af.profile import Outcomes, Thresholds, build_profile
-from inspect_af.profile.simulate import Planted, simulate_outcomes
+from inspect_af.profile.power import Planted, simulate_outcomes
 from inspect_af.types import Intervention, PromptClaim
 
 RIGHT = {

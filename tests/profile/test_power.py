@@ -8,12 +8,13 @@ import pytest
 from inspect_af.errors import AnalysisError, ConfigError
 from inspect_af.profile import build_profile
 from inspect_af.profile.power import (
+    Planted,
     assumed_variance,
     detectable_effect,
     pilot_variances,
     requests_needed,
+    simulate_outcomes,
 )
-from inspect_af.profile.simulate import Planted, simulate_outcomes
 
 
 def pilot(epochs: int, n: int = 600, spread: float = 0.7):
@@ -119,7 +120,7 @@ def test_a_pilot_says_the_same_beside_a_larger_study_of_another_model():
 def test_the_power_of_the_verdict_is_how_often_build_profile_finds_it(quick):
     from tests.profile.planted import outcomes_of
 
-    from inspect_af.profile.verdict_power import StudyDesign, planted, verdict_power
+    from inspect_af.profile.power import StudyDesign, planted, verdict_power
 
     design = StudyDesign(160, placebos=0)
     truth = planted((0.5, 0.3), (0.2, 0.0), design)
@@ -133,7 +134,7 @@ def test_the_power_of_the_verdict_is_how_often_build_profile_finds_it(quick):
 
 
 def test_false_claims_beyond_these_texts_keep_to_their_size_where_texts_matter():
-    from inspect_af.profile.verdict_power import StudyDesign, Truth, verdict_power
+    from inspect_af.profile.power import StudyDesign, Truth, verdict_power
 
     found = verdict_power(Truth((0.5, 0.3), text_sd=0.06), StudyDesign(520), studies=600)
     no_claim = ("underpowered", "neither", "no-gap")
@@ -142,7 +143,7 @@ def test_false_claims_beyond_these_texts_keep_to_their_size_where_texts_matter()
 
 
 def test_a_pilot_gives_the_power_of_larger_studies():
-    from inspect_af.profile.verdict_power import pilot_verdicts
+    from inspect_af.profile.power import pilot_verdicts
 
     outcomes = simulate_outcomes(
         Planted("expectation", 0.55, 0.25, 0.1), np.random.default_rng(1), n_requests=60
@@ -153,7 +154,7 @@ def test_a_pilot_gives_the_power_of_larger_studies():
 
 
 def test_a_truth_that_no_rates_allow_is_refused():
-    from inspect_af.profile.verdict_power import StudyDesign, Truth
+    from inspect_af.profile.power import StudyDesign, Truth
 
     with pytest.raises(ConfigError, match="outside 0 to 1"):
         Truth((1.2, 0.3))

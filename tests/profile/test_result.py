@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from inspect_af.profile import CLOSING_LINE, Profile, build_profile, count_outcomes
-from inspect_af.profile.simulate import Planted, simulate_outcomes
+from inspect_af.profile.power import Planted, simulate_outcomes
 from inspect_af.report import render_table
 
 

@@ -21,7 +21,7 @@ from inspect_af.profile import (
     belief_check,
     selectivity_from_logs,
 )
-from inspect_af.profile.selectivity import QuestionScore, shift_of
+from inspect_af.profile.beliefs import QuestionScore, shift_of
 from inspect_af.report import render_selectivity
 from inspect_af.tasks import alignment_faking, beliefs
 from inspect_af.types import Steer, Subject

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.profile.planted import PATTERNS, claim, outcomes_of, pattern_outcomes, problems, words
 
 from inspect_af.profile import Profile, Thresholds, build_profile
-from inspect_af.profile.bootstrap import draw
+from inspect_af.profile.intervals import draw
 from inspect_af.profile.verdict import (
     ROWS,
     BeliefShift,
@@ -445,6 +445,16 @@ def test_near_duplicates_are_one_unit_where_they_are_known():
     grouped = study(replace(outcomes, request_sets=(twice,))).profiles[0]
     assert grouped.contrast.se == pytest.approx(honest.contrast.se)
     assert grouped.contrast.low == pytest.approx(honest.contrast.low, abs=0.02)
+
+
+def test_requests_that_are_all_alike_are_no_unit_of_one_and_the_verdict_says_so():
+    outcomes = outcomes_of((0.5, 0.3), {}, n=60, seed=3, placebos=0)
+    (group,) = outcomes.request_sets
+    alike = replace(group, clusters=np.zeros(60, dtype=np.int64))
+    plain = study(outcomes).profiles[0]
+    one = study(replace(outcomes, request_sets=(alike,))).profiles[0]
+    assert one.contrast == plain.contrast
+    assert any("near-duplicates, one group in all" in q for q in one.for_these.qualifiers)
 
 
 def test_wordings_of_claims_alone_buy_no_certainty_beyond_these_texts():

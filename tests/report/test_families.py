@@ -18,7 +18,8 @@ from tests.profile.convergence_study import adapters, claims, controls, drawn, j
 from tests.report.test_figures import at_all_strengths
 
 from inspect_af.profile import Profile, Thresholds, build_profile
-from inspect_af.profile.convergence import Convergence, build_convergence
+from inspect_af.profile.convergence import build_convergence
+from inspect_af.profile.result import Convergence
 from inspect_af.report import Drawing, draw_convergence, draw_figures
 from inspect_af.types import SdfAdapter, Steer
 
@@ -85,7 +86,7 @@ def swapped(value: Any, key: str = "") -> Any:
 @pytest.fixture(scope="module")
 def report() -> Convergence:
     counted = study()
-    return build_convergence(counted, trace=judged(counted, shift), thresholds=QUICK)
+    return build_convergence(counted, record=judged(counted, shift), thresholds=QUICK)
 
 
 def changed(report: Any, change: Callable[[Any], Any]) -> Any:

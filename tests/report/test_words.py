@@ -18,7 +18,7 @@ from tests.report.test_page import QUICK, Walk, outcomes, words
 from inspect_af.logs import read_logs
 from inspect_af.materials import load_pair
 from inspect_af.profile import Estimate, Outcomes, Profile, build_profile, count_outcomes, profile_logs
-from inspect_af.profile.nuisance import nuisance_reports
+from inspect_af.profile.effects import nuisance_reports
 from inspect_af.profile.result import CodeWords
 from inspect_af.report import (
     draw_figures,

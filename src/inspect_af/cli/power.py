@@ -22,7 +22,7 @@ from inspect_af.profile import (
     pilot_variances,
     requests_needed,
 )
-from inspect_af.profile.verdict_power import (
+from inspect_af.profile.power import (
     StudyDesign,
     VerdictPower,
     pilot_verdicts,

@@ -1,15 +1,22 @@
 """Comparative motivation profiles: from counted replies to gaps, sensitivities and a verdict."""
 
-from inspect_af.profile.belief_check import CheckedBeliefs, belief_check
-from inspect_af.profile.build import build_profile
-from inspect_af.profile.concepts import ConceptScore, ConceptScores
-from inspect_af.profile.direct_requests import DirectReport, DirectRequests, direct_requests_from_logs
-from inspect_af.profile.direct_rows import DirectArm, DirectRow
-from inspect_af.profile.estimands import ESTIMANDS, Estimand
-from inspect_af.profile.from_logs import SideTables, profile_logs, side_tables
-from inspect_af.profile.nuisance import NuisanceReport, VariantRow, nuisance_reports
-from inspect_af.profile.outcomes import (
+from inspect_af.profile.beliefs import (
+    BeliefCheck,
+    BeliefMean,
+    BeliefMove,
+    CheckedBeliefs,
+    Selectivity,
+    SelectivityMatrix,
+    SelectivityRow,
+    belief_check,
+    selectivity_from_logs,
+)
+from inspect_af.profile.counts import (
+    ESTIMANDS,
+    ConceptScore,
+    ConceptScores,
     ConditionCounts,
+    Estimand,
     LogRead,
     OutcomeCounter,
     Outcomes,
@@ -17,6 +24,15 @@ from inspect_af.profile.outcomes import (
     Setting,
     count_outcomes,
 )
+from inspect_af.profile.direct import (
+    DirectArm,
+    DirectReport,
+    DirectRequests,
+    DirectRow,
+    direct_requests_from_logs,
+)
+from inspect_af.profile.effects import NuisanceReport, VariantRow, nuisance_reports
+from inspect_af.profile.intervals import Estimate
 from inspect_af.profile.power import (
     POWER_QUANTITIES,
     Pilot,
@@ -27,6 +43,7 @@ from inspect_af.profile.power import (
     pilot_variances,
     requests_needed,
 )
+from inspect_af.profile.profile import SideTables, build_profile, profile_logs, side_tables
 from inspect_af.profile.result import (
     CLOSING_LINE,
     SCHEMA,
@@ -35,20 +52,11 @@ from inspect_af.profile.result import (
     DosePoint,
     DoseTrend,
     EffectRow,
-    Estimate,
     MethodProfile,
     Profile,
     Sensitivity,
     VariableRow,
 )
-from inspect_af.profile.selectivity import (
-    BeliefCheck,
-    BeliefMean,
-    BeliefMove,
-    SelectivityMatrix,
-    SelectivityRow,
-)
-from inspect_af.profile.selectivity_logs import Selectivity, selectivity_from_logs
 from inspect_af.profile.verdict import VerdictCode
 from inspect_af.thresholds import BeliefThresholds, Thresholds
 

@@ -6,16 +6,17 @@ quantity is a linear contrast of arm means. `ROWS` holds the rules in their orde
 the verdict, and the last always holds. A missing interval never supports a rule.
 
 The module is pure: it knows neither logs nor the bootstrap. `Quantities` is a tree whose leaves are
-statistics when it is built (`inspect_af.profile.evidence`), weights of arms in the simulation of power, and
+statistics when it is built (`inspect_af.profile.judgement`), weights of arms in the simulation of power, and
 `Measure` here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from math import isnan, nan, sqrt
+from operator import methodcaller
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from inspect_af.format import interval, percent, signed
@@ -78,6 +79,16 @@ class Measure:
             return low - down, high + up
 
         return Measure(self.estimate, wider)
+
+    def at_extreme(self, sign: int) -> Measure:
+        """With every missing reply as high (+1) or as low (-1) as it could have been."""
+        moved = self.up if sign > 0 else -self.down
+
+        def elsewhere(confidence: float) -> tuple[float, float]:
+            low, high = self.interval(confidence)
+            return low + moved, high + moved
+
+        return Measure(self.estimate + moved, elsewhere)
 
 
 def student(estimate: float, se: float, df: float) -> Measure:
@@ -229,6 +240,8 @@ class Circumstances:
     """Requests complete in both arms of the reference."""
     n_requests: int
     """Complete requests behind the intervals, the fewest among them."""
+    too_few_groups: int | None = None
+    """Groups of near-duplicates among the requests, where they are too few to be the unit."""
     log_odds: tuple[Measure | None, Measure | None, Measure | None] = (None, None, None)
     """Sensitivities and contrast in log-odds."""
     missingness_differs: tuple[str, ...] = ()
@@ -443,15 +456,14 @@ class Reading:
     @property
     def margin_reason(self) -> str:
         """How the margin came about."""
+        fixed = f"{100 * self.t.delta:g} points"
         if not self.t.relative:
-            return f"+-{100 * self.t.delta:g} points, fixed by the plan"
+            return f"{fixed} (fixed by the plan)"
         if not self.gap_sign:
-            return f"+-{100 * self.t.delta:g} points; a gap to compare with is not established"
-        smaller = "half the gap" if self.margin < self.t.delta else "less than half the gap"
-        return (
-            f"+-{self.margin_text}, {smaller}; effects are tested against {100 * self.t.delta:g} points and "
-            "half the gap"
-        )
+            return f"{fixed} (no gap is shown to which it could be relative)"
+        if self.margin < self.t.delta:
+            return f"{self.margin_text} (half the gap; effects are tested against {fixed} and half the gap)"
+        return f"{fixed} (half the gap is more; effects are tested against both)"
 
 
 # ---- the rules in their order ------------------------------------------------------------------------------
@@ -527,17 +539,22 @@ def decide(
         inner: The quantities for these texts, where the level beyond them is judged.
     """
 
-    def read(share: float) -> Reading:
-        def widen(measure: Measure) -> Measure:
-            return measure.widened(share)
+    def read_with(change: Callable[[Measure], Measure]) -> Reading:
+        there = replace(at, arms=(change(at.arms[0]), change(at.arms[1])))
+        first = None if inner is None else Reading(inner.mapped(change), there, thresholds)
+        return Reading(quantities.mapped(change), there, thresholds, first)
 
-        there = Circumstances(**{**at.__dict__, "arms": tuple(map(widen, at.arms))}) if share else at
-        first = None if inner is None else Reading(inner.mapped(widen), there, thresholds)
-        return Reading(quantities.mapped(widen) if share else quantities, there, thresholds, first)
+    def read(share: float) -> Reading:
+        return read_with(lambda measure: measure.widened(share))
 
     reading = read(0.0)
-    row, worst = row_of(reading), None
-    if at.missingness_differs and row.code != "underpowered":
+    row = row_of(reading)
+    if at.missingness_differs and row.code == "underpowered":
+        extremes = [row_of(read_with(methodcaller("at_extreme", sign))) for sign in (1, -1)]
+        decided = next((one for one in extremes if one.code != "underpowered"), None)
+        if decided is not None:
+            return _verdict(row, reading, tipping=None, extreme=decided)
+    elif at.missingness_differs:
         worst = read(1.0)
         kept = next(one for one in ROWS if one.holds(reading) and one.holds(worst))
         if kept.code == "underpowered":
@@ -583,21 +600,23 @@ def _verdict(
     *,
     tipping: float | None,
     missing_decide: Row | None = None,
+    extreme: Row | None = None,
     worst_case: bool = False,
 ) -> Verdict:
     label, sentence, reasons = _said(row, r)
     qualifiers = [*_qualifiers(row, r, tipping)]
+    cells = ", ".join(r.at.missingness_differs)
+    differs = f"the share of missing replies differs from that of {r.at.reference} under {cells}"
     if worst_case:
-        qualifiers.append(
-            f"the share of missing replies differs from that of {r.at.reference} under "
-            f"{', '.join(r.at.missingness_differs)}: every interval here allows for their worst case"
-        )
+        qualifiers.append(f"{differs}: every interval here allows for their worst case")
+    if extreme is not None:
+        sentence = f"{sentence[:-1]}; the missing replies decide."
+        reasons = (f"{differs}, and had they all gone one way it would be {extreme.code}", *reasons)
     if missing_decide is not None:
-        cells = ", ".join(r.at.missingness_differs)
         sentence = "The missing replies decide: no pattern holds whatever they would have been."
         reasons = (
             f"without the missing replies it would be {_said(missing_decide, r)[0]}",
-            f"the share of missing replies differs from that of {r.at.reference} under {cells}",
+            differs,
             *_numbers(r),
         )
     return Verdict(
@@ -800,6 +819,11 @@ def _qualifiers(row: Row, r: Reading, tipping: float | None) -> Iterator[str]:
         yield (
             f"most of the uncertainty is between {r.at.sampled}: more {r.at.sampled}, not requests, would "
             "narrow it"
+        )
+    if r.at.too_few_groups is not None:
+        groups = "one group" if r.at.too_few_groups == 1 else f"{r.at.too_few_groups} groups"
+        yield (
+            f"the requests are near-duplicates, {groups} in all: intervals hold for requests like these only"
         )
     if r.at.n_requests < r.t.few_pairs:
         yield f"only {r.at.n_requests} complete requests: below {r.t.few_pairs} intervals are rough"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inspect_af.format import DASH, count, interval, one_line, percent, points, signed
-from inspect_af.profile.convergence import (
+from inspect_af.profile.result import (
     Band,
     Calibration,
     Convergence,

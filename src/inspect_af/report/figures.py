@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from inspect_af.format import one_line, signed
 from inspect_af.logs import REQUEST_ARMS
-from inspect_af.profile.concepts import ConceptScore
-from inspect_af.profile.convergence import Calibration, Convergence, Model, SteeringResult
-from inspect_af.profile.result import ConditionRow, DosePoint, Estimate, Profile
-from inspect_af.profile.selectivity import SelectivityMatrix
+from inspect_af.profile.beliefs import SelectivityMatrix
+from inspect_af.profile.counts import ConceptScore
+from inspect_af.profile.intervals import Estimate
+from inspect_af.profile.result import (
+    Calibration,
+    ConditionRow,
+    Convergence,
+    DosePoint,
+    Model,
+    Profile,
+    SteeringResult,
+)
 from inspect_af.report.canvas import (
     BLUE,
     FAMILY_STYLES,

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple, Protocol, get_args
 
 from pydantic import BaseModel
 
-from inspect_af.profile.convergence import Convergence
-from inspect_af.profile.result import Profile
+from inspect_af.profile.result import Convergence, Profile
 from inspect_af.report.canvas import Drawing, to_png, to_svg
 from inspect_af.report.figures import draw_figures
 

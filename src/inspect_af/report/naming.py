@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from inspect_af.format import one_line
-from inspect_af.profile.convergence import Convergence
-from inspect_af.profile.result import ConditionRow, EffectRow, MethodProfile, Profile
+from inspect_af.profile.result import ConditionRow, Convergence, EffectRow, MethodProfile, Profile
 from inspect_af.types import FAMILIES, Family, Method
 
 _Row = TypeVar("_Row")

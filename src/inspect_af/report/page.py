@@ -29,11 +29,11 @@ from inspect_af.format import (
     visible,
 )
 from inspect_af.logs import REQUEST_ARMS
-from inspect_af.profile.belief_check import belief_check
-from inspect_af.profile.direct_requests import DirectReport
-from inspect_af.profile.nuisance import NuisanceReport
-from inspect_af.profile.result import CLOSING_LINE, Estimate, MethodProfile, Profile
-from inspect_af.profile.selectivity import SelectivityMatrix
+from inspect_af.profile.beliefs import SelectivityMatrix, belief_check
+from inspect_af.profile.direct import DirectReport
+from inspect_af.profile.effects import NuisanceReport
+from inspect_af.profile.intervals import Estimate
+from inspect_af.profile.result import CLOSING_LINE, MethodProfile, Profile
 from inspect_af.report.canvas import Drawing, to_inline_svg
 from inspect_af.report.excerpts import LONGEST_EXCERPT, Excerpt, Excerpts
 from inspect_af.report.figures import REASONS, draw_figures, matrix_title

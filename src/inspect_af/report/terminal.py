@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 from inspect_af.format import interval, one_line, percent, signed, text_table, visible
 from inspect_af.logs import REQUEST_ARMS
-from inspect_af.profile.belief_check import CheckedBeliefs
-from inspect_af.profile.convergence import Convergence
-from inspect_af.profile.direct_requests import DirectReport
-from inspect_af.profile.direct_rows import DirectArm
-from inspect_af.profile.nuisance import NuisanceReport
-from inspect_af.profile.result import CLOSING_LINE, ConditionRow, Estimate, MethodProfile, Profile
-from inspect_af.profile.selectivity import SelectivityMatrix, SelectivityRow
+from inspect_af.profile.beliefs import CheckedBeliefs, SelectivityMatrix, SelectivityRow
+from inspect_af.profile.direct import DirectArm, DirectReport
+from inspect_af.profile.effects import NuisanceReport
+from inspect_af.profile.intervals import Estimate
+from inspect_af.profile.result import CLOSING_LINE, ConditionRow, Convergence, MethodProfile, Profile
 from inspect_af.report.naming import template_names
 from inspect_af.report.words import summary_lines, unscored
 

@@ -237,7 +237,7 @@ PLANNED_SENSITIVITY = 0.20
 
 def _verdict_power(plan: Plan, rates: tuple[float, float]) -> tuple[float | None, float | None]:
     """Shares of simulated studies: a family leads, and nothing moves the gap; for these texts."""
-    from inspect_af.profile.verdict_power import StudyDesign, Truth, planted, verdict_power
+    from inspect_af.profile.power import StudyDesign, Truth, planted, verdict_power
 
     variables = complete_variables(plan)
     if not all(variables):

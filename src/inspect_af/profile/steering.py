@@ -13,21 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inspect_af.profile.contrast import Cell, effect
-from inspect_af.profile.convergence.cases import Case, place_of
-from inspect_af.profile.convergence.reading import Scores, Trace
-from inspect_af.profile.convergence.result import (
+from inspect_af.profile.counts import LogRecord, Scores
+from inspect_af.profile.effects import Cell, effect, rank_p
+from inspect_af.profile.intervals import Estimate, Statistic, combine, optional
+from inspect_af.profile.profile import Case, place_of
+from inspect_af.profile.result import (
+    AgainstRandom,
     Band,
     RandomPoint,
-    Standing,
     SteeredPoint,
     SteeringResult,
     VectorCoupling,
 )
-from inspect_af.profile.effects import rank_p
-from inspect_af.profile.estimator import optional
-from inspect_af.profile.result import Estimate
-from inspect_af.profile.statistic import Statistic, combine
 from inspect_af.profile.verdict import Measure, beyond
 from inspect_af.stats import t_quantile
 from inspect_af.thresholds import Thresholds
@@ -62,12 +59,12 @@ class _Key(NamedTuple):
     layers: str
 
 
-def steering_result(case: Case, trace: Trace) -> SteeringResult | None:
+def steering_result(case: Case, record: LogRecord) -> SteeringResult | None:
     """The vectors of one model among random ones; None where the unsteered model was not run."""
-    baseline = case.core.analysis.baseline
+    baseline = case.headline.analysis.baseline
     if baseline is None:
         return None
-    found = _steered(case, trace)
+    found = _steered(case, record)
     vectors: dict[_Key, list[Steered]] = {}
     controls: dict[_Key, list[Steered]] = {}
     for one in found:
@@ -75,12 +72,12 @@ def steering_result(case: Case, trace: Trace) -> SteeringResult | None:
         own.setdefault(_Key(one.steer.digest, one.steer.layers), []).append(one)
     base = case.data.requests.conditions[baseline]
     base_cell = case.data.strict.cell([baseline])
-    base_scores = trace.scores.get(place_of(base))
+    base_scores = record.scores.get(place_of(base))
     context = _Context(case, base_cell, base_scores, list(controls.values()))
     means = case.data.strict.means.reshape(-1, 2)
     judged = [place_of(base), *case.places]
     return SteeringResult(
-        subject=case.core.analysis.subject_label,
+        subject=case.headline.analysis.subject_label,
         vectors=tuple(_coupling(points, context) for points in vectors.values()),
         unsteered=(optional(means[baseline, 0]), optional(means[baseline, 1])),
         random=tuple(
@@ -95,10 +92,10 @@ def steering_result(case: Case, trace: Trace) -> SteeringResult | None:
             for own in controls.values()
             for one in own
         ),
-        judges=tuple(trace.judges) if any(place in trace.scores for place in judged) else (),
-        simulated_judge=any(trace.judges.values()),
+        judges=tuple(record.judges) if any(place in record.scores for place in judged) else (),
+        simulated_judge=any(record.judges.values()),
         parse_floor=PARSE_FLOOR,
-        logs=trace.logs(case.places),
+        logs=record.logs(case.places),
     )
 
 
@@ -118,7 +115,7 @@ class _Context(NamedTuple):
         return first if (steer.family == "first") == own else second
 
 
-def _steered(case: Case, trace: Trace) -> list[Steered]:
+def _steered(case: Case, record: LogRecord) -> list[Steered]:
     rows = []
     for position in case.positions:
         condition = case.data.requests.conditions[position]
@@ -134,7 +131,7 @@ def _steered(case: Case, trace: Trace) -> list[Steered]:
                 position,
                 float(parsed / asked) if asked else 0.0,
                 case.data.strict.cell([position]),
-                trace.scores.get(place_of(condition)),
+                record.scores.get(place_of(condition)),
             )
         )
     return sorted(rows, key=lambda one: one.steer.multiplier)
@@ -344,7 +341,7 @@ def _band(change: Change, controls: Sequence[Change], thresholds: Thresholds) ->
     )
 
 
-def _standing(band: Band | None, thresholds: Thresholds, *, upward: bool) -> Standing:
+def _standing(band: Band | None, thresholds: Thresholds, *, upward: bool) -> AgainstRandom:
     """Whether a swing lies beyond those of random vectors; a score also has to rise with its own vector.
 
     The interval is the verdict's second level, with random vectors as the placebos of its formula.
@@ -361,8 +358,8 @@ def _standing(band: Band | None, thresholds: Thresholds, *, upward: bool) -> Sta
 def _sentence(
     concept: str,
     label: str,
-    reasoning: Standing,
-    behaviour: Standing,
+    reasoning: AgainstRandom,
+    behaviour: AgainstRandom,
     swing: Band | None,
     thresholds: Thresholds,
 ) -> str:
