@@ -254,6 +254,9 @@ def test_extraction_by_command_refuses_an_adapter_that_does_nothing(
         out = tmp_path / "out.safetensors"
         assert main([*command, "--adapter", str(folder), "--out", str(out)]) == 1
         assert str(folder) in capsys.readouterr().err and not out.exists()
+        vllm = [*command, "--engine", "vllm", "--vllm", "server_python=/no/such/python"]
+        assert main([*vllm, "--adapter", str(folder), "--out", str(out)]) == 1
+        assert str(folder) in capsys.readouterr().err, "said before a server is started"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,28 @@ def test_directories_that_hold_no_lora_adapter_are_refused(tmp_path: Path, what:
         (folder / "adapter_config.json").write_text('{"peft_type": "IA3"}')
     else:
         (folder / "inspect_af.json").write_text('{"role": "organism", "surprise": 1}')
+    with pytest.raises(TreatmentError):
+        load_adapter(folder, role="organism")
+
+
+@pytest.mark.parametrize("what", ["deep", "digits", "large", "pipe", "twice", "long name", "loop", "pattern"])
+def test_hostile_files_of_an_adapter_are_our_errors(tmp_path: Path, what: str) -> None:
+    folder = write(tmp_path / "a")
+    file = folder / "adapter_config.json"
+    content = {
+        "deep": "[" * 200_000,
+        "digits": '{"peft_type": "LORA", "r": ' + "9" * 5000 + "}",
+        "large": '{"peft_type": "LORA", "x": "' + "x" * 17_000_000 + '"}',
+        "twice": '{"peft_type": "LORA", "r": 8, "r": 2}',
+        "pattern": '{"peft_type": "LORA", "target_modules": "(("}',
+    }
+    if what in content:
+        file.write_text(content[what])
+    elif what == "long name":
+        folder = tmp_path / ("x" * 5000)
+    else:
+        file.unlink()
+        os.mkfifo(file) if what == "pipe" else file.symlink_to(file)
     with pytest.raises(TreatmentError):
         load_adapter(folder, role="organism")
 

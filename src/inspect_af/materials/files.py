@@ -68,12 +68,8 @@ def material_dir(source: str | Path | None, *, default: str, folder: str, what: 
     if source is None or str(source) == default:
         return bundled(folder, default)
     path = config.user_path(source)
-    try:
-        is_there, is_dir = path.exists(), path.is_dir()
-    except (OSError, ValueError):  # such as a name that is too long
-        is_there = is_dir = False
-    if not is_dir:
-        found = "is a file, not a directory" if is_there else "is not a directory here"
+    if not config.is_directory(path):
+        found = "is a file, not a directory" if config.is_file(path) else "is not a directory here"
         raise MaterialsError(
             f"{what} {config.shown(source)!r} {found}; give '{default}' (bundled) or a directory with "
             f"{what}.toml"

@@ -16,11 +16,20 @@ from typing import Any, NamedTuple, cast, get_args
 
 from inspect_ai.util import store
 
-from inspect_af.config import text_digest
+from inspect_af.config import is_file, text_digest
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.logs.headers import SPEED_OPTIONS
 from inspect_af.rendering import OPTIONS, ChatTemplate, is_option, read_template
-from inspect_af.sdf.adapters import MANIFEST, Adapter, Role, check_parents, load_adapter
+from inspect_af.sdf.adapters import (
+    MANIFEST,
+    Adapter,
+    Role,
+    check_base,
+    check_effect,
+    check_parents,
+    load_adapter,
+)
+from inspect_af.sdf.base_model import BaseFiles, base_directory
 from inspect_af.steering import SteeringVector, load_vector
 from inspect_af.types import CURRENT_TIER, Tier, Treatment
 
@@ -197,7 +206,7 @@ def _adapters(given: Mapping[str, Any]) -> tuple[Adapter, ...]:
                 f"{alone[0]}={given[alone[0]]} says something about an adapter; give adapter=DIR too"
             )
         return ()
-    plain = [path for path in paths if not (path / MANIFEST).exists()]
+    plain = [path for path in paths if not is_file(path / MANIFEST)]
     roles = _each("adapter_role", given, paths, plain)
     if unsaid := [path for path in plain if path.is_dir() and path not in roles]:
         raise ConfigError(
@@ -391,6 +400,23 @@ class VLLMSettings(NamedTuple):
     about the chat template."""
 
 
+def _check_adapters(applied: Applied, model: str, revision: str | None) -> None:
+    """Compares adapters with the base's files, where those are on this machine, before a server starts."""
+    directory = base_directory(model, revision) if applied.adapters else None
+    if directory is None or not (directory / "config.json").is_file():
+        return
+    for adapter in applied.adapters:
+        check_base(
+            adapter,
+            directory,
+            name=model,
+            directory=directory,
+            any_name=applied.any_base,
+            override="-M adapter_base=any",
+        )
+        check_effect(adapter.path, BaseFiles(directory))
+
+
 def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> VLLMSettings:
     """Reads and checks the arguments; what is not ours has to be an option of vLLM whose effect is known.
 
@@ -423,8 +449,10 @@ def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> VLLMSettings
     }
     revision = options.get("tokenizer_revision", options.get("revision"))
     template = {name: value for name, value in given.items() if is_option(name)}
+    applied = read_settings(treatment, (1, 1)).applied
+    _check_adapters(applied, model, options.get("revision"))
     return VLLMSettings(
-        applied=read_settings(treatment, (1, 1)).applied,
+        applied=applied,
         vector_file=Path(str(given["vector"])) if "vector" in given else None,
         launch=Launch(
             model=model,

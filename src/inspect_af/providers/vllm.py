@@ -47,8 +47,7 @@ from inspect_af.providers.vllm_plugin.wire import (
 )
 from inspect_af.providers.vllm_server import Answer, Endpoint, Server, ServerError, server_for
 from inspect_af.rendering import Rendered, Renderer, load_tokenizer
-from inspect_af.sdf.adapters import check_base, check_effect
-from inspect_af.sdf.base_model import BaseFiles, base_digest, base_directory
+from inspect_af.sdf.base_model import base_digest
 from inspect_af.types import Subject, Treatment
 
 if TYPE_CHECKING:
@@ -92,20 +91,6 @@ class VLLMAPI(ModelAPI):
         if base_url is not None:
             key = api_key or os.environ.get("VLLM_API_KEY") or "none"
             attached = Endpoint(base_url.rstrip("/").removesuffix("/v1"), key)
-        directory = base_directory(model_name, settings.identity.get("revision"))
-        if directory is not None and not (directory / "config.json").is_file():
-            directory = None
-        for adapter in settings.applied.adapters:
-            if directory is not None:
-                check_base(
-                    adapter,
-                    directory,
-                    name=model_name,
-                    directory=directory,
-                    any_name=settings.applied.any_base,
-                    override="-M adapter_base=any",
-                )
-                check_effect(adapter.path, BaseFiles(directory))
         self._server: Server = server_for(settings.launch, attached)
         self._server.announce(settings.applied.adapters)
         config = config or GenerateConfig()
@@ -119,7 +104,7 @@ class VLLMAPI(ModelAPI):
             str(sorted(settings.identity.items())),
             settings.template.key,
             "" if attached is None else attached.url,
-            base_digest(directory) if directory is not None and Path(model_name).is_dir() else "",
+            base_digest(model_name) if (Path(model_name) / "config.json").is_file() else "",
         )
         super().__init__(model_name, f"vllm://{identity}", None, [], config)
         subject = subject_of(f"af-vllm/{model_name}", settings.identity)

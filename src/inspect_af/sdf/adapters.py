@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from inspect_af.config import parse, read_text
+from inspect_af.config import is_directory, is_file, parse, read_text, shown
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.materials import load_pair
 from inspect_af.sdf.base_model import (
@@ -690,11 +690,11 @@ def read_manifest(folder: Path) -> AdapterManifest | None:
         TreatmentError: It is malformed.
     """
     file = folder / MANIFEST
-    if not file.exists():
+    if not is_file(file):
         return None
     try:
-        return AdapterManifest.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
+        return AdapterManifest.model_validate_json(read_text(file, error=TreatmentError, largest=LARGEST))
+    except ValidationError as error:
         raise TreatmentError(
             f"{file}: is not an adapter manifest of this version ({error}); move the file away to use the "
             "adapter with adapter_role="
@@ -708,10 +708,10 @@ def adapter_config(folder: Path) -> dict[str, Any]:
         TreatmentError: It is missing, malformed, or not of a LoRA.
     """
     file = folder / CONFIG
-    if not folder.is_dir():
+    if not is_directory(folder):
         raise TreatmentError(
-            f"adapter {folder}: no such directory; give a PEFT adapter directory (inspect-af sdf pull brings "
-            "one from the Hub)"
+            f"adapter {shown(folder)}: no such directory; give a PEFT adapter directory (inspect-af sdf pull "
+            "brings one from the Hub)"
         )
     if not file.exists() and (inside := sorted(found.parent for found in folder.glob(f"*/{CONFIG}"))):
         raise TreatmentError(
