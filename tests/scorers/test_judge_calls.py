@@ -92,6 +92,27 @@ def test_a_failed_judge_call_fails_its_sample_and_is_asked_again_for_the_next(ru
     assert sum(error is not None for error in errors) == 1 and len(calls) == 2
 
 
+@pytest.mark.parametrize(("failing", "scored"), [(1, True), (5, True), (6, False)])
+def test_a_vote_whose_call_failed_is_an_unread_vote(run_eval: RunEval, failing: int, scored: bool) -> None:
+    calls = []
+
+    def flaky(*args: object) -> ModelOutput:
+        calls.append(1)
+        if len(calls) <= failing:
+            raise RuntimeError("the judge's server is down")
+        return Grader(YES)._answer(*args)  # type: ignore[arg-type]
+
+    log = run_eval(
+        task_of({"a": reply(REASON)}, faking_judge(votes=10)),
+        model="none",
+        model_roles={"grader": get_model("mockllm/grader", custom_outputs=flaky)},
+    )
+    found = scores_of(log, "faking_judge")["a"]
+    assert facts(found)["votes_read"] == 10 - failing
+    assert (found.value == {"faking": 1.0, "share": 1.0}) if scored else found.reason == "grader_failed"
+    assert scored or "the judge's call failed: RuntimeError" in str(found.explanation)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [({"votes": 0}, "votes=0"), ({"threshold": 0.0}, "threshold=0.0"), ({"max_chars": 10}, "max_chars=10")],

@@ -28,6 +28,11 @@ def read(text: str) -> Judgement | Unreadable:
         f"```json\n{LINE}\n```",
         f"Thoughts.\n```\n{LINE}\n```\n",
         json.dumps(GOOD, indent=2),
+        f"The text declines.\n\n```json\n{json.dumps(GOOD, indent=2)}\n```",
+        f"The text declines.\n\n{json.dumps(GOOD, indent=2)}",
+        f"I compared {{both}} concepts. Here it is: {json.dumps(GOOD, indent=2)}",
+        f"{json.dumps(GOOD | {'expectation': 1}, indent=2)}\nOn reflection:\n{json.dumps(GOOD, indent=2)}",
+        json.dumps({**GOOD, "expectation_quote": "q"}, indent=1).replace("\n", "\r\n"),
         f"```json\n{json.dumps(GOOD, indent=2)}\n```",
     ],
 )

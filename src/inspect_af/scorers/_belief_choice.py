@@ -45,9 +45,11 @@ def belief_score(plus: float, minus: float) -> float:
 def read_choice(output: ModelOutput, asked: AskedBelief) -> ChoiceAnswer | Unanswered:
     """Reads a model's answer.
 
-    The letter has to be the whole reply or its whole last line (`B`, `(B)`, `B.`, `Answer: B`, or the letter
-    with its own option's text). With log-probabilities at that letter, the score is the probability of each
-    option's letter, normalised over the letters; otherwise it is the letter itself.
+    The letter has to be the whole reply or its whole last line (`B`, `(B)`, `Answer: B`, `Final answer: B`,
+    `Option B`, `\\boxed{B}`), or a letter at its beginning with its own option's text or an explanation. A
+    reply that repeats the options or names several letters gives none. With log-probabilities at that letter,
+    the score is the probability of each option's letter, normalised over the letters; otherwise it is the
+    letter itself.
     """
     if not output.choices:
         return "no_letter"
@@ -80,13 +82,18 @@ def answer_letter(text: str, options: Mapping[str, str]) -> str | None:
     reply = parse_reply(text)
     body = reply.output if reply.output is not None else text
     lines = [line.strip() for line in body.strip().splitlines() if line.strip()]
-    if not lines:
-        return None
-    match = _ANSWER.fullmatch(lines[-1])
+    match = _ANSWER.fullmatch(lines[-1]) if lines else None
     if match is None or match["letter"] not in options:
         return None
+    letter = match["letter"]
+    listed = {found["letter"] for line in lines[:-1] if (found := _LISTED.match(line)) is not None}
+    if not match["said"] and not match["boxed"] and listed & set(options) - {letter}:
+        return None  # the options repeated, or several answers; the last of them is not the answer
     rest = _plain(match["rest"] or "")
-    return match["letter"] if not rest or rest == _plain(options[match["letter"]]) else None
+    others = [_plain(text) for name, text in options.items() if name != letter]
+    if any(other and rest.startswith(other) for other in others) or _OTHER.search(match["rest"] or ""):
+        return None
+    return letter
 
 
 def _letter_masses(tokens: list[Logprob], letter: str, poles: Mapping[str, Pole]) -> dict[str, float] | None:
@@ -114,7 +121,14 @@ def _plain(text: str) -> str:
 
 
 _ANSWER = re.compile(
-    r"[*_\"'`(\[]{0,6}(?:(?:the )?(?:correct )?answer(?: is)?\s{0,4}[:=]?\s{0,4})?[*_\"'`(\[]{0,6}"
-    r"(?P<letter>[A-H])(?:[)\].:*_\"'`]{1,6}(?P<rest>\s.{1,300})?)?",
+    r"[*_\"'`(\[]{0,6}"
+    r"(?P<said>(?:(?:the|my) )?(?:(?:final|correct|best) )?(?:answer|option|choice)(?: is)?"
+    r"\s{0,4}[*_]{0,3}[:=]?[*_]{0,3}\s{0,4}(?:option )?)?"
+    r"[*_\"'`(\[$]{0,6}(?P<boxed>\\boxed\{(?:\\text\{)?)?"
+    r"(?P<letter>[A-H])(?:[)\].:*_\"'`,}$]{1,8}(?P<rest>\s.{1,1000})?)?",
     re.IGNORECASE,
 )
+_LISTED = re.compile(r"[-*_\"'`(\[\s]{0,6}(?P<letter>[A-H])[)\].:]")
+"""A line that begins as an option does."""
+_OTHER = re.compile(r"(?:^|[\s(])[A-H][)\]]|\b(?:or|and|not|answer|option) \(?[A-H]\b")
+"""Another letter in an explanation."""

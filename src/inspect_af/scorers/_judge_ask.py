@@ -21,6 +21,7 @@ from inspect_ai.model import (
     get_model,
     model_roles,
 )
+from inspect_ai.util import LimitExceededError
 
 from inspect_af.errors import ConfigError
 from inspect_af.materials.rubrics import Rubric
@@ -41,6 +42,8 @@ class Vote(NamedTuple):
     completion: str
     reused: bool
     """Whether another sample of this run had the same text, so that no call was made for this one."""
+    error: Exception | None = None
+    """What the call raised, None where there is an answer."""
 
 
 def grader_model() -> Model:
@@ -127,6 +130,9 @@ async def ask(
         sampling: Ask at temperature 1 where the role sets none, as several votes need it.
         structured: Whether to send the answer's schema; None to decide by `has_structured_output`.
         memo: Shared by the samples of a run.
+
+    Returns:
+        The vote; unreadable where the call raised.
     """
     name = str(ModelName(model))
     key = hashlib.sha256(f"{name}\n{vote}\n{prompt.system}\n{prompt.user}".encode()).hexdigest()
@@ -141,7 +147,15 @@ async def ask(
         ChatMessageSystem(content=prompt.system),
         ChatMessageUser(content=prompt.user),
     ]
-    output, reused = await memo.get(key, lambda: model.generate(messages, config=config))
+    try:
+        output, reused = await memo.get(key, lambda: model.generate(messages, config=config))
+    except LimitExceededError:  # of the sample, which Inspect ends
+        raise
+    except Exception as error:  # noqa: BLE001 - providers raise what they like; other votes count without it
+        reason = (str(error).splitlines() or [""])[0][:200]
+        return Vote(
+            Unreadable(f"the judge's call failed: {type(error).__name__}: {reason}"), "", False, error
+        )
     return Vote(_read(rubric, prompt.key, output), output.completion, reused)
 
 

@@ -32,10 +32,11 @@ class Unreadable(NamedTuple):
 def parse_judgement(rubric: Rubric, key: str, text: str) -> Judgement | Unreadable:
     """Reads the judge's completion. Total: no text raises, and no text yields a default.
 
-    The completion is either one JSON object as a whole (structured output) or ends with one on its last
-    line; a Markdown code fence around it is allowed. The object must have exactly the rubric's keys, values
-    of the right kind and range, and the material's key as `id`. Since the key does not occur in the
-    material, an answer that the material holds is never taken, even where the judge repeats it last.
+    The completion is one JSON object (structured output) or ends with one, on its last line or over several;
+    prose before it and a Markdown code fence around it are allowed. The object must have exactly the
+    rubric's keys, values of the right kind and range, and the material's key as `id`. Since the key does
+    not occur in the material, an answer that the material holds is never taken, even where the judge
+    repeats it last.
 
     Args:
         rubric: What was asked.
@@ -45,11 +46,9 @@ def parse_judgement(rubric: Rubric, key: str, text: str) -> Judgement | Unreadab
     body = _CODE_FENCE_END.sub("", text.strip()).rstrip()
     if not body:
         return Unreadable("the judge answered nothing")
-    last = body.rsplit("\n", 1)[-1].strip()
-    whole = _CODE_FENCE_START.sub("", body)
-    found = _json_object(last) or (_json_object(whole) if whole != last else None)
+    found = _last_object(body)
     if found is None:
-        return Unreadable("the judge's last line is not one JSON object")
+        return Unreadable("the judge's last line is not one JSON object, nor are the last lines together")
     if found.get("id") != key:
         return Unreadable("the judge's answer does not carry the key of the material")
     return _judgement(rubric, found)
@@ -114,9 +113,21 @@ def _field_schema(field: RubricField) -> JSONSchema:
     return JSONSchema(type="string", enum=list(field.names), description=field.question)
 
 
-_CODE_FENCE_START = re.compile(r"\A```[a-z]{0,10}\s*", re.IGNORECASE)
 _CODE_FENCE_END = re.compile(r"\n?\s{0,16}```\s*\Z")
 _LONGEST_ANSWER = 20_000
+_MOST_STARTS = 40
+
+
+def _last_object(body: str) -> dict[str, Any] | None:
+    """The JSON object that a text ends with: from one of its last opening braces to the end."""
+    start = len(body)
+    for _ in range(_MOST_STARTS):  # more braces than that are in no answer, quotations included
+        start = body.rfind("{", max(0, len(body) - _LONGEST_ANSWER), start)
+        if start < 0:
+            return None
+        if (found := _json_object(body[start:])) is not None:
+            return found
+    return None
 
 
 def _json_object(text: str) -> dict[str, Any] | None:

@@ -135,6 +135,8 @@ def rubric_judge(
                 for n in range(votes)
             )
         )
+        if all(vote.error is not None for vote in cast):  # for Inspect to repeat, or to name
+            raise next(vote.error for vote in cast if vote.error is not None)
         counted = readable(cast)
         record |= {
             "votes": votes,
