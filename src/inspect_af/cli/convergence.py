@@ -67,8 +67,10 @@ def main(args: argparse.Namespace) -> int:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(report.to_json() + "\n", encoding="utf-8")
         written.append(args.json)
-    for file in written:
+    shown = [file for file in written if file.suffix in (".html", ".json")]
+    for file in shown:
         print(f"wrote {file}")
+    print(f"wrote {len(written) - len(shown)} tables and figures in {args.out}")
     return 0
 
 

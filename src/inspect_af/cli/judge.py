@@ -10,6 +10,7 @@ from inspect_af.cli.command import Verb
 from inspect_af.cli.options import key_values
 from inspect_af.config import number
 from inspect_af.errors import ConfigError
+from inspect_af.format import say
 from inspect_af.materials.rubrics import BUNDLED_SET, load_labelled
 
 
@@ -73,18 +74,18 @@ def validate(
     for name in model:
         scores = judge_scores(name, file, judges=judges, votes=votes, log_dir=log_dir, display=display)
         if unread := sum(text.id not in scores for text in texts):
-            print(f"warning: {name} gave no readable answer on {unread} texts; the log has the reasons")
+            say(f"warning: {name} gave no readable answer on {unread} texts; the log has the reasons")
         texts = tuple(
             text.model_copy(update={"judges": {**text.judges, name: scores[text.id]}})
             if text.id in scores
             else text
             for text in texts
         )
-    print(tables.figures(judge_figures(texts, cuts), bundled=file == BUNDLED_SET))
+    say(tables.figures(judge_figures(texts, cuts), bundled=file == BUNDLED_SET))
     if compared := agreements(texts, cuts):
-        print(tables.agreement(compared))
+        say(tables.agreement(compared))
     if known is not None:
-        print(tables.rates(corrected_rates(texts, known, cuts)))
+        say(tables.rates(corrected_rates(texts, known, cuts)))
     return 0
 
 
@@ -126,7 +127,7 @@ def sample(logs: tuple[str, ...], n: int, out: Path, seed: int, questions: str) 
     print(f"{len(drawn.texts)} texts in {out}; replace each null by true or false.")
     print(f"The key is in {key}; whoever labels should not read it.")
     for (condition, tier), found in drawn.short.items():
-        print(f"warning: {condition}, {tier}: only {found} texts with reasoning")
+        say(f"warning: {condition}, {tier}: only {found} texts with reasoning")
     return 0
 
 
@@ -139,5 +140,5 @@ def audit(logs: tuple[str, ...]) -> int:
     from inspect_af.report import judges as tables
     from inspect_af.scorers.tag_audit import audit_tags
 
-    print(tables.tag_audit(audit_tags(logs)))
+    say(tables.tag_audit(audit_tags(logs)))
     return 0

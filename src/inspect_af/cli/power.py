@@ -9,6 +9,7 @@ import click
 from inspect_af.cli.command import Option, Verb
 from inspect_af.cli.options import assumed_rates, at_least, rates_option, share
 from inspect_af.errors import ConfigError
+from inspect_af.format import say
 from inspect_af.logs import read_logs, show_progress
 from inspect_af.profile import (
     POWER_QUANTITIES,
@@ -118,7 +119,7 @@ def power(**given: Any) -> int:
                 if pilot.epochs > 1
                 else "one epoch, so further epochs promise nothing"
             )
-            print(f"\n{pilot.subject} / {pilot.method}, observed with {how}")
+            say(f"\n{pilot.subject} / {pilot.method}, observed with {how}")
             _print(pilot.variances, given)
         _print_pilot_verdicts(outcomes, given)
         return 0

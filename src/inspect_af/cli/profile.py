@@ -12,6 +12,7 @@ import click
 from inspect_af.cli.command import Verb
 from inspect_af.cli.options import report_options
 from inspect_af.errors import ConfigError, OtherTasksError
+from inspect_af.format import say
 from inspect_af.logs import ALIGNMENT_FAKING, show_progress
 from inspect_af.plan import Plan, load_plan
 from inspect_af.profile import (
@@ -100,14 +101,14 @@ def report(
         return
     if unfinished := [note for note in found.notes if note.startswith("Incomplete (")]:
         print("UNFINISHED: what follows rests on the samples that are there, and may change.")
-        print("".join(f"  - {note}\n" for note in unfinished))
+        say("".join(f"  - {note}\n" for note in unfinished))
     if html_file is None:
         print(f"{render_table(found)}\n")
         _print_beside(found.selectivity, found.direct_requests, found.thresholds)
     else:  # the page has every number
         print(render_summary(found))
     if plan is not None:
-        print(_adherence(found))
+        say(_adherence(found))
 
     def write_json(file: Path) -> list[Path]:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +170,7 @@ def _without_profile(sources: Sequence[str | Path], error: OtherTasksError, opti
         )
     _print_beside(tables.selectivity, tables.direct_requests, Thresholds())
     notes = "".join(f"\n  - {note}" for note in tables.notes)
-    print(f"No profile: none of these logs is of {ALIGNMENT_FAKING}.{notes}")
+    say(f"No profile: none of these logs is of {ALIGNMENT_FAKING}.{notes}")
 
 
 def _print_beside(
