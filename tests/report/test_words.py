@@ -15,6 +15,7 @@ from tests.profile.convergence_study import controls, drawn, vectors
 from tests.profile.convergence_study import outcomes as joined
 from tests.report.test_page import QUICK, Walk, outcomes, words
 
+from inspect_af.format import say
 from inspect_af.logs import read_logs
 from inspect_af.materials import load_pair
 from inspect_af.profile import Estimate, Outcomes, Profile, build_profile, count_outcomes, profile_logs
@@ -202,6 +203,14 @@ def test_escapes_bells_and_direction_overrides_never_reach_the_terminal() -> Non
     for text in (render_table(hostile()), render_summary(hostile())):
         assert not HIDDEN.search(text) and "\x9b" not in text
         assert "[U+001B][2J[U+0007]evil[U+202E]ledom" in text
+
+
+def test_what_verbs_say_drives_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say(f"Judge {HOSTILE}\n  a table\tstays")
+    printed = capsys.readouterr().out
+    assert (
+        not HIDDEN.search(printed) and "[U+001B][2J" in printed and printed.endswith("\n  a table\tstays\n")
+    )
 
 
 def test_control_characters_in_labels_break_no_figure() -> None:
