@@ -320,6 +320,8 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
         facts.append(f"{label} share {rate(share.estimate, share.low, share.high)}")
     elif one.fraction_refusal:
         facts.append(f"share of each family not given: {one.fraction_refusal}")
+    if one.beyond_refusal:
+        facts.append(f"only for what was used here: {one.beyond_refusal}")
     # What stands in numbers above is not said again below.
     above = tuple(f"{label} {points(e)}" for label, (_, e) in numbers.items())
     told = tuple(f"{label} {signed(e.estimate)} points" for label, (_, e) in numbers.items())
@@ -337,7 +339,6 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
         "facts": facts,
         "evidence": EVIDENCE[one.method],
         "levels": _levels_table(one),
-        "limits": _level_lines(one),
     }
 
 
@@ -360,14 +361,6 @@ def _levels_table(one: MethodProfile) -> PageTable | None:
     ]
     header = ("level", "verdict", *labels, "difference", "per unit of belief", "margin", "missing replies")
     return table("Points with intervals, at both levels", header, rows, words=2)
-
-
-def _level_lines(one: MethodProfile) -> list[str]:
-    """How the margin came about, and why nothing is said beyond what was used."""
-    lines = [f"Margin: {level.margin_reason}." for level in one.verdict_levels[-1:]]
-    if one.beyond_refusal:
-        lines.append(f"Only for what was used here: {one.beyond_refusal}.")
-    return lines
 
 
 def belief_lines(
