@@ -255,6 +255,9 @@ class Circumstances:
     """Over what the second level generalises."""
 
 
+_PLACEBOS = {"texts": "placebos", "checkpoints": "neutral documents", "vectors": "random vectors"}
+
+
 # ---- predicates --------------------------------------------------------------------------------------------
 
 
@@ -399,23 +402,44 @@ class Reading:
         return found
 
     @cached_property
+    def _poles(self) -> dict[str, list[Measure]]:
+        """Effects of both poles, by variable for these texts and by family beyond them."""
+        if self.inner is not None:
+            return {f.label: [e.value for _, e in f.poles] for f in self.q.families if f}
+        found: dict[str, list[Measure]] = {}
+        for claim in self.q.claims:
+            found.setdefault(claim.variable, []).append(claim.effect.value)
+        return found
+
+    @cached_property
+    def _any_text_share(self) -> float:
+        return 0.2 / (sum(map(len, self._poles.values())) + 1)
+
+    @cached_property
+    def placebos_move(self) -> bool:
+        return self.q.placebo is not None and bool(
+            self.excludes_zero(self.q.placebo.value, self._any_text_share)
+        )
+
+    @cached_property
+    def same_way(self) -> list[str]:
+        """Variables (families) of which both poles are shown to move the gap to the same side."""
+        signs = {
+            name: {self.excludes_zero(effect, self._any_text_share) for effect in poles}
+            for name, poles in self._poles.items()
+            if len(poles) == 2
+        }
+        return [name for name, found in signs.items() if len(found) == 1 and found != {0}]
+
+    @cached_property
     def any_text(self) -> tuple[str, ...]:
-        """What shows that any text moves the gap: the placebos, or both poles of one variable (family)."""
-        if self.inner is None:
-            variables: dict[str, list[Measure]] = {}
-            for claim in self.q.claims:
-                variables.setdefault(claim.variable, []).append(claim.effect.value)
-        else:
-            variables = {f.label: [e.value for _, e in f.poles] for f in self.q.families if f}
-        share = 0.2 / (sum(map(len, variables.values())) + 1)
+        """What shows that texts move the gap whatever they claim; empty where nothing does."""
         found = []
-        if self.q.placebo is not None and self.excludes_zero(self.q.placebo.value, share):
-            found.append(f"placebos move the gap by {self.points(self.q.placebo.value)}")
-        for name, poles in variables.items():
-            signs = {self.excludes_zero(effect, share) for effect in poles}
-            if len(poles) == 2 and len(signs) == 1 and signs != {0}:
-                amounts = " and ".join(self.points(effect) for effect in poles)
-                found.append(f"both poles of {name} move the gap the same way, by {amounts}")
+        if self.placebos_move and self.q.placebo is not None:
+            found.append(f"{_PLACEBOS[self.at.units]} move the gap by {self.points(self.q.placebo.value)}")
+        for name in self.same_way:
+            amounts = " and ".join(self.points(effect) for effect in self._poles[name])
+            found.append(f"both poles of {name} move the gap the same way, by {amounts}")
         return tuple(found)
 
     @cached_property
@@ -679,7 +703,7 @@ def _said(row: Row, r: Reading) -> tuple[str, str, tuple[str, ...]]:
         worst = max(r.shifted, key=lambda claim: abs(claim.shift.estimate))
         return (
             "global shift",
-            f"Compliance moves as a whole, and no effect on the gap reaches {r.margin_text}.",
+            f"Compliance moves as a whole, and no effect on the gap reaches {r.margin_text}{_no_placebo(r)}.",
             (
                 *numbers,
                 f"{worst.code} moves mean compliance by "
@@ -687,17 +711,21 @@ def _said(row: Row, r: Reading) -> tuple[str, str, tuple[str, ...]]:
             ),
         )
     if row.code == "neither":
-        placebo = "" if r.q.placebo is not None else "; no placebo was run"
         return (
             "neither",
-            f"There is a gap, and nothing that was tried moves it by {r.margin_text} or more{placebo}.",
+            f"There is a gap, and nothing that was tried moves it by {r.margin_text} or "
+            f"more{_no_placebo(r)}.",
             numbers,
         )
     if row.code == "any-text-moves-it":
+        placebos = _PLACEBOS[r.at.units]
+        parts = [f"both poles of {_listed(r.same_way)} move the gap the same way"] if r.same_way else []
+        parts += [f"{placebos} move the gap too" if parts else f"{placebos} move the gap"] * r.placebos_move
+        sentence = f"{' and '.join(parts)}; no family of beliefs is shown to."
+        label = {"texts": "any text moves it", "checkpoints": "any documents move it"}
         return (
-            "any text moves it",
-            f"{r.at.units.capitalize()} move the gap whatever they claim, and no family of beliefs is shown "
-            "to.",
+            label.get(r.at.units, "any vector moves it"),
+            sentence[:1].upper() + sentence[1:],
             (*r.any_text, *numbers),
         )
     if row.code == "floor-compressed":
@@ -708,7 +736,9 @@ def _said(row: Row, r: Reading) -> tuple[str, str, tuple[str, ...]]:
             (f"arms of {r.at.reference}: {arms}", *numbers),
         )
     if row.code == "reversed-gap":
-        flat = f", and nothing moves it by {r.margin_text} or more" if r.everything_within else ""
+        flat = ""
+        if r.everything_within:
+            flat = f", and nothing that was tried moves it by {r.margin_text} or more{_no_placebo(r)}"
         return (
             "reversed gap",
             f"The gap is reversed: {r.at.reference} complies less where it is monitored{flat}.",
@@ -727,6 +757,11 @@ def _said(row: Row, r: Reading) -> tuple[str, str, tuple[str, ...]]:
         f"The data do not decide between the patterns{': ' if undecided else ''}{'; '.join(undecided)}.",
         numbers,
     )
+
+
+def _no_placebo(r: Reading) -> str:
+    """What a sentence about every effect adds where no placebo is among them."""
+    return "" if r.q.placebo is not None else "; no placebo was run"
 
 
 def _why_only_leaning(r: Reading, f: int) -> str:
@@ -755,7 +790,8 @@ def _reversed_sentence(row: Row, r: Reading) -> str:
             beyond_margin = r.high(r.sensitivity(f), 0.4) < -r.margin
             size = f"by more than {r.margin_text}" if beyond_margin else "by how much is open"
             parts.append(f"{_label(r, f)} beliefs move the gap against the prediction, {size}")
-    return f"{'; '.join(parts)}.".capitalize()
+    sentence = f"{'; '.join(parts)}."
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _undecided(r: Reading) -> Iterator[str]:
