@@ -500,3 +500,72 @@ def test_a_stop_sequence_is_looked_for_in_the_text_that_is_returned(local: Local
     assert not watching._stopped(request)
     request.tokens = decoder.encode("The fox.", add_special_tokens=False)
     assert watching._stopped(request)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_few_rows_at_once_give_the_replies_of_plain_transformers(folder: Path, most: int) -> None:
+    from transformers import AutoModelForCausalLM
+
+    local = LocalModel(ModelKey(str(folder), device="cpu"))
+    reference = AutoModelForCausalLM.from_pretrained(folder)
+    given = prompts(4, shared=20)
+    work = Results(scheduler(local, max_requests=most))
+    for prompt in given:
+        work.submit(prompt)
+    assert work.run() == [plain(reference, prompt) for prompt in given]
+
+
+def test_a_batch_that_runs_out_of_memory_is_halved_and_gives_the_same_replies(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = LocalModel(ModelKey(str(folder), device="cpu"))
+    given = prompts(7, shared=20)
+    sampled = {"sampling": Sampling(temperature=1.0)}
+    expected = Results(scheduler(local))
+    for prompt in given:
+        expected.submit(prompt, **sampled)
+    plain_logits = LocalModel.logits
+
+    def narrow(self: LocalModel, cache: Any, spans: Any, tokens: Any, keep: Any) -> Any:
+        if len(spans) > 2 and any(span.start > 3 for span in spans):
+            raise torch.OutOfMemoryError("no room")
+        return plain_logits(self, cache, spans, tokens, keep)
+
+    replies = expected.run()
+    monkeypatch.setattr(LocalModel, "logits", narrow)
+    work = Results(scheduler(local))
+    for prompt in given:
+        work.submit(prompt, **sampled)
+    with pytest.warns(UserWarning, match="ran out of memory with 6 requests in a batch, and goes on"):
+        assert work.run() == replies
+
+
+def test_requests_are_admitted_by_the_memory_that_their_whole_replies_need(
+    local: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = prompts(6, shared=20)
+    expected = Results(scheduler(local))
+    for prompt in given:
+        expected.submit(prompt)
+    replies = expected.run()
+    # Room for the prefix and twice the longest rest.
+    longest = max(len(prompt) for prompt in given) + LENGTH - 20
+    monkeypatch.setattr(LocalModel, "cache_tokens", lambda self: 20 + 2 * longest)
+    work = Results(scheduler(local))
+    for prompt in given:
+        work.submit(prompt)
+    rows = []
+    for _ in range(500):
+        if work.scheduler.idle:
+            break
+        work.scheduler.step()
+        rows.append(len(work.scheduler.rows))
+    work.scheduler.close(RuntimeError("the test is over"))
+    assert max(rows) <= 2
+    assert [work.tokens(i) for i in range(6)] == replies
+    # A request that fits nowhere is served alone: the memory may be there after all.
+    monkeypatch.setattr(LocalModel, "cache_tokens", lambda self: 1)
+    alone = Results(scheduler(local))
+    for prompt in given[:2]:
+        alone.submit(prompt)
+    assert alone.run() == replies[:2]

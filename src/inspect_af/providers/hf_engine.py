@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import atexit
 import copy
+import math
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -61,6 +63,13 @@ class Request:
 
     def __post_init__(self) -> None:
         self.condition_key = self.condition.key
+
+    def restart(self) -> None:
+        """Forgets what was generated; the same reply comes again."""
+        self.tokens.clear()
+        self.logprobs.clear()
+        self.said, self.own = None, 0
+        self.uniforms.restart()
 
 
 WORTH = 16
@@ -131,6 +140,8 @@ class Scheduler:
         self._condition: str | None = None
         self._applied = ExitStack()
         self._joined = 0
+        self._room: float = math.inf
+        """Tokens whose keys and values fit into memory."""
         self._look = True
         """Whether who may join can have changed since the last look."""
 
@@ -155,7 +166,8 @@ class Scheduler:
                 self._begin(first)
             except Exception as error:  # noqa: BLE001 - reported to everyone who waits for this condition
                 self._switch_off()
-                self._fail([r for r in self.waiting if r.condition_key == first.condition_key], error)
+                group = [r for r in self.waiting if r.condition_key == first.condition_key]
+                self._fail(group, _explained(error))
                 return
         try:
             if self._look and len(self.rows) < self._max_requests:
@@ -163,8 +175,27 @@ class Scheduler:
             if self.rows:
                 self._decode()
         except Exception as error:  # noqa: BLE001 - reported to every row; the next batch starts afresh
-            self._fail(list(self.rows), _explained(error, len(self.rows)))
+            if _out_of_memory(error) and len(self.rows) > 1:
+                self._halve()
+                return
+            self._fail(list(self.rows), _explained(error))
             self._switch_off()
+
+    def _halve(self) -> None:
+        """Begins a batch that ran out of memory again, with half as many rows at once from now on."""
+        rows, self.rows = self.rows, []
+        self._max_requests = len(rows) // 2
+        warnings.warn(
+            f"af-hf ran out of memory with {len(rows)} requests in a batch, and goes on with at most "
+            f"{self._max_requests}; give -M max_requests={self._max_requests} to begin so",
+            stacklevel=2,
+        )
+        for row in rows:
+            row.restart()
+        self.waiting = [*rows, *self.waiting]
+        self._switch_off()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def close(self, error: Exception) -> None:
         """Takes off hooks and adapters, and fails whoever is left."""
@@ -178,6 +209,7 @@ class Scheduler:
             self._applied.enter_context(self.model.applied(first.condition))
             self._condition = first.condition_key
         self._joined, self._look = 0, True
+        self._room = self.model.cache_tokens()
         group = [r for r in self.waiting if r.condition_key == self._condition]
         length = best_prefix([_shareable(first.prompt, r) for r in group])
         wanted = first.prompt[: length or len(first.prompt) - 1]
@@ -213,12 +245,24 @@ class Scheduler:
                 self._grow_prefix(length)
                 floor = length
         joining = [r for r in group if shared[id(r)] >= floor][: self._max_requests - len(self.rows)]
+        joining = joining[: self._fitting(joining)]
         if len(joining) < len(self.waiting) and self._joined >= _PATIENCE * self._max_requests:
             return
         self._joined += len(joining)
         chosen = {id(r) for r in joining}
         self.waiting = [r for r in self.waiting if id(r) not in chosen]
         self._prefill(joining)
+
+    def _fitting(self, wanted: Sequence[Request]) -> int:
+        """How many may join, in order, so that the cache has room for all rows at their longest; one
+        always."""
+        held = [min(len(r.prompt) + r.max_tokens, self._context or math.inf) for r in (*self.rows, *wanted)]
+        n_rows, prefix = len(self.rows), len(self._prefix)
+        for n in range(len(wanted)):
+            rows = n_rows + n + 1
+            if rows > 1 and prefix + rows * (max(held[:rows]) - prefix) > self._room:
+                return n
+        return len(wanted)
 
     def _grow_prefix(self, length: int) -> None:
         """Makes a longer beginning of all rows' prompts the shared prefix."""
@@ -345,11 +389,14 @@ def _shareable(base: list[int], request: Request) -> int:
     return min(common_length(base, request.prompt), len(request.prompt) - 1)
 
 
-def _explained(error: Exception, rows: int) -> Exception:
-    if isinstance(error, torch.OutOfMemoryError):
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _explained(error: Exception) -> Exception:
+    if _out_of_memory(error):
         return ConfigError(
-            f"af-hf ran out of memory with {rows} requests in a batch: {error}. Lower -M max_requests or "
-            "-M max_batch_tokens"
+            f"af-hf ran out of memory with one request: {error}. Lower -M max_batch_tokens or --max-tokens"
         )
     return error
 

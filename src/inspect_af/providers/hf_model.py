@@ -113,6 +113,18 @@ class LocalModel:
         limit = getattr(text_config(self.model), "max_position_embeddings", None)
         return limit if isinstance(limit, int) and limit > 0 else None
 
+    def cache_tokens(self) -> float:
+        """How many tokens' keys and values fit into the memory that is free now.
+
+        A token takes 2 x layers x key-value heads x head width numbers of the model's dtype. Half of the
+        memory is left to activations, and to the copy that is there while the cache grows.
+        """
+        config, free = text_config(self.model), _free_memory(self._device)
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        size = 2 * config.num_hidden_layers * heads * width * self.model.dtype.itemsize
+        return 0.5 * free / float(size)
+
     @property
     def end_tokens(self) -> frozenset[int]:
         """Tokens that end a reply."""
@@ -286,6 +298,24 @@ def _device_map(device: str) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def _free_memory(device: torch.device) -> float:
+    """Bytes that are free where the model is; infinite where nobody says."""
+    if device.type == "cuda":
+        # Layers and their caches are spread over all devices alike.
+        count = torch.cuda.device_count()
+        return sum(
+            torch.cuda.mem_get_info(at)[0] + torch.cuda.memory_reserved(at) - torch.cuda.memory_allocated(at)
+            for at in ([device.index or 0] if count == 1 else range(count))
+        )
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024.0 * int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return math.inf
+
+
 def _dtype(name: str) -> torch.dtype:
     found = getattr(torch, name, None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
@@ -362,8 +392,9 @@ class SharedPrefixCache:
         """
         for layer in self.layers.values():
             assert layer.own_k is not None and layer.own_v is not None
-            layer.prefix_k = _joined(layer.prefix_k, layer.own_k[row, :, :length])
-            layer.prefix_v = _joined(layer.prefix_v, layer.own_v[row, :, :length])
+            # Copies: the row's own place is written to again.
+            layer.prefix_k = _joined(layer.prefix_k, layer.own_k[row, :, :length].clone())
+            layer.prefix_v = _joined(layer.prefix_v, layer.own_v[row, :, :length].clone())
             for slot, held in enumerate(lengths):
                 if held > length:
                     layer.own_k[slot, :, : held - length] = layer.own_k[slot, :, length:held].clone()

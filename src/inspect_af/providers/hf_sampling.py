@@ -48,8 +48,12 @@ class Uniforms:
 
     def __init__(self, seed: int | None, choice: int = 0) -> None:
         content = os.urandom(32) if seed is None else f"{seed}:{choice}".encode()
-        key = int.from_bytes(hashlib.sha256(content).digest()[:16], "little")
-        self._generator = np.random.Generator(np.random.Philox(key=key))
+        self._key = int.from_bytes(hashlib.sha256(content).digest()[:16], "little")
+        self.restart()
+
+    def restart(self) -> None:
+        """Goes back to the first number."""
+        self._generator = np.random.Generator(np.random.Philox(key=self._key))
 
     def next(self) -> float:
         return float(self._generator.random())
