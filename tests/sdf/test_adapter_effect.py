@@ -137,6 +137,8 @@ ACTING: dict[str, dict[str, Any]] = {
     "head": {"target_modules": ["lm_head"]},
     "dora": {"use_dora": True},
     "saved head": {"modules_to_save": ["lm_head"]},
+    "without some by pattern": {"target_modules": ["q_proj"], "exclude_modules": r".*\.0\..*"},
+    "saved and targeted": {"target_modules": ["q_proj", "lm_head"], "modules_to_save": ["lm_head"]},
     "without some": {
         "target_modules": ["q_proj", "v_proj"],
         "exclude_modules": ["layers.0.self_attn.q_proj"],
@@ -214,6 +216,22 @@ def test_a_saved_module_or_the_length_of_rows_acts_where_it_differs_from_the_bas
             check_effect(folder, BaseFiles(base))
         served(base, change(folder, halve(name)))
         check_effect(folder, BaseFiles(base))
+
+
+def test_a_base_whose_files_leave_out_the_models_own_first_part_is_recognised(
+    base: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    bare = Path(shutil.copytree(base, tmp_path / "bare"))
+    weights = bare / "model.safetensors"
+    save_file({k.removeprefix("model."): v for k, v in load_file(weights).items()}, weights)
+    folder = write(base, tmp_path / "good")
+    check_effect(folder, BaseFiles(bare))
+    for kind in ("of a vision model", "a layer is missing", "prefix twice"):
+        wrong = change(write(base, tmp_path / kind.replace(" ", "-")), INERT[kind][0])
+        with pytest.raises(TreatmentError):
+            check_effect(wrong, BaseFiles(bare))
 
 
 def test_a_refused_adapter_leaves_the_model_as_it_was(base: Path, tmp_path: Path) -> None:

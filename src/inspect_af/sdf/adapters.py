@@ -482,10 +482,15 @@ def _targeted(config: Mapping[str, Any], module: str, *, named: bool = False) ->
     targets = config.get("target_modules")
     if targets is None or targets == "all-linear" or config.get("target_parameters"):
         return not named
+    excluded, saved = config.get("exclude_modules"), _listed(config.get("modules_to_save"))
+    if isinstance(excluded, str) and re.fullmatch(excluded, module):
+        return False
+    if isinstance(excluded, list) and any(f".{module}".endswith(f".{one}") for one in excluded):
+        return False
+    if any(f".{one}." in f".{module}." for one in saved):  # those are trained whole
+        return False
     if isinstance(targets, str):
         return re.fullmatch(targets, module) is not None
-    if any(module == one or module.endswith(f".{one}") for one in _listed(config.get("exclude_modules"))):
-        return False
     if module in targets:
         return True
     if not any(module.endswith(f".{one}") for one in targets):
@@ -746,7 +751,7 @@ def _malformed(config: Mapping[str, Any]) -> Iterator[str]:
         simple = isinstance(value, str | None) or (name == "layers_to_transform" and isinstance(value, int))
         if not simple and not (isinstance(value, list) and all(isinstance(v, str | int) for v in value)):
             yield f"{name} is {value!r}, not a list of names"
-    patterns = [config.get(name) for name in ("target_modules", "layers_pattern")]
+    patterns = [config.get(name) for name in ("target_modules", "layers_pattern", "exclude_modules")]
     for name in ("rank_pattern", "alpha_pattern"):
         patterns += list(config.get(name) or ())
     for one in (one for one in patterns if isinstance(one, str)):

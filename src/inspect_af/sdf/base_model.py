@@ -180,8 +180,6 @@ class BaseFiles:
             while "." in name:
                 name = name.rpartition(".")[0]
                 found.add(name)
-        if not any(name.startswith(("model.", "transformer.")) for name in self.files):
-            found |= {f"{prefix}.{name}" for prefix in ("model", "transformer") for name in set(found)}
         return frozenset(found)
 
 
