@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.local_models import save_vector
 
 from inspect_af.cli.steering import option_values
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.providers.settings import read_vllm_settings
 from inspect_af.providers.vllm_server import max_rank, rank, served, served_name, zero_adapter
 from inspect_af.sdf.adapters import Adapter, load_adapter
+from inspect_af.types import Steer
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
@@ -146,6 +148,21 @@ def test_the_server_is_started_for_the_sum_of_a_conditions_ranks(tmp_path: Path)
     assert max_rank([[patterned]]) == 64
     with pytest.raises(TreatmentError, match="rank 520 together"):
         max_rank([[adapter(tmp_path / "d", 520)]])
+
+
+def test_a_vector_for_one_tier_is_a_treatment_and_no_option_of_vllm(tmp_path: Path) -> None:
+    file = save_vector(tmp_path / "v.safetensors")
+    given = {"vector": str(file), "multiplier": 2.0, "vector_tier": "monitored"}
+    settings, everywhere = (
+        read_vllm_settings("m", arguments) for arguments in (given, {**given, "vector_tier": None})
+    )
+    assert settings.launch.options == () and settings.identity == {}
+    (treatment,) = settings.applied.treatments
+    assert isinstance(treatment, Steer) and treatment.tier == "monitored"
+    assert settings.applied.key != everywhere.applied.key
+    with pytest.raises(TreatmentError, match="this sample is of no tier"):
+        settings.applied.here()
+    assert everywhere.applied.here() is everywhere.applied
 
 
 def test_options_on_the_command_line_are_json_or_words() -> None:
