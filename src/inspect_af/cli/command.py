@@ -131,13 +131,7 @@ class _Argparse(click.Command):
 
         parser = argparse.ArgumentParser(prog="inspect-af")
         self.add_parser(parser.add_subparsers(required=True))
-        given, passed_on = list(words), []
-        if self.name == "study" and "--" in given:  # to Snakemake
-            at = given.index("--")
-            given, passed_on = given[:at], given[at + 1 :]
-        args = parser.parse_args([str(self.name), *_joined(given)])
-        args.passed_on = passed_on
-        return args
+        return parser.parse_args([str(self.name), *_joined(words)])
 
 
 def _joined(words: Sequence[str]) -> list[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import click
+
+from inspect_af.cli.command import Option, Verb
+from inspect_af.cli.options import at_least
 from inspect_af.errors import ConfigError
 from inspect_af.plan import Plan
 
@@ -17,59 +20,52 @@ if TYPE_CHECKING:
     from inspect_af.study.run import Show, Status, Study
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser(
-        "study",
-        help="run or resume everything that a plan asks for, and write its report",
-        description=(
-            "Works out the steps that a plan comes to (training, documents, vectors, evals, the report), has "
-            "Snakemake run those that are missing, and goes on where it was stopped. --dry-run lists them. "
-            "What stands after -- goes to Snakemake, such as -- --executor slurm --jobs 8."
-        ),
-    )
-    add = parser.add_argument
-    add("plan", nargs="?", type=Path, metavar="PLAN", help="YAML file; see --template")
-    add("--template", action="store_true", help="print a commented plan to fill in")
-    add("--out", type=Path, metavar="DIR", help="default: studies/NAME")
-    add("--dry-run", action="store_true", help="list every step with calls, tokens and cost, and stop")
-    add("--only", nargs="+", default=[], metavar="STEP", help="steps, kinds, or patterns such as 'adapter/*'")
-    add("--skip", nargs="+", default=[], metavar="STEP", help="leave these out")
-    add("--jobs", type=int, metavar="N", help="steps at a time (default: 1)")
-    parser.set_defaults(main=main)
-    one = verbs.add_parser(
-        "step", help="run one step of a study", description="Runs one step of a study, unless it is done."
-    )
-    add = one.add_argument
-    add("key", metavar="STEP", help="as `study --dry-run` lists it, such as evals/gpt-4o/untouched")
-    add("--out", type=Path, default=Path(), metavar="DIR", help="the study's directory (default: this one)")
-    one.set_defaults(main=main_step)
-
-
-def main(args: argparse.Namespace) -> int:
+@click.command(
+    cls=Verb,
+    help=(
+        "Works out the steps that a plan comes to (training, documents, vectors, evals, the report), has "
+        "Snakemake run those that are missing, and goes on where it was stopped. --dry-run lists them. "
+        "What stands after -- goes to Snakemake, such as -- --executor slurm --jobs 8."
+    ),
+)
+@click.argument("plan_file", required=False, metavar="PLAN")
+@click.argument("passed_on", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTION...]")
+@click.option("--template", is_flag=True, help="print a commented plan to fill in")
+@click.option("--out", metavar="DIR", help="default: studies/NAME")
+@click.option("--dry-run", is_flag=True, help="list every step with calls, tokens and cost, and stop")
+@click.option(
+    "--only",
+    cls=Option,
+    several=True,
+    metavar="STEP...",
+    help="steps, kinds, or patterns such as 'adapter/*'",
+)
+@click.option("--skip", cls=Option, several=True, metavar="STEP...", help="leave these out")
+@click.option("--jobs", type=int, metavar="N", help="steps at a time (default: 1)")
+def study(**given: Any) -> int:
     from inspect_af.study import draft
     from inspect_af.study.run import Study, run_study, status_line, summary_text
     from inspect_af.study.steps import PLAN_FILE, build_steps, check_budget, chosen_steps, total_load
 
-    if args.template:
+    if given["template"]:
         print(draft.template(), end="")
         return 0
-    if args.plan is None:
+    if given["plan_file"] is None:
         raise ConfigError("give a PLAN; `inspect-af study --template` prints one to fill in")
-    if args.jobs is not None and args.jobs < 1:
-        raise ConfigError(f"--jobs {args.jobs}: at least one is needed")
-    plan = draft.read_study_plan(args.plan)
+    at_least(given["jobs"], 1, option="--jobs")
+    plan = draft.read_study_plan(Path(given["plan_file"]))
     _check_models(plan)
-    out = args.out or Path("studies") / plan.name
+    out = Path(given["out"] or Path("studies") / plan.name)
     study = Study(out, build_steps(plan, out))
-    chosen = [step.key for step in chosen_steps(tuple(study.steps.values()), args.only, args.skip)]
-    if args.dry_run:
+    chosen = [step.key for step in chosen_steps(tuple(study.steps.values()), given["only"], given["skip"])]
+    if given["dry_run"]:
         print(f"study {plan.name}, digest {plan.digest}, in {out}")
         print(_table(study, chosen))
     check_budget(plan, total_load(study.steps.values()))
-    if args.dry_run:
+    if given["dry_run"]:
         return 0
     draft.fix_plan(plan, out / PLAN_FILE)
-    states = run_study(study, chosen, show=_display(study), jobs=args.jobs, options=args.passed_on)
+    states = run_study(study, chosen, show=_display(study), jobs=given["jobs"], options=given["passed_on"])
     if sys.stderr.isatty():
         print(file=sys.stderr)
     for key, status in states.items():
@@ -89,11 +85,14 @@ def main(args: argparse.Namespace) -> int:
     return 1
 
 
-def main_step(args: argparse.Namespace) -> int:
+@click.command(cls=Verb, help="Runs one step of a study, unless it is done.")
+@click.argument("key", metavar="STEP")
+@click.option("--out", default=".", metavar="DIR", help="the study's directory (default: this one)")
+def step(**given: Any) -> int:
     from inspect_af import cli
     from inspect_af.study.run import run_step
 
-    return run_step(args.out, args.key, cli.main)
+    return run_step(Path(given["out"]), given["key"], cli.main)
 
 
 def _check_models(plan: Plan) -> None:
@@ -102,8 +101,8 @@ def _check_models(plan: Plan) -> None:
     Raises:
         ConfigError: A name or an argument that no provider takes.
     """
-    from inspect_af.cli._models import check_model
     from inspect_af.study.steps import base_model
+    from inspect_af.tasks.evals import check_model
 
     for each in plan.models:
         if base_model(each.model) is None:
