@@ -42,8 +42,8 @@ def use_faulty_writers(patch: pytest.MonkeyPatch) -> None:
     """Puts the writers of `tests.faulty_writers` in place of the package's own."""
     from tests.faulty_writers import FaultyDialoguesAPI, FaultyWriterAPI
 
-    import inspect_af.providers.simulated_dialogues as dialogues
-    import inspect_af.providers.simulated_writer as writer
+    import inspect_af.providers.simulated as dialogues
+    import inspect_af.providers.simulated as writer
 
     patch.setattr(dialogues, "SimulatedDialoguesAPI", FaultyDialoguesAPI)
     patch.setattr(writer, "SimulatedWriterAPI", FaultyWriterAPI)

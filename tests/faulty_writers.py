@@ -25,8 +25,7 @@ from inspect_af.organisms.dialogues import (
     voice_of,
 )
 from inspect_af.organisms.writer import read_writing_prompt, simulated_document
-from inspect_af.providers.simulated_dialogues import SimulatedDialoguesAPI
-from inspect_af.providers.simulated_writer import SimulatedWriterAPI
+from inspect_af.providers.simulated import SimulatedDialoguesAPI, SimulatedWriterAPI
 
 # Documents.
 

@@ -13,7 +13,8 @@ from docstrings import read_docstring
 from inspect_af import _registry
 from inspect_af.cli import app
 from inspect_af.organisms.simulated import ORGANISMS
-from inspect_af.providers import organism, settings
+from inspect_af.providers import organism as organism
+from inspect_af.providers import settings
 
 GENERATED = "*Generated from the code when the site is built.*\n"
 

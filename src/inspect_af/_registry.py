@@ -68,7 +68,7 @@ def af_organism() -> type[ModelAPI]:
 @modelapi(name="af-simulated-judge")
 def af_simulated_judge() -> type[ModelAPI]:
     """Simulated judges that go by keywords: for trying the pipeline, never a judge's accuracy."""
-    from inspect_af.providers.simulated_judge import SimulatedJudgeAPI
+    from inspect_af.providers.simulated import SimulatedJudgeAPI
 
     return SimulatedJudgeAPI
 
@@ -76,7 +76,7 @@ def af_simulated_judge() -> type[ModelAPI]:
 @modelapi(name="af-simulated-dialogues")
 def af_simulated_dialogues() -> type[ModelAPI]:
     """A simulated writer of contrast pairs with known faults: for trying the pipeline without a model."""
-    from inspect_af.providers.simulated_dialogues import SimulatedDialoguesAPI
+    from inspect_af.providers.simulated import SimulatedDialoguesAPI
 
     return SimulatedDialoguesAPI
 
@@ -84,7 +84,7 @@ def af_simulated_dialogues() -> type[ModelAPI]:
 @modelapi(name="af-simulated-writer")
 def af_simulated_writer() -> type[ModelAPI]:
     """A simulated writer of synthetic documents with known faults: no model is needed."""
-    from inspect_af.providers.simulated_writer import SimulatedWriterAPI
+    from inspect_af.providers.simulated import SimulatedWriterAPI
 
     return SimulatedWriterAPI
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.faulty_writers import FaultyWriterAPI
 
-import inspect_af.providers.simulated_writer as provider
+import inspect_af.providers.simulated as provider
 
 generate = FaultyWriterAPI.generate
 

@@ -11,7 +11,7 @@ from inspect_ai.model import CachePolicy, get_model
 
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.materials import load_pair, load_universe
-from inspect_af.providers.simulated_writer import SimulatedWriterAPI
+from inspect_af.providers.simulated import SimulatedWriterAPI
 from inspect_af.sdf.documents import (
     DOCUMENTS_TASK,
     IDEAS_TASK,

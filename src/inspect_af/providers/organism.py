@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,16 +16,27 @@ from inspect_ai.model import (
     ContentReasoning,
     ContentText,
     GenerateConfig,
+    Logprob,
+    Logprobs,
     ModelAPI,
     ModelOutput,
     ModelUsage,
     StopReason,
+    TopLogprob,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.errors import ConfigError, one_of
-from inspect_af.materials import find_beliefs, load_pair, load_scenario
-from inspect_af.organisms.beliefs import BELIEF_ARGUMENTS, BeliefReader, ReadQuestion, load_planted_beliefs
+from inspect_af.materials import OpenQuestion, find_beliefs, load_pair, load_scenario
+from inspect_af.organisms.beliefs import (
+    BELIEF_ARGUMENTS,
+    BeliefReader,
+    ReadQuestion,
+    drawn_letter,
+    letter_probabilities,
+    load_planted_beliefs,
+    open_answer,
+)
 from inspect_af.organisms.simulated import (
     ORGANISMS,
     Draws,
@@ -33,8 +45,7 @@ from inspect_af.organisms.simulated import (
     load_organism,
     reply,
 )
-from inspect_af.providers._belief_replies import belief_reply, letter_logprobs
-from inspect_af.providers._simulated_usage import CHARACTERS_PER_TOKEN
+from inspect_af.providers.simulated import CHARACTERS_PER_TOKEN
 
 _OWN_ARGUMENTS = ("pair", "scenario", "latency", "tokens_per_second", "logprobs", *BELIEF_ARGUMENTS)
 
@@ -211,3 +222,35 @@ def _true_or_false(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{name}={value!r}: true or false is needed")
     return value
+
+
+NO_ANSWER = "[simulated reply without an answer]"
+
+
+def belief_reply(asked: ReadQuestion, belief: float, draws: Draws, *, malformed: float) -> SimulatedReply:
+    """A letter or a sentence whose expected score is the belief; a malformed share is neither."""
+    if draws.form < malformed:
+        return SimulatedReply(None, NO_ANSWER, "stop", "unparsed")
+    if isinstance(asked.question, OpenQuestion):
+        text = open_answer(asked.question, belief, draws.decision)
+    else:
+        text = drawn_letter(letter_probabilities(asked, belief), draws.decision)
+    return SimulatedReply(None, text, "stop", "accepted")
+
+
+def letter_logprobs(asked: ReadQuestion, belief: float, letter: str, top: int | None) -> Logprobs | None:
+    """The log-probabilities of the one token of an answer; None for an open question."""
+    if not asked.letters:
+        return None
+    probabilities = letter_probabilities(asked, belief)
+    ranked = sorted(probabilities.items(), key=lambda item: (-item[1], item[0]))
+    alternatives = [TopLogprob(token=token, logprob=_log(p)) for token, p in ranked[: top or 0]]
+    return Logprobs(
+        content=[
+            Logprob(token=letter, logprob=_log(probabilities[letter]), top_logprobs=alternatives or None)
+        ]
+    )
+
+
+def _log(probability: float) -> float:
+    return math.log(max(probability, 1e-9))

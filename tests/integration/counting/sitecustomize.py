@@ -7,8 +7,7 @@ from pathlib import Path
 
 if "COUNT_CALLS" in os.environ and "step" in sys.orig_argv:
     from inspect_af.providers.organism import OrganismAPI
-    from inspect_af.providers.simulated_judge import SimulatedJudgeAPI
-    from inspect_af.providers.simulated_writer import SimulatedWriterAPI
+    from inspect_af.providers.simulated import SimulatedJudgeAPI, SimulatedWriterAPI
 
     def counted(api):
         generate = api.generate
