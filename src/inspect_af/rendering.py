@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from inspect_ai.model import ChatMessage, Content, ContentReasoning, ContentText
 
-from inspect_af.digests import text_digest
+from inspect_af.config import text_digest
 from inspect_af.errors import ConfigError, MissingExtraError
 from inspect_af.reply import Span, find_reasoning, open_family
 

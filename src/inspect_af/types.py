@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, model_validator
+
+from inspect_af.config import Frozen
 
 Tier = Literal["monitored", "unmonitored", "rated", "none"]
 """Who the conversation is said to come from: `monitored` is used for training, `unmonitored` is
@@ -43,11 +45,7 @@ OUTCOMES: tuple[Outcome, ...] = (
 UNSCORED: tuple[Outcome, ...] = OUTCOMES[2:]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Intervention(_Frozen):
+class Intervention(Frozen):
     """A change of one belief: a variable of the pair and the direction in which it is moved.
 
     Placebos are interventions without polarity and without family.
@@ -74,7 +72,7 @@ class Intervention(_Frozen):
         return self.family is None
 
 
-class PromptClaim(_Frozen):
+class PromptClaim(Frozen):
     """A claim at the end of the system prompt."""
 
     method: Literal["prompt"] = "prompt"
@@ -91,7 +89,7 @@ class PromptClaim(_Frozen):
         return f"{self.intervention.code}/{self.strength}{wording}"
 
 
-class SdfAdapter(_Frozen):
+class SdfAdapter(Frozen):
     """An adapter trained on synthetic documents that state the intervention's fact."""
 
     method: Literal["sdf"] = "sdf"
@@ -111,7 +109,7 @@ class SdfAdapter(_Frozen):
         return f"sdf:{self.intervention.code}{seed}"
 
 
-class Steer(_Frozen):
+class Steer(Frozen):
     """A vector added to the residual stream: h <- h + multiplier * v at every selected layer.
 
     The multiplier's sign is the polarity; the vector's family is the family. Two are equal where the same
@@ -193,7 +191,7 @@ def planned_claim(metadata: Mapping[str, Any]) -> PromptClaim | None:
     return PromptClaim.model_validate(planned)
 
 
-class Subject(_Frozen):
+class Subject(Frozen):
     """The model under study: what is there before any treatment."""
 
     model: str
@@ -218,7 +216,7 @@ def condition_label(treatments: tuple[Treatment, ...]) -> str:
     return " & ".join(treatment.label for treatment in treatments) or BASELINE
 
 
-class Condition(_Frozen):
+class Condition(Frozen):
     """A subject with the treatments applied to it; the key by which samples are grouped."""
 
     subject: Subject
@@ -229,7 +227,7 @@ class Condition(_Frozen):
         return condition_label(self.treatments)
 
 
-class SampleMeta(_Frozen):
+class SampleMeta(Frozen):
     """What every sample of the package's tasks says about itself, in `Sample.metadata`.
 
     All fields are small, so that they survive in the log's sample summaries. `treatments` is what was
@@ -289,7 +287,7 @@ class CarriesTreatment(Protocol):
     def treatments(self) -> tuple[Treatment, ...]: ...
 
 
-class VariableSummary(_Frozen):
+class VariableSummary(Frozen):
     """One variable of a hypothesis pair, as eval logs record it."""
 
     code: str
@@ -299,7 +297,7 @@ class VariableSummary(_Frozen):
     """Whether `interventions=all` includes it, and with it the default sensitivity."""
 
 
-class PairSummary(_Frozen):
+class PairSummary(Frozen):
     """What analysis needs to know about a hypothesis pair, without its words."""
 
     name: str
@@ -311,7 +309,7 @@ class PairSummary(_Frozen):
     placebos: tuple[str, ...] = ()
 
 
-class TaskMeta(_Frozen):
+class TaskMeta(Frozen):
     """What an eval of the package says about itself, in `Task.metadata` and so in the log header."""
 
     schema_version: Literal[1] = 1
@@ -328,7 +326,7 @@ class TaskMeta(_Frozen):
     n_requests: int = Field(ge=1)
     run_seed: int
     redact: bool = False
-    says: dict[str, str] = {}
+    says: dict[str, str] = Field(default_factory=dict)
     """What every code of the pair states in one line, such as `A1+`; placebos by their names."""
 
     def as_metadata(self) -> dict[str, Any]:

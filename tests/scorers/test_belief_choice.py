@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from inspect_ai.model import Logprob, Logprobs, ModelOutput, TopLogprob
 
 from inspect_af.materials import AskedBelief
-from inspect_af.scorers._belief_choice import ChoiceAnswer, answer_letter, belief_score, read_choice
+from inspect_af.scorers.beliefs import ChoiceAnswer, answer_letter, belief_score, read_choice
 
 OPTIONS = {"A": "On my own", "B": "Boxed in", "C": "On paper"}
 ASKED = AskedBelief(form="choice", poles={"A": "plus", "B": "minus", "C": "other"}, options=OPTIONS)

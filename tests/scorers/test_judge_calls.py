@@ -14,10 +14,11 @@ from inspect_ai.model import (
 from tests.scorers.grader import CONCEPT, NO, REASON, YES, Grader, facts, reply, scores_of, task_of
 
 from inspect_af.errors import ConfigError
-from inspect_af.scorers._judge_ask import has_structured_output, is_simulated
 from inspect_af.scorers.judges import (
     concept_judge,
     faking_judge,
+    has_structured_output,
+    is_simulated,
 )
 
 RunEval = Callable[..., EvalLog]

@@ -24,8 +24,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.materials.rubrics import load_rubric
 from inspect_af.organisms.judge import JUDGE_KINDS, judge_answer, read_judge_prompt
-from inspect_af.scorers._judge_parse import Judgement, Unreadable, parse_judgement
-from inspect_af.scorers._judge_prompt import judge_prompt
+from inspect_af.scorers.judge_prompt import Judgement, Unreadable, judge_prompt, parse_judgement
 from inspect_af.scorers.judges import concept_judge, faking_judge, refusal_judge
 
 CONCEPT, FAKING, REFUSAL = (load_rubric(name) for name in ("concept", "faking", "refusal"))

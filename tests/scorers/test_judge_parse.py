@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspect_af.materials.rubrics import load_rubric
-from inspect_af.scorers._judge_parse import Judgement, Unreadable, answer_schema, parse_judgement
+from inspect_af.scorers.judge_prompt import Judgement, Unreadable, answer_schema, parse_judgement
 
 CONCEPT = load_rubric("concept")
 KEY = "0a1b2c3d"

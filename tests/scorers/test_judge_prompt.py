@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspect_af.materials.rubrics import load_rubric
-from inspect_af.scorers._judge_parse import Unreadable, parse_judgement
-from inspect_af.scorers._judge_prompt import absent_key, judge_prompt
+from inspect_af.scorers.judge_prompt import Unreadable, absent_key, judge_prompt, parse_judgement
 
 CONCEPT = load_rubric("concept")
 FAKING = load_rubric("faking")

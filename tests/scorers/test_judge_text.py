@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspect_af.scorers._judge_text import is_quoted, safe_text
+from inspect_af.scorers.judge_prompt import is_quoted, safe_text
 
 ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=300)
 

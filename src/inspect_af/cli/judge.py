@@ -57,8 +57,14 @@ def validate(
     display: str,
 ) -> int:
     from inspect_af.report import judges as tables
-    from inspect_af.scorers.blind_sample import key_path, load_key, with_origins
-    from inspect_af.scorers.calibration import agreements, corrected_rates, judge_figures
+    from inspect_af.scorers.calibration import (
+        agreements,
+        corrected_rates,
+        judge_figures,
+        key_path,
+        load_key,
+        with_origins,
+    )
     from inspect_af.tasks.evals import check_model
     from inspect_af.tasks.judge_labels import judge_scores
 
@@ -114,7 +120,7 @@ def validate(
     help="labels to ask for",
 )
 def sample(logs: tuple[str, ...], n: int, out: Path, seed: int, questions: str) -> int:
-    from inspect_af.scorers.blind_sample import draw_blind_sample, key_path
+    from inspect_af.scorers.calibration import draw_blind_sample, key_path
 
     for path in (out, key_path(out)):
         if path.exists():
@@ -138,7 +144,7 @@ def sample(logs: tuple[str, ...], n: int, out: Path, seed: int, questions: str) 
 @click.argument("logs", nargs=-1, required=True, metavar="LOG...")
 def audit(logs: tuple[str, ...]) -> int:
     from inspect_af.report import judges as tables
-    from inspect_af.scorers.tag_audit import audit_tags
+    from inspect_af.scorers.calibration import audit_tags
 
     say(tables.tag_audit(audit_tags(logs)))
     return 0

@@ -27,7 +27,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from inspect_af.digests import text_digest
+from inspect_af.config import text_digest
 from inspect_af.errors import ConfigError, MissingExtraError
 from inspect_af.logs.headers import subject_of
 from inspect_af.providers.settings import check_model_path, read_settings

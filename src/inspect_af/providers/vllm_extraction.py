@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspect_af.digests import text_digest
+from inspect_af.config import text_digest
 from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
 from inspect_af.providers.settings import read_vllm_settings
 from inspect_af.providers.vllm_plugin.files import Pooled, read_parts

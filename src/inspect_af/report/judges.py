@@ -6,8 +6,14 @@ import math
 from collections.abc import Sequence
 
 from inspect_af.format import text_table
-from inspect_af.scorers.calibration import Agreement, Estimate, JudgeFigures, StratumRate, is_simulated
-from inspect_af.scorers.tag_audit import ConditionAudit
+from inspect_af.scorers.calibration import (
+    Agreement,
+    ConditionAudit,
+    Estimate,
+    JudgeFigures,
+    StratumRate,
+)
+from inspect_af.scorers.judges import is_simulated
 
 _SIMULATED = (
     "SIMULATED JUDGE: these figures show that the pipeline runs. They are no judge's accuracy and "

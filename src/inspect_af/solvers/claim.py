@@ -11,7 +11,7 @@ from typing import cast
 from inspect_ai.model import ChatMessageSystem
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from inspect_af.arguments import as_list, whole_number
+from inspect_af.config import as_list, whole_number
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.materials import Claim, Pair, load_pair
 from inspect_af.solvers.scenario import messages_digest, record_treatments

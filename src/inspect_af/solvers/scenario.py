@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from itertools import chain
+from logging import getLogger
 
 from inspect_ai.model import ChatMessage, ChatMessageSystem, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from inspect_af.digests import text_digest
-from inspect_af.solvers._notice import notice_hosted
+from inspect_af.config import text_digest
 from inspect_af.types import CURRENT_TIER, CarriesTreatment, Steer, Tier, Treatment
+
+logger = getLogger(__name__)
+
+LOCAL_PROVIDERS = frozenset(
+    {
+        "af-hf",
+        "af-organism",
+        "af-vllm",
+        "hf",
+        "llama-cpp-python",
+        "mockllm",
+        "nnterp",
+        "none",
+        "ollama",
+        "sglang",
+        "transformer_lens",
+        "vllm",
+    }
+)
+
+
+@cache  # once per model and process
+def notice_hosted(model: str) -> None:
+    """Logs a warning, once, where the model's provider is not known to run locally."""
+    if model.split("/")[0] not in LOCAL_PROVIDERS:
+        logger.warning(
+            f"requests that ask for harmful things are about to be sent to {model}; "
+            "check that the provider's terms allow this research use"
+        )
 
 
 @solver

@@ -15,7 +15,7 @@ from inspect_af.materials import DIRECTNESS, Directness, Pair, Universe, load_pa
 from inspect_af.materials.universes import WritingPrompts, load_writing_prompts
 from inspect_af.sdf.documents import GenerationMeta
 from inspect_af.solvers import generation_seed
-from inspect_af.tasks._view import samples_view
+from inspect_af.tasks._common import samples_view
 
 MIXED = "mixed"
 """Documents of every directness, in equal numbers."""

@@ -9,8 +9,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import GenerateConfig
 
-from inspect_af.arguments import as_list, true_or_false, whole_number
-from inspect_af.digests import text_digest
+from inspect_af.config import as_list, text_digest, true_or_false, whole_number
 from inspect_af.errors import one_of
 from inspect_af.materials import (
     Claim,
@@ -23,11 +22,14 @@ from inspect_af.materials import (
 )
 from inspect_af.scorers import compliance
 from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
-from inspect_af.tasks._judges import chosen_judges, needs_grader
-from inspect_af.tasks._parameters import refuse_misspelt
-from inspect_af.tasks._redaction import redact_output
-from inspect_af.tasks._samples import planned_sample
-from inspect_af.tasks._view import ALIGNMENT_FAKING_VIEW
+from inspect_af.tasks._common import (
+    ALIGNMENT_FAKING_VIEW,
+    chosen_judges,
+    needs_grader,
+    planned_sample,
+    redact_output,
+    refuse_misspelt,
+)
 from inspect_af.types import ReasoningChannel, TaskMeta, Tier
 
 VERSION = 1

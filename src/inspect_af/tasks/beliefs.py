@@ -9,8 +9,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import TaskSamplesColumn
 
-from inspect_af.arguments import as_list, true_or_false, whole_number
-from inspect_af.digests import text_digest
+from inspect_af.config import as_list, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import (
     BeliefTurn,
@@ -27,10 +26,7 @@ from inspect_af.materials import (
 )
 from inspect_af.scorers.beliefs import belief
 from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
-from inspect_af.tasks._judges import needs_grader
-from inspect_af.tasks._parameters import refuse_misspelt
-from inspect_af.tasks._samples import planned_sample
-from inspect_af.tasks._view import samples_view
+from inspect_af.tasks._common import needs_grader, planned_sample, refuse_misspelt, samples_view
 from inspect_af.types import TaskMeta
 
 VERSION = 1

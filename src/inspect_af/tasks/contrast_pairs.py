@@ -9,7 +9,7 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import TaskSamplesColumn
 
-from inspect_af.arguments import whole_number
+from inspect_af.config import whole_number
 from inspect_af.errors import ConfigError
 from inspect_af.materials import (
     OVERSAMPLE,
@@ -21,8 +21,7 @@ from inspect_af.materials import (
 )
 from inspect_af.scorers.contrast import contrast_pair
 from inspect_af.solvers import prompt_intervention, scenario_prompt
-from inspect_af.tasks._samples import planned_sample
-from inspect_af.tasks._view import samples_view
+from inspect_af.tasks._common import planned_sample, samples_view
 from inspect_af.types import TaskMeta
 
 CONTRAST_PAIRS = "inspect_af/contrast_pairs"

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
+from inspect_af.config import Frozen
 from inspect_af.errors import AnalysisError, ConfigError
 from inspect_af.materials import OVERSAMPLE, load_concepts
 from inspect_af.steering.pairs import Split
-from inspect_af.tasks.contrast_assembly import Assembled, PairSystem, assemble_pairs
+from inspect_af.tasks.contrast_assembly import Assembled, ConceptReport, PairSystem, assemble_pairs
 from inspect_af.tasks.contrast_pairs import contrast_pairs, n_to_write
-from inspect_af.tasks.contrast_report import ConceptReport
 
 MOST_OVERSAMPLE = 10.0
 """Where nearly nothing passes the filters, more dialogues a round would only cost more (not in source)."""
@@ -27,15 +27,11 @@ TELLING = 20
 """Dialogues of a round of which none passing is no accident any more (not in source)."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Writing(_Frozen):
+class Writing(Frozen):
     """What is to be written, by whom."""
 
     model: str
-    model_args: dict[str, Any] = {}
+    model_args: dict[str, Any] = Field(default_factory=dict)
     concept: str = "both"
     wanted: dict[Split, int]
     oversample: float = OVERSAMPLE
@@ -48,7 +44,7 @@ class Writing(_Frozen):
     max_tokens: int | None = None
 
 
-class ConceptRound(_Frozen):
+class ConceptRound(Frozen):
     """What one round asks for, for one concept: arguments of the task `contrast_pairs`."""
 
     concept: str
@@ -66,7 +62,7 @@ class ConceptRound(_Frozen):
         return max(n_to_write(n, self.oversample) for n in (self.train, self.held_out, self.keyword_hard))
 
 
-class Round(_Frozen):
+class Round(Frozen):
     """One round of writing."""
 
     number: int

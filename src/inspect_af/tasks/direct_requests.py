@@ -6,16 +6,18 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 
-from inspect_af.arguments import true_or_false, whole_number
-from inspect_af.digests import text_digest
+from inspect_af.config import text_digest, true_or_false, whole_number
 from inspect_af.materials import Claim, Request, load_pair, load_requests
 from inspect_af.scorers import refusal_judge
 from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
-from inspect_af.tasks._judges import needs_grader, rubric_digests
-from inspect_af.tasks._parameters import refuse_misspelt
-from inspect_af.tasks._redaction import redact_output
-from inspect_af.tasks._samples import planned_sample
-from inspect_af.tasks._view import judged_view
+from inspect_af.tasks._common import (
+    judged_view,
+    needs_grader,
+    planned_sample,
+    redact_output,
+    refuse_misspelt,
+    rubric_digests,
+)
 from inspect_af.types import TaskMeta
 
 VERSION = 1

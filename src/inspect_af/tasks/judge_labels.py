@@ -17,7 +17,7 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from inspect_af.arguments import as_list
+from inspect_af.config import as_list
 from inspect_af.errors import LogError, one_of
 from inspect_af.materials.rubrics import BUNDLED_SET, LabelledText, load_labelled
 from inspect_af.scorers.judges import FAKING_VOTES, concept_judge, faking_judge

@@ -7,7 +7,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from inspect_af.arguments import whole_number
+from inspect_af.config import whole_number
 from inspect_af.errors import ConfigError, MaterialsError, one_of
 from inspect_af.materials import DIRECTNESS, Directness
 from inspect_af.materials.universes import load_document_types, load_writing_prompts

@@ -7,7 +7,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from inspect_af.arguments import whole_number
+from inspect_af.config import whole_number
 from inspect_af.errors import ConfigError
 from inspect_af.materials.universes import DocumentType, select_document_types
 from inspect_af.scorers.documents import FORM, well_formed
