@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from inspect_af.config import Frozen
 from inspect_af.errors import ConfigError
@@ -19,6 +19,7 @@ from inspect_af.stats import normal_quantile, wilson_interval
 from inspect_af.types import Intervention, Strength, Tier
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MOST_NEW_TOKENS = 200
@@ -181,38 +182,79 @@ def sampled_replies(
 ) -> list[str]:
     """One reply to each prompt at temperature 1, in the order of the prompts, without its end token.
 
+    Prompts are sorted by length and padded on the left; rows that have ended are dropped once a quarter of
+    their batch has, which transformers' own `generate` does not do.
+
     Args:
         model: A causal language model.
         tokenizer: Its tokenizer, with an end token.
         prompts: Rendered with the chat template up to where the model speaks.
         seed: Of the draws.
-        batch: Rows at once; prompts are sorted by length, so that little is padded.
+        batch: Rows at once.
         progress: Called with the number of replies that are done and of all.
     """
     import torch
 
-    generate: Any = model.generate
-    replies = [""] * len(prompts)
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    with torch.random.fork_rng(devices=[]), torch.inference_mode():
-        torch.manual_seed(seed)
-        for start in range(0, len(order), batch):
-            rows = order[start : start + batch]
-            read = tokenizer(
-                [prompts[index] for index in rows],
-                add_special_tokens=False,
-                padding=True,
-                padding_side="left",
-                return_tensors="pt",
-            )
-            made = generate(
-                **read, do_sample=True, top_k=0, top_p=1.0, temperature=1.0, max_new_tokens=MOST_NEW_TOKENS
-            )
-            for index, ids in zip(rows, made[:, read["input_ids"].shape[1] :].tolist(), strict=True):
-                end = ids.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in ids else len(ids)
-                replies[index] = str(tokenizer.decode(ids[:end]))
-            if progress is not None:
-                progress(min(start + batch, len(order)), len(order))
+    generator = torch.Generator().manual_seed(seed)
+    ids = [tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
+    order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+    replies = [""] * len(ids)
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]
+        made = _sampled(model, tokenizer, [ids[index] for index in rows], generator)
+        for index, tokens in zip(rows, made, strict=True):
+            replies[index] = str(tokenizer.decode(tokens))
+        if progress is not None:
+            progress(min(start + batch, len(order)), len(order))
+    return replies
+
+
+def _sampled(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[list[int]],
+    generator: torch.Generator,
+) -> list[list[int]]:
+    import torch
+    from transformers import DynamicCache
+
+    longest = max(map(len, prompts))
+    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(prompts):
+        ids[row, longest - len(tokens) :] = torch.tensor(tokens)
+        mask[row, longest - len(tokens) :] = 1
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    replies: list[list[int]] = [[] for _ in prompts]
+    rows = torch.arange(len(prompts))
+    running = torch.ones(len(prompts), dtype=torch.bool)
+    cache = DynamicCache(config=model.config)
+    with torch.inference_mode():
+        for _ in range(MOST_NEW_TOKENS):
+            logits = model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            # Inversion of the distribution function: a third of the time that torch.multinomial takes.
+            reached = torch.softmax(logits.double(), -1).cumsum(-1)
+            draws = torch.rand(len(reached), 1, generator=generator, dtype=torch.double) * reached[:, -1:]
+            ids = torch.searchsorted(reached, draws, right=True).clamp(max=reached.shape[-1] - 1)
+            running = running & (ids[:, 0] != tokenizer.eos_token_id)
+            for row, token in zip(rows[running].tolist(), ids[running, 0].tolist(), strict=True):
+                replies[row].append(token)
+            if not running.any():
+                break
+            positions = positions[:, -1:] + 1
+            mask = torch.cat([mask, torch.ones_like(ids)], 1)
+            if 4 * int(running.sum()) < 3 * len(running):
+                kept = running.nonzero()[:, 0]
+                cache.batch_select_indices(kept)
+                ids, mask, positions = ids[kept], mask[kept], positions[kept]
+                rows, running = rows[kept], running[kept]
     return replies
 
 
