@@ -73,8 +73,8 @@ def test_the_runner_ends_with_1_where_a_block_fails(
 @pytest.mark.parametrize(
     ("command", "complaint"),
     [
-        ("inspect-af profile logs --no-such-option", "unrecognized arguments"),
-        ("inspect-af no-such-verb", "invalid choice"),
+        ("inspect-af profile logs --no-such-option", "No such option"),
+        ("inspect-af no-such-verb", "No such command"),
         ("inspect-af run openai/gpt-4o -T no_such=1", "no_such=1: inspect_af/alignment_faking has only"),
         ("inspect eval inspect_af/no_such_task --model openai/gpt-4o", "no_such_task"),
         (
@@ -90,8 +90,8 @@ def test_the_runner_ends_with_1_where_a_block_fails(
         ("python benchmarks/no_such.py", "no such file"),
         ("python -m inspect_af.no_such", "no such module"),
         ("unheard-of --help", "unheard-of is not a program"),
-        ("for CODE in a b; do inspect-af no-such-verb; done", "invalid choice"),
-        ("X=1 inspect-af no-such-verb && echo", "invalid choice"),
+        ("for CODE in a b; do inspect-af no-such-verb; done", "No such command"),
+        ("X=1 inspect-af no-such-verb && echo", "No such command"),
         ("for x in; do", "not valid bash"),
     ],
 )
