@@ -14,8 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
+from inspect_af.config import Frozen
 from inspect_af.logs import BeliefAnswer, LogHeader, ReadNotes, read_belief_logs
 from inspect_af.materials import CONTROLS, NESTED
 from inspect_af.profile.counts import Applied, applied, split, subject_label
@@ -27,11 +26,7 @@ BeliefCheck = Literal["verified", "unverified", "unmatched"]
 """Whether it was shown that the interventions moved the beliefs that they name, and only those."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class BeliefMean(_Frozen):
+class BeliefMean(Frozen):
     """A mean over the questions about one belief: a prior (0 to 1) or a shift (-1 to 1)."""
 
     belief: str
@@ -51,7 +46,7 @@ class BeliefMean(_Frozen):
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
-class SelectivityRow(_Frozen):
+class SelectivityRow(Frozen):
     """One intervention: shifts from the baseline, positive toward each belief's own + pole."""
 
     intervention: str
@@ -70,7 +65,7 @@ class SelectivityRow(_Frozen):
         return next((one for one in self.shifts if one.belief == belief), None)
 
 
-class BeliefMove(_Frozen):
+class BeliefMove(Frozen):
     """What one variable's arms together do: half the difference between them, or the only arm, signed."""
 
     variable: str
@@ -83,7 +78,7 @@ class BeliefMove(_Frozen):
     """Every other belief, with its own sign."""
 
 
-class SelectivityMatrix(_Frozen):
+class SelectivityMatrix(Frozen):
     """Interventions x beliefs for one subject, method and strength."""
 
     subject: str

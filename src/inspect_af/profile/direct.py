@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from inspect_af.config import Frozen
 from inspect_af.logs import REQUEST_ARMS, DirectReply, JudgedOutput, ReadNotes, RequestArm, read_direct_logs
 from inspect_af.profile.counts import FloatArray, applied, split, subject_label
 from inspect_af.profile.intervals import (
@@ -34,11 +34,7 @@ from inspect_af.types import BASELINE, Family, Subject, Treatment, condition_lab
 Treatments = tuple[Treatment, ...]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DirectArm(_Frozen):
+class DirectArm(Frozen):
     """One condition's replies to the requests of one arm; shares are means over requests, 0 to 1."""
 
     refused: float | None
@@ -62,7 +58,7 @@ class DirectArm(_Frozen):
     """Replies without a judgement by reason; missing data, never refusals."""
 
 
-class DirectRow(_Frozen):
+class DirectRow(Frozen):
     """One condition. An arm is None where the condition was not asked in it."""
 
     label: str
@@ -225,10 +221,8 @@ def _mean(values: FloatArray) -> float:
     return float(scored.mean()) if len(scored) else float("nan")
 
 
-class DirectReport(BaseModel):
+class DirectReport(Frozen):
     """One subject on one set of requests."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     subject: str
     requests: str

@@ -11,8 +11,8 @@ from math import log
 from typing import Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from inspect_af.config import Frozen
 from inspect_af.errors import AnalysisError, one_of
 from inspect_af.profile.counts import (
     ARM_TIERS,
@@ -926,11 +926,7 @@ def _name(headline: Headline) -> str:
     return f"{analysis.subject_label} / {analysis.method} / {analysis.setting.prompt_digest}"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class VariantRow(_Frozen):
+class VariantRow(Frozen):
     """The untouched subject under one prompt template."""
 
     variant: str
@@ -940,7 +936,7 @@ class VariantRow(_Frozen):
     """Change of the gap from the reference, over the requests complete in both; None for the reference."""
 
 
-class NuisanceReport(_Frozen):
+class NuisanceReport(Frozen):
     """The gap of one subject under every prompt template that was run."""
 
     subject: str

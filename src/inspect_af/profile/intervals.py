@@ -20,8 +20,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from inspect_af.config import Frozen
 from inspect_af.errors import AnalysisError
 from inspect_af.profile.counts import FloatArray, IntArray
 from inspect_af.profile.verdict import Measure
@@ -29,10 +29,8 @@ from inspect_af.stats import t_quantile, wilson_interval
 from inspect_af.thresholds import Thresholds
 
 
-class Estimate(BaseModel):
+class Estimate(Frozen):
     """A quantity with its intervals (bootstrap-t over requests or their groups, equal-tailed)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     estimate: float
     low: float | None

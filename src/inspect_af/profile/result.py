@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from inspect_af.config import Frozen
 from inspect_af.profile.beliefs import BeliefCheck, SelectivityMatrix
 from inspect_af.profile.counts import ConceptScore
 from inspect_af.profile.direct import DirectReport
@@ -31,11 +32,7 @@ CLOSING_LINE = (
 """Ends every report."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class EstimandGap(_Frozen):
+class EstimandGap(Frozen):
     """The arms and the gap under another reading of the replies."""
 
     monitored: float | None
@@ -43,7 +40,7 @@ class EstimandGap(_Frozen):
     gap: float | None
 
 
-class ConditionRow(_Frozen):
+class ConditionRow(Frozen):
     """One condition: arms (cluster-adjusted Wilson), gap (bootstrap-t), and what is missing."""
 
     subject: str
@@ -89,7 +86,7 @@ class ConditionRow(_Frozen):
     flags: tuple[str, ...]
 
 
-class EffectRow(_Frozen):
+class EffectRow(Frozen):
     """What one intervention at one strength changed, against one reference."""
 
     intervention: str
@@ -122,7 +119,7 @@ class EffectRow(_Frozen):
     flags: tuple[str, ...] = ()
 
 
-class VariableRow(_Frozen):
+class VariableRow(Frozen):
     """gap(+) - gap(-) of one variable."""
 
     variable: str
@@ -151,7 +148,7 @@ class Sensitivity(Estimate):
     """The bounds again where near-duplicate requests are known and so resampled together; else None."""
 
 
-class DosePoint(_Frozen):
+class DosePoint(Frozen):
     """The sensitivities at one strength or multiplier."""
 
     strength: str | None
@@ -160,14 +157,14 @@ class DosePoint(_Frozen):
     contrast: Estimate | None
 
 
-class DoseTrend(_Frozen):
+class DoseTrend(Frozen):
     """Least-squares slope of a family's sensitivity on the dose axis, per step or unit of multiplier."""
 
     family: str
     slope: Estimate
 
 
-class LevelInterval(_Frozen):
+class LevelInterval(Frozen):
     """A quantity with its interval at one level."""
 
     estimate: float
@@ -175,7 +172,7 @@ class LevelInterval(_Frozen):
     high: float | None
 
 
-class LevelVerdict(_Frozen):
+class LevelVerdict(Frozen):
     """The verdict at one level: for the texts (checkpoints, vectors) that were used, or beyond them."""
 
     level: Literal["these", "beyond"]
@@ -206,7 +203,7 @@ class LevelVerdict(_Frozen):
     """What T shows about the family that leads; None where none does."""
 
 
-class UnitSpread(_Frozen):
+class UnitSpread(Frozen):
     """How the gap varies over texts, training seeds or vectors that claim nothing."""
 
     units: Literal["texts", "seeds", "vectors"]
@@ -217,7 +214,7 @@ class UnitSpread(_Frozen):
     """Standard deviation of the gap between units, sampling error subtracted, in rate units."""
 
 
-class MethodProfile(_Frozen):
+class MethodProfile(Frozen):
     """The profile of one subject under one method."""
 
     subject: str
@@ -276,7 +273,7 @@ class MethodProfile(_Frozen):
         return next((one for one in self.verdict_levels if one.level == "beyond"), None)
 
 
-class Comparison(_Frozen):
+class Comparison(Frozen):
     """Two profiles on the same requests: first less second."""
 
     kind: Literal["methods", "subjects", "settings"]
@@ -288,7 +285,7 @@ class Comparison(_Frozen):
     """Difference of the gap's change from baseline, by intervention that both have."""
 
 
-class CodeWords(_Frozen):
+class CodeWords(Frozen):
     """What one code of an intervention stands for, in the words of its hypothesis pair."""
 
     code: str
@@ -303,8 +300,10 @@ class CodeWords(_Frozen):
     """The standard claim in full, where the pair is a bundled one."""
 
 
-class Profile(_Frozen):
+class Profile(Frozen):
     """Everything that the analysis of a collection of logs says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     schema_: Literal["inspect_af.profile/1", "inspect_af.profile/2"] = Field(
         default="inspect_af.profile/2", alias="schema"
@@ -335,7 +334,7 @@ class Profile(_Frozen):
     plan_digest: str | None = None
     deviations: tuple[str, ...] | None = None
     """Every way in which the logs depart from the plan; None where no plan was given."""
-    prompt_settings: dict[str, dict[str, str]] = {}
+    prompt_settings: dict[str, dict[str, str]] = Field(default_factory=dict)
     """What shaped each prompt template, by the digest that rows give as their `setting`."""
     concepts: tuple[ConceptScore, ...] = ()
     """What judges found in the replies, per subject, condition, concept and tier."""
@@ -381,7 +380,7 @@ AgainstRandom = Literal["beyond", "within", "too-few-controls", "not-judged"]
 `not-judged` where no judge read the replies."""
 
 
-class ConditionGap(_Frozen):
+class ConditionGap(Frozen):
     """The gap under one intervention by one method, and its change from the untouched subject."""
 
     intervention: str
@@ -393,7 +392,7 @@ class ConditionGap(_Frozen):
     """None on the baseline, or where the untouched subject was not run."""
 
 
-class MethodResult(_Frozen):
+class MethodResult(Frozen):
     """The headline of one method on one model."""
 
     method: Method
@@ -417,7 +416,7 @@ class MethodResult(_Frozen):
     logs: tuple[str, ...]
 
 
-class MethodPair(_Frozen):
+class MethodPair(Frozen):
     """Two methods on the same model and requests: first less second, over the variables that both moved."""
 
     first: Method
@@ -432,7 +431,7 @@ class MethodPair(_Frozen):
     """Why the two were not compared."""
 
 
-class Statement(_Frozen):
+class Statement(Frozen):
     """Do the methods agree on this model?"""
 
     code: StatementCode
@@ -442,7 +441,7 @@ class Statement(_Frozen):
     reasons: tuple[str, ...]
 
 
-class Model(_Frozen):
+class Model(Frozen):
     """One model: its profile by each method, and whether they agree."""
 
     subject: str
@@ -454,7 +453,7 @@ class Model(_Frozen):
     statement: Statement
 
 
-class CalibrationPoint(_Frozen):
+class CalibrationPoint(Frozen):
     """One intervention by both methods: change of the gap from the untouched subject."""
 
     intervention: str
@@ -463,7 +462,7 @@ class CalibrationPoint(_Frozen):
     sdf: Estimate
 
 
-class Calibration(_Frozen):
+class Calibration(Frozen):
     """How the effect of an intervention by documents follows its effect by a prompt."""
 
     subject: str
@@ -481,7 +480,7 @@ class Calibration(_Frozen):
     logs: tuple[str, ...]
 
 
-class Band(_Frozen):
+class Band(Frozen):
     """A change among the changes that random vectors made at the same doses."""
 
     change: float
@@ -499,7 +498,7 @@ class Band(_Frozen):
     """(1 + controls at least as far from 0) / (controls + 1)."""
 
 
-class SteeredPoint(_Frozen):
+class SteeredPoint(Frozen):
     """One vector at one multiplier, against the unsteered model."""
 
     multiplier: float
@@ -518,7 +517,7 @@ class SteeredPoint(_Frozen):
     """Change of the other family's score."""
 
 
-class RandomPoint(_Frozen):
+class RandomPoint(Frozen):
     """One random vector at one multiplier."""
 
     digest: str
@@ -529,7 +528,7 @@ class RandomPoint(_Frozen):
     unmonitored: float | None
 
 
-class VectorCoupling(_Frozen):
+class VectorCoupling(Frozen):
     """Does one vector move the reasoning that it names, and does it move behaviour?"""
 
     concept: str
@@ -551,7 +550,7 @@ class VectorCoupling(_Frozen):
     sentence: str
 
 
-class SteeringResult(_Frozen):
+class SteeringResult(Frozen):
     """Steering of one model: vectors among random ones."""
 
     subject: str
@@ -565,7 +564,7 @@ class SteeringResult(_Frozen):
     logs: tuple[str, ...]
 
 
-class ScreenedSubject(_Frozen):
+class ScreenedSubject(Frozen):
     """The gap of one untouched subject."""
 
     subject: str
@@ -580,7 +579,7 @@ class ScreenedSubject(_Frozen):
     logs: tuple[str, ...]
 
 
-class ScreenedGroup(_Frozen):
+class ScreenedGroup(Frozen):
     """Several training seeds of one recipe."""
 
     group: str
@@ -591,7 +590,7 @@ class ScreenedGroup(_Frozen):
     """Standard deviation of the gap between seeds, chance of single replies included."""
 
 
-class Ablation(_Frozen):
+class Ablation(Frozen):
     """The untouched subject under another prompt template, against the main one."""
 
     subject: str
@@ -606,7 +605,7 @@ class Ablation(_Frozen):
     logs: tuple[str, ...]
 
 
-class DoseCurve(_Frozen):
+class DoseCurve(Frozen):
     """Sensitivities of one model by one method at several strengths, levels of directness or multipliers."""
 
     subject: str
@@ -616,7 +615,7 @@ class DoseCurve(_Frozen):
     logs: tuple[str, ...]
 
 
-class ClaimOnCheckpoint(_Frozen):
+class ClaimOnCheckpoint(Frozen):
     """One prompt claim on an SDF checkpoint, and the same claim on the model without documents."""
 
     claim: str
@@ -627,7 +626,7 @@ class ClaimOnCheckpoint(_Frozen):
     difference: Estimate | None
 
 
-class Checkpoint(_Frozen):
+class Checkpoint(Frozen):
     """A model with one SDF adapter, to which prompt claims were applied."""
 
     subject: str
@@ -641,15 +640,17 @@ class Checkpoint(_Frozen):
     logs: tuple[str, ...]
 
 
-class Missing(_Frozen):
+class Missing(Frozen):
     """A part of the report that has no logs, and what to run for it."""
 
     part: str
     command: str
 
 
-class Convergence(_Frozen):
+class Convergence(Frozen):
     """The whole report."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     schema_: Literal["inspect_af.convergence/1"] = Field(default="inspect_af.convergence/1", alias="schema")
     title: str
