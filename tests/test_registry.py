@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 from importlib.metadata import entry_points
 
 from inspect_af import _registry
 
-SECONDS = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
+SECONDS = "import time; start = time.process_time(); {}; print(time.process_time() - start)"
 
 
 def python(code: str) -> str:
@@ -37,4 +36,4 @@ def test_the_entry_point_costs_little_beyond_inspect_itself() -> None:
     # What an eval has imported before it loads entry points.
     base = "import inspect_ai, inspect_ai.model, inspect_ai.scorer, inspect_ai.solver, inspect_ai.viewer;"
     ours = [float(python(base + SECONDS.format("import inspect_af._registry"))) for _ in range(3)]
-    assert statistics.median(ours) < 0.6  # 0.1 to 0.2 on an idle machine; the promise is 0.3
+    assert min(ours) < 0.5  # CPU seconds: 0.1 to 0.2; the promise is 0.3

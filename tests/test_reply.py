@@ -306,9 +306,9 @@ def test_redaction_drops_the_delivered_text() -> None:
     ["sorry ", "sorry, ", "I know that, ", "but but, ", "I know I'm sorry, but ", "I can't, and ", "no - "],
 )
 def test_the_search_for_a_refusal_is_quick_on_hostile_text(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     is_plain_refusal(piece * 1000)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(

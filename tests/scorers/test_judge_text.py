@@ -44,9 +44,9 @@ def test_a_long_text_is_cut_in_the_middle_and_says_how_much_is_missing() -> None
 
 
 def test_five_million_control_characters_take_no_time_and_little_room() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     shown = safe_text("\x00" * 5_000_000, max_chars=24_000)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert len(shown.text) < 300 and "x 12000]" in shown.text
 
 
