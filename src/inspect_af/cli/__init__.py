@@ -19,7 +19,7 @@ _HERE = "inspect_af.cli"
 VERBS = {
     "run": (f"{_HERE}.run:run", "evaluate a model under interventions and write its profile"),
     "profile": (f"{_HERE}.profile:profile", "read logs and write their motivation profile"),
-    "convergence": (f"{_HERE}.convergence:add_parser", "do the methods agree? A report over models"),
+    "convergence": (f"{_HERE}.convergence:convergence", "do the methods agree? A report over models"),
     "plan": (f"{_HERE}.plan:plan", "write down a study before running it"),
     "study": (f"{_HERE}.study:study", "run all of a plan: documents, adapters, vectors, evals, report"),
     "step": (f"{_HERE}.study:step", "run one step of a study"),
@@ -27,7 +27,7 @@ VERBS = {
     "nuisance": (f"{_HERE}.nuisance:nuisance", "does the gap survive identity, tier names and their order?"),
     "judge": (f"{_HERE}.judge:judge", "check judges against labels, draw samples for labelling"),
     "steering": (f"{_HERE}.steering:add_parser", "contrast pairs, activations, vectors, sweeps"),
-    "organism": (f"{_HERE}.organism:add_parser", "tiny real models with a planted motivation"),
+    "organism": (f"{_HERE}.organism:organism", "tiny real models with a planted motivation"),
     "sdf": (f"{_HERE}.sdf:add_parser", "synthetic documents, corpora, training, adapters"),
 }
 """Every verb: where it is, and what the help says of it. None is imported before it is named."""
