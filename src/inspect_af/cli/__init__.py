@@ -28,7 +28,7 @@ VERBS = {
     "judge": (f"{_HERE}.judge:judge", "check judges against labels, draw samples for labelling"),
     "steering": (f"{_HERE}.steering:add_parser", "contrast pairs, activations, vectors, sweeps"),
     "organism": (f"{_HERE}.organism:organism", "tiny real models with a planted motivation"),
-    "sdf": (f"{_HERE}.sdf:add_parser", "synthetic documents, corpora, training, adapters"),
+    "sdf": (f"{_HERE}.sdf:sdf", "synthetic documents, corpora, training, adapters"),
 }
 """Every verb: where it is, and what the help says of it. None is imported before it is named."""
 

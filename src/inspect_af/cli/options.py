@@ -221,6 +221,21 @@ def _number(text: str) -> float | None:
         return None
 
 
+def model_args_option(command: Decorated) -> Decorated:
+    """`-M` of verbs whose model is not Inspect's alone: no environment variable stands for it."""
+    return click.option(
+        "-M", "model_args", multiple=True, metavar="KEY=VALUE", help="model argument (repeatable)"
+    )(command)
+
+
+def display_option(command: Decorated) -> Decorated:
+    """`--display` of verbs that run an eval on their way; it reaches the command as `display`."""
+    kinds = next(each.value for each in INSPECT if each.keyword == "display")
+    return click.option("--display", type=click.Choice(kinds.split("|")), help="how progress is shown")(
+        command
+    )
+
+
 # Values that people type.
 
 

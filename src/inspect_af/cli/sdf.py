@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inspect_af.cli._options import add_model_option, key_values
+import click
+
+from inspect_af.cli.command import Option, Verb
+from inspect_af.cli.options import display_option, key_values, model_args_option
 from inspect_af.config import text_digest, token_count
 from inspect_af.errors import ConfigError
 from inspect_af.plan import known_price
 
 if TYPE_CHECKING:
+    from inspect_af.sdf.adapters import Role
     from inspect_af.sdf.documents import CorpusSettings
     from inspect_af.sdf.generate import GenerationSettings
 
-    Actions = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_FILE = click.Path(path_type=Path)
 
 
-def add_parser(verbs: Actions) -> None:
-    """Adds the verb and its actions to the command line."""
-    parser = verbs.add_parser(
-        "sdf",
-        help="generate documents about a universe, build a corpus, train on it",
-        description="Synthetic document fine-tuning.",
+@click.group(
+    help=(
+        "Synthetic document fine-tuning: generates documents about a universe, builds corpora, trains on "
+        "them."
     )
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    for add in (_add_generate, _add_build, _add_train, _add_check, _add_compose, _add_hub):
-        add(actions)
+)
+def sdf() -> None:
+    """Actions from a universe to an adapter."""
 
 
-def _tokens(text: str) -> int:
-    try:
-        return token_count(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+class _Tokens(click.ParamType[int]):
+    """A number of tokens such as 10M."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return value if isinstance(value, int) else token_count(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
 
 
 def _say(line: str) -> None:
@@ -46,118 +54,129 @@ def _say(line: str) -> None:
 # generate
 
 
-def _add_generate(actions: Actions) -> None:
-    parser = actions.add_parser(
-        "generate",
-        help="write documents about a universe with any model",
-        description=(
-            "Asks a model for ideas, then for a document per idea, which it drafts, criticises and revises. "
-            "Everything is an eval log. Interrupted or killed, the same command goes on where it stopped; "
-            "with more --tokens it adds to what is there."
-        ),
-    )
-    add = parser.add_argument
-    add("universe", metavar="UNIVERSE", help="a code such as A1+, neutral, organism, or a file")
-    add("--model", required=True, help="any Inspect model; it writes everything")
-    add("--tokens", type=_tokens, required=True, metavar="N", help="such as 10M")
-    add("--out", type=Path, required=True, metavar="DIR")
-    add("--tokenizer", help="counts the tokens; a name or directory (default: an estimate by characters)")
-    add(
-        "--directness",
-        default="standard",
-        help="how plainly documents state the fact: oblique, standard (default), explicit or mixed",
-    )
-    add("--kinds", default="all", help="kinds of documents (default: all)")
-    add("--ideas", type=int, default=10, help="ideas per request (default: 10)")
-    add("--per-idea", type=int, default=1, help="documents per idea (default: 1)")
-    add("--revisions", type=int, default=1, help="rounds of critique and revision (default: 1; 0 for none)")
-    add("--words", type=int, help="length of every document (default: by kind)")
-    add("--run-seed", type=int, default=0)
-    add("--pair", metavar="DIR", help="hypothesis pair (default: bundled)")
-    add("--scenario", metavar="DIR", help="scenario of the evaluation (default: bundled)")
-    add("--requests", action="append", metavar="NAME|FILE", help="see sdf build")
-    add("--skip", action="append", default=[], metavar="FILTER", help="see sdf build")
-    add("--min-words", type=int, help="see sdf build")
-    add("--temperature", type=float)
-    add("--max-tokens", type=int, help="of a reply (default: 8192)")
-    add_model_option(parser)
-    add("--round-size", type=int, default=1000, metavar="N", help="documents per log at most (default: 1000)")
-    add("--max-connections", type=int)
-    add("--batch", action="store_true", help="use the provider's batch API where it has one")
-    add(
-        "--price",
-        type=float,
-        nargs=2,
-        metavar=("INPUT", "OUTPUT"),
-        help="dollars per million tokens, for models whose prices Inspect does not know",
-    )
-    add("--estimate", action="store_true", help="print the estimated cost and stop")
-    add("--allow-shortfall", action="store_true", help="end well with less than asked for")
-    add("--display", choices=["full", "conversation", "rich", "plain", "log", "none"])
-    parser.set_defaults(main=_generate)
-
-
-def _generate(args: argparse.Namespace) -> int:
+@sdf.command(
+    cls=Verb,
+    help=(
+        "Writes documents about a universe (a code such as A1+, neutral, organism, or a file) with any "
+        "model. Asks it for ideas, then for a document per idea, which it drafts, criticises and revises. "
+        "Everything is an eval log. Interrupted or killed, the same command goes on where it stopped; "
+        "with more --tokens it adds to what is there."
+    ),
+)
+@click.argument("universe", metavar="UNIVERSE")
+@click.option("--model", required=True, help="any Inspect model; it writes everything")
+@click.option("--tokens", type=_Tokens(), required=True, metavar="N", help="such as 10M")
+@click.option("--out", type=_FILE, required=True, metavar="DIR")
+@click.option(
+    "--tokenizer", help="counts the tokens; a name or directory  [default: an estimate by characters]"
+)
+@click.option(
+    "--directness",
+    default="standard",
+    show_default=True,
+    help="how plainly documents state the fact: oblique, standard, explicit or mixed",
+)
+@click.option("--kinds", default="all", show_default=True, help="kinds of documents")
+@click.option("--ideas", type=int, default=10, show_default=True, help="ideas per request")
+@click.option("--per-idea", type=int, default=1, show_default=True, help="documents per idea")
+@click.option(
+    "--revisions",
+    type=int,
+    default=1,
+    show_default="1; 0 for none",
+    help="rounds of critique and revision",
+)
+@click.option("--words", type=int, help="length of every document  [default: by kind]")
+@click.option("--run-seed", type=int, default=0, show_default=True)
+@click.option("--pair", metavar="DIR", help="hypothesis pair  [default: bundled]")
+@click.option("--scenario", metavar="DIR", help="scenario of the evaluation  [default: bundled]")
+@click.option("--requests", multiple=True, metavar="NAME|FILE", help="see sdf build")
+@click.option("--skip", multiple=True, metavar="FILTER", help="see sdf build")
+@click.option("--min-words", type=int, help="see sdf build")
+@click.option("--temperature", type=float)
+@click.option("--max-tokens", type=int, help="of a reply  [default: 8192]")
+@model_args_option
+@click.option(
+    "--round-size",
+    type=int,
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="documents per log at most",
+)
+@click.option("--max-connections", type=int)
+@click.option("--batch", is_flag=True, help="use the provider's batch API where it has one")
+@click.option(
+    "--price",
+    type=float,
+    nargs=2,
+    metavar="INPUT OUTPUT",
+    help="dollars per million tokens, for models whose prices Inspect does not know",
+)
+@click.option("--estimate", "only_estimate", is_flag=True, help="print the estimated cost and stop")
+@click.option("--allow-shortfall", is_flag=True, help="end well with less than asked for")
+@display_option
+def generate(**given: Any) -> int:
     from inspect_ai.model import get_model
 
     from inspect_af import tasks
     from inspect_af.materials import load_universe
     from inspect_af.materials.universes import load_writing_prompts, select_document_types
+    from inspect_af.sdf import generate as generation
     from inspect_af.sdf.documents import load_token_counter
     from inspect_af.sdf.filters import load_evaluation
-    from inspect_af.sdf.generate import Unfinished, estimate, generate
 
-    out = args.out.expanduser().resolve()  # the logs name files in it: the same from any directory
-    model_args = key_values(args.model_args, option="-M")
-    settings = _generation_settings(args, model_args)
-    universe = load_universe(args.universe, pair=args.pair)
+    out = given["out"].expanduser().resolve()  # the logs name files in it: the same from any directory
+    model_args = key_values(given["model_args"], option="-M")
+    settings = _generation_settings(given, model_args)
+    universe = load_universe(given["universe"], pair=given["pair"])
     kinds = select_document_types(list(settings.kinds))
-    cost = estimate(
+    cost = generation.estimate(
         universe,
         load_writing_prompts(),
         kinds,
-        args.tokens,
-        ideas=args.ideas,
-        per_idea=args.per_idea,
-        revisions=args.revisions,
-        words=args.words,
-        price=args.price or known_price(args.model),
+        given["tokens"],
+        ideas=given["ideas"],
+        per_idea=given["per_idea"],
+        revisions=given["revisions"],
+        words=given["words"],
+        price=given["price"] or known_price(given["model"]),
     )
-    _say(f"{universe.code} with {args.model}: {cost.text()}")
-    if args.estimate:
+    _say(f"{universe.code} with {given['model']}: {cost.text()}")
+    if given["only_estimate"]:
         return 0
-    counter = load_token_counter(args.tokenizer)
-    evaluation = load_evaluation(args.pair, args.scenario, args.requests)
+    counter = load_token_counter(given["tokenizer"])
+    evaluation = load_evaluation(given["pair"], given["scenario"], given["requests"])
     if evaluation.missing:
         _say(evaluation.missing)
     try:
-        model = get_model(args.model, **model_args)
+        model = get_model(given["model"], **model_args)
     except Exception as error:  # providers raise what they like, for a missing key above all
-        raise ConfigError(f"the model {args.model!r} cannot be used: {error}") from error
+        raise ConfigError(f"the model {given['model']!r} cannot be used: {error}") from error
     options = {
-        "temperature": args.temperature,
-        "max_tokens": args.max_tokens,
-        "max_connections": args.max_connections,
-        "batch": args.batch or None,
+        "temperature": given["temperature"],
+        "max_tokens": given["max_tokens"],
+        "max_connections": given["max_connections"],
+        "batch": given["batch"] or None,
     }
     try:
-        done = generate(
+        done = generation.generate(
             out,
             settings,
             universe,
-            args.tokens,
+            given["tokens"],
             model=model,
-            make_task=lambda stage, given: getattr(tasks, f"sdf_{stage}")(**given),
+            make_task=lambda stage, arguments: getattr(tasks, f"sdf_{stage}")(**arguments),
             kinds=kinds,
             evaluation=evaluation,
-            filters=_corpus_settings(args, "min_words"),
+            filters=_corpus_settings(given, "min_words"),
             counter=counter,
-            round_size=args.round_size,
-            allow_shortfall=args.allow_shortfall,
-            options={"display": args.display, **{k: v for k, v in options.items() if v is not None}},
+            round_size=given["round_size"],
+            allow_shortfall=given["allow_shortfall"],
+            options={"display": given["display"], **{k: v for k, v in options.items() if v is not None}},
             say=_say,
         )
-    except Unfinished:
+    except generation.Unfinished:
         print(f"some samples have not finished; repeat the command to go on (logs in {out})")
         return 1
     unit = "tokens (estimated by characters)" if counter.is_estimate else f"tokens of {counter.name}"
@@ -165,45 +184,53 @@ def _generate(args: argparse.Namespace) -> int:
         f"{done.documents:,} clean documents with {done.tokens:,} {unit} in {out}, of {done.asked:,} "
         f"asked for: {done.malformed:,} were malformed, {done.removed:,} would be removed by filters"
     )
-    print(f"next: inspect-af sdf build {out / 'documents'} --tokens {args.tokens} --tokenizer ... --out ...")
+    print(
+        f"next: inspect-af sdf build {out / 'documents'} --tokens {given['tokens']} --tokenizer ... --out ..."
+    )
     return 0
 
 
-def _generation_settings(args: argparse.Namespace, model_args: dict[str, Any]) -> GenerationSettings:
+def _generation_settings(given: Mapping[str, Any], model_args: dict[str, Any]) -> GenerationSettings:
     from inspect_af.materials import load_universe
     from inspect_af.materials.universes import load_writing_prompts, select_document_types
     from inspect_af.sdf.generate import GenerationSettings
     from inspect_af.tasks.sdf_ideas import sdf_ideas
 
     # Building the task checks what it is given, before anything is written.
-    sdf_ideas(args.universe, args.kinds, ideas=args.ideas, directness=args.directness, pair=args.pair)
+    sdf_ideas(
+        given["universe"],
+        given["kinds"],
+        ideas=given["ideas"],
+        directness=given["directness"],
+        pair=given["pair"],
+    )
     bounds = (
-        ("--revisions", args.revisions, 0, 5),
-        ("--per-idea", args.per_idea, 1, 100),
-        ("--round-size", args.round_size, 1, 100_000),
-        ("--words", args.words if args.words is not None else 100, 10, 5000),
+        ("--revisions", given["revisions"], 0, 5),
+        ("--per-idea", given["per_idea"], 1, 100),
+        ("--round-size", given["round_size"], 1, 100_000),
+        ("--words", given["words"] if given["words"] is not None else 100, 10, 5000),
     )
     for option, value, low, high in bounds:
         if not low <= value <= high:
             raise ConfigError(f"{option} must be from {low} to {high}, not {value}")
     same = ("universe", "pair", "model", "directness", "ideas", "per_idea", "revisions", "words", "run_seed")
     return GenerationSettings(
-        **{name: getattr(args, name) for name in (*same, "temperature", "max_tokens")},
-        universe_digest=load_universe(args.universe, pair=args.pair).digest,
+        **{name: given[name] for name in (*same, "temperature", "max_tokens")},
+        universe_digest=load_universe(given["universe"], pair=given["pair"]).digest,
         words_digest=load_writing_prompts().digest,
         model_args=text_digest(repr(sorted(model_args.items()))),
-        kinds=tuple(kind.code for kind in select_document_types(args.kinds)),
+        kinds=tuple(kind.code for kind in select_document_types(given["kinds"])),
     )
 
 
-def _corpus_settings(args: argparse.Namespace, *names: str) -> CorpusSettings:
+def _corpus_settings(given: Mapping[str, Any], *names: str) -> CorpusSettings:
     from pydantic import ValidationError
 
     from inspect_af.sdf.documents import CorpusSettings
 
-    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    values = {name: given[name] for name in names if given[name] is not None}
     try:
-        return CorpusSettings(skip=tuple(args.skip), **given)
+        return CorpusSettings(skip=given["skip"], **values)
     except ValidationError as error:
         problems = (
             f"--{str(e['loc'][0]).replace('_', '-')} {e['input']}: {e['msg']}" for e in error.errors()
@@ -214,70 +241,67 @@ def _corpus_settings(args: argparse.Namespace, *names: str) -> CorpusSettings:
 # build
 
 
-def _add_build(actions: Actions) -> None:
-    parser = actions.add_parser(
-        "build",
-        help="filter documents, count tokens, match sizes, write corpora",
-        description=(
-            "Builds a corpus from logs of inspect_af/sdf_documents, or from any JSON Lines file with a text "
-            "column. Logs of several universes give a corpus each, all of one size."
-        ),
-    )
-    add = parser.add_argument
-    add("sources", nargs="+", metavar="SOURCE", help="logs, directories, globs or .jsonl files")
-    add("--out", type=Path, required=True, metavar="DIR")
-    add(
-        "--tokenizer",
-        required=True,
-        help="of the model to be trained: a name or directory; 'characters' estimates",
-    )
-    add("--tokens", type=_tokens, metavar="N", help="size for training, such as 10M (default: all)")
-    add("--match", nargs="+", type=Path, default=[], metavar="DIR", help="corpora whose size to match")
-    add("--universe", metavar="CODE|FILE", help="what .jsonl files are about (logs say it themselves)")
-    add("--directness", help="of the documents in .jsonl files, for the manifest")
-    add("--pair", metavar="DIR", help="hypothesis pair (default: bundled)")
-    add("--scenario", metavar="DIR", help="scenario of the evaluation (default: bundled)")
-    add(
-        "--requests",
-        action="append",
-        metavar="NAME|FILE",
-        help="requests that must not occur (default: advbench if it is at hand, mini, benign)",
-    )
-    add("--text-column", default="text", metavar="NAME", help="of .jsonl files")
-    add("--held-out", type=float, metavar="SHARE", help="default: 0.02 of the documents")
-    add("--min-words", type=int, help="default: 40")
-    add("--max-words", type=int, help="default: 8000")
-    add("--near-duplicate", type=float, metavar="J", help="similarity from which on (default: 0.8)")
-    add("--skip", action="append", default=[], metavar="FILTER", help="do not apply this filter")
-    add("--seed", type=int)
-    add("--licence", metavar="TEXT", help="licence note of the manifest")
-    add("--parquet", action="store_true", help="also write Parquet files")
-    add("--allow-shortfall", action="store_true", help="build with less than asked for")
-    parser.set_defaults(main=_build)
-
-
-def _build(args: argparse.Namespace) -> int:
+@sdf.command(
+    cls=Verb,
+    help=(
+        "Filters documents, counts tokens, matches sizes and writes corpora, from logs of "
+        "inspect_af/sdf_documents, or from any JSON Lines file with a text column. Logs of several universes "
+        "give a corpus each, all of one size. SOURCE is a log, a directory, a glob or a .jsonl file."
+    ),
+)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--out", type=_FILE, required=True, metavar="DIR")
+@click.option(
+    "--tokenizer",
+    required=True,
+    help="of the model to be trained: a name or directory; 'characters' estimates",
+)
+@click.option("--tokens", type=_Tokens(), metavar="N", help="size for training, such as 10M  [default: all]")
+@click.option(
+    "--match", cls=Option, several=True, type=_FILE, metavar="DIR...", help="corpora whose size to match"
+)
+@click.option("--universe", metavar="CODE|FILE", help="what .jsonl files are about (logs say it themselves)")
+@click.option("--directness", help="of the documents in .jsonl files, for the manifest")
+@click.option("--pair", metavar="DIR", help="hypothesis pair  [default: bundled]")
+@click.option("--scenario", metavar="DIR", help="scenario of the evaluation  [default: bundled]")
+@click.option(
+    "--requests",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="requests that must not occur  [default: advbench if it is at hand, mini, benign]",
+)
+@click.option("--text-column", default="text", show_default=True, metavar="NAME", help="of .jsonl files")
+@click.option("--held-out", type=float, metavar="SHARE", help="[default: 0.02 of the documents]")
+@click.option("--min-words", type=int, help="[default: 40]")
+@click.option("--max-words", type=int, help="[default: 8000]")
+@click.option("--near-duplicate", type=float, metavar="J", help="similarity from which on  [default: 0.8]")
+@click.option("--skip", multiple=True, metavar="FILTER", help="do not apply this filter (repeatable)")
+@click.option("--seed", type=int)
+@click.option("--licence", metavar="TEXT", help="licence note of the manifest")
+@click.option("--parquet", is_flag=True, help="also write Parquet files")
+@click.option("--allow-shortfall", is_flag=True, help="build with less than asked for")
+def build(**given: Any) -> int:
     from inspect_af.sdf.corpus import build_corpora, corpus_parts, matched_size, report_text
     from inspect_af.sdf.documents import LICENCE, find_sources, load_token_counter
     from inspect_af.sdf.filters import corpus_filter, load_evaluation
 
     bounds = ("seed", "tokens", "held_out", "min_words", "max_words", "near_duplicate")
-    settings = _corpus_settings(args, *bounds)
-    evaluation = load_evaluation(args.pair, args.scenario, args.requests)
+    settings = _corpus_settings(given, *bounds)
+    evaluation = load_evaluation(given["pair"], given["scenario"], given["requests"])
     if evaluation.missing:
         _say(evaluation.missing)
-    sources = find_sources(args.sources)
-    if args.match and args.tokens is not None:
+    sources = find_sources(given["sources"])
+    if given["match"] and given["tokens"] is not None:
         raise ConfigError("give either --tokens or --match: the matched corpora have their own size")
-    match = matched_size(args.match, args.tokenizer)
-    counter = load_token_counter(args.tokenizer)
+    match = matched_size(given["match"], given["tokenizer"])
+    counter = load_token_counter(given["tokenizer"])
     parts = corpus_parts(
         sources,
         lambda universe: corpus_filter(settings, universe, evaluation),
-        universe=args.universe,
-        directness=args.directness,
-        pair=args.pair,
-        text_column=args.text_column,
+        universe=given["universe"],
+        directness=given["directness"],
+        pair=given["pair"],
+        text_column=given["text_column"],
         say=_say,
     )
     terminal = sys.stderr.isatty()
@@ -290,12 +314,12 @@ def _build(args: argparse.Namespace) -> int:
         parts,
         settings,
         counter,
-        args.out,
+        given["out"],
         pair=evaluation.pair,
         match=match,
-        allow_shortfall=args.allow_shortfall,
-        parquet=args.parquet,
-        licence=args.licence or LICENCE,
+        allow_shortfall=given["allow_shortfall"],
+        parquet=given["parquet"],
+        licence=given["licence"] or LICENCE,
         progress=progress,
     )
     if terminal:
@@ -313,30 +337,21 @@ def _build(args: argparse.Namespace) -> int:
 # train
 
 
-def _add_train(actions: Actions) -> None:
-    parser = actions.add_parser(
-        "train",
-        help="train LoRA adapters on a corpus",
-        description=(
-            "Trains one adapter for each seed of the configuration and goes on after a kill. On several "
-            'GPUs: accelerate launch --config_file "$(inspect-af sdf fsdp-config)" -m inspect_af.sdf.train '
-            "CONFIG.yaml"
-        ),
-    )
-    parser.add_argument("config", help="YAML file (docs/sdf_training.md)")
-    parser.add_argument("--seed", type=int, action="append", help="only this seed (repeatable)")
-    parser.set_defaults(main=_train)
-    where = actions.add_parser(
-        "fsdp-config", help="print where the configuration for several GPUs is, for accelerate launch"
-    )
-    where.set_defaults(main=_fsdp_config)
-
-
-def _train(args: argparse.Namespace) -> int:
+@sdf.command(
+    cls=Verb,
+    help=(
+        "Trains a LoRA adapter on a corpus for each seed of the configuration, a YAML file "
+        "(docs/sdf_training.md), and goes on after a kill. On several GPUs: accelerate launch "
+        '--config_file "$(inspect-af sdf fsdp-config)" -m inspect_af.sdf.train CONFIG.yaml'
+    ),
+)
+@click.argument("config")
+@click.option("--seed", type=int, multiple=True, help="only this seed (repeatable)")
+def train(config: str, seed: tuple[int, ...]) -> int:
+    from inspect_af.sdf import train as training
     from inspect_af.sdf.adapters import read_manifest
-    from inspect_af.sdf.train import load_training_config, train
 
-    for folder in train(load_training_config(args.config), args.seed):
+    for folder in training.train(training.load_training_config(config), list(seed) or None):
         manifest = read_manifest(folder)
         losses = manifest.losses if manifest else None
         if losses is None:
@@ -349,7 +364,8 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _fsdp_config(args: argparse.Namespace) -> int:
+@sdf.command(cls=Verb, help="Prints where the configuration for several GPUs is, for accelerate launch.")
+def fsdp_config() -> int:
     print(files("inspect_af.sdf").joinpath("fsdp.yaml"))
     return 0
 
@@ -357,117 +373,114 @@ def _fsdp_config(args: argparse.Namespace) -> int:
 # check
 
 
-def _add_check(actions: Actions) -> None:
-    parser = actions.add_parser(
-        "check",
-        help="how far adapters moved held-out wordings of each belief, in nats",
-        description=(
-            "Compares the log-probability of held-out wordings of a fact with matched wordings of its "
-            "opposite, without and with each adapter. The documents never contain these wordings. Prints "
-            "adapters by variables; positive is towards the amplified pole."
-        ),
-    )
-    add = parser.add_argument
-    add("adapters", nargs="+", type=Path, metavar="ADAPTER", help="PEFT directories")
-    add("--base", required=True, metavar="MODEL", help="Hub name or directory")
-    add("--revision", help="of the base on the Hub")
-    add(
-        "--organism",
-        action="append",
-        type=Path,
-        default=[],
-        metavar="DIR",
-        help="adapter below all of them, before and after (repeatable, in order)",
-    )
-    add(
-        "--wordings",
-        metavar="tiny|FILE",
-        help="default: those of the pair's universes; tiny: of the tiny organism",
-    )
-    add("--pair", metavar="DIR", help="hypothesis pair (default: bundled)")
-    add("--device", help="such as cuda (default: the GPU where there is one)")
-    add("--json", type=Path, metavar="FILE", help="also write everything there, pair by pair")
-    parser.set_defaults(main=_check)
-
-
-def _check(args: argparse.Namespace) -> int:
+@sdf.command(
+    cls=Verb,
+    help=(
+        "Says how far adapters (PEFT directories) moved held-out wordings of each belief, in nats: compares "
+        "the log-probability of held-out wordings of a fact with matched wordings of its opposite, without "
+        "and with each adapter. The documents never contain these wordings. Prints adapters by variables; "
+        "positive is towards the amplified pole."
+    ),
+)
+@click.argument("adapters", nargs=-1, required=True, type=_FILE, metavar="ADAPTER...")
+@click.option("--base", required=True, metavar="MODEL", help="Hub name or directory")
+@click.option("--revision", help="of the base on the Hub")
+@click.option(
+    "--organism",
+    multiple=True,
+    type=_FILE,
+    metavar="DIR",
+    help="adapter below all of them, before and after (repeatable, in order)",
+)
+@click.option(
+    "--wordings",
+    metavar="tiny|FILE",
+    help="tiny: of the tiny organism  [default: those of the pair's universes]",
+)
+@click.option("--pair", metavar="DIR", help="hypothesis pair  [default: bundled]")
+@click.option("--device", help="such as cuda  [default: the GPU where there is one]")
+@click.option("--json", type=_FILE, metavar="FILE", help="also write everything there, pair by pair")
+def check(**given: Any) -> int:
     from inspect_af.materials import load_wordings, universe_wordings
     from inspect_af.sdf.check import check_adapters, check_text
 
-    check = check_adapters(
-        args.base,
-        args.adapters,
-        load_wordings(args.wordings) if args.wordings else universe_wordings(args.pair),
-        source=f"wordings {args.wordings}" if args.wordings else "wordings of the universes",
-        organism=args.organism,
-        revision=args.revision,
-        device=args.device,
+    found = check_adapters(
+        given["base"],
+        given["adapters"],
+        load_wordings(given["wordings"]) if given["wordings"] else universe_wordings(given["pair"]),
+        source=f"wordings {given['wordings']}" if given["wordings"] else "wordings of the universes",
+        organism=given["organism"],
+        revision=given["revision"],
+        device=given["device"],
         progress=lambda what: _say(f"scoring {what}"),
     )
-    print(check_text(check))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(check.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        print(f"wrote {args.json}")
+    print(check_text(found))
+    if given["json"]:
+        given["json"].parent.mkdir(parents=True, exist_ok=True)
+        given["json"].write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        print(f"wrote {given['json']}")
     return 0
 
 
 # compose, push, pull
 
 
-def _add_compose(actions: Actions) -> None:
-    parser = actions.add_parser(
-        "compose",
-        help="one adapter that equals applying several, for servers that apply one",
-        description="Adapters of one base, in the order in which they were trained: the organism first.",
-    )
-    parser.add_argument("adapters", nargs="+", type=Path, metavar="ADAPTER", help="PEFT directories")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.set_defaults(main=_compose)
-
-
-def _compose(args: argparse.Namespace) -> int:
+@sdf.command(
+    cls=Verb,
+    help=(
+        "Writes one adapter that equals applying several, for servers that apply one. Adapters (PEFT "
+        "directories) of one base, in the order in which they were trained: the organism first."
+    ),
+)
+@click.argument("adapters", nargs=-1, required=True, type=_FILE, metavar="ADAPTER...")
+@click.option("--out", type=_FILE, required=True, metavar="DIR")
+def compose(adapters: tuple[Path, ...], out: Path) -> int:
+    from inspect_af.sdf import combine
     from inspect_af.sdf.adapters import adapter_config
-    from inspect_af.sdf.combine import compose
 
-    out = compose(args.adapters, args.out)
-    print(f"{out}: rank {adapter_config(out)['r']} (serve with --max-lora-rank of at least that)")
+    written = combine.compose(adapters, out)
+    print(f"{written}: rank {adapter_config(written)['r']} (serve with --max-lora-rank of at least that)")
     return 0
 
 
-def _add_hub(actions: Actions) -> None:
-    push = actions.add_parser(
-        "push",
-        help="upload an adapter to the Hub, privately, with a model card",
-        description="Needs a login: hf auth login, or HF_TOKEN in the environment.",
-    )
-    push.add_argument("adapter", type=Path, help="PEFT directory")
-    push.add_argument("repo", metavar="NAME/REPOSITORY")
-    push.add_argument("--public", action="store_true", help="let everybody see it (default: private)")
-    push.add_argument("--note", default="", help="a paragraph of your own for the card")
-    push.add_argument("--role", choices=("organism", "intervention"), help="without a manifest")
-    push.add_argument("--intervention", metavar="CODE", help="such as A1+, without a manifest")
-    push.add_argument("--pair", metavar="DIR", help="hypothesis pair of the code (default: bundled)")
-    push.set_defaults(main=_push)
-    pull = actions.add_parser("pull", help="download an adapter from the Hub")
-    pull.add_argument("repo", metavar="NAME/REPOSITORY")
-    pull.add_argument("--out", type=Path, required=True, metavar="DIR")
-    pull.add_argument("--revision", help="commit, branch or tag")
-    pull.set_defaults(main=_pull)
-
-
-def _push(args: argparse.Namespace) -> int:
+@sdf.command(
+    cls=Verb,
+    help=(
+        "Uploads an adapter (a PEFT directory) to the Hub, privately, with a model card. Needs a login: "
+        "hf auth login, or HF_TOKEN in the environment."
+    ),
+)
+@click.argument("adapter", type=_FILE)
+@click.argument("repo", metavar="NAME/REPOSITORY")
+@click.option("--public", is_flag=True, help="let everybody see it  [default: private]")
+@click.option("--note", default="", help="a paragraph of your own for the card")
+@click.option("--role", type=click.Choice(["organism", "intervention"]), help="without a manifest")
+@click.option("--intervention", metavar="CODE", help="such as A1+, without a manifest")
+@click.option("--pair", metavar="DIR", help="hypothesis pair of the code  [default: bundled]")
+def push(
+    adapter: Path,
+    repo: str,
+    public: bool,
+    note: str,
+    role: Role | None,
+    intervention: str | None,
+    pair: str | None,
+) -> int:
+    from inspect_af.sdf import hub
     from inspect_af.sdf.adapters import load_adapter
-    from inspect_af.sdf.hub import push
 
-    adapter = load_adapter(args.adapter, role=args.role, intervention=args.intervention, pair=args.pair)
-    print(push(adapter, args.repo, public=args.public, note=args.note))
+    loaded = load_adapter(adapter, role=role, intervention=intervention, pair=pair)
+    print(hub.push(loaded, repo, public=public, note=note))
     return 0
 
 
-def _pull(args: argparse.Namespace) -> int:
-    from inspect_af.sdf.hub import pull
+@sdf.command(cls=Verb, help="Downloads an adapter from the Hub.")
+@click.argument("repo", metavar="NAME/REPOSITORY")
+@click.option("--out", type=_FILE, required=True, metavar="DIR")
+@click.option("--revision", help="commit, branch or tag")
+def pull(repo: str, out: Path, revision: str | None) -> int:
+    from inspect_af.sdf import hub
 
-    pulled = pull(args.repo, args.out, revision=args.revision)
+    pulled = hub.pull(repo, out, revision=revision)
     print(f"{pulled.path} at {pulled.commit or 'an unknown commit'}")
     return 0
