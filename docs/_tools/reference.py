@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from types import NoneType
@@ -143,58 +142,14 @@ def _leaves(path: str, command: click.Command) -> Iterator[tuple[str, str, list[
         for name in command.list_commands(context):
             if (found := command.get_command(context, name)) is not None:
                 yield from _leaves(f"{path} {name}", found)
-    elif hasattr(command, "add_parser"):
-        parser = argparse.ArgumentParser(prog="inspect-af")
-        command.add_parser(parser.add_subparsers())
-        for found, leaf in _parsers("inspect-af", parser):
-            if found == path or found.startswith(f"{path} "):
-                entries = [each for each in leaf._actions if each.help != argparse.SUPPRESS]
-                rows = [f"| {_argument(each)} | {_cell(_help(each, leaf))} |" for each in entries[1:]]
-                yield found, leaf.description or "", rows
     else:
         rows = []
         for entry in command.params:
             if isinstance(entry, click.Argument):
                 rows.append(f"| `{entry.make_metavar(context)}` | |")
             elif (record := entry.get_help_record(context)) is not None:
-                required = ", required" if entry.required else ""
-                rows.append(f"| `{record[0]}`{required} | {_cell(record[1])} |")
+                rows.append(f"| `{record[0]}` | {_cell(record[1])} |")
         yield path, command.help or "", rows
-
-
-def _parsers(path: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not nested:
-        yield path, parser
-    for action in nested:
-        for name, child in action.choices.items():
-            yield from _parsers(f"{path} {name}", child)
-
-
-def _argument(action: argparse.Action) -> str:
-    metavar = action.metavar if isinstance(action.metavar, str) else None
-    if isinstance(action.metavar, tuple):
-        metavar = " ".join(action.metavar)
-    if not action.option_strings:
-        many = " ..." if action.nargs in ("+", "*") else ""
-        return f"`{metavar or action.dest.upper()}{many}`"
-    value = metavar or action.dest.upper()
-    takes = "" if action.nargs == 0 else f" {value}"
-    required = ", required" if action.required else ""
-    return f"`{', '.join(action.option_strings)}{takes}`{required}"
-
-
-def _help(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
-    text = (action.help or "") % {**vars(action), "prog": parser.prog}
-    choices = f"one of {_code(map(str, action.choices))}" if action.choices else ""
-    said = "; ".join(part for part in (text, choices) if part)
-    if (
-        "default" not in said
-        and isinstance(action.default, int | float | str)
-        and action.default is not False
-    ):
-        said = "; ".join(part for part in (said, f"default {action.default}") if part)
-    return said
 
 
 def _default(value: object) -> str:

@@ -38,6 +38,9 @@ def test_a_list_reaches_its_option_whatever_its_first_sign(numbers: str) -> None
         ("run openai/x -T a=1 -T b=-2", {"task_args": ("a=1", "b=-2")}),
         ("run --model a/b --model c/d", {"model": ("a/b", "c/d")}),
         ("judge audit one two", {"logs": ("one", "two")}),
+        ("sdf build a b --tokens 3k --tokenizer characters --out c", {"sources": ("a", "b"), "tokens": 3000}),
+        ("steering pairs ooc a --out b --held-out 3", {"logs": ("a",), "held_out": 3, "train": None}),
+        ("convergence a b --out c --name x=y --name z=y", {"name": ("x=y", "z=y")}),
     ],
 )
 def test_words_become_values(words: str, expected: dict[str, object]) -> None:
@@ -54,6 +57,13 @@ def test_words_become_values(words: str, expected: dict[str, object]) -> None:
         "run --model-",
         "judge nobody",
         "power --request x",
+        "sdf build a --tokenizer characters --tokens many --out b",
+        "sdf push adapter name/repository --role judge",
+        "organism check x --setting spoken",
+        "steering sweep --model x --vectors v --out o",
+        "steering sweep --model x --vectors v --out o --doses 1 --multipliers 1",
+        "steering pairs write model",
+        "convergence --out x",
     ],
 )
 def test_a_malformed_line_ends_with_status_2(words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from inspect_af.cli import steering
+from inspect_af.cli import app
 from inspect_af.errors import ConfigError
 from inspect_af.steering import ActivationsHeader, SteeringReport, load_vector, write_activations
 
 
 def run(*argv: object) -> int:
-    parser = argparse.ArgumentParser()
-    steering.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["steering", *map(str, argv)])
-    return int(args.main(args))
+    return int(app.main(["steering", *map(str, argv)], standalone_mode=False))
 
 
 def activations(path: Path, concept: str = "expectation", strength: float = 1.0) -> Path:

@@ -122,15 +122,9 @@ def check_command(words: Sequence[str]) -> None:
 
 def parse_verb(arguments: Sequence[str]) -> None:
     """Parses the arguments of `inspect-af` and runs nothing."""
-    complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()):
             _, values = parsed(arguments)
-    except SystemExit as stopped:
-        if stopped.code:
-            last = complaint.getvalue().strip().splitlines()[-1]
-            raise CommandError(f"inspect-af {shlex.join(arguments)}: {last}") from stopped
-        return
     except click.exceptions.Exit:  # --help
         return
     except click.ClickException as error:
@@ -150,7 +144,7 @@ def dry_run_option(arguments: Sequence[str]) -> str | None:
     for depth in (2, 1):
         shown = io.StringIO()
         with (
-            contextlib.suppress(SystemExit, click.ClickException, click.exceptions.Exit),
+            contextlib.suppress(click.ClickException, click.exceptions.Exit),
             contextlib.redirect_stdout(shown),
             contextlib.redirect_stderr(shown),
         ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import datetime
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConf
 from tests.local_models import save_scripted_model  # noqa: E402
 from tests.steering.tiny_models import tea_pairs  # noqa: E402
 
-from inspect_af.cli import steering  # noqa: E402
+from inspect_af.cli import app  # noqa: E402
 from inspect_af.errors import ConfigError, InspectAFError, MaterialsError  # noqa: E402
 from inspect_af.profile import profile_logs  # noqa: E402
 from inspect_af.providers import hf_engine as engines  # noqa: E402
@@ -34,10 +33,7 @@ OPENING = "{% if add_generation_prompt %}<assistant>{% endif %}"
 
 def activations(*argv: object) -> int:
     """`inspect-af steering activations`."""
-    parser = argparse.ArgumentParser()
-    steering.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["steering", "activations", *map(str, argv)])
-    return int(args.main(args))
+    return int(app.main(["steering", "activations", *map(str, argv)], standalone_mode=False))
 
 
 @pytest.fixture

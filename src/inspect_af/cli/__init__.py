@@ -26,7 +26,7 @@ VERBS = {
     "power": (f"{_HERE}.power:power", "detectable effects, or the requests that a target needs"),
     "nuisance": (f"{_HERE}.nuisance:nuisance", "does the gap survive identity, tier names and their order?"),
     "judge": (f"{_HERE}.judge:judge", "check judges against labels, draw samples for labelling"),
-    "steering": (f"{_HERE}.steering:add_parser", "contrast pairs, activations, vectors, sweeps"),
+    "steering": (f"{_HERE}.steering:steering", "contrast pairs, activations, vectors, sweeps"),
     "organism": (f"{_HERE}.organism:organism", "tiny real models with a planted motivation"),
     "sdf": (f"{_HERE}.sdf:sdf", "synthetic documents, corpora, training, adapters"),
 }
@@ -65,7 +65,6 @@ def parsed(argv: Sequence[str]) -> tuple[click.Command, dict[str, Any]]:
 
     Raises:
         click.UsageError: It is malformed.
-        SystemExit: Likewise, from a verb that describes itself to argparse.
     """
     command: click.Command = app
     words, names = list(argv), ["inspect-af"]
@@ -76,8 +75,6 @@ def parsed(argv: Sequence[str]) -> tuple[click.Command, dict[str, Any]]:
         if found is None:
             raise click.UsageError(f"No such command {names[-1]!r}.", context)
         command = found
-    if (parse := getattr(command, "parse_words", None)) is not None:
-        return command, vars(parse(words))
     return command, dict(command.make_context(" ".join(names), words).params)
 
 

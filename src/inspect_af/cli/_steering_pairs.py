@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import click
 from pydantic import BaseModel, ValidationError
 
-from inspect_af.cli._options import add_model_option, key_values
+from inspect_af.cli.command import Verb
+from inspect_af.cli.options import Decorated, display_option, key_values, model_args_option
 from inspect_af.errors import AnalysisError, ConfigError
 from inspect_af.materials import OVERSAMPLE, PAIRS_PER_SPLIT
+from inspect_af.steering.in_context import Matching, Thresholds
 
 if TYPE_CHECKING:
     from inspect_af.steering import ContrastPair, Split
@@ -21,232 +23,270 @@ if TYPE_CHECKING:
 _S = TypeVar("_S", bound=BaseModel)
 
 
-def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = actions.add_parser(
-        "pairs",
-        help="contrast pairs: written ones, and ones from alignment-faking logs",
-        description="Contrast pairs as JSON Lines, with a report beside them.",
-    )
-    kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
-    _add_write(kinds)
-    _add_ooc(kinds)
-    _add_ic(kinds)
+_FILE = click.Path(path_type=Path)
 
 
-def _add_write(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    write = kinds.add_parser(
-        "write",
-        help="let a model write pairs until there are enough",
-        description=(
-            "Runs inspect_af/contrast_pairs with Inspect's eval_set, applies every filter, and runs further "
-            "rounds on further dialogues until each split has its number of pairs. Interrupted or killed, "
-            "the same command goes on where it stopped."
-        ),
-    )
-    write.add_argument("model", help="any Inspect model; the one to be steered, or any other")
-    write.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="pairs, reports and logs go here"
-    )
-    for split, n in PAIRS_PER_SPLIT.items():
-        write.add_argument(f"--{split}", type=int, default=n, metavar="N", help=f"pairs (default: {n})")
-    write.add_argument(
-        "--oversample",
-        type=float,
-        default=OVERSAMPLE,
-        help=f"dialogues per wanted pair in the first round (default: {OVERSAMPLE:g})",
-    )
-    write.add_argument("--max-rounds", type=int, default=5, help="then stop (default: 5)")
-    write.add_argument("--seed", type=int, default=0)
-    _add_written_options(write)
-    add_model_option(write)
-    write.add_argument("--temperature", type=float)
-    write.add_argument("--max-tokens", type=int)
-    write.add_argument("--max-connections", type=int)
-    write.add_argument("--batch", action="store_true", help="use the provider's batch API where it has one")
-    write.add_argument("--display", choices=["full", "conversation", "rich", "plain", "log", "none"])
-    write.set_defaults(action=_write)
+@click.group(
+    short_help="contrast pairs: written ones, and ones from alignment-faking logs",
+    help="Contrast pairs as JSON Lines, with a report beside them: written, or from logs.",
+)
+def pairs() -> None:
+    """Where contrast pairs come from."""
 
 
-def _add_ooc(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    ooc = kinds.add_parser(
-        "ooc",
-        help="written pairs, from logs of inspect_af/contrast_pairs",
-        description=(
-            "Applies every filter to what a model wrote, leaves out duplicates and takes as many pairs as "
-            "are wanted."
-        ),
-    )
-    _add_logs_and_out(ooc)
-    for split in PAIRS_PER_SPLIT:
-        ooc.add_argument(f"--{split}", type=int, metavar="N", help=f"pairs of {split} to take (default: all)")
-    _add_written_options(ooc)
-    ooc.set_defaults(action=_ooc)
+def _split_options(*, defaults: bool) -> Callable[[Decorated], Decorated]:
+    """`--train`, `--held-out` and `--keyword-hard`: how many pairs each split is to have."""
+
+    def add(command: Decorated) -> Decorated:
+        for split, n in reversed(PAIRS_PER_SPLIT.items()):
+            about = "pairs" if defaults else f"pairs of {split} to take  [default: all]"
+            command = click.option(
+                f"--{split}",
+                type=int,
+                default=n if defaults else None,
+                show_default=defaults,
+                metavar="N",
+                help=about,
+            )(command)
+        return command
+
+    return add
 
 
-def _add_logs_and_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("logs", nargs="+", help="logs, directories or globs")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE|DIR", help=".jsonl file, or a directory"
-    )
+def _written_options(command: Decorated) -> Decorated:
+    """What `write` and `ooc` are told about written pairs."""
+    for name, settings in reversed(_WRITTEN.items()):
+        command = click.option(name, **settings)(command)
+    return command
 
 
-def _add_written_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--concept", default="both", help="label of a family, or both (default)")
-    parser.add_argument("--allow-shortfall", action="store_true", help="write also where there are fewer")
-    parser.add_argument("--pair", metavar="DIR", help="hypothesis pair (default: bundled)")
-    parser.add_argument(
-        "--system",
-        choices=["none", "documents", "prompted"],
-        default="none",
-        help=(
-            "put the scenario's system prompt (without or with its facts about training) and its user turn "
-            "around each task; none by default, which is out of context"
-        ),
-    )
-    parser.add_argument("--scenario", metavar="DIR", help="scenario of your own, for --system")
+_CONCEPT: dict[str, Any] = {"default": "both", "show_default": True, "help": "label of a family, or both"}
+_WRITTEN: dict[str, dict[str, Any]] = {
+    "--concept": _CONCEPT,
+    "--allow-shortfall": {"is_flag": True, "help": "write also where there are fewer"},
+    "--pair": {"metavar": "DIR", "help": "hypothesis pair  [default: bundled]"},
+    "--system": {
+        "type": click.Choice(["none", "documents", "prompted"]),
+        "default": "none",
+        "show_default": True,
+        "help": "put the scenario's system prompt (without or with its facts about training) and its user "
+        "turn around each task; none is out of context",
+    },
+    "--scenario": {"metavar": "DIR", "help": "scenario of your own, for --system"},
+}
 
 
-def _add_ic(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from inspect_af.steering.in_context import Matching, Thresholds
-
-    limits, matching = Thresholds(), Matching()
-    ic = kinds.add_parser(
-        "ic",
-        help="pairs of replies, from alignment-faking logs with the concept judge's scores",
-        description=(
-            "Pairs two replies to the same request: one whose reasoning has the concept by the judge, one "
-            "whose reasoning does not, with scratchpads as equally long as can be. No reply is used twice."
-        ),
-    )
-    _add_logs_and_out(ic)
-    ic.add_argument("--concept", default="both", help="label of a family, or both (default)")
-    for option, default, text in (
-        ("--high", limits.high, f"with it: score from {limits.high:g} on"),
-        ("--other-max", limits.other_max, f"with it: the other concept's score up to {limits.other_max:g}"),
-        ("--low", limits.low, f"without it: score up to {limits.low:g}"),
-        ("--negative-other-max", None, "without it: the other concept's score up to this (default: any)"),
-        ("--max-length-ratio", matching.max_length_ratio, "longer over shorter scratchpad (default: 1.5)"),
-        ("--held-out-share", matching.held_out_share, "of the pairs, by request (default: a third)"),
-    ):
-        ic.add_argument(option, type=float, default=default, help=text)
-    ic.add_argument(
-        "--runs",
-        choices=["any", "different", "same"],
-        default=matching.runs,
-        help="whether both sides come from two logs, from one, or from either (default)",
-    )
-    ic.add_argument(
-        "--same",
-        default=",".join(matching.same),
-        help="what both sides share beside the request: tier, condition, outcome, or none (default: tier)",
-    )
-    ic.add_argument(
-        "--max-pairs", type=int, default=matching.max_pairs, help=f"per split (default: {matching.max_pairs})"
-    )
-    ic.add_argument("--count", action="append", metavar="WORD", help="count this word (default: future)")
-    ic.add_argument("--seed", type=int, default=0, help="of the held-out requests (default: 0)")
-    ic.set_defaults(action=_ic)
+def _logs_and_out(command: Decorated) -> Decorated:
+    """Logs to read, and where pairs go."""
+    about = ".jsonl file, or a directory"
+    command = click.option("--out", type=_FILE, required=True, metavar="FILE|DIR", help=about)(command)
+    return click.argument("logs", nargs=-1, required=True, metavar="LOG...")(command)
 
 
-def _write(args: argparse.Namespace) -> int:
+@pairs.command(
+    cls=Verb,
+    short_help="let a model write pairs until there are enough",
+    help=(
+        "Lets a model write pairs until there are enough: any Inspect model, the one to be steered, or any "
+        "other. Runs inspect_af/contrast_pairs with Inspect's eval_set, applies every filter, and runs "
+        "further rounds on further dialogues until each split has its number of pairs. Interrupted or "
+        "killed, the same command goes on where it stopped."
+    ),
+)
+@click.argument("model")
+@click.option("--out", type=_FILE, required=True, metavar="DIR", help="pairs, reports and logs go here")
+@_split_options(defaults=True)
+@click.option(
+    "--oversample",
+    type=float,
+    default=OVERSAMPLE,
+    show_default=True,
+    help="dialogues per wanted pair in the first round",
+)
+@click.option("--max-rounds", type=int, default=5, show_default=True, help="then stop")
+@click.option("--seed", type=int, default=0, show_default=True)
+@_written_options
+@model_args_option
+@click.option("--temperature", type=float)
+@click.option("--max-tokens", type=int)
+@click.option("--max-connections", type=int)
+@click.option("--batch", is_flag=True, help="use the provider's batch API where it has one")
+@display_option
+def write(**given: Any) -> int:
     from inspect_af.tasks.contrast_rounds import Writing, write_in_rounds
 
-    if args.out.suffix == ".jsonl":
-        raise ConfigError(f"--out {args.out}: a directory is needed, for pairs, reports and logs")
+    if given["out"].suffix == ".jsonl":
+        raise ConfigError(f"--out {given['out']}: a directory is needed, for pairs, reports and logs")
     writing = _checked(
         Writing,
-        args,
-        model_args=key_values(args.model_args, option="-M"),
-        wanted={"train": args.train, "held-out": args.held_out, "keyword-hard": args.keyword_hard},
+        given,
+        model_args=key_values(given["model_args"], option="-M"),
+        wanted={
+            "train": given["train"],
+            "held-out": given["held_out"],
+            "keyword-hard": given["keyword_hard"],
+        },
     )
     assembled = write_in_rounds(
         writing,
-        args.out,
-        max_rounds=args.max_rounds,
-        display=args.display,
-        max_connections=args.max_connections,
-        batch=args.batch or None,
+        given["out"],
+        max_rounds=given["max_rounds"],
+        display=given["display"],
+        max_connections=given["max_connections"],
+        batch=given["batch"] or None,
     )
     if assembled is None:
-        print(f"some samples have not finished; repeat the command to go on (logs in {args.out / 'logs'})")
+        print(
+            f"some samples have not finished; repeat the command to go on (logs in {given['out'] / 'logs'})"
+        )
         return 1
     return _assembled(
-        args,
+        given,
         assembled,
         "Repeat the command with a larger --max-rounds to write more, or with --allow-shortfall.",
     )
 
 
-def _ooc(args: argparse.Namespace) -> int:
+@pairs.command(
+    cls=Verb,
+    short_help="written pairs, from logs of inspect_af/contrast_pairs",
+    help=(
+        "Takes written pairs from logs of inspect_af/contrast_pairs. Applies every filter to what a model "
+        "wrote, leaves out duplicates and takes as many pairs as are wanted. LOG is a log, a directory or a "
+        "glob."
+    ),
+)
+@_logs_and_out
+@_split_options(defaults=False)
+@_written_options
+def ooc(**given: Any) -> int:
     from inspect_af.tasks.contrast_assembly import assemble_pairs
 
-    _check_out(args.out, args.concept)
+    _check_out(given["out"], given["concept"])
     wanted: dict[Split, int | None] = {
-        "train": args.train,
-        "held-out": args.held_out,
-        "keyword-hard": args.keyword_hard,
+        "train": given["train"],
+        "held-out": given["held_out"],
+        "keyword-hard": given["keyword_hard"],
     }
     if any(n is not None and n < 0 for n in wanted.values()):
         raise ConfigError(f"pairs to take per split are 0 or more, not {list(wanted.values())}")
     assembled = assemble_pairs(
-        args.logs,
+        given["logs"],
         wanted=wanted,
-        concept=args.concept,
-        pair=args.pair,
-        system=args.system,
-        scenario=args.scenario,
+        concept=given["concept"],
+        pair=given["pair"],
+        system=given["system"],
+        scenario=given["scenario"],
     )
     advice = (
         "Give logs of further dialogues (`steering pairs write` tops up by itself), or --allow-shortfall."
     )
-    return _assembled(args, assembled, advice)
+    return _assembled(given, assembled, advice)
 
 
-def _assembled(args: argparse.Namespace, assembled: Assembled, advice: str) -> int:
+def _assembled(given: Mapping[str, Any], assembled: Assembled, advice: str) -> int:
     print(assembled.report.text())
-    if not args.allow_shortfall:
+    if not given["allow_shortfall"]:
         assembled.report.require_complete(advice)
-    _write_files(assembled.pairs, dict.fromkeys(assembled.pairs, assembled.report), args.out)
+    _write_files(assembled.pairs, dict.fromkeys(assembled.pairs, assembled.report), given["out"])
     return 0
 
 
-def _ic(args: argparse.Namespace) -> int:
+_LIMITS, _MATCHING = Thresholds(), Matching()
+
+
+@pairs.command(
+    cls=Verb,
+    short_help="pairs of replies, from alignment-faking logs with the concept judge's scores",
+    help=(
+        "Makes pairs of replies from alignment-faking logs with the concept judge's scores. Pairs two "
+        "replies to the same request: one whose reasoning has the concept by the judge, one whose reasoning "
+        "does not, with scratchpads as equally long as can be. No reply is used twice. LOG is a log, a "
+        "directory or a glob."
+    ),
+)
+@_logs_and_out
+@click.option("--concept", **_CONCEPT)
+@click.option("--high", type=float, default=_LIMITS.high, show_default=True, help="with it: least score")
+@click.option(
+    "--other-max",
+    type=float,
+    default=_LIMITS.other_max,
+    show_default=True,
+    help="with it: the other concept's greatest score",
+)
+@click.option("--low", type=float, default=_LIMITS.low, show_default=True, help="without it: greatest score")
+@click.option(
+    "--negative-other-max",
+    type=float,
+    help="without it: the other concept's greatest score  [default: any]",
+)
+@click.option(
+    "--max-length-ratio",
+    type=float,
+    default=_MATCHING.max_length_ratio,
+    show_default=True,
+    help="longer over shorter scratchpad",
+)
+@click.option(
+    "--held-out-share",
+    type=float,
+    default=_MATCHING.held_out_share,
+    help="of the pairs, by request  [default: a third]",
+)
+@click.option(
+    "--runs",
+    type=click.Choice(["any", "different", "same"]),
+    default=_MATCHING.runs,
+    show_default=True,
+    help="whether both sides come from two logs, from one, or from either (any)",
+)
+@click.option(
+    "--same",
+    default=",".join(_MATCHING.same),
+    show_default=True,
+    help="what both sides share beside the request: tier, condition, outcome, or none",
+)
+@click.option("--max-pairs", type=int, default=_MATCHING.max_pairs, show_default=True, help="per split")
+@click.option(
+    "--count", multiple=True, metavar="WORD", help="count this word (repeatable)  [default: future]"
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="of the held-out requests")
+def ic(**given: Any) -> int:
     from inspect_af.steering.in_context import (
-        Matching,
-        Thresholds,
         in_context_pairs,
         in_context_report,
         match_candidates,
         read_judged_replies,
     )
 
-    _check_out(args.out, args.concept)
-    thresholds = _checked(Thresholds, args)
-    shared = [fact.strip() for fact in args.same.split(",") if fact.strip() not in ("", "none")]
-    matching = _checked(Matching, args, same=tuple(shared))
-    replies = read_judged_replies(args.logs, thresholds, progress=_log_progress)
-    if args.concept not in ("both", *replies.concepts):
-        raise ConfigError(f"unknown concept {args.concept!r}; one of both, {', '.join(replies.concepts)}")
-    pairs, reports = {}, {}
-    for concept in replies.concepts if args.concept == "both" else (args.concept,):
+    _check_out(given["out"], given["concept"])
+    thresholds = _checked(Thresholds, given)
+    shared = [fact.strip() for fact in given["same"].split(",") if fact.strip() not in ("", "none")]
+    matching = _checked(Matching, given, same=tuple(shared))
+    replies = read_judged_replies(given["logs"], thresholds, progress=_log_progress)
+    if given["concept"] not in ("both", *replies.concepts):
+        raise ConfigError(f"unknown concept {given['concept']!r}; one of both, {', '.join(replies.concepts)}")
+    found, reports = {}, {}
+    for concept in replies.concepts if given["concept"] == "both" else (given["concept"],):
         other = replies.concepts[1 - replies.concepts.index(concept)]
         matches = match_candidates(replies.candidates, concept, other, thresholds, matching)
         # Without any match the report still says how many replies were on which side.
-        pairs[concept] = in_context_pairs(matches, concept, matching) if matches else ()
+        found[concept] = in_context_pairs(matches, concept, matching) if matches else ()
         reports[concept] = in_context_report(
-            replies, concept, thresholds, matching, matches, pairs[concept], args.count or ["future"]
+            replies, concept, thresholds, matching, matches, found[concept], given["count"] or ["future"]
         )
         print(reports[concept].text())
-    _write_files(pairs, reports, args.out)
+    _write_files(found, reports, given["out"])
     return 0
 
 
-def _checked(schema: type[_S], args: argparse.Namespace, **values: object) -> _S:
+def _checked(schema: type[_S], given: Mapping[str, Any], **values: object) -> _S:
     """The fields of a schema from the options of the same names."""
     from inspect_af.steering.files import problems
 
     try:
-        named = {name: getattr(args, name) for name in schema.model_fields if hasattr(args, name)}
+        named = {name: given[name] for name in schema.model_fields if name in given}
         return schema.model_validate(named | values)
     except ValidationError as error:
         raise ConfigError(problems(error)) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -101,51 +101,9 @@ class LazyGroup(click.Group):
         if cmd_name not in self.lazy:
             return None
         module, _, attribute = self.lazy[cmd_name][0].partition(":")
-        found = getattr(import_module(module), attribute)
-        if isinstance(found, click.Command):
-            return found
-        return _Argparse(cmd_name, found)
+        found: click.Command = getattr(import_module(module), attribute)
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in self.lazy.items()])
-
-
-class _Argparse(click.Command):
-    """A verb that still describes itself to argparse."""
-
-    def __init__(self, name: str, add_parser: Callable[..., None]) -> None:
-        super().__init__(name, add_help_option=False)
-        self.add_parser = add_parser
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.params["words"] = tuple(args)
-        return []
-
-    def invoke(self, ctx: click.Context) -> int:
-        args = self.parse_words(ctx.params["words"])
-        return int(args.main(args))
-
-    def parse_words(self, words: Sequence[str]) -> Any:
-        import argparse
-
-        parser = argparse.ArgumentParser(prog="inspect-af")
-        self.add_parser(parser.add_subparsers(required=True))
-        return parser.parse_args([str(self.name), *_joined(words)])
-
-
-def _joined(words: Sequence[str]) -> list[str]:
-    """`--option -4,-2,0` as `--option=-4,-2,0`: argparse takes such a list for another option."""
-    joined: list[str] = []
-    for word in words:
-        option = joined[-1] if joined else ""
-        if (
-            re.match(r"-\.?\d[^,]*,", word)
-            and option.startswith("--")
-            and len(option) > 2
-            and "=" not in option
-        ):
-            joined[-1] = f"{option}={word}"
-        else:
-            joined.append(word)
-    return joined

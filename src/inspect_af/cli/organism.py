@@ -36,7 +36,9 @@ def organism() -> None:
 
 
 @organism.command(
-    cls=Verb, help="Trains an organism; minutes on two CPU cores. OUT must not exist or be empty."
+    cls=Verb,
+    short_help="train one and write it as a transformers directory",
+    help="Trains an organism; minutes on two CPU cores. OUT must not exist or be empty.",
 )
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
@@ -68,6 +70,7 @@ def train(out: Path, kind: TinyKind, seed: int, steps: int | None) -> int:
 
 @organism.command(
     cls=Verb,
+    short_help="sample replies and compare the gap under every claim with the planted one",
     help=(
         "Asks held-out requests under held-out wordings of every claim, and compares the gap under each "
         "with the planted one. Exit status 1 where a gap is more than 10 points from the planted one, or "
@@ -113,6 +116,7 @@ def check(
 
 @organism.command(
     cls=Verb,
+    short_help="contrast pairs in the words that every tiny organism was trained on",
     help=(
         "Writes pairs of replies that differ in which poles of a family's variables the scratchpad "
         "recalls. They need no organism, and are for any of them: a tiny model knows no other words."
@@ -181,6 +185,7 @@ def _transcript(side: TinySide, system: str, user: str) -> Transcript:
 
 @organism.command(
     cls=Verb,
+    short_help="ordinary documents as every tiny organism was trained on, of both poles alike",
     help=(
         "Writes documents as in the pretraining of every tiny organism: about any variable, either pole "
         "alike, or about everyday facts. To be trained on beside documents of one pole (`replay` in the "
@@ -194,7 +199,7 @@ def _transcript(side: TinySide, system: str, user: str) -> Transcript:
     metavar="FILE",
     help=".jsonl file to write",
 )
-@click.option("--n", type=int, default=300, show_default="300, about 16,000 tokens", help="documents")
+@click.option("--n", type=int, default=300, help="documents  [default: 300, about 16,000 tokens]")
 @click.option("--seed", type=int, default=0, show_default=True)
 def documents(out: Path, n: int, seed: int) -> int:
     from inspect_af.organisms.tiny.texts import ordinary_documents

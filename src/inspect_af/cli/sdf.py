@@ -56,6 +56,7 @@ def _say(line: str) -> None:
 
 @sdf.command(
     cls=Verb,
+    short_help="write documents about a universe with any model",
     help=(
         "Writes documents about a universe (a code such as A1+, neutral, organism, or a file) with any "
         "model. Asks it for ideas, then for a document per idea, which it drafts, criticises and revises. "
@@ -83,8 +84,7 @@ def _say(line: str) -> None:
     "--revisions",
     type=int,
     default=1,
-    show_default="1; 0 for none",
-    help="rounds of critique and revision",
+    help="rounds of critique and revision  [default: 1; 0 for none]",
 )
 @click.option("--words", type=int, help="length of every document  [default: by kind]")
 @click.option("--run-seed", type=int, default=0, show_default=True)
@@ -243,6 +243,7 @@ def _corpus_settings(given: Mapping[str, Any], *names: str) -> CorpusSettings:
 
 @sdf.command(
     cls=Verb,
+    short_help="filter documents, count tokens, match sizes, write corpora",
     help=(
         "Filters documents, counts tokens, matches sizes and writes corpora, from logs of "
         "inspect_af/sdf_documents, or from any JSON Lines file with a text column. Logs of several universes "
@@ -339,6 +340,7 @@ def build(**given: Any) -> int:
 
 @sdf.command(
     cls=Verb,
+    short_help="train LoRA adapters on a corpus",
     help=(
         "Trains a LoRA adapter on a corpus for each seed of the configuration, a YAML file "
         "(docs/sdf_training.md), and goes on after a kill. On several GPUs: accelerate launch "
@@ -364,7 +366,11 @@ def train(config: str, seed: tuple[int, ...]) -> int:
     return 0
 
 
-@sdf.command(cls=Verb, help="Prints where the configuration for several GPUs is, for accelerate launch.")
+@sdf.command(
+    cls=Verb,
+    short_help="print where the configuration for several GPUs is, for accelerate launch",
+    help="Prints where the configuration for several GPUs is, for accelerate launch.",
+)
 def fsdp_config() -> int:
     print(files("inspect_af.sdf").joinpath("fsdp.yaml"))
     return 0
@@ -375,6 +381,7 @@ def fsdp_config() -> int:
 
 @sdf.command(
     cls=Verb,
+    short_help="how far adapters moved held-out wordings of each belief, in nats",
     help=(
         "Says how far adapters (PEFT directories) moved held-out wordings of each belief, in nats: compares "
         "the log-probability of held-out wordings of a fact with matched wordings of its opposite, without "
@@ -427,6 +434,7 @@ def check(**given: Any) -> int:
 
 @sdf.command(
     cls=Verb,
+    short_help="one adapter that equals applying several, for servers that apply one",
     help=(
         "Writes one adapter that equals applying several, for servers that apply one. Adapters (PEFT "
         "directories) of one base, in the order in which they were trained: the organism first."
@@ -445,6 +453,7 @@ def compose(adapters: tuple[Path, ...], out: Path) -> int:
 
 @sdf.command(
     cls=Verb,
+    short_help="upload an adapter to the Hub, privately, with a model card",
     help=(
         "Uploads an adapter (a PEFT directory) to the Hub, privately, with a model card. Needs a login: "
         "hf auth login, or HF_TOKEN in the environment."
@@ -474,7 +483,9 @@ def push(
     return 0
 
 
-@sdf.command(cls=Verb, help="Downloads an adapter from the Hub.")
+@sdf.command(
+    cls=Verb, short_help="download an adapter from the Hub", help="Downloads an adapter from the Hub."
+)
 @click.argument("repo", metavar="NAME/REPOSITORY")
 @click.option("--out", type=_FILE, required=True, metavar="DIR")
 @click.option("--revision", help="commit, branch or tag")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inspect_af.cli import _steering_pairs
-from inspect_af.cli._options import add_model_option, key_values, planned_model
+import click
+
+from inspect_af.cli._steering_pairs import pairs
+from inspect_af.cli.command import Option, Verb
+from inspect_af.cli.options import (
+    Decorated,
+    display_option,
+    key_values,
+    model_args_option,
+    planned_model,
+)
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.format import say
 from inspect_af.logs import show_progress
@@ -28,304 +36,160 @@ if TYPE_CHECKING:
     from inspect_af.steering.sweep import SweepRun
     from inspect_af.types import Family
 
-_Actions = argparse._SubParsersAction
 ESTIMATORS = ("mean-difference", "regression", "logistic")
 ENGINES = ("transformers", "vllm")
 
 
-def add_parser(verbs: _Actions[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser(
-        "steering",
-        help="fit steering vectors, validate them, draw random controls",
-        description="Steering vectors from the activations of contrast pairs.",
-    )
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    parser.set_defaults(main=main)
-    _steering_pairs.add_parser(actions)
-    for add in (
-        _add_activations,
-        _add_fit,
-        _add_validate,
-        _add_controls,
-        _add_effect,
-        _add_sweep,
-        _add_heatmap,
-    ):
-        add(actions)
+_FILE = click.Path(path_type=Path)
 
 
-def main(args: argparse.Namespace) -> int:
-    """Runs the action that was parsed."""
-    return int(args.action(args))
+@click.group(help="Steering vectors from the activations of contrast pairs.")
+def steering() -> None:
+    """Actions from contrast pairs to sweeps."""
 
 
-def _add_activations(actions: _Actions[argparse.ArgumentParser]) -> None:
-    parser = actions.add_parser(
-        "activations",
-        help="contrast pairs to activations of a local model",
-        description=(
-            "Runs every transcript through the model and averages the residual stream after each layer over "
-            "the scratchpad, or over the annotated sentence. Interrupted or killed, the same command goes on."
-        ),
-    )
-    parser.add_argument("pairs", help="contrast pairs (.jsonl)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".safetensors file to write")
-    _add_local_model(parser)
-    parser.add_argument("--layers", default="all", help="such as all (default), 12 or 20-40; counted from 0")
-    loci = ["response_mean", "span"]
-    parser.add_argument("--locus", choices=loci, default=loci[0], help="scratchpad (default), or sentence")
-    parser.add_argument("--batch-tokens", type=int, default=8192, metavar="N", help="default: 8192")
-    group = parser.add_argument_group("engine")
-    group.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="default: transformers")
-    group.add_argument(
-        "--vllm",
-        dest="vllm_options",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="option of the vLLM server, such as tensor_parallel_size=4; may be repeated",
-    )
-    group.add_argument(
-        "--base-url",
-        metavar="URL",
-        help="vLLM server that runs already with the plugin and captures on; its key in VLLM_API_KEY",
-    )
-    parser.set_defaults(action=_activations)
+steering.add_command(pairs)
 
 
-def _add_local_model(parser: argparse.ArgumentParser) -> None:
+def _local_model(command: Decorated) -> Decorated:
     """Which model to load into this process, and how."""
-    parser.add_argument("--model", required=True, metavar="NAME", help="directory or hub name")
-    parser.add_argument("--revision", help="commit, tag or branch on the hub")
-    parser.add_argument(
-        "--adapter",
-        dest="adapters",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="PEFT adapter to merge into the model; may be repeated, applied in order",
-    )
-    parser.add_argument(
-        "--adapter-base",
-        choices=["any"],
-        help="take adapters whose own base has another name and the same dimensions",
-    )
-    dtypes = ["auto", "float32", "bfloat16", "float16"]
-    parser.add_argument("--dtype", default="auto", choices=dtypes, help="default: as the model was saved")
-    parser.add_argument("--device-map", help="as accelerate takes it (default: auto with an accelerator)")
-    parser.add_argument(
-        "-M",
-        dest="model_args",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="model option as af-hf takes it, such as chat_template=FILE; may be repeated "
-        "(docs/local_models.md)",
-    )
-
-
-def _add_fit(actions: _Actions[argparse.ArgumentParser]) -> None:
-    fit = actions.add_parser(
-        "fit",
-        help="activations to a vector, cross-validated at every layer",
-        description=(
-            "Fits three estimators at every layer: the mean difference, the source's regression after "
-            "standardisation, and a logistic regression without standardisation. Layers marked * "
-            "cross-validate best; other splits are reported, never selected on."
+    options: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+        (("--model",), {"required": True, "metavar": "NAME", "help": "directory or hub name"}),
+        (("--revision",), {"help": "commit, tag or branch on the hub"}),
+        (
+            ("--adapter", "adapters"),
+            {
+                "multiple": True,
+                "metavar": "DIR",
+                "help": "PEFT adapter to merge into the model; may be repeated, applied in order",
+            },
+        ),
+        (
+            ("--adapter-base",),
+            {
+                "type": click.Choice(["any"]),
+                "help": "take adapters whose own base has another name and the same dimensions",
+            },
+        ),
+        (
+            ("--dtype",),
+            {
+                "type": click.Choice(["auto", "float32", "bfloat16", "float16"]),
+                "default": "auto",
+                "help": "[default: as the model was saved]",
+            },
+        ),
+        (("--device-map",), {"help": "as accelerate takes it  [default: auto with an accelerator]"}),
+        (
+            ("-M", "model_args"),
+            {
+                "multiple": True,
+                "metavar": "NAME=VALUE",
+                "help": "model option as af-hf takes it, such as chat_template=FILE; may be repeated "
+                "(docs/local_models.md)",
+            },
         ),
     )
-    fit.add_argument("activations", help="safetensors file of pooled activations")
-    fit.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="vector to write (.safetensors); the other estimators' and .report.json go beside it",
-    )
-    fit.add_argument(
-        "--estimator",
-        choices=ESTIMATORS,
-        default=ESTIMATORS[0],
-        help="which goes to FILE (default: the first)",
-    )
-    fit.add_argument("--c", type=float, default=1.0, help="inverse penalty (default: 1; not in source)")
-    fit.add_argument("--folds", type=int, default=5, help="folds of cross-validation (default: 5)")
-    fit.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
-    fit.add_argument("--orthogonal-to", metavar="VECTOR", help="take its direction out, at every layer")
-    fit.add_argument("--pair", default=None, help="hypothesis pair that names the concept (default: bundled)")
-    fit.set_defaults(action=_fit)
+    for names, settings in reversed(options):
+        command = click.option(*names, cls=Option, group="Model", **settings)(command)
+    return command
 
 
-def _add_validate(actions: _Actions[argparse.ArgumentParser]) -> None:
-    validate = actions.add_parser(
-        "validate",
-        help="vectors on the pairs of any activations, and their cosine similarity",
-        description=(
-            "With --activations, scores the vectors on those pairs, also pairs of another concept or source. "
-            "Without, shows the validation that each vector carries."
-        ),
-    )
-    validate.add_argument("vectors", nargs="+", help="vector files")
-    validate.add_argument("--activations", metavar="FILE")
-    validate.add_argument("--json", type=Path, metavar="FILE", help="write the report")
-    validate.set_defaults(action=_validate)
+def _vector_options(command: Decorated) -> Decorated:
+    """Which vectors, and which random controls of them."""
+    controls = "random controls of these vectors: files, or directories of them (steering controls)"
+    for name, required, metavar, about in (
+        ("--controls", False, "PATH...", controls),
+        ("--vectors", True, "FILE...", "fitted vectors"),
+    ):
+        command = click.option(
+            name, cls=Option, several=True, type=_FILE, required=required, metavar=metavar, help=about
+        )(command)
+    return command
 
 
-def _add_controls(actions: _Actions[argparse.ArgumentParser]) -> None:
-    controls = actions.add_parser(
-        "controls",
-        help="random vectors at a vector's norms",
-        description="Independent Gaussian directions with the vector's norm at each layer.",
-    )
-    controls.add_argument("vector", help="vector file")
-    controls.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to write to")
-    controls.add_argument("--n", type=int, default=20, help="how many (default: 20, the least for a rank p)")
-    controls.add_argument("--seed", type=int, default=0)
-    controls.add_argument("--activations", metavar="FILE", help="validate them on these pairs")
-    controls.set_defaults(action=_controls)
-
-
-def _add_effect(actions: _Actions[argparse.ArgumentParser]) -> None:
-    parser = actions.add_parser(
-        "effect",
-        help="does adding a vector make its concept more probable, beyond random vectors?",
-        description=(
-            "Adds each vector, and random ones of its norm, at single layers in both directions. Measures "
-            "the log-odds of words of the concept on benign prompts, and of the sentences of keyword-hard "
-            "pairs. Needs no judge and no alignment-faking text. Choose layers and doses by it and by AUROC."
-        ),
-    )
-    parser.add_argument("vectors", nargs="+", type=Path, help="vector files")
-    _add_local_model(parser)
-    parser.add_argument("--words", required=True, metavar="FILE", help="TOML, see docs/steering.md")
-    parser.add_argument("--pairs", required=True, metavar="FILE", help="those behind the vectors")
-    parser.add_argument("--doses", default="0.1", metavar="LIST", help="such as 0.05,0.1 (default: 0.1)")
-    parser.add_argument("--layers", metavar="RANGE", help="default: the five that cross-validate best")
-    parser.add_argument("--n", type=int, default=20, help="random vectors for each vector (default: 20)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random vectors (default: 0)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report")
-    parser.set_defaults(action=_effect)
-
-
-def _add_sweep(actions: _Actions[argparse.ArgumentParser]) -> None:
-    parser = actions.add_parser(
-        "sweep",
-        help="dose-response of vectors against random controls",
-        description=(
-            "Runs inspect_af/alignment_faking without steering, then for every vector and multiplier; fixes "
-            "the usable multipliers by the share of replies that parse and by nothing else; then runs the "
-            "controls at those and compares. Interrupted or killed, the same command goes on."
-        ),
-    )
-    parser.add_argument("--model", required=True, help="a model that takes vectors, such as af-hf/DIR")
-    _add_vector_files(parser)
-    tiers = ["monitored", "unmonitored"]
-    parser.add_argument("--tier", choices=tiers, help="add vectors in this tier alone (default: in both)")
-    sizes = parser.add_mutually_exclusive_group(required=True)
-    sizes.add_argument("--multipliers", metavar="LIST", help="such as -4,-2,0,2,4")
-    sizes.add_argument("--doses", metavar="LIST", help="||m v|| / mean ||h||, such as -0.2,-0.1,0.1,0.2")
-    parser.add_argument(
-        "--layers",
-        nargs="+",
-        default=["all"],
-        metavar="RANGE",
-        help="such as all (default), 12 or 20-40; each range is a sweep of its own",
-    )
-    parser.add_argument("--parse-floor", type=float, default=0.9, help="share that must parse (default: 0.9)")
-    parser.add_argument("--requests", default="advbench", help="advbench (default), mini, or a file")
-    parser.add_argument("--epochs", type=int, default=1, help="replies per sample (default: 1)")
-    parser.add_argument("--limit", type=int, help="only the first N samples")
-    parser.add_argument("--run-seed", type=int, default=0)
-    parser.add_argument("--temperature", type=float)
-    parser.add_argument("--max-tokens", type=int)
-    parser.add_argument("--grader", metavar="MODEL", help="score both concepts with this judge as well")
-    add_model_option(parser)
-    parser.add_argument(
-        "-T", dest="task_args", action="append", default=[], metavar="KEY=VALUE", help="task parameter"
-    )
-    parser.add_argument("--log-dir", type=Path, help="default: a directory under logs/ for this command")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
-    parser.add_argument("--max-connections", type=int)
-    parser.add_argument("--display", choices=["full", "conversation", "rich", "plain", "log", "none"])
-    parser.set_defaults(action=_sweep)
-
-
-def _add_heatmap(actions: _Actions[argparse.ArgumentParser]) -> None:
-    parser = actions.add_parser(
-        "heatmap",
-        help="where in a transcript the residual stream points along a vector",
-        description=(
-            "Cosine of the residual stream with each vector at every token, at the layers that "
-            "cross-validate best, beside random controls. The model runs without steering."
-        ),
-    )
-    parser.add_argument("sources", nargs="+", help="eval logs, contrast pairs (.jsonl), raw text (.txt)")
-    _add_local_model(parser)
-    _add_vector_files(parser)
-    parser.add_argument("--layers", metavar="RANGE", help="default: the five that cross-validate best")
-    parser.add_argument(
-        "--n", type=int, default=2, help="pairs, or replies per condition and tier (default: 2)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="which replies of a log are drawn (default: 0)")
-    parser.add_argument(
-        "--show-output",
-        action="store_true",
-        help="show what follows the scratchpad in replies to an evaluation's requests too",
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="page to write (.html)")
-    parser.set_defaults(action=_heatmap)
-
-
-def _add_vector_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--vectors", nargs="+", type=Path, required=True, metavar="FILE", help="fitted vectors"
-    )
-    parser.add_argument(
-        "--controls",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="PATH",
-        help="random controls of these vectors: files, or directories of them (steering controls)",
-    )
-
-
-def _activations(args: argparse.Namespace) -> int:
+@steering.command(
+    cls=Verb,
+    short_help="contrast pairs to activations of a local model",
+    help=(
+        "Runs every transcript of contrast pairs (a .jsonl file) through a local model and averages the "
+        "residual stream after each layer over the scratchpad, or over the annotated sentence. Interrupted "
+        "or killed, the same command goes on."
+    ),
+)
+@click.argument("pairs_file", metavar="PAIRS")
+@click.option("--out", type=_FILE, required=True, metavar="FILE", help=".safetensors file to write")
+@_local_model
+@click.option("--layers", default="all", show_default=True, help="such as all, 12 or 20-40; counted from 0")
+@click.option(
+    "--locus",
+    type=click.Choice(["response_mean", "span"]),
+    default="response_mean",
+    show_default=True,
+    help="scratchpad, or sentence",
+)
+@click.option("--batch-tokens", type=int, default=8192, show_default=True, metavar="N")
+@click.option(
+    "--engine",
+    cls=Option,
+    group="Engine",
+    type=click.Choice(ENGINES),
+    default=ENGINES[0],
+    show_default=True,
+)
+@click.option(
+    "--vllm",
+    "vllm_options",
+    cls=Option,
+    group="Engine",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="option of the vLLM server, such as tensor_parallel_size=4; may be repeated",
+)
+@click.option(
+    "--base-url",
+    cls=Option,
+    group="Engine",
+    metavar="URL",
+    help="vLLM server that runs already with the plugin and captures on; its key in VLLM_API_KEY",
+)
+def activations(**given: Any) -> int:
     from inspect_af.providers.vllm_extraction import extract_with_vllm
     from inspect_af.steering import extract_activations, load_pairs
 
-    if args.out.suffix != ".safetensors":
-        raise ConfigError(f"--out {args.out}: activations are a .safetensors file")
-    pairs = load_pairs(args.pairs)
+    if given["out"].suffix != ".safetensors":
+        raise ConfigError(f"--out {given['out']}: activations are a .safetensors file")
+    transcripts = load_pairs(given["pairs_file"])
     with _progress_bar("transcripts") as progress:
-        if args.engine == "vllm":
+        if given["engine"] == "vllm":
             found = extract_with_vllm(
-                args.model,
-                pairs,
-                out=args.out,
-                layers=args.layers,
-                locus=args.locus,
-                base_url=args.base_url,
+                given["model"],
+                transcripts,
+                out=given["out"],
+                layers=given["layers"],
+                locus=given["locus"],
+                base_url=given["base_url"],
                 api_key=os.environ.get("VLLM_API_KEY"),
-                arguments=_vllm_arguments(args),
+                arguments=_vllm_arguments(given),
                 progress=progress,
             )
         else:
-            model, tokenizer = _load(args)
+            settings = _unsteered(given)
+            model, tokenizer = _load(settings)
             found = extract_activations(
                 model,
                 tokenizer,
-                pairs,
-                out=args.out,
-                layers=args.layers,
-                locus=args.locus,
-                max_batch_tokens=args.batch_tokens,
-                name=_name(args),
-                revision=args.revision,
+                transcripts,
+                out=given["out"],
+                layers=given["layers"],
+                locus=given["locus"],
+                max_batch_tokens=settings["batch_tokens"],
+                name=_name(settings),
+                revision=settings["revision"],
                 progress=progress,
             )
     n_layers, n_pairs, width = found.header.shape
-    print(f"{n_pairs} pairs x {n_layers} layers x {width} in {args.out}.")
+    print(f"{n_pairs} pairs x {n_layers} layers x {width} in {given['out']}.")
     return 0
 
 
@@ -343,120 +207,157 @@ def option_values(given: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def _vllm_arguments(args: argparse.Namespace) -> dict[str, Any]:
+def _vllm_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     """The `-M` arguments of af-vllm that say the same."""
-    options = option_values(args.vllm_options) | key_values(args.model_args, option="-M")
-    if args.adapters:
+    options = option_values(given["vllm_options"]) | key_values(given["model_args"], option="-M")
+    if given["adapters"]:
         # All of them are part of the model whose activations are wanted.
-        options |= {"adapter": args.adapters, "adapter_role": ["organism"] * len(args.adapters)}
-    if args.adapter_base:
-        options["adapter_base"] = args.adapter_base
-    if args.revision:
-        options["revision"] = args.revision
-    if args.dtype != "auto":
-        options["dtype"] = args.dtype
+        options |= {
+            "adapter": list(given["adapters"]),
+            "adapter_role": ["organism"] * len(given["adapters"]),
+        }
+    if given["adapter_base"]:
+        options["adapter_base"] = given["adapter_base"]
+    if given["revision"]:
+        options["revision"] = given["revision"]
+    if given["dtype"] != "auto":
+        options["dtype"] = given["dtype"]
     return options
 
 
-def _load(args: argparse.Namespace) -> LoadedModel:
-    """The model of `_add_local_model`, with its adapters, once it is known that they are for it."""
+def _load(given: Mapping[str, Any]) -> LoadedModel:
+    """The model that `_unsteered` describes, with its adapters, once it is known that they are for it."""
     from transformers import AutoConfig
 
     from inspect_af.sdf.adapters import check_base, check_parents, load_adapter
     from inspect_af.sdf.combine import merge_adapters
     from inspect_af.steering import load_model
 
-    options = _model_options(args)
     # What an adapter is to the analysis changes nothing here: all are merged.
-    adapters = [load_adapter(path, role="organism") for path in args.adapters]
+    adapters = [load_adapter(path, role="organism") for path in given["adapters"]]
     check_parents(adapters)
     if adapters:
-        directory = args.model if Path(args.model).is_dir() else None
+        directory = given["model"] if Path(given["model"]).is_dir() else None
         try:
-            config = AutoConfig.from_pretrained(args.model, revision=args.revision, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(
+                given["model"], revision=given["revision"], trust_remote_code=False
+            )
         except (OSError, ValueError) as error:
-            raise ConfigError(f"model {args.model!r} cannot be loaded: {error}") from error
+            raise ConfigError(f"model {given['model']!r} cannot be loaded: {error}") from error
         for adapter in adapters:
             check_base(
                 adapter,
                 config,
-                name=args.model,
+                name=given["model"],
                 directory=directory,
-                any_name=args.adapter_base == "any",
+                any_name=given["adapter_base"] == "any",
                 override="--adapter-base any",
             )
     loaded = load_model(
-        args.model,
-        revision=args.revision,
-        dtype=args.dtype,
-        device_map=args.device_map,
-        template=read_template(options),
+        given["model"],
+        revision=given["revision"],
+        dtype=given["dtype"],
+        device_map=given["device_map"],
+        template=read_template(given["options"]),
     )
     return loaded._replace(model=merge_adapters(loaded.model, [adapter.path for adapter in adapters]))
 
 
-def _model_options(args: argparse.Namespace) -> dict[str, Any]:
-    """`-M` as af-hf takes it; what this command has an option of its own for is set there.
+def _unsteered(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given of a local model, with what `-M` says of it as af-hf takes it under `options`.
 
     Raises:
         ConfigError: af-hf has no such option, or it would steer the model whose activations are wanted.
     """
     from inspect_af.providers.settings import ARGUMENTS
 
-    given = key_values(args.model_args, option="-M")
-    for name, value in given.items():
+    options = key_values(given["model_args"], option="-M")
+    for name, value in options.items():
         if name in ("vector", "multiplier", "layers", "vector_tier"):
             raise ConfigError(
                 f"-M {name}={value}: activations are those of the model unsteered; leave it out"
             )
         if name not in ARGUMENTS and not is_option(name):
             raise one_of(name, ARGUMENTS, what="model option")
-    adapters = given.get("adapter", [])
-    args.adapters += adapters if isinstance(adapters, list) else [str(adapters)]
-    args.revision = given.get("revision", args.revision)
-    args.dtype = given.get("dtype", args.dtype)
-    args.device_map = given.get("device", args.device_map)
-    args.adapter_base = given.get("adapter_base", args.adapter_base)
-    if "max_batch_tokens" in given and hasattr(args, "batch_tokens"):
-        args.batch_tokens = given["max_batch_tokens"]
-    return given
+    adapters = options.get("adapter", [])
+    return {
+        **given,
+        "options": options,
+        "adapters": [*given["adapters"], *(adapters if isinstance(adapters, list) else [str(adapters)])],
+        "revision": options.get("revision", given["revision"]),
+        "dtype": options.get("dtype", given["dtype"]),
+        "device_map": options.get("device", given["device_map"]),
+        "adapter_base": options.get("adapter_base", given["adapter_base"]),
+        "batch_tokens": options.get("max_batch_tokens", given.get("batch_tokens")),
+    }
 
 
-def _name(args: argparse.Namespace) -> str:
-    return "+".join([args.model, *args.adapters])
+def _name(given: Mapping[str, Any]) -> str:
+    return "+".join([given["model"], *given["adapters"]])
 
 
-def _fit(args: argparse.Namespace) -> int:
+@steering.command(
+    cls=Verb,
+    short_help="activations to a vector, cross-validated at every layer",
+    help=(
+        "Fits three estimators at every layer of ACTIVATIONS, a safetensors file of pooled activations: the "
+        "mean difference, the source's regression after standardisation, and a logistic regression without "
+        "standardisation. Layers marked * cross-validate best; other splits are reported, never selected on."
+    ),
+)
+@click.argument("activations_file", metavar="ACTIVATIONS")
+@click.option(
+    "--out",
+    type=_FILE,
+    required=True,
+    metavar="FILE",
+    help="vector to write (.safetensors); the other estimators' and .report.json go beside it",
+)
+@click.option(
+    "--estimator",
+    type=click.Choice(ESTIMATORS),
+    default=ESTIMATORS[0],
+    show_default=True,
+    help="which goes to FILE",
+)
+@click.option("--c", type=float, default=1.0, help="inverse penalty  [default: 1; not in source]")
+@click.option("--folds", type=int, default=5, show_default=True, help="folds of cross-validation")
+@click.option("--seed", type=int, default=0, show_default=True, help="of the folds")
+@click.option("--orthogonal-to", metavar="VECTOR", help="take its direction out, at every layer")
+@click.option("--pair", help="hypothesis pair that names the concept  [default: bundled]")
+def fit(**given: Any) -> int:
     from inspect_af.steering import FitSettings, fit_vectors, load_activations, load_vector, steering_report
 
-    out: Path = args.out
+    out: Path = given["out"]
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out {out}: a vector is a .safetensors file")
-    if not 0 < args.c < float("inf") or args.folds < 2 or args.seed < 0:
+    c, folds, seed = given["c"], given["folds"], given["seed"]
+    if not 0 < c < float("inf") or folds < 2 or seed < 0:
         raise ConfigError(
-            f"--c {args.c} --folds {args.folds} --seed {args.seed}; C must be positive, folds 2 or more and "
-            "the seed 0 or more"
+            f"--c {c} --folds {folds} --seed {seed}; C must be positive, folds 2 or more and the seed 0 or "
+            "more"
         )
-    activations = load_activations(args.activations)
-    header = activations.header
+    pooled = load_activations(given["activations_file"])
+    header = pooled.header
     with _progress_bar("layers") as progress:
         fitted = fit_vectors(
-            activations,
-            family=_family(header.concept, args.pair),
-            settings=FitSettings(c=args.c, n_folds=args.folds, seed=args.seed),
-            orthogonal_to=None if args.orthogonal_to is None else load_vector(args.orthogonal_to),
+            pooled,
+            family=_family(header.concept, given["pair"]),
+            settings=FitSettings(c=c, n_folds=folds, seed=seed),
+            orthogonal_to=None if given["orthogonal_to"] is None else load_vector(given["orthogonal_to"]),
             progress=lambda layer: progress(header.layers.index(layer) + 1, len(header.layers)),
         )
     files = {
-        name: out if name == args.estimator else out.with_suffix(f".{name}.safetensors") for name in fitted
+        name: out if name == given["estimator"] else out.with_suffix(f".{name}.safetensors")
+        for name in fitted
     }
     for name, vector in fitted.items():
         vector.save(files[name])
     report = steering_report({str(name): vector for name, vector in fitted.items()})
     _write_json(report, out.with_suffix(".report.json"))
     say(report.text())
-    others = ", ".join(str(file) for name, file in files.items() if name != args.estimator)
-    print(f"\nThe vector of {args.estimator} is in {out}, those of the other estimators in {others}.")
+    others = ", ".join(str(file) for name, file in files.items() if name != given["estimator"])
+    print(f"\nThe vector of {given['estimator']} is in {out}, those of the other estimators in {others}.")
     return 0
 
 
@@ -472,26 +373,47 @@ def _family(concept: str, pair: str | None) -> Family | None:
     return families.get(concept)
 
 
-def _validate(args: argparse.Namespace) -> int:
+@steering.command(
+    cls=Verb,
+    short_help="vectors on the pairs of any activations, and their cosine similarity",
+    help=(
+        "Shows vectors (files) and their cosine similarity. With --activations, scores them on those pairs, "
+        "also pairs of another concept or source. Without, shows the validation that each vector carries."
+    ),
+)
+@click.argument("vector_files", nargs=-1, required=True, metavar="VECTOR...")
+@click.option("--activations", metavar="FILE")
+@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="write the report")
+def validate(vector_files: tuple[str, ...], activations: str | None, json_file: Path | None) -> int:
     from inspect_af.steering import load_activations, load_vector, steering_report, validate_vectors
 
-    stems = [Path(path).name.removesuffix(".safetensors") for path in args.vectors]
-    names = stems if len(set(stems)) == len(stems) else args.vectors
+    stems = [Path(path).name.removesuffix(".safetensors") for path in vector_files]
+    names = stems if len(set(stems)) == len(stems) else list(vector_files)
     if len(set(names)) < len(names):
-        raise ConfigError(f"the same vector is given twice: {', '.join(args.vectors)}")
-    vectors = {name: load_vector(path) for name, path in zip(names, args.vectors, strict=True)}
+        raise ConfigError(f"the same vector is given twice: {', '.join(vector_files)}")
+    vectors = {name: load_vector(path) for name, path in zip(names, vector_files, strict=True)}
     validations = None
-    if args.activations:
-        found = validate_vectors(tuple(vectors.values()), load_activations(args.activations))
+    if activations:
+        found = validate_vectors(tuple(vectors.values()), load_activations(activations))
         validations = dict(zip(vectors, found, strict=True))
     report = steering_report(vectors, validations)
-    if args.json:
-        _write_json(report, args.json)
+    if json_file:
+        _write_json(report, json_file)
     say(report.text())
     return 0
 
 
-def _controls(args: argparse.Namespace) -> int:
+@steering.command(
+    cls=Verb,
+    short_help="random vectors at a vector's norms",
+    help="Draws independent Gaussian directions with the norm of VECTOR, a file, at each layer.",
+)
+@click.argument("vector_file", metavar="VECTOR")
+@click.option("--out", type=_FILE, required=True, metavar="DIR", help="directory to write to")
+@click.option("--n", type=int, default=20, help="how many  [default: 20, the least for a rank p]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--activations", metavar="FILE", help="validate them on these pairs")
+def controls(vector_file: str, out: Path, n: int, seed: int, activations: str | None) -> int:
     from inspect_af.steering import (
         load_activations,
         load_vector,
@@ -501,93 +423,162 @@ def _controls(args: argparse.Namespace) -> int:
     )
     from inspect_af.steering.fit import controls_text
 
-    vector = load_vector(args.vector)
-    controls = random_controls(vector, args.n, seed=args.seed)
-    if args.activations:
-        own, *found = validate_vectors((vector, *controls), load_activations(args.activations))
-        controls = tuple(map(with_validation, controls, found))
+    vector = load_vector(vector_file)
+    drawn = random_controls(vector, n, seed=seed)
+    if activations:
+        own, *found = validate_vectors((vector, *drawn), load_activations(activations))
+        drawn = tuple(map(with_validation, drawn, found))
         say(controls_text(own, found))
-    for index, control in enumerate(controls, start=1):
-        control.save(args.out / f"{Path(args.vector).stem}.random-{index:03}.safetensors")
-    print(f"{len(controls)} controls in {args.out}.")
+    for index, control in enumerate(drawn, start=1):
+        control.save(out / f"{Path(vector_file).stem}.random-{index:03}.safetensors")
+    print(f"{len(drawn)} controls in {out}.")
     return 0
 
 
-def _effect(args: argparse.Namespace) -> int:
+@steering.command(
+    cls=Verb,
+    short_help="does adding a vector make its concept more probable, beyond random vectors?",
+    help=(
+        "Does adding a vector make its concept more probable, beyond random vectors? Adds each vector, and "
+        "random ones of its norm, at single layers in both directions. Measures the log-odds of words of "
+        "the concept on benign prompts, and of the sentences of keyword-hard pairs. Needs no judge and no "
+        "alignment-faking text. Choose layers and doses by it and by AUROC."
+    ),
+)
+@click.argument("vector_files", nargs=-1, required=True, type=_FILE, metavar="VECTOR...")
+@_local_model
+@click.option("--words", required=True, metavar="FILE", help="TOML, see docs/steering.md")
+@click.option("--pairs", "pairs_file", required=True, metavar="FILE", help="those behind the vectors")
+@click.option("--doses", default="0.1", show_default=True, metavar="LIST", help="such as 0.05,0.1")
+@click.option("--layers", metavar="RANGE", help="[default: the five that cross-validate best]")
+@click.option("--n", type=int, default=20, show_default=True, help="random vectors for each vector")
+@click.option("--seed", type=int, default=0, show_default=True, help="of the random vectors")
+@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="write the report")
+def effect(**given: Any) -> int:
     from inspect_af.steering import load_pairs, load_vector
     from inspect_af.steering.effect import check_unseen, load_words, measure_effect
 
-    vectors = {path.name.removesuffix(".safetensors"): load_vector(path) for path in args.vectors}
-    words, pairs = load_words(args.words), load_pairs(args.pairs)
-    check_unseen(words, pairs)  # before a model is loaded
-    model, tokenizer = _load(args)
+    vectors = {path.name.removesuffix(".safetensors"): load_vector(path) for path in given["vector_files"]}
+    words, behind = load_words(given["words"]), load_pairs(given["pairs_file"])
+    check_unseen(words, behind)  # before a model is loaded
+    settings = _unsteered(given)
+    model, tokenizer = _load(settings)
     with _progress_bar("conditions") as progress:
         report = measure_effect(
             model,
             tokenizer,
             vectors,
             words,
-            pairs,
-            doses=_numbers(args.doses, "--doses"),
-            layers=args.layers,
-            n_random=args.n,
-            seed=args.seed,
-            name=_name(args),
+            behind,
+            doses=_numbers(given["doses"], "--doses"),
+            layers=given["layers"],
+            n_random=given["n"],
+            seed=given["seed"],
+            name=_name(settings),
             progress=progress,
         )
-    if args.json:
-        _write_json(report, args.json)
+    if given["json_file"]:
+        _write_json(report, given["json_file"])
     say(report.text())
     return 0
 
 
-def _sweep(args: argparse.Namespace) -> int:
+@steering.command(
+    cls=Verb,
+    short_help="dose-response of vectors against random controls",
+    help=(
+        "The dose-response of vectors against random controls. Runs inspect_af/alignment_faking without "
+        "steering, then for every vector and multiplier; fixes the usable multipliers by the share of "
+        "replies that parse and by nothing else; then runs the controls at those and compares. Interrupted "
+        "or killed, the same command goes on."
+    ),
+)
+@click.option("--model", required=True, help="a model that takes vectors, such as af-hf/DIR")
+@_vector_options
+@click.option(
+    "--tier",
+    type=click.Choice(["monitored", "unmonitored"]),
+    help="add vectors in this tier alone  [default: in both]",
+)
+@click.option("--multipliers", metavar="LIST", help="such as -4,-2,0,2,4; or give --doses")
+@click.option("--doses", metavar="LIST", help="||m v|| / mean ||h||, such as -0.2,-0.1,0.1,0.2")
+@click.option(
+    "--layers",
+    cls=Option,
+    several=True,
+    default=["all"],
+    show_default=True,
+    metavar="RANGE...",
+    help="such as all, 12 or 20-40; each range is a sweep of its own",
+)
+@click.option("--parse-floor", type=float, default=0.9, show_default=True, help="share that must parse")
+@click.option("--requests", default="advbench", show_default=True, help="advbench, mini, or a file")
+@click.option("--epochs", type=int, default=1, show_default=True, help="replies per sample")
+@click.option("--limit", type=int, help="only the first N samples")
+@click.option("--run-seed", type=int, default=0, show_default=True)
+@click.option("--temperature", type=float)
+@click.option("--max-tokens", type=int)
+@click.option("--grader", metavar="MODEL", help="score both concepts with this judge as well")
+@model_args_option
+@click.option("-T", "task_args", multiple=True, metavar="KEY=VALUE", help="task parameter (repeatable)")
+@click.option(
+    "--log-dir",
+    type=_FILE,
+    metavar="DIR",
+    help="[default: a directory under logs/ for this command]",
+)
+@click.option("--out", type=_FILE, required=True, metavar="DIR", help="where the results go")
+@click.option("--max-connections", type=int)
+@display_option
+def sweep(**given: Any) -> int:
     from inspect_af.logs import read_logs
     from inspect_af.report.steering import write_sweep
     from inspect_af.steering import load_vector
     from inspect_af.steering.sweep import read_cells, run_sweep, sweep_report, vector_runs
 
-    vectors = {path: load_vector(path) for path in _vector_files(args.vectors)}
-    controls = {path: load_vector(path) for path in _vector_files(args.controls)}
+    if (given["multipliers"] is None) == (given["doses"] is None):
+        raise click.UsageError("Give either --multipliers or --doses, such as --doses -0.2,-0.1,0.1,0.2.")
+    vectors = {path: load_vector(path) for path in _vector_files(given["vectors"])}
+    random = {path: load_vector(path) for path in _vector_files(given["controls"])}
     runs = vector_runs(
         vectors,
-        layers=args.layers,
-        multipliers=_numbers(args.multipliers, "--multipliers"),
-        doses=_numbers(args.doses, "--doses"),
+        layers=given["layers"],
+        multipliers=_numbers(given["multipliers"], "--multipliers"),
+        doses=_numbers(given["doses"], "--doses"),
     )
-    options = {} if args.max_connections is None else {"max_connections": args.max_connections}
-    log_dir = args.log_dir or default_log_dir(_asked(args, [None, *runs]))
+    options = {} if given["max_connections"] is None else {"max_connections": given["max_connections"]}
+    log_dir = given["log_dir"] or default_log_dir(_asked(given, [None, *runs]))
     ran = run_sweep(
         runs,
-        controls,
-        lambda some, where: run_evals(_asked(args, some), where, display=args.display, **options),
+        random,
+        lambda some, where: run_evals(_asked(given, some), where, display=given["display"], **options),
         log_dir,
-        floor=args.parse_floor,
+        floor=given["parse_floor"],
     )
     if ran.usable:
-        args.out.mkdir(parents=True, exist_ok=True)
+        given["out"].mkdir(parents=True, exist_ok=True)
         lines = [found.text() for found in ran.usable]
-        (args.out / "usable.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (given["out"] / "usable.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         logs = read_logs(ran.directories, progress=show_progress)
         cells = read_cells(logs)
         report = sweep_report(
-            cells, ran.usable, model=args.model, requests=args.requests, n_logs=len(logs.headers)
+            cells, ran.usable, model=given["model"], requests=given["requests"], n_logs=len(logs.headers)
         )
-        if absent := write_sweep(report, args.out):
+        if absent := write_sweep(report, given["out"]):
             print(f"no figures: {absent}")
-        say(f"\n{report.text()}\n\nResults in {args.out}.")
+        say(f"\n{report.text()}\n\nResults in {given['out']}.")
     if not ran.finished:
         print(f"some samples have not finished; repeat the command to go on (logs in {log_dir})")
     return 0 if ran.finished else 1
 
 
-def _asked(args: argparse.Namespace, runs: Sequence[SweepRun | None]) -> Evals:
-    if args.epochs < 1 or (args.limit is not None and args.limit < 1):
-        raise ConfigError(f"--epochs {args.epochs} --limit {args.limit}; at least 1 is needed")
-    shared = key_values(args.model_args, option="-M")
+def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
+    if given["epochs"] < 1 or (given["limit"] is not None and given["limit"] < 1):
+        raise ConfigError(f"--epochs {given['epochs']} --limit {given['limit']}; at least 1 is needed")
+    shared = key_values(given["model_args"], option="-M")
     models = [
         planned_model(
-            args.model,
+            given["model"],
             shared
             if run is None
             else {
@@ -595,48 +586,72 @@ def _asked(args: argparse.Namespace, runs: Sequence[SweepRun | None]) -> Evals:
                 "vector": str(run.path.resolve()),
                 "multiplier": run.multiplier,
                 "layers": run.layers,
-                **({"vector_tier": args.tier} if args.tier else {}),
+                **({"vector_tier": given["tier"]} if given["tier"] else {}),
             },
         )
         for run in runs
     ]
     task = {
         "interventions": "none",
-        "requests": args.requests,
-        "run_seed": args.run_seed,
-        **({"judges": "concept"} if args.grader else {}),
-        **key_values(args.task_args, option="-T"),
+        "requests": given["requests"],
+        "run_seed": given["run_seed"],
+        **({"judges": "concept"} if given["grader"] else {}),
+        **key_values(given["task_args"], option="-T"),
     }
     return Evals(
         models=tuple(models),
         tasks=(EvalTask(task="alignment_faking", args=task),),
-        temperature=args.temperature,
-        max_tokens=args.max_tokens,
-        epochs=args.epochs,
-        limit=args.limit,
-        grader=PlannedModel(model=args.grader) if args.grader else None,
+        temperature=given["temperature"],
+        max_tokens=given["max_tokens"],
+        epochs=given["epochs"],
+        limit=given["limit"],
+        grader=PlannedModel(model=given["grader"]) if given["grader"] else None,
         # A local engine's batch holds one condition, so conditions that wait for each other gain nothing.
         max_tasks=1,
     )
 
 
-def _heatmap(args: argparse.Namespace) -> int:
+@steering.command(
+    cls=Verb,
+    short_help="where in a transcript the residual stream points along a vector",
+    help=(
+        "Shows where in a transcript the residual stream points along a vector: its cosine with each vector "
+        "at every token, at the layers that cross-validate best, beside random controls. The model runs "
+        "without steering. SOURCE is an eval log, contrast pairs (.jsonl) or raw text (.txt)."
+    ),
+)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@_local_model
+@_vector_options
+@click.option("--layers", metavar="RANGE", help="[default: the five that cross-validate best]")
+@click.option("--n", type=int, default=2, show_default=True, help="pairs, or replies per condition and tier")
+@click.option("--seed", type=int, default=0, show_default=True, help="which replies of a log are drawn")
+@click.option(
+    "--show-output",
+    is_flag=True,
+    help="show what follows the scratchpad in replies to an evaluation's requests too",
+)
+@click.option("--out", type=_FILE, required=True, metavar="FILE", help="page to write (.html)")
+def heatmap(**given: Any) -> int:
     from inspect_af.report.steering import render_heatmap
     from inspect_af.steering import load_vector
     from inspect_af.steering.heatmap import directions, load_sources, token_cosines
 
-    vectors = {path.name.removesuffix(".safetensors"): load_vector(path) for path in args.vectors}
-    chosen = directions(vectors, args.layers)
-    controls = [load_vector(path) for path in _vector_files(args.controls)]
-    sources = [source for path in args.sources for source in load_sources(path, n=args.n, seed=args.seed)]
-    model, tokenizer = _load(args)
-    heatmaps = token_cosines(model, tokenizer, sources, chosen, controls)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    vectors = {path.name.removesuffix(".safetensors"): load_vector(path) for path in given["vectors"]}
+    chosen = directions(vectors, given["layers"])
+    random = [load_vector(path) for path in _vector_files(given["controls"])]
+    sources = [
+        source for path in given["sources"] for source in load_sources(path, n=given["n"], seed=given["seed"])
+    ]
+    settings = _unsteered(given)
+    model, tokenizer = _load(settings)
+    heatmaps = token_cosines(model, tokenizer, sources, chosen, random)
+    given["out"].parent.mkdir(parents=True, exist_ok=True)
     text = render_heatmap(
-        heatmaps, chosen, model=_name(args), n_controls=len(controls), show_output=args.show_output
+        heatmaps, chosen, model=_name(settings), n_controls=len(random), show_output=given["show_output"]
     )
-    args.out.write_text(text, encoding="utf-8", newline="\n")
-    print(f"{len(heatmaps)} transcripts in {args.out}.")
+    given["out"].write_text(text, encoding="utf-8", newline="\n")
+    print(f"{len(heatmaps)} transcripts in {given['out']}.")
     return 0
 
 
