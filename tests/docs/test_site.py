@@ -115,4 +115,4 @@ def test_every_command_and_each_of_its_options_is_in_the_reference(site: Path) -
     page = (site / "reference" / "commands.html").read_text(encoding="utf-8")
     for command in ("inspect-af run", "inspect-af sdf generate", "inspect-af steering pairs write"):
         assert f"<code>{command}</code>" in page
-    assert "--parse-floor PARSE_FLOOR" in page and "share of replies that must parse (default: 0.9)" in page
+    assert "--parse-floor FLOAT" in page and "share of replies that must parse [default: 0.9]" in page

@@ -511,7 +511,9 @@ def effect(**given: Any) -> int:
     metavar="RANGE...",
     help="such as all, 12 or 20-40; each range is a sweep of its own",
 )
-@click.option("--parse-floor", type=float, default=0.9, show_default=True, help="share that must parse")
+@click.option(
+    "--parse-floor", type=float, default=0.9, show_default=True, help="share of replies that must parse"
+)
 @click.option("--requests", default="advbench", show_default=True, help="advbench, mini, or a file")
 @click.option("--epochs", type=int, default=1, show_default=True, help="replies per sample")
 @click.option("--limit", type=int, help="only the first N samples")
