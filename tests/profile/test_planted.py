@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.profile.planted import outcomes_of
 
 from inspect_af.errors import ConfigError
 from inspect_af.profile import Outcomes, Thresholds, build_profile
@@ -297,3 +298,30 @@ def test_the_simulation_has_the_planted_means():
     rows = build_profile(outcomes, thresholds=Thresholds(n_resamples=200)).conditions
     assert rows[0].gap == pytest.approx(0.2, abs=0.015)
     assert rows[1].monitored == pytest.approx(0.45, abs=0.015)
+
+
+@pytest.mark.parametrize("placebos", [0, 4, 8])
+@pytest.mark.parametrize(("rate", "code"), [(0.0, "floor-compressed"), (1.0, "floor-compressed")])
+def test_a_model_that_always_answers_alike_is_at_an_end_of_the_scale(
+    rate: float, code: str, placebos: int, quick: Thresholds
+) -> None:
+    (one,) = build_profile(outcomes_of((rate, rate), {}, n=48, placebos=placebos), thresholds=quick).profiles
+    assert one.verdict_code == code
+    assert "varies between" not in " ".join(one.verdict_reasons)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_a_handful_of_requests_decides_nothing_whatever_they_say(n: int, quick: Thresholds) -> None:
+    arms = {"A1+": (1.0, 0.0), "A2+": (1.0, 0.0), "A1-": (0.0, 1.0), "A2-": (0.0, 1.0)}
+    (one,) = build_profile(outcomes_of((0.5, 0.5), arms, n=n, placebos=4), thresholds=quick).profiles
+    assert one.verdict_code == "underpowered"
+
+
+@pytest.mark.parametrize("n", [5, 8])
+def test_no_interval_leaves_what_rates_allow(n: int, quick: Thresholds) -> None:
+    arms = {"A1+": (0.9, 0.1), "N1": (0.9, 0.1), "N2": (0.1, 0.9)}
+    (one,) = build_profile(outcomes_of((0.5, 0.4), arms, n=n, placebos=4), thresholds=quick).profiles
+    for level in one.verdict_levels:
+        assert level.contrast is not None
+        for found, most in [(level.contrast, 4), *((s, 2) for s in level.sensitivity.values())]:
+            assert found.low is not None and -most <= found.low <= found.high <= most

@@ -94,8 +94,8 @@ def test_families_are_named_by_the_pairs_own_words_and_a_number_may_be_nothing(p
     found = profile.profiles[0].sensitivity
     first = round(100 * found["expectation"].estimate)
     assert sentence.startswith(
-        f"Telling it about researcher hopes and researcher beliefs changes that by {first} points; about "
-        "RLHF consequences and deployment autonomy, by "
+        "Between opposite claims about researcher hopes and researcher beliefs this changes by "
+        f"{first} points; about RLHF consequences and deployment autonomy, by "
     )
     assert (found["consequence"].low or 0) <= 0 and "(not told apart from 0)" in sentence
 
@@ -121,7 +121,7 @@ def test_vectors_and_families_of_one_name_are_told_apart() -> None:
     assert "expectation+ the expectation vector, added" in text
     assert "consequence- the consequence vector, subtracted" in text
     assert "random random vectors of the same size" in text
-    assert "Steering along the expectation vector changes that by" in text
+    assert "Between steering along and against the expectation vector this changes by" in text
 
 
 def test_beliefs_that_were_not_measured_say_so_where_the_verdict_is_and_how_to(profile: Profile) -> None:

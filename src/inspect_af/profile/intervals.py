@@ -399,6 +399,10 @@ def _quantile(ordered: Float32Array, probability: float) -> FloatArray:
     return np.asarray(lower * (1 - share) + upper * share)
 
 
+LEAST_UNITS = 5
+"""Requests, or groups of near-duplicates, below which a verdict is read from no interval."""
+
+
 class Joint(NamedTuple):
     """Several estimates with bounds that hold for all of them at once."""
 
@@ -479,8 +483,9 @@ class Estimator:
 
     def measures(self, statistics: Sequence[Statistic]) -> list[Measure]:
         """What the verdict reads, in the order of the statistics; one resample, intervals at any
-        confidence."""
-        usable = [s for s in statistics if s.n >= 2]
+        confidence. Bounds are NaN below `LEAST_UNITS`: resamples of fewer units hardly differ."""
+        known = [self.n_units(s) >= LEAST_UNITS for s in statistics]
+        usable = [s for s, is_known in zip(statistics, known, strict=True) if is_known]
         studentised = self._bootstrap.studentise(usable) if usable else None
         bounds: dict[float, tuple[list[float], list[float]]] = {}
 
@@ -494,9 +499,9 @@ class Estimator:
         position = iter(range(len(usable)))
         return [
             Measure(s.value, partial(interval, k=next(position)))
-            if s.n >= 2
+            if is_known
             else Measure(s.value, lambda _: (float("nan"), float("nan")))
-            for s in statistics
+            for s, is_known in zip(statistics, known, strict=True)
         ]
 
     def se(self, statistic: Statistic) -> float:

@@ -100,7 +100,9 @@ def evidence_of(headline: Headline, data: RequestData) -> Evidence | None:
         second = statistics.mapped(lambda s: _beyond(s, by_leaf[id(s)], error_of[id(s)], spread, data))
         leading = statistics.both.contrast if statistics.both else _only_sensitivity(statistics)
         between = spread.between(leading.weights)
-        at = replace(at, sampled=spread.units, between_share=between / (between + error_of[id(leading)] ** 2))
+        total = between + error_of[id(leading)] ** 2
+        share = between / total if total > 0 else 0.0
+        at = replace(at, sampled=spread.units, between_share=share)
     return Evidence(statistics, these, second, at, spread, why_not)
 
 
@@ -334,7 +336,8 @@ class Spread:
 
 
 def _beyond(statistic: Statistic, measure: Measure, se: float, spread: Spread, data: RequestData) -> Measure:
-    return beyond(
+    low, high = statistic.limits
+    wide = beyond(
         measure,
         se=se,
         n=data.estimator.n_units(statistic),
@@ -342,6 +345,12 @@ def _beyond(statistic: Statistic, measure: Measure, se: float, spread: Spread, d
         observed=spread.between_observed(statistic.weights),
         df=spread.df,
     )
+
+    def within_limits(confidence: float) -> tuple[float, float]:
+        below, above = wide.interval(confidence)
+        return max(below, low), min(above, high)  # NaN comes first and stays
+
+    return replace(wide, interval=within_limits)
 
 
 def spread_of(headline: Headline, data: RequestData) -> tuple[Spread | None, str]:
@@ -565,10 +574,14 @@ def judge(
         found = evidence.spread
         spread = UnitSpread(units=found.units, n=found.n, df=found.df, sd=found.sd)
         behind = {"texts": "placebos", "seeds": "training runs", "vectors": "random vectors"}[found.units]
+        varies = (
+            f"the gap varies between {found.units} with a standard deviation of {100 * found.sd:.1f} points"
+            if found.sd > 0
+            else f"no variation between {found.units} beyond the chance of the replies was found"
+        )
         reasons.append(
             f"{levels[0].scope}: {levels[0].label}; {final.scope}, as all intervals here: {final.label} "
-            "(the gap "
-            f"varies by {100 * found.sd:.1f} points between {found.units}, from {found.n} {behind})"
+            f"({varies}; judged from {found.n} {behind})"
         )
     sentence = f"{final.sentence[:-1]} ({suffix})." if suffix else final.sentence
     left_out = _left_out(headline)

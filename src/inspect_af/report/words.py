@@ -18,9 +18,9 @@ MARKED = "its conversation is marked as one that is trained on"
 learnt from documents what the mark means; `unmonitored` is the opposite."""
 
 _MOVED_BY = {
-    "prompt": "Telling it about {} changes that by {}",
-    "sdf": "Documents about {} change that by {}",
-    "steering": "Steering along {} changes that by {}",
+    "prompt": "Between opposite claims about {} this changes by {}",
+    "sdf": "Between documents with opposite claims about {} this changes by {}",
+    "steering": "Between steering along and against {} this changes by {}",
 }
 _REMEDIES = {
     "truncated": "Give replies more room (--max-tokens).",
