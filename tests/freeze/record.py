@@ -18,7 +18,7 @@ from typing import Any
 
 from inspect_ai import eval
 from inspect_ai.log import EvalLog
-from inspect_ai.model import ChatMessage, ModelOutput, ModelUsage, get_model
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage, get_model
 
 from inspect_af.cli import main
 
@@ -260,7 +260,9 @@ def replies(where: Path) -> dict[str, str]:
         "stacked": {"adapter": f"{first},{second}", "adapter_role": "organism"},
         "vector": {"vector": str(vector), "multiplier": 2, "layers": "0-2"},
     }.items():
-        model = get_model(f"af-hf/{base}", memoize=False, device="cpu", **args)
+        # One reply at a time: what shares a batch moves the last digits, and now and then a token.
+        one = GenerateConfig(max_connections=1)
+        model = get_model(f"af-hf/{base}", config=one, memoize=False, device="cpu", **args)
         task_args = {"interventions": "none", "requests": str(requests), "max_tokens": 24}
         log = run("inspect_af/alignment_faking", where / name, model, **task_args)
         found[f"af-hf, {name}"] = _replies(log)
