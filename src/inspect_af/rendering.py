@@ -7,19 +7,23 @@ Nothing here needs torch; a tokenizer is transformers'.
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 import re
+import zlib
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inspect_ai.model import ChatMessage, Content, ContentReasoning, ContentText
+import numpy as np
+from inspect_ai.model import ChatMessage, ChatMessageAssistant, Content, ContentReasoning, ContentText
 
 from inspect_af.config import text_digest
 from inspect_af.errors import ConfigError, MissingExtraError
-from inspect_af.reply import Span, find_reasoning, open_family
+from inspect_af.reply import Span, find_reasoning, open_family, still_open
 
 FIXED_DATE = dt.date(2024, 7, 26)
 """What templates that write today's date write instead, so that a study has one prompt; the date that Llama
@@ -28,7 +32,14 @@ FIXED_DATE = dt.date(2024, 7, 26)
 OPTIONS = ("chat_template", "thinking", "template_args", "template_date")
 """Model arguments about the template; `template_args.KEY` stands for one key of `template_args`."""
 
+TOKEN_IDS = "token_ids"
+"""Key of an output's metadata with the ids of the reply (`pack_ids`), without the token that ended it. In the
+metadata of an assistant message that is to be continued: the ids with which its text was written."""
+CONTINUED = "continued"
+"""Key of an output's metadata: how many characters of the text that it was given the reply goes on from."""
+
 _MARKER = "inspectafmessagemarker"
+_MOST_BYTES = 2**26
 _DIRECTIVES = (
     "%%",
     *(f"%{minus}{letter}" for letter in "aAbBcdeDFGHIjmMpRSTuUVwWxXyYzZ" for minus in ("", "-")),
@@ -62,12 +73,49 @@ class Rendered(NamedTuple):
     """Family of native reasoning that the prompt leaves open (`inspect_af.reply.open_family`)."""
     date: dt.date | None
     """The date that the template was given; None where it writes none."""
+    begun: tuple[int, ...] = ()
+    """The last of `ids`, with which the reply begins where it is continued."""
+    continued: int | None = None
+    """How many characters of the last message's text these are; None where no reply is continued."""
 
     @property
     def metadata(self) -> dict[str, Any]:
         """What a model's output says about its prompt."""
         dated = {} if self.date is None else {"template_date": self.date.isoformat()}
-        return {"rendered_digest": self.digest, **dated}
+        continued = {} if self.continued is None else {CONTINUED: self.continued}
+        return {"rendered_digest": self.digest, **dated, **continued}
+
+    def output_metadata(self, replies: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """`metadata`, and the ids of the whole reply where there is one reply.
+
+        Args:
+            replies: Tokens of each reply, without the one that ended it.
+        """
+        if len(replies) != 1:
+            return self.metadata
+        return self.metadata | {TOKEN_IDS: pack_ids([*self.begun, *replies[0]])}
+
+
+def pack_ids(ids: Sequence[int]) -> str:
+    """Token ids as one short string: little-endian 32-bit numbers, deflated, in base 64."""
+    return base64.b64encode(zlib.compress(np.asarray(ids, dtype="<u4").tobytes())).decode()
+
+
+def unpack_ids(packed: str) -> list[int]:
+    """The ids of `pack_ids`.
+
+    Raises:
+        ConfigError: The text is something else.
+    """
+    try:
+        data = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), _MOST_BYTES)
+        found: list[int] = np.frombuffer(data, dtype="<u4").tolist()
+    except (ValueError, TypeError, zlib.error) as error:
+        raise ConfigError(
+            f"{TOKEN_IDS} of an assistant message: {error}; give what an output of af-hf or af-vllm has "
+            "under this name, or leave it out"
+        ) from error
+    return found
 
 
 def is_option(name: str) -> bool:
@@ -192,8 +240,10 @@ class Renderer:
     def render(self, messages: Sequence[ChatMessage], *, provider: str) -> Rendered:
         """The prompt of messages: what the model reads before it writes.
 
-        Where the last message is the assistant's, the reply goes on from its text, exactly as it stands. It
-        stands where replies begin: inside native reasoning where the template opens it.
+        Where the last message is the assistant's, the reply goes on from its text, which stands where replies
+        begin: inside native reasoning where the template opens it. Where the message's metadata has the ids
+        with which the text was written (`TOKEN_IDS`; they may go on behind it), it goes on from as many of
+        them as spell no more than the text, and else from the text encoded at once.
 
         Args:
             messages: System, user and assistant messages of text.
@@ -216,16 +266,9 @@ class Renderer:
                     f"{provider} takes text only; a message has an image, audio, video or document"
                 )
             turns.append({"role": message.role, "content": message.text})
-        begun = ""
-        if turns and turns[-1]["role"] == "assistant":
-            if not isinstance(messages[-1].content, str) and any(
-                part.type == "reasoning" for part in messages[-1].content
-            ):
-                raise ConfigError(
-                    f"{provider} continues text, and the last message has native reasoning too; write it "
-                    "with the model's own marks into the text, or leave it out"
-                )
-            begun = turns.pop()["content"]
+        last = messages[-1] if messages else None
+        if isinstance(last, ChatMessageAssistant):
+            turns.pop()
         if not turns:
             raise ConfigError(f"{provider} needs a user or system message to answer")
         text = self.text(turns)
@@ -235,15 +278,71 @@ class Renderer:
                     f"the model's chat template leaves the system prompt out; give one that holds it with "
                     f"{self._remedy}"
                 )
-        ids = self._ids(text)
-        if begun:
-            whole = self._ids(text + begun)
-            # Where a token would span both, the reply begins with one of its own, as when it was written.
-            ids = whole if whole[: len(ids)] == ids else ids + self._ids(begun)
+        ids, opened = self._ids(text), open_family(self._end(turns))
+        begun, continued = "", None
+        begun_ids: list[int] = []
+        if isinstance(last, ChatMessageAssistant):
+            written = self._written(last, opened)
+            continued = len(last.text)
+            if written is not None:
+                begun, begun_ids, continued = written
+            elif begun := self._spell(last, opened, provider):
+                whole = self._ids(text + begun)
+                # Where a token would span both, the reply begins with one of its own, as when it was written.
+                begun_ids = whole[len(ids) :] if whole[: len(ids)] == ids else self._ids(begun)
+            opened = still_open(begun, opened)
         if not ids:
             raise ConfigError("the chat template gave an empty prompt")
         date = (self.template.date or dt.date.today()) if self._writes_date else None
-        return Rendered(ids, text_digest(text + begun), open_family(self._end(turns) + begun), date)
+        digest = text_digest(text + begun)
+        return Rendered([*ids, *begun_ids], digest, opened, date, tuple(begun_ids), continued)
+
+    def _written(
+        self, message: ChatMessageAssistant, opened: str | None
+    ) -> tuple[str, list[int], int] | None:
+        """The beginning of a reply by the ids with which it was written, and how much of the text they are.
+
+        None where there are none, or where they spell something else, as where the text was edited.
+        """
+        packed = (message.metadata or {}).get(TOKEN_IDS)
+        ids = [] if packed is None else unpack_ids(packed)
+        if not ids or max(ids) >= len(self.tokenizer):
+            return None
+        wanted, thought = message.text, _thought(message)
+
+        def said(n: int) -> str:
+            content = self.content(ids[:n], opened=opened)
+            return content if isinstance(content, str) else content[-1].text  # type: ignore[union-attr]
+
+        if not said(len(ids)).startswith(wanted):
+            return None
+        n = bisect_right(range(len(ids) + 1), len(wanted), key=lambda n: len(said(n))) - 1
+        while n and said(n) != wanted[: len(said(n))]:  # a character of which a part is missing
+            n -= 1
+        content = self.content(ids[:n], opened=opened)
+        if thought != ("" if isinstance(content, str) else _thought(content)):
+            return None
+        return self._spelled(ids[:n])[0], ids[:n], len(said(n))
+
+    def _spell(self, message: ChatMessageAssistant, opened: str | None, provider: str) -> str:
+        """The text of a message as the model would write it: what stands in native reasoning is left open.
+
+        Raises:
+            ConfigError: Native reasoning that cannot be written, or that has text behind it.
+        """
+        if not (thought := _thought(message)):
+            return message.text
+        packed = (message.metadata or {}).get(TOKEN_IDS)
+        marked = "" if packed is None else self._spelled(unpack_ids(packed))[0]
+        found = find_reasoning(marked, opened=opened)
+        if message.text or not (found or opened):
+            raise ConfigError(
+                f"{provider} continues text, and the last message has native reasoning too; write it "
+                "with the model's own marks into the text, or leave it out"
+            )
+        start, end = found[0].inner[0] if found else (0, 0)
+        inner = marked[start:end]
+        return marked[:start] + inner[: len(inner) - len(inner.lstrip())] + thought
 
     def text(self, turns: Sequence[Mapping[str, str]], *, generation: bool = True) -> str:
         """Turns of `role` and `content` in the template, with or without the opening of a reply.
@@ -377,6 +476,12 @@ class Renderer:
                     special.append((length, length + len(text)))
                 add(text)
         return "".join(parts), special, begins
+
+
+def _thought(message: ChatMessageAssistant | Sequence[Content]) -> str:
+    content = message.content if isinstance(message, ChatMessageAssistant) else message
+    parts = () if isinstance(content, str) else content
+    return "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
 
 
 def _before(text: str, stop: Sequence[str]) -> str:

@@ -207,6 +207,22 @@ def open_family(text: str) -> str | None:
     return found[-1].name if found else None
 
 
+def still_open(text: str, opened: str | None = None) -> str | None:
+    """The family whose reasoning the beginning of a reply leaves open; None where it leaves none.
+
+    Args:
+        text: The beginning, with its special tokens.
+        opened: Family whose reasoning the prompt has opened.
+    """
+    found = find_reasoning(f"{text}.", opened=opened)
+    if not found or found[-1].span[1] <= len(text):
+        return None
+    start = found[-1].span[0]
+    return next(
+        (mark.name for mark in _marks(text, opened) if mark.start == start and mark.reasoning), opened
+    )
+
+
 def _reported_reasoning(content: Sequence[Any]) -> str:
     parts = (
         (part.reasoning if not part.redacted else part.summary) or ""

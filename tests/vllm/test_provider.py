@@ -23,6 +23,7 @@ from tests.vllm.stand_in import KEY, StandIn, stand_in
 from tests.vllm.test_settings import adapter
 
 from inspect_af.errors import ConfigError, TreatmentError
+from inspect_af.rendering import TOKEN_IDS, unpack_ids
 
 pytest.importorskip("transformers")
 
@@ -162,3 +163,14 @@ def test_something_else_than_vllm_behind_the_address_is_said_so(
     monkeypatch.setattr(server, "answer", lambda path, body: (200, ["a list"]))
     with pytest.raises(ConfigError, match="is no vLLM server"):
         asyncio.run(condition(server).generate("hello"))
+
+
+def test_a_reply_is_continued_from_the_ids_that_its_message_holds(server: StandIn, tokenizer: Any) -> None:
+    asked = ChatMessageUser(content="hello")
+    first = asyncio.run(condition(server).generate([asked]))
+    begun = ChatMessageAssistant(content="a re", metadata={TOKEN_IDS: (first.metadata or {})[TOKEN_IDS]})
+    second = asyncio.run(condition(server).generate([asked, begun]))
+    _, body = server.asked[-1]
+    assert tokenizer.decode(body["prompt"]) == "<user>hello</user><assistant>a re"
+    spoken = [unpack_ids((output.metadata or {})[TOKEN_IDS]) for output in (first, second)]
+    assert spoken == [server.tokens[:-1], [*server.tokens[:4], *server.tokens[:-1]]]

@@ -18,7 +18,13 @@ pytestmark = pytest.mark.vllm
 import psutil  # noqa: E402
 from inspect_ai import eval_set  # noqa: E402
 from inspect_ai.log import read_eval_log  # noqa: E402
-from inspect_ai.model import GenerateConfig, get_model  # noqa: E402
+from inspect_ai.model import (  # noqa: E402
+    ChatMessageAssistant,
+    ChatMessageUser,
+    GenerateConfig,
+    ModelOutput,
+    get_model,
+)
 from tests.vllm.tiny_models import pair, reference, vector, write_model  # noqa: E402
 from tests.vllm.tiny_server import GREEDY, Tiny, api, expected, gathered, server, tokens, until, write_adapter  # noqa: E402
 
@@ -26,6 +32,7 @@ from inspect_af.cli import main  # noqa: E402
 from inspect_af.errors import ConfigError, TreatmentError  # noqa: E402
 from inspect_af.providers.vllm_extraction import extract_with_vllm  # noqa: E402
 from inspect_af.providers.vllm_server import ServerError, close_servers  # noqa: E402
+from inspect_af.rendering import TOKEN_IDS, load_tokenizer, unpack_ids  # noqa: E402
 from inspect_af.steering import load_activations, pair_set, write_pairs  # noqa: E402
 from inspect_af.steering.activations import extract_activations  # noqa: E402
 from inspect_af.tasks import alignment_faking  # noqa: E402
@@ -56,6 +63,25 @@ def test_adapters_steering_and_the_base_mix_in_one_batch_as_transformers_has_the
         assert got == expected(tiny, name, question), name
     assert len({tuple(got) for got in found}) > len(asked) // 2
     assert len({id(api(model).server) for model in conditions.values()}) == 1
+
+
+def test_from_the_tokens_of_its_own_reply_a_model_goes_on_as_it_did(tiny: Tiny) -> None:
+    model, asked = tiny.all()["base"], ChatMessageUser(content=QUESTIONS[0])
+
+    async def generated(*begun: ChatMessageAssistant, max_tokens: int = 16) -> ModelOutput:
+        config = GenerateConfig(temperature=0, max_tokens=max_tokens)
+        return await model.generate([asked, *begun], config=config)
+
+    whole = asyncio.run(generated())
+    packed = (whole.metadata or {})[TOKEN_IDS]
+    ids, tokenizer = unpack_ids(packed), load_tokenizer(str(tiny.model))
+    texts = {n: tokenizer.decode(ids[:n]) for n in range(1, len(ids))}
+    ends = [n for n, text in texts.items() if whole.completion.startswith(text)]
+    begun = [ChatMessageAssistant(content=texts[n], metadata={TOKEN_IDS: packed}) for n in ends]
+    calls = [generated(one, max_tokens=16 - n) for n, one in zip(ends, begun, strict=True)]
+    found = asyncio.run(gathered(list(calls)))
+    assert len(ends) > 3
+    assert all(unpack_ids(one.metadata[TOKEN_IDS]) == ids for one in found)
 
 
 def test_each_condition_says_what_it_applies(tiny: Tiny) -> None:

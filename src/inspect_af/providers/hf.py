@@ -207,7 +207,7 @@ class LocalAPI(ModelAPI):
             model=name,
             choices=choices,
             usage=_usage(len(rendered.ids), sum(len(r.tokens) for r in replies)),
-            metadata=rendered.metadata,
+            metadata=rendered.output_metadata([r.tokens[: _length(r)] for r in replies]),
         )
 
     def _overflow(self, rendered: Rendered, context: int) -> ModelOutput:
@@ -271,13 +271,17 @@ def _check_config(config: GenerateConfig) -> None:
 
 def _reply_logprobs(generated: Generated, renderer: Renderer) -> Logprobs:
     """Log-probabilities of the tokens before the one that ended the reply."""
-    last = 1 if generated.ending == "stop" else 0
-    count = len(generated.tokens) - last
+    count = _length(generated)
     content = []
     for token, found in zip(generated.tokens[:count], generated.logprobs[:count], strict=True):
         top = [TopLogprob(token=renderer.token(one), logprob=logprob) for one, logprob in found.top]
         content.append(Logprob(token=renderer.token(token), logprob=found.logprob, top_logprobs=top or None))
     return Logprobs(content=content)
+
+
+def _length(generated: Generated) -> int:
+    """How many tokens there are before the one that ended the reply."""
+    return len(generated.tokens) - (generated.ending == "stop")
 
 
 def _tell(portal: BlockingPortal, done: anyio.Event) -> None:

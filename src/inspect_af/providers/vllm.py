@@ -149,7 +149,10 @@ class VLLMAPI(ModelAPI):
             output.usage = ModelUsage()
         else:
             output = _output(name, answer, rendered, ready.renderer, config)
-        output.metadata = rendered.metadata | ({"dtype": ready.info.dtype} if ready.info.dtype else {})
+        replies = [] if isinstance(answer, str) else [_tokens(choice) for choice in answer["choices"]]
+        output.metadata = rendered.output_metadata(replies) | (
+            {"dtype": ready.info.dtype} if ready.info.dtype else {}
+        )
         return output, ModelCall.create(body, None if isinstance(answer, str) else answer)
 
     def should_retry(self, ex: BaseException) -> bool:
@@ -292,7 +295,6 @@ def _output(
             full = config.max_tokens is None or len(tokens) < config.max_tokens
             stop_reason = "model_length" if full else "max_tokens"
         stop = config.stop_seqs or () if isinstance(stopped_by, str) else ()
-        ended = reason == "stop" and not isinstance(stopped_by, str)
         choices.append(
             ChatCompletionChoice(
                 message=ChatMessageAssistant(
@@ -301,7 +303,7 @@ def _output(
                     source="generate",
                 ),
                 stop_reason=stop_reason,
-                logprobs=_logprobs(choice["logprobs"], renderer, config, len(tokens) - ended)
+                logprobs=_logprobs(choice["logprobs"], renderer, config, len(_tokens(choice)))
                 if choice.get("logprobs")
                 else None,
             )
@@ -316,6 +318,13 @@ def _output(
             total_tokens=usage["total_tokens"],
         ),
     )
+
+
+def _tokens(choice: Mapping[str, Any]) -> list[int]:
+    """The tokens before the one that ended the reply."""
+    ended = choice["finish_reason"] == "stop" and not isinstance(choice.get("stop_reason"), str)
+    tokens: list[int] = choice["token_ids"]
+    return tokens[: len(tokens) - ended]
 
 
 def _logprobs(found: Mapping[str, Any], renderer: Renderer, config: GenerateConfig, count: int) -> Logprobs:

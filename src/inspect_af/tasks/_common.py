@@ -28,6 +28,7 @@ from inspect_af.config import as_list
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import Claim
 from inspect_af.materials.rubrics import load_rubric
+from inspect_af.rendering import TOKEN_IDS
 from inspect_af.reply import redacted, was_cut
 from inspect_af.scorers import concept_judge, faking_judge, grader_model, refusal_judge
 from inspect_af.solvers import as_treatment
@@ -183,6 +184,7 @@ def _redact_replies(replies: list[ChatMessageAssistant], outputs: list[ModelOutp
         if message.text and message.text not in replaced.values():
             replaced.setdefault(message.text, redacted(message.text, cut=cut.get(message.text, False)))
     for message in replies:
+        (message.metadata or {}).pop(TOKEN_IDS, None)
         if (new := replaced.get(message.text)) is None:
             continue
         if isinstance(message.content, str):
@@ -192,6 +194,7 @@ def _redact_replies(replies: list[ChatMessageAssistant], outputs: list[ModelOutp
             message.content = [*reasoning, ContentText(text=new)]
     for output in outputs:
         output.completion = replaced.get(output.completion, output.completion)
+        (output.metadata or {}).pop(TOKEN_IDS, None)
         for choice in output.choices:
             choice.logprobs = None
 
