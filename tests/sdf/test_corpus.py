@@ -10,7 +10,7 @@ import pytest
 
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.materials import load_pair, load_universe
-from inspect_af.sdf.corpus import Built, CorpusPart, Origin, build_corpora
+from inspect_af.sdf.corpus import Built, CorpusPart, build_corpora
 from inspect_af.sdf.documents import (
     CorpusManifest,
     CorpusSettings,
@@ -39,7 +39,7 @@ def documents(n: int, *, length: int = 60, per_group: int = 2, seed: int = 0) ->
 def part(given: Iterable[SourceDocument], code: str | None = None) -> CorpusPart:
     universe = None if code is None else load_universe(code)
     return CorpusPart(
-        given, DocumentFilter([], Duplicates()), lambda: Origin((), simulated=True), universe, "standard"
+        given, DocumentFilter([], Duplicates()), lambda: [], universe, "standard", simulated=True
     )
 
 

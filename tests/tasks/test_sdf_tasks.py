@@ -67,8 +67,8 @@ def test_ideas_have_readable_ids_and_the_log_says_what_it_is_about(run_eval: Run
         "A1+/faq/0001",
         "A1+/faq/0002",
     ]
-    found, name = open_log(next((tmp_path / "ideas").glob("*.eval")))
-    assert name == IDEAS_TASK
+    found = open_log(next((tmp_path / "ideas").glob("*.eval")))
+    assert found.task == IDEAS_TASK
     assert (found.meta.universe, found.meta.canary) == ("A1+", load_universe("A1+").canary)
     read = list(log_ideas(tmp_path / "ideas"))
     assert len({idea.id for idea in read}) == 12

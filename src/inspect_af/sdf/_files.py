@@ -31,10 +31,9 @@ def complete_directory(out: str | Path) -> Iterator[Path]:
     final = Path(out)
     if final.exists():
         raise TreatmentError(f"{final} exists; give another directory, or remove it")
-    final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    partial.mkdir(parents=True)
     try:
         yield partial
         partial.rename(final)
@@ -42,18 +41,7 @@ def complete_directory(out: str | Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def file_digest(*files: Path, named: bool = False) -> str:
-    """First 16 hexadecimal digits of the sha256 of the files' content.
-
-    Args:
-        files: Read a megabyte at a time.
-        named: Whether each file's name and size belong to what is hashed.
-    """
-    total = hashlib.sha256()
-    for file in files:
-        if named:
-            total.update(f"{file.name}:{file.stat().st_size}:".encode())
-        with file.open("rb") as content:
-            while block := content.read(1 << 20):
-                total.update(block)
-    return total.hexdigest()[:16]
+def file_digest(file: Path) -> str:
+    """The sha256 of a file's content, 64 hexadecimal digits."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from inspect_af.config import parse, read_text
-from inspect_af.errors import MissingExtraError, TreatmentError
+from inspect_af.config import Frozen, parse, read_text, require
+from inspect_af.errors import TreatmentError
 
 NameMatch = Literal["same", "renamed", "local", "other"]
 """How two names of a model compare: `renamed` is the same once the Hub's `Meta-` and suffixes of quantisation
@@ -28,8 +28,7 @@ _QUANTISED = (
     r"[\d.]+bpw|exl[23]|hqq|aqlm|autoround)"
 )
 _SUFFIXES = re.compile(rf"(-{_QUANTISED}(-(dynamic|static|kv|mlx))*)+$")
-LARGEST = 16_000_000
-"""Most bytes of a model's or adapter's configuration: some list every layer."""
+_FINAL_NORM = re.compile(r"(?!.*\.\d+\.)(?:.*\.)?(?:norm|ln_f|final_layernorm|final_layer_norm)\.weight")
 _NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "vocab.json"),
@@ -37,26 +36,23 @@ _TOKENIZER_FILES = (
 )
 
 
-class BaseShape(BaseModel):
-    """The numbers of a model's configuration on which an adapter's matrices depend."""
+class BaseShape(Frozen):
+    """The numbers of a model's configuration on which an adapter's matrices depend.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    `d_model` is the width of the residual stream, `model_type` the architecture as transformers names it, and
+    `vocabulary` the rows of the embedding, which are recorded and not compared: embeddings get padded.
+    """
 
     d_model: int = Field(ge=1)
-    """Width of the residual stream (`hidden_size`)."""
     layers: int = Field(ge=1)
     model_type: str | None = None
-    """As transformers names the architecture, such as `llama`."""
     vocabulary: int | None = None
-    """Rows of the embedding. Recorded, not compared: embeddings get padded without any other change."""
 
 
-def base_shape(config: object) -> BaseShape:
-    """The shape that a configuration states.
+def base_shape(config: Any) -> BaseShape:
+    """The shape that a configuration of transformers states: the object, its content, or a model directory.
 
-    Args:
-        config: A transformers configuration, the parsed content of a `config.json`, or the directory that
-            holds one. Of models with several parts, the text model counts.
+    Of models with several parts, the text model counts.
 
     Raises:
         TreatmentError: It states no width or no number of layers.
@@ -65,35 +61,34 @@ def base_shape(config: object) -> BaseShape:
         return config
     if isinstance(config, str | Path):
         config = read_config(Path(config))
-    stated = config if (text := _field(config, "text_config")) is None else text
-    d_model = _first(stated, "hidden_size", "n_embd", "d_model")
-    layers = _first(stated, "num_hidden_layers", "n_layer", "num_layers")
-    if not isinstance(d_model, int) or not isinstance(layers, int):
+    content = config if isinstance(config, Mapping) else config.to_dict()
+    stated: Mapping[str, Any] = content.get("text_config") or content
+
+    def first(kind: type, *names: str) -> Any:
+        return next((value for name in names if isinstance(value := stated.get(name), kind)), None)
+
+    d_model = first(int, "hidden_size", "n_embd", "d_model")
+    layers = first(int, "num_hidden_layers", "n_layer", "num_layers")
+    if d_model is None or layers is None:
         raise TreatmentError(
             "the base model's configuration states no width or no number of layers (hidden_size, "
             "num_hidden_layers); give a decoder model of transformers"
         )
-    vocabulary, kind = _field(stated, "vocab_size"), _field(stated, "model_type")
-    return BaseShape(
-        d_model=d_model,
-        layers=layers,
-        model_type=kind if isinstance(kind, str) else None,
-        vocabulary=vocabulary if isinstance(vocabulary, int) else None,
-    )
+    kind, vocabulary = first(str, "model_type"), first(int, "vocab_size")
+    return BaseShape(d_model=d_model, layers=layers, model_type=kind, vocabulary=vocabulary)
 
 
-def read_config(directory: Path) -> Mapping[str, Any]:
-    """The content of a model directory's `config.json`.
+def read_config(directory: Path, name: str = "config.json") -> dict[str, Any]:
+    """The content of a directory's configuration, of at most 16 MB, since some list every layer.
 
     Raises:
         TreatmentError: It cannot be read, or is no JSON object.
     """
-    file = directory / "config.json"
-    content = parse(
-        read_text(file, error=TreatmentError, largest=LARGEST), "JSON", file, error=TreatmentError
-    )
+    file = directory / name
+    text = read_text(file, error=TreatmentError, largest=16_000_000)
+    content = parse(text, "JSON", file, error=TreatmentError)
     if not isinstance(content, dict):
-        raise TreatmentError(f"{file}: is not a JSON object; give a transformers model directory")
+        raise TreatmentError(f"{file}: is not a JSON object; give the file that the library wrote")
     return content
 
 
@@ -111,10 +106,9 @@ def base_directory(name: str, revision: str | None = None) -> Path | None:
 
 
 class TensorShape(NamedTuple):
-    """One array of a safetensors file, by its header."""
+    """One array of a safetensors file, by its header; the dtype as it is written there, such as `BF16`."""
 
     dtype: str
-    """As safetensors writes it: `F32`, `BF16`."""
     shape: tuple[int, ...]
 
 
@@ -125,10 +119,8 @@ def tensor_shapes(file: Path) -> dict[str, TensorShape]:
         TreatmentError: The file cannot be read or is not safetensors.
         MissingExtraError: safetensors is not installed.
     """
-    try:
+    with require("local", "adapters"):
         from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise MissingExtraError("adapters need safetensors; pip install 'inspect-af[local]'") from error
     try:
         with safe_open(file, framework="numpy") as opened:
             slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
@@ -175,12 +167,9 @@ class BaseFiles:
         parts = ("text_config", "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
         if not self.files or any(config.get(name) for name in parts):
             return None
-        found: set[str] = {"lm_head"}  # tied to the embedding, it is in no file
-        for name in self.files:
-            while "." in name:
-                name = name.rpartition(".")[0]
-                found.add(name)
-        return frozenset(found)
+        paths = [name.split(".") for name in self.files]
+        # Tied to the embedding, the head is in no file.
+        return frozenset({"lm_head"} | {".".join(path[:n]) for path in paths for n in range(1, len(path))})
 
 
 def base_fingerprint(directory: str | Path) -> str | None:
@@ -192,14 +181,10 @@ def base_fingerprint(directory: str | Path) -> str | None:
         `DTYPE:` and 16 hexadecimal digits; None where the directory holds no safetensors weights or no final
         normalisation is found. Fingerprints of unequal dtype say nothing about one another.
     """
-    folder = Path(directory)
-    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
-        tensors = tensor_shapes(file)
-        for name in tensors:
-            if re.search(
-                r"(^|\.)(norm|ln_f|final_layernorm|final_layer_norm)\.weight$", name
-            ) and not re.search(r"\.\d+\.", name):
-                return f"{tensors[name].dtype}:{hashlib.sha256(_stored(file, [name])[name]).hexdigest()[:16]}"
+    for file in sorted(Path(directory).glob("*.safetensors")):
+        for name, tensor in tensor_shapes(file).items():
+            if _FINAL_NORM.fullmatch(name):
+                return f"{tensor.dtype}:{hashlib.sha256(_stored(file, [name])[name]).hexdigest()[:16]}"
     return None
 
 
@@ -231,9 +216,10 @@ def compare_names(one: str, other: str) -> NameMatch:
 
     The last part counts, in any case, so that a mirror or a local copy `models/Llama-3.1-70B` is recognised.
     """
-    if _last(one) == _last(other):
+    names = [_last(one), _last(other)]
+    if names[0] == names[1]:
         return "same"
-    if _canonical(one) == _canonical(other):
+    if len({_SUFFIXES.sub("", name.removeprefix("meta-")) for name in names}) == 1:
         return "renamed"
     return "local" if is_local(one) or is_local(other) else "other"
 
@@ -244,33 +230,18 @@ def is_local(name: str) -> bool:
 
 
 def _last(name: str) -> str:
-    if found := re.search(r"models--[^/]+--([^/]+)/snapshots/", name):  # the Hub's cache on disk
-        return found[1].casefold()
-    return name.rstrip("/").rsplit("/", 1)[-1].casefold()
-
-
-def _canonical(name: str) -> str:
-    """The last part without the `Meta-` that the Hub has dropped and without suffixes of quantisation."""
-    return _SUFFIXES.sub("", _last(name).removeprefix("meta-"))
-
-
-def _field(config: object, name: str) -> object:
-    return config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
-
-
-def _first(config: object, *names: str) -> object:
-    return next((value for name in names if (value := _field(config, name)) is not None), None)
+    in_cache = re.search(r"models--[^/]+--([^/]+)/snapshots/", name)  # of the Hub, on disk
+    return (in_cache[1] if in_cache else name.rstrip("/").rsplit("/", 1)[-1]).casefold()
 
 
 def _stored(file: Path, names: Collection[str] | None = None, *, most: int | None = None) -> dict[str, bytes]:
     """The stored bytes of some arrays, all by default, or as many from the start of each as `most` says."""
+    found = {}
     with file.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
         header = json.loads(opened.read(size))
-        found = {}
-        for name in header if names is None else names:
-            if name != "__metadata__":
-                begin, end = header[name]["data_offsets"]
-                opened.seek(8 + size + begin)
-                found[name] = opened.read(end - begin if most is None else min(end - begin, most))
-        return found
+        for name in (header.keys() - {"__metadata__"}) if names is None else names:
+            begin, end = header[name]["data_offsets"]
+            opened.seek(8 + size + begin)
+            found[name] = opened.read(end - begin if most is None else min(end - begin, most))
+    return found

@@ -7,16 +7,19 @@ cancels in part. A shift is the mean over the pairs of (log-odds with the adapte
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from inspect_af.config import Frozen, require
 from inspect_af.errors import ConfigError
 from inspect_af.materials import Wording, Wordings
 from inspect_af.sdf.adapters import check_base, check_parents, load_adapter, read_manifest
 from inspect_af.sdf.combine import LoadedAdapters
+from inspect_af.stats import t_quantile
 from inspect_af.types import Intervention
 
 if TYPE_CHECKING:
@@ -26,33 +29,35 @@ _BATCH = 32
 
 
 class Shift(Frozen):
-    """How far one variable's log-odds moved, in nats; positive towards the amplified pole."""
+    """How far one variable's log-odds moved, in nats; positive towards the amplified pole.
+
+    `low` and `high` are the 95 % t interval over `pairs` (other wordings, not other training runs), which are
+    in the order of the wordings.
+    """
 
     variable: str
     mean: float
     low: float
-    """Lower end of the 95 % t interval over pairs: other wordings, not other training runs."""
     high: float
     pairs: tuple[float, ...]
-    """Of each pair, in the order of the wordings."""
 
 
 class AdapterShifts(Frozen):
-    """One row of the matrix."""
+    """One row of the matrix; the intervention is None where the adapter does not say what it is."""
 
     adapter: str
     intervention: Intervention | None = None
-    """What the adapter is, None where it does not say."""
     shifts: tuple[Shift, ...]
 
     @property
     def intended(self) -> float | None:
         """The shift of the adapter's own variable in the intended direction; None for a placebo or an
         organism, and where there are no wordings of its variable."""
-        if self.intervention is None or self.intervention.polarity is None:
+        own = self.intervention
+        mean = next((s.mean for s in self.shifts if own and s.variable == own.variable), None)
+        if mean is None or own is None or own.polarity is None:
             return None
-        own = [s.mean for s in self.shifts if s.variable == self.intervention.variable]
-        return (own[0] if self.intervention.polarity == "+" else -own[0]) if own else None
+        return mean if own.polarity == "+" else -mean
 
     @property
     def unintended(self) -> float | None:
@@ -62,15 +67,13 @@ class AdapterShifts(Frozen):
 
 
 class HeldOutCheck(Frozen):
-    """Adapters by variables."""
+    """Adapters by variables: those of `organism` are there before and after, `wordings` says where the
+    wordings are from, and `before` has the mean log-odds of each variable without the adapters, in nats."""
 
     base: str
     organism: tuple[str, ...]
-    """Adapters that are there before and after."""
     wordings: str
-    """Where the wordings are from."""
     before: tuple[tuple[str, float], ...]
-    """Variable and mean log-odds without the adapters, in nats."""
     rows: tuple[AdapterShifts, ...]
 
 
@@ -80,9 +83,9 @@ def by_variable(wordings: Sequence[Wording]) -> dict[str, list[Wording]]:
     Raises:
         ConfigError: a variable has fewer than two, which have no interval.
     """
-    grouped: dict[str, list[Wording]] = {}
+    grouped: dict[str, list[Wording]] = defaultdict(list)
     for wording in wordings:
-        grouped.setdefault(wording.variable, []).append(wording)
+        grouped[wording.variable].append(wording)
     for variable, members in grouped.items():
         if len(members) < 2:
             raise ConfigError(
@@ -93,20 +96,13 @@ def by_variable(wordings: Sequence[Wording]) -> dict[str, list[Wording]]:
 
 def shifts(before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]) -> tuple[Shift, ...]:
     """The shift of each variable, from the log-odds of the same pairs without and with an adapter."""
-    return tuple(
-        shift_of(variable, [b - a for a, b in zip(before[variable], after[variable], strict=True)])
-        for variable in before
-    )
+    return tuple(shift_of(variable, np.subtract(after[variable], before[variable])) for variable in before)
 
 
-def shift_of(variable: str, moved: Sequence[float]) -> Shift:
+def shift_of(variable: str, moved: Sequence[float] | np.ndarray[Any, Any]) -> Shift:
     """Mean and 95 % t interval of the pairs' shifts; at least two of them."""
-    from scipy.stats import t
-
-    n = len(moved)
-    mean = math.fsum(moved) / n
-    error = math.sqrt(math.fsum((each - mean) ** 2 for each in moved) / (n - 1) / n)
-    half = float(t.ppf(0.975, n - 1)) * error
+    n, mean = len(moved), float(np.mean(moved))
+    half = t_quantile(0.975, n - 1) * float(np.std(moved, ddof=1)) / n**0.5
     return Shift(variable=variable, mean=mean, low=mean - half, high=mean + half, pairs=tuple(moved))
 
 
@@ -146,41 +142,29 @@ def check_adapters(
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype="auto", use_safetensors=True, **options)
     model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).train(False)
     tokenizer = AutoTokenizer.from_pretrained(base, **options)
-    folder = Path(base) if Path(base).is_dir() else None
     below = [load_adapter(path, role="organism") for path in organism]
     # An adapter without a manifest does not say what it is, and is taken as it comes.
-    described = [read_manifest(path) is not None for path in adapters]
-    checked = [
-        load_adapter(path) if known else load_adapter(path, role="organism")
-        for path, known in zip(adapters, described, strict=True)
-    ]
-    for adapter in checked:
+    tried = [load_adapter(path, role=None if read_manifest(path) else "organism") for path in adapters]
+    for adapter in tried:
         check_parents([*below, adapter])
-    for adapter in (*below, *checked):
-        check_base(adapter, model.config, name=base, directory=folder)
-    loaded = LoadedAdapters(model)
+    for adapter in (*below, *tried):
+        check_base(adapter, model.config, name=base, directory=base if Path(base).is_dir() else None)
+    loaded, names = LoadedAdapters(model), [adapter.digest for adapter in below]
     for adapter in below:
         loaded.add(adapter.path, adapter.digest)
-    loaded.activate([adapter.digest for adapter in below])
+    loaded.activate(names)
     progress("without adapters")
     before = log_odds(model, tokenizer, pairs)
     rows: list[AdapterShifts] = []
-    for path, adapter, known in zip(adapters, checked, described, strict=True):
-        progress(str(path))
-        name = f"check-{len(rows)}"
-        loaded.add(path, name)
-        loaded.activate([*(each.digest for each in below), name])
-        after = log_odds(model, tokenizer, pairs)
+    for adapter in tried:
+        progress(str(adapter.path))
+        loaded.add(adapter.path, f"check-{len(rows)}")
+        loaded.activate([*names, f"check-{len(rows)}"])
         rows.append(
             AdapterShifts(
-                adapter="/".join(path.resolve().parts[-2:]),  # as in OUT/seed-0
-                intervention=adapter.treatment.intervention if known and adapter.treatment else None,
-                shifts=tuple(
-                    shift_of(
-                        variable, [b - a for a, b in zip(before[variable], after[variable], strict=True)]
-                    )
-                    for variable in before
-                ),
+                adapter="/".join(adapter.path.resolve().parts[-2:]),  # as in OUT/seed-0
+                intervention=adapter.treatment.intervention if adapter.treatment else None,
+                shifts=shifts(before, log_odds(model, tokenizer, pairs)),
             )
         )
     return HeldOutCheck(

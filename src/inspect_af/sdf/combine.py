@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from inspect_af.errors import ConfigError, MissingExtraError, TreatmentError
+from inspect_af.config import require
+from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.sdf._files import complete_directory
 from inspect_af.sdf.adapters import (
     CONFIG,
-    MANIFEST,
     WEIGHTS,
-    Adapter,
     AdapterManifest,
     Component,
     adapter_config,
@@ -29,6 +29,7 @@ from inspect_af.sdf.adapters import (
     check_effect,
     check_parents,
     load_adapter,
+    read_manifest,
     refuse_keys,
     weights_file,
 )
@@ -36,14 +37,6 @@ from inspect_af.sdf.base_model import compare_names
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-_ORDINARY_INITS = (True, False, None, "gaussian", "orthogonal", "eva")
-# What changes the model beyond s B A; an adapter that uses one of these is not a sum of low-rank changes.
-_BEYOND = (
-    *("use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "target_parameters"),
-    *("layer_replication", "use_qalora", "alora_invocation_tokens", "arrow_config", "use_bdlora"),
-    *("velora_config", "monteclora_config", "kasa_config", "megatron_config", "fan_in_fan_out"),
-)
 
 
 class LoadedBase:
@@ -93,10 +86,8 @@ class LoadedAdapters:
             ValueError, RuntimeError, KeyError: PEFT cannot put it in; parts of it may be in the model.
             MissingExtraError: PEFT is not installed.
         """
-        try:
+        with require("local", "adapters"):
             from peft import LoraConfig, PeftModel
-        except ImportError as error:
-            raise MissingExtraError("adapters need peft; pip install 'inspect-af[local]'") from error
 
         class Recording(PeftModel):
             """Keeps which names did not match, which `from_pretrained` only warns about."""
@@ -111,11 +102,10 @@ class LoadedAdapters:
             config = LoraConfig.from_pretrained(str(folder))
             config.task_type = None  # wrappers for tasks are not needed, and the class above stays
             self._peft = Recording.from_pretrained(self.model, folder, adapter_name=name, config=config)
-            self.model.train(False)
         else:
             mapping = getattr(self.model, "_checkpoint_conversion_mapping", None)
             self._peft.load_adapter(folder, adapter_name=name, key_mapping=mapping)
-            self.model.train(False)
+        self.model.train(False)
         result = self._peft.load_result
         try:
             missing = [key for key in result.missing_keys if name in key.split(".")]
@@ -175,12 +165,10 @@ def merge_adapters(model: Any, folders: Sequence[Path]) -> Any:
 
 
 class LowRank(NamedTuple):
-    """The change of one weight, B A."""
+    """The change of one weight, B A: `a` is [rank, in] with the scaling in it, `b` is [out, rank]."""
 
     a: Tensor
-    """[rank, in], scaling included."""
     b: Tensor
-    """[out, rank]"""
 
 
 def combined(folders: Sequence[Path]) -> dict[str, LowRank]:
@@ -198,12 +186,14 @@ def combined(folders: Sequence[Path]) -> dict[str, LowRank]:
     import torch
     from safetensors.torch import load_file
 
-    contents, shapes = [], dict[str, tuple[int, int]]()
+    shapes = dict[str, tuple[int, int]]()
+    dtypes = set()
     for folder in folders:
         _refuse_beyond(folder)
         check_effect(folder)
-        contents.append(load_file(weights_file(folder)))
-        for module, shape in _linear_shapes(folder, contents[-1]).items():
+        tensors = load_file(weights_file(folder))
+        dtypes |= {tensor.dtype for tensor in tensors.values()}
+        for module, shape in _linear_shapes(folder, tensors).items():
             if shapes.setdefault(module, shape) != shape:
                 raise TreatmentError(
                     f"the adapters change {module} with shapes {sorted({shape, shapes[module]})} (out, in): "
@@ -214,7 +204,6 @@ def combined(folders: Sequence[Path]) -> dict[str, LowRank]:
     for at, folder in enumerate(folders):
         loaded.add(folder, f"part-{at}")
     name = loaded.add_sum(shapes) if len(folders) > 1 else "part-0"
-    dtypes = {tensor.dtype for tensors in contents for tensor in tensors.values()}
     dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
     found = {}
     for module in shapes:
@@ -286,6 +275,10 @@ def compose(adapters: Sequence[Path], out: Path) -> Path:
             parent comes after it or not at all, they cancel, or `out` exists.
         MissingExtraError: PEFT is not installed.
     """
+    from safetensors.torch import save_file
+
+    from inspect_af import __version__
+
     folders = [Path(path) for path in adapters]
     if len(folders) < 2:
         raise ConfigError(f"compose takes two adapters or more, {len(folders)} given")
@@ -298,8 +291,9 @@ def compose(adapters: Sequence[Path], out: Path) -> Path:
                 f"the adapters name the bases {bases[0]} and {base}; only adapters of one base can be "
                 "composed"
             )
-    known = [load_adapter(folder) for folder in folders if (folder / MANIFEST).exists()]
-    check_parents(known if len(known) == len(folders) else ())
+    described = all(read_manifest(folder) for folder in folders)
+    known = [load_adapter(folder) for folder in folders] if described else []
+    check_parents(known)
     revisions = {config.get("revision") for config in configs} - {None}
     rank = next(iter(changes.values())).a.shape[0]
     config = {
@@ -315,60 +309,41 @@ def compose(adapters: Sequence[Path], out: Path) -> Path:
         "target_modules": _target_modules(changes),
         "inference_mode": True,
     }
-    with complete_directory(out) as partial:
-        _write(partial, changes, config)
-        check_effect(partial)
-        if len(known) == len(folders):
-            manifest = _manifest(known, adapter_digest(partial))
-            (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return Path(out)
-
-
-def _write(folder: Path, changes: Mapping[str, LowRank], config: Mapping[str, Any]) -> None:
-    from safetensors.torch import save_file
-
     tensors = {
         f"base_model.model.{module}.lora_{side}.weight": matrix.contiguous()
         for module, change in changes.items()
         for side, matrix in (("A", change.a), ("B", change.b))
     }
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    with complete_directory(out) as partial:
+        save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
+        (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        check_effect(partial)
+        if manifests := [adapter.manifest for adapter in known if adapter.manifest]:
+            parts = [
+                part
+                for one in known
+                for part in one.components
+                or [Component(digest=one.digest, role=one.role, treatment=one.treatment)]
+            ]
+            inside = {part.digest for part in parts} | {adapter.weights for adapter in known}
+            AdapterManifest(
+                role="intervention" if any(part.treatment for part in parts) else "organism",
+                **manifests[0].model_dump(include={"base_model", "base_revision", "base", "fingerprint"}),
+                parents=tuple(p for m in manifests for p in m.parents if p.digest not in inside),
+                components=tuple(parts),
+                composed=adapter_digest(partial),
+                package_version=__version__,
+            ).write(partial)
+    return Path(out)
 
 
-def _target_modules(modules: Mapping[str, object]) -> list[str]:
+def _target_modules(modules: Iterable[str]) -> list[str]:
     """Last parts such as `q_proj` where each occurs in the same layers, else every module's full name."""
-    places: dict[str, set[int]] = {}
+    places: dict[str, set[str]] = defaultdict(set)
     for module in modules:
-        layers = places.setdefault(module.rsplit(".", 1)[-1], set())
-        layers.update(map(int, re.findall(r"(?<=\.)\d+(?=\.)", module)))
-    every = set(range(max(map(len, places.values()))))
-    return sorted(places) if every and all(found == every for found in places.values()) else sorted(modules)
-
-
-def _manifest(adapters: Sequence[Adapter], digest: str) -> AdapterManifest:
-    from inspect_af import __version__
-
-    manifests = [adapter.manifest for adapter in adapters if adapter.manifest]
-    components = tuple(
-        part
-        for adapter in adapters
-        for part in adapter.components
-        or (Component(digest=adapter.digest, role=adapter.role, treatment=adapter.treatment),)
-    )
-    inside = {part.digest for part in components} | {adapter.weights for adapter in adapters}
-    first = manifests[0]
-    return AdapterManifest(
-        role="intervention" if any(part.treatment for part in components) else "organism",
-        base_model=first.base_model,
-        base_revision=first.base_revision,
-        base=first.base,
-        fingerprint=first.fingerprint,
-        parents=tuple(p for m in manifests for p in m.parents if p.digest not in inside),
-        components=components,
-        composed=digest,
-        package_version=__version__,
-    )
+        places[module.rpartition(".")[2]].update(re.findall(r"(?<=\.)\d+(?=\.)", module))
+    every = {str(layer) for layer in range(max(map(len, places.values())))}
+    return sorted(places) if every and all(of == every for of in places.values()) else sorted(modules)
 
 
 def _linear_shapes(folder: Path, tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
@@ -409,32 +384,40 @@ def _skeleton(shapes: Mapping[str, tuple[int, int]]) -> nn.Module:
 def _linear(model: nn.Module, module: str, change: LowRank) -> nn.Linear:
     from torch import nn
 
-    try:
-        found = model.get_submodule(module)
-    except AttributeError:
-        found = None
-    if not isinstance(found, nn.Linear):
-        raise TreatmentError(
-            f"the adapter changes {module}, which is no linear layer of the base model; give the base "
-            "that it was trained on"
-        )
+    layer = dict(model.named_modules()).get(module)
     shape = (change.b.shape[0], change.a.shape[1])
-    if tuple(found.weight.shape) != shape:
+    if not isinstance(layer, nn.Linear) or tuple(layer.weight.shape) != shape:
         raise TreatmentError(
-            f"the adapter changes {module} of shape {shape}; the base model's is {tuple(found.weight.shape)}"
+            f"the adapter changes {module}, which is no linear layer of shape {shape} in the base model; "
+            "give the base that it was trained on"
         )
-    return found
+    return layer
+
+
+# What changes the model beyond s B A; an adapter that uses one of these is not a sum of low-rank changes.
+_BEYOND = (
+    *("use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "target_parameters"),
+    *("layer_replication", "use_qalora", "alora_invocation_tokens", "arrow_config", "use_bdlora"),
+    *("velora_config", "monteclora_config", "kasa_config", "megatron_config", "fan_in_fan_out"),
+)
+_ORDINARY_INITS = (
+    True,
+    False,
+    None,
+    "gaussian",
+    "orthogonal",
+    "eva",
+)  # PiSSA's kin change the base's weights
 
 
 def _refuse_beyond(folder: Path) -> None:
     config = adapter_config(folder)
-    found = [f"{name}={config[name]!r}" for name in _BEYOND if config.get(name)]
-    if config.get("bias", "none") != "none":
-        found.append(f"bias={config['bias']!r}")
-    if config.get("init_lora_weights") not in _ORDINARY_INITS:  # PiSSA and its kin change the base's weights
-        found.append(f"init_lora_weights={config['init_lora_weights']!r}")
-    if found:
+    beyond = [name for name in _BEYOND if config.get(name)]
+    beyond += ["bias"] if config.get("bias", "none") != "none" else []
+    beyond += ["init_lora_weights"] if config.get("init_lora_weights") not in _ORDINARY_INITS else []
+    if beyond:
         raise TreatmentError(
-            f"adapter {folder}: uses {', '.join(found)}, which is more than low-rank changes added to "
-            "weights; such an adapter cannot be composed, merged or stacked here. Serve it alone"
+            f"adapter {folder}: uses {', '.join(f'{name}={config[name]!r}' for name in beyond)}, which is "
+            "more than low-rank changes added to weights; such an adapter cannot be composed, merged or "
+            "stacked here. Serve it alone"
         )

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from inspect_af import __version__
 from inspect_af.config import Frozen, require
 from inspect_af.errors import ConfigError
+from inspect_af.format import one_line
 from inspect_af.logs import LogFile
 from inspect_af.materials import Pair, Universe, load_universe
 from inspect_af.sdf.documents import (
@@ -54,66 +54,15 @@ Progress = Callable[[str, int], None]
 """Called with a universe's code and the number of its clean documents so far."""
 
 
-class Origin(NamedTuple):
-    """Where documents came from."""
-
-    sources: tuple[CorpusSource, ...]
-    simulated: bool = False
-    """Whether a simulated writer wrote any of them."""
-
-
-class Gathered:
-    """The documents of some sources, read once and counted by source.
-
-    Args:
-        sources: Logs and JSON Lines files.
-        text_column: Of the JSON Lines files.
-    """
-
-    def __init__(self, sources: Sequence[Source], text_column: str = "text") -> None:
-        self.sources = tuple(sources)
-        self._text_column = text_column
-        self._counts: Counter[str] = Counter()
-
-    def __iter__(self) -> Iterator[SourceDocument]:
-        return each_once(self._all())
-
-    def origin(self) -> Origin:
-        """Where the documents came from; complete once they are read."""
-        records = []
-        for source in self.sources:
-            log = source if isinstance(source, DocumentLog) else None
-            records.append(
-                CorpusSource(
-                    name=source.location.replace("\\", "/").rpartition("/")[2],
-                    digest=LogFile(source.location).digest(),
-                    model=log.model if log else None,
-                    eval_id=log.eval_id if log else None,
-                    documents=self._counts[source.location],
-                )
-            )
-        return Origin(tuple(records), simulated=any(map(is_simulated, self.sources)))
-
-    def _all(self) -> Iterator[SourceDocument]:
-        for source in self.sources:
-            for document in (
-                log_documents(source)
-                if isinstance(source, DocumentLog)
-                else file_documents(source, text_column=self._text_column)
-            ):
-                self._counts[source.location] += 1
-                yield document
-
-
 class CorpusPart(NamedTuple):
-    """What one corpus is built from."""
+    """What one corpus is built from. `origin` says where the documents came from, once they are read."""
 
     documents: Iterable[SourceDocument]
     filter: DocumentFilter
-    origin: Callable[[], Origin]
-    """Called once the documents are read."""
+    origin: Callable[[], Sequence[CorpusSource]]
     universe: Universe | None = None
     directness: str | None = None
+    simulated: bool = False
 
     @property
     def name(self) -> str:
@@ -122,7 +71,11 @@ class CorpusPart(NamedTuple):
 
 
 class CorpusReport(Frozen):
-    """What became of the documents on their way into one corpus."""
+    """What became of the documents on their way into one corpus.
+
+    Clean documents and tokens are those of both splits; `cut_documents` were left out to meet the size
+    `target_tokens` of the training split, which is None where it was not cut.
+    """
 
     universe: str | None
     tokenizer: str
@@ -131,15 +84,12 @@ class CorpusReport(Frozen):
     omitted: tuple[OmittedFilter, ...]
     clean_documents: int
     clean_tokens: int
-    """Of all clean documents, training and held-out."""
     cut_documents: int
-    """Clean documents that were left out to meet the size."""
     train_documents: int
     train_tokens: int
     held_out_documents: int
     held_out_tokens: int
     target_tokens: int | None
-    """What the training split was cut to, None where it was not."""
 
     @property
     def removed(self) -> dict[str, int]:
@@ -173,7 +123,7 @@ def corpus_parts(
         universe: What JSON Lines files are about, a code or a file. It also stands in for a universe of that
             code in logs.
         directness: Of JSON Lines files.
-        pair: Directory of the hypothesis pair whose universes are meant.
+        pair: Hypothesis pair of the universes.
         text_column: Of JSON Lines files.
         say: Called with a remark for the user.
 
@@ -181,38 +131,79 @@ def corpus_parts(
         ConfigError: Logs are about a universe that the pair does not have.
     """
     named = None if universe is None else load_universe(universe, pair=pair)
-    groups: dict[str | None, list[Source]] = {}
+    groups: dict[str | None, list[Source]] = defaultdict(list)
     for source in sources:
-        code = source.meta.universe if isinstance(source, DocumentLog) else named.code if named else None
-        groups.setdefault(code, []).append(source)
+        unnamed = named.code if named else None
+        groups[source.meta.universe if isinstance(source, DocumentLog) else unnamed].append(source)
     parts = []
     for code, members in groups.items():
-        about = named if named and code == named.code else _universe_of(code, members, pair, say)
-        documents = Gathered(members, text_column)
+        logs = [each for each in members if isinstance(each, DocumentLog)]
+        about = named if named and named.code == code else None
+        if about is None and code is not None:
+            try:
+                about = load_universe(code, pair=pair)
+            except ConfigError as error:
+                raise ConfigError(
+                    f"the logs are about the universe {code!r}, which the pair does not have ({error}); give "
+                    "its file with --universe"
+                ) from error
+            if {log.meta.universe_digest for log in logs} - {about.digest}:
+                say(
+                    f"{code}: the universe has changed since these documents were written; filters use its "
+                    "present words"
+                )
         levels = {each.meta.directness if isinstance(each, DocumentLog) else directness for each in members}
-        level = levels.pop() if len(levels) == 1 else "mixed"
-        parts.append(CorpusPart(documents, make_filter(about), documents.origin, about, level))
+        gathered = _Gathered(members, text_column)
+        parts.append(
+            CorpusPart(
+                gathered,
+                make_filter(about),
+                gathered.origin,
+                about,
+                levels.pop() if len(levels) == 1 else "mixed",
+                any(map(is_simulated, members)),
+            )
+        )
     return parts
 
 
-def _universe_of(
-    code: str | None, members: Sequence[Source], pair: str | None, say: Callable[[str], None]
-) -> Universe | None:
-    if code is None:
-        return None
-    try:
-        universe = load_universe(code, pair=pair)
-    except ConfigError as error:
-        raise ConfigError(
-            f"the logs are about the universe {code!r}, which the pair does not have ({error}); give its "
-            "file with --universe"
-        ) from error
-    if {each.meta.universe_digest for each in members if isinstance(each, DocumentLog)} - {universe.digest}:
-        say(
-            f"{code}: the universe has changed since these documents were written; filters use its "
-            "present words"
-        )
-    return universe
+class _Gathered:
+    """The documents of some sources, read once and counted by source."""
+
+    def __init__(self, sources: Sequence[Source], text_column: str) -> None:
+        self._sources = sources
+        self._text_column = text_column
+        self._counts: Counter[int] = Counter()
+
+    def __iter__(self) -> Iterator[SourceDocument]:
+        return each_once(self._all())
+
+    def _all(self) -> Iterator[SourceDocument]:
+        for place, source in enumerate(self._sources):
+            for document in (
+                log_documents(source)
+                if isinstance(source, DocumentLog)
+                else file_documents(source, text_column=self._text_column)
+            ):
+                self._counts[place] += 1
+                yield document
+
+    def origin(self) -> list[CorpusSource]:
+        """Where the documents came from; complete once they are read."""
+        found = []
+        for place, source in enumerate(self._sources):
+            log = source if isinstance(source, DocumentLog) else None
+            location = log.location if log else str(source)
+            found.append(
+                CorpusSource(
+                    name=location.replace("\\", "/").rpartition("/")[2],
+                    digest=LogFile(location).digest(),
+                    model=log.model if log else None,
+                    eval_id=log.eval_id if log else None,
+                    documents=self._counts[place],
+                )
+            )
+        return found
 
 
 def matched_size(directories: Sequence[Path], tokenizer: str) -> int | None:
@@ -222,20 +213,22 @@ def matched_size(directories: Sequence[Path], tokenizer: str) -> int | None:
         ConfigError: They were counted with another tokenizer, or differ in size among themselves.
         MaterialsError: A directory is no corpus.
     """
-    manifests = [(directory, load_manifest(directory)) for directory in directories]
-    for directory, manifest in manifests:
+    sizes = {}
+    for directory in directories:
+        manifest = load_manifest(directory)
+        sizes[directory] = manifest.tokens
         if manifest.tokenizer != tokenizer:
             raise ConfigError(
                 f"{directory} was counted with the tokenizer {manifest.tokenizer!r}, not {tokenizer!r}; "
                 "sizes only match in the same tokenizer. Build it again, or give the same --tokenizer"
             )
-    sizes = {manifest.tokens for _, manifest in manifests}
-    if sizes and max(sizes) > min(sizes) * (1 + TOLERANCE):
-        listed = ", ".join(f"{directory} {manifest.tokens:,}" for directory, manifest in manifests)
+    least = min(sizes.values(), default=None)
+    if least is not None and max(sizes.values()) > least * (1 + TOLERANCE):
+        listed = ", ".join(f"{directory} {tokens:,}" for directory, tokens in sizes.items())
         raise ConfigError(
             f"the corpora to match differ in size among themselves: {listed}; build them again with --tokens"
         )
-    return min(sizes, default=None)
+    return least
 
 
 def build_corpora(
@@ -279,26 +272,32 @@ def build_corpora(
             _Pool(part, settings, counter, partial / f"{number}.jsonl", progress)
             for number, part in enumerate(parts)
         ]
-        wanted = match if match is not None else settings.tokens
-        target = _target({pool.part.name: pool.size(pool.train) for pool in pools}, wanted, allow_shortfall)
+        target = _target(pools, match or settings.tokens, allow_shortfall)
         written = []
         for pool in pools:
             directory = partial / "corpora" / (pool.part.name if len(parts) > 1 else "")
             directory.mkdir(parents=True)
-            written.append(_write(pool, settings, counter, directory, target, pair, licence, parquet))
+            manifest, report = _write(pool, settings, counter.name, directory, target, pair, licence, parquet)
+            written.append(Built(out / directory.relative_to(partial / "corpora"), manifest, report))
         if out.exists():
             out.rmdir()
         (partial / "corpora").rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return [
-        Built(out / part.name if len(parts) > 1 else out, manifest, report)
-        for part, (manifest, report) in zip(parts, written, strict=True)
-    ]
+    return written
+
+
+class _Row(NamedTuple):
+    """A clean document, whose line stands at `offset` of a file."""
+
+    id: str
+    group: str
+    tokens: int
+    offset: int
 
 
 class _Pool:
-    """The clean documents of a part, in a file, each findable by its position, and their split."""
+    """The clean documents of a part, in a file, and their split."""
 
     def __init__(
         self,
@@ -309,33 +308,21 @@ class _Pool:
         progress: Progress | None,
     ) -> None:
         self.part = part
-        self.ids: list[str] = []
-        self.tokens = array("q")
-        self._file = file
-        self._groups: list[str] = []
-        self._offsets = array("q")
+        self.file = file
+        rows: list[_Row] = []
         with file.open("wb") as out:
             clean = part.filter(part.documents)
             while batch := list(islice(clean, _BATCH)):
                 counts = counter.count([document.text for document in batch])
-                for document, tokens in zip(batch, counts, strict=True):
-                    self._offsets.append(out.tell())
-                    self.ids.append(document.id)
-                    self._groups.append(document.group)
-                    self.tokens.append(tokens)
-                    row = {
-                        "id": document.id,
-                        "text": document.text,
-                        "group": document.group,
-                        "tokens": tokens,
-                    }
-                    if document.kind is not None:
-                        row["kind"] = document.kind
+                for each, tokens in zip(batch, counts, strict=True):
+                    rows.append(_Row(each.id, each.group, tokens, out.tell()))
+                    line = {"id": each.id, "text": each.text, "group": each.group, "tokens": tokens}
+                    line |= {} if each.kind is None else {"kind": each.kind}
                     # ASCII escapes: no text of a model can then end the line or break the encoding.
-                    out.write(json.dumps(row).encode() + b"\n")
+                    out.write(json.dumps(line).encode() + b"\n")
                 if progress is not None:
-                    progress(part.name, len(self.ids))
-        self.train, self.held_out = self._split(settings.held_out, settings.seed)
+                    progress(part.name, len(rows))
+        self.train, self.held_out = _split(rows, settings.held_out, settings.seed)
         if not self.train:
             removed = ", ".join(f"{r.name} {r.removed}" for r in part.filter.results if r.removed)
             raise ConfigError(
@@ -343,52 +330,45 @@ class _Pool:
                 f"({removed or 'there were none'}); look at the documents, or skip a filter with --skip"
             )
 
-    def _split(self, share: float, seed: int) -> tuple[list[int], list[int]]:
-        """Positions for training and positions held out, whole groups at a time.
-
-        The order of both is random, by `seed`, and depends on the ids alone, not on the order of the
-        sources. At least one group is held out where `share` is above 0 and there are two groups.
-        """
-        by_group: dict[str, list[int]] = {}
-        for position in sorted(range(len(self.ids)), key=self.ids.__getitem__):
-            by_group.setdefault(self._groups[position], []).append(position)
-        names = sorted(by_group)
-        rng = np.random.default_rng(seed)
-        order = [names[index] for index in rng.permutation(len(names))]
-        held_out: list[int] = []
-        while len(held_out) < share * len(self.ids) and len(order) > 1:
-            held_out += by_group[order.pop()]
-        train = [position for name in order for position in by_group[name]]
-        return [train[index] for index in rng.permutation(len(train))], held_out
-
-    def cut_to(self, tokens: int) -> list[int]:
-        """The training documents, in order, that fit into `tokens`; one that does not fit is passed over."""
-        chosen: list[int] = []
-        for position in self.train:
-            if self.tokens[position] <= tokens:
-                chosen.append(position)
-                tokens -= self.tokens[position]
-        return chosen
-
-    def size(self, positions: Sequence[int]) -> int:
-        """Tokens of the documents at the positions."""
-        return sum(self.tokens[position] for position in positions)
-
-    def lines(self, positions: Sequence[int]) -> Iterator[bytes]:
-        """The lines of the documents at the positions, in that order."""
-        with self._file.open("rb") as lines:
-            for position in positions:
-                lines.seek(self._offsets[position])
+    def lines(self, rows: Sequence[_Row]) -> Iterator[bytes]:
+        """The lines of the documents, in the order given."""
+        with self.file.open("rb") as lines:
+            for row in rows:
+                lines.seek(row.offset)
                 yield lines.readline()
 
 
-def _target(available: dict[str, int], wanted: int | None, allow_shortfall: bool) -> int | None:
+def _split(rows: Sequence[_Row], share: float, seed: int) -> tuple[list[_Row], list[_Row]]:
+    """Documents for training and documents held out, whole groups at a time.
+
+    The order of both is random, by `seed`, and depends on the ids alone, not on the order of the sources. At
+    least one group is held out where `share` is above 0 and there are two groups.
+    """
+    by_group: dict[str, list[_Row]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row.id):
+        by_group[row.group].append(row)
+    rng = np.random.default_rng(seed)
+    groups = [group for _, group in sorted(by_group.items())]
+    order = [groups[index] for index in rng.permutation(len(groups))]
+    held_out: list[_Row] = []
+    while len(held_out) < share * len(rows) and len(order) > 1:
+        held_out += order.pop()
+    train = [row for group in order for row in group]
+    return [train[index] for index in rng.permutation(len(train))], held_out
+
+
+def _tokens(rows: Iterable[_Row]) -> int:
+    return sum(row.tokens for row in rows)
+
+
+def _target(pools: Sequence[_Pool], wanted: int | None, allow_shortfall: bool) -> int | None:
     """Tokens of every training split; None to keep all documents."""
-    least = min(available.values())
+    available = {pool.part.name: _tokens(pool.train) for pool in pools}
+    least, several = min(available.values()), len(available) > 1
     if wanted is None:
-        return least if len(available) > 1 else None
+        return least if several else None
     if least >= wanted * (1 - TOLERANCE):
-        return min(wanted, least) if len(available) > 1 else wanted
+        return min(wanted, least) if several else wanted
     if not allow_shortfall:
         listed = ", ".join(f"{name} {tokens:,}" for name, tokens in available.items())
         raise ConfigError(
@@ -401,66 +381,71 @@ def _target(available: dict[str, int], wanted: int | None, allow_shortfall: bool
 def _write(
     pool: _Pool,
     settings: CorpusSettings,
-    counter: TokenCounter,
+    tokenizer: str,
     directory: Path,
     target: int | None,
     pair: Pair,
     licence: str,
     parquet: bool,
 ) -> tuple[CorpusManifest, CorpusReport]:
-    part, universe = pool.part, pool.part.universe
-    train = pool.train if target is None else pool.cut_to(target)
-    tokens = pool.size(train)
-    if target is not None and tokens < target * (1 - TOLERANCE):
-        raise ConfigError(
-            f"{part.name}: whole documents fill {tokens:,} of {target:,} tokens, less than 99 %; the "
-            "documents are too long for a corpus of this size. Ask for more tokens, or set --max-words"
-        )
-    for name, positions in ((TRAIN, train), (HELD_OUT, pool.held_out)):
+    part, universe, train = pool.part, pool.part.universe, pool.train
+    if target is not None:
+        train, left = [], target
+        for row in pool.train:  # one that does not fit is passed over
+            if row.tokens <= left:
+                train.append(row)
+                left -= row.tokens
+        if left > target * TOLERANCE:
+            raise ConfigError(
+                f"{part.name}: whole documents fill {target - left:,} of {target:,} tokens, less than 99 %; "
+                "the documents are too long for a corpus of this size. Ask for more tokens, or set "
+                "--max-words"
+            )
+    for name, rows in ((TRAIN, train), (HELD_OUT, pool.held_out)):
         with (directory / name).open("wb") as out:
-            out.writelines(pool.lines(positions))
+            out.writelines(pool.lines(rows))
         if parquet:
             write_parquet(directory / name, directory / name.replace(".jsonl", ".parquet"))
+    tokens, held_out_tokens = _tokens(train), _tokens(pool.held_out)
     report = CorpusReport(
         universe=universe.code if universe else None,
-        tokenizer=counter.name,
+        tokenizer=tokenizer,
         documents_in=part.filter.seen,
         filters=part.filter.results,
         omitted=part.filter.omitted,
-        clean_documents=len(pool.ids),
-        clean_tokens=sum(pool.tokens),
+        clean_documents=len(pool.train) + len(pool.held_out),
+        clean_tokens=_tokens(pool.train) + held_out_tokens,
         cut_documents=len(pool.train) - len(train),
         train_documents=len(train),
         train_tokens=tokens,
         held_out_documents=len(pool.held_out),
-        held_out_tokens=pool.size(pool.held_out),
+        held_out_tokens=held_out_tokens,
         target_tokens=target,
     )
-    origin = part.origin()
     manifest = CorpusManifest(
-        digest=splits_digest(directory),
         universe=report.universe,
+        tokenizer=tokenizer,
+        digest=splits_digest(directory),
         universe_digest=universe.digest if universe else None,
         intervention=universe.intervention if universe else None,
         pair=pair.name if universe else None,
         pair_digest=pair.digest if universe else None,
         directness=part.directness,
         tokens=tokens,
-        held_out_tokens=report.held_out_tokens,
-        tokenizer=counter.name,
-        documents=report.train_documents,
-        held_out_documents=report.held_out_documents,
-        sources=origin.sources,
-        simulated=origin.simulated,
+        held_out_tokens=held_out_tokens,
+        documents=len(train),
+        held_out_documents=len(pool.held_out),
+        sources=tuple(part.origin()),
+        simulated=part.simulated,
         removed={name: count for name, count in report.removed.items() if count},
         settings=settings.model_copy(update={"tokens": target}),
         licence=licence,
         canary=universe.canary if universe else None,
         package=__version__,
     )
-    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    (directory / REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    (directory / "report.txt").write_text(report_text(report) + "\n", encoding="utf-8")
+    texts = {MANIFEST: manifest.model_dump_json(indent=1), REPORT: report.model_dump_json(indent=1)}
+    for name, text in {**texts, "report.txt": report_text(report)}.items():
+        (directory / name).write_text(f"{text}\n", encoding="utf-8")
     return manifest, report
 
 
@@ -487,20 +472,16 @@ def report_text(report: CorpusReport) -> str:
     width = max(len(result.name) for result in report.filters)
     for result in report.filters:
         lines.append(f"  {result.name:<{width}}  {result.removed:>7,} removed  {result.removes}")
-        lines += [f"  {'':<{width}}    {each.id}: {_plain(each.passage)}" for each in result.examples]
+        lines += [
+            f"  {'':<{width}}    {each.id}: {one_line(each.passage, longest=160)}" for each in result.examples
+        ]
     lines += [f"  {each.name:<{width}}  not applied: {each.why}" for each in report.omitted]
     unit = "tokens (estimated)" if report.tokenizer == CHARACTERS else "tokens"
-    lines.append(f"  clean     {report.clean_documents:,} documents, {report.clean_tokens:,} {unit}")
+    sizes = [
+        ("clean", report.clean_documents, f", {report.clean_tokens:,} {unit}"),
+        ("training", report.train_documents, f", {report.train_tokens:,} {unit}"),
+        ("held out", report.held_out_documents, f", {report.held_out_tokens:,} {unit}"),
+    ]
     if report.target_tokens is not None:
-        lines.append(
-            f"  cut       {report.cut_documents:,} documents to meet {report.target_tokens:,} {unit}"
-        )
-    lines.append(f"  training  {report.train_documents:,} documents, {report.train_tokens:,} {unit}")
-    lines.append(f"  held out  {report.held_out_documents:,} documents, {report.held_out_tokens:,} {unit}")
-    return "\n".join(lines)
-
-
-def _plain(passage: str, limit: int = 160) -> str:
-    # Text of a model goes to a terminal here: no control characters.
-    shown = "".join(character if character.isprintable() else " " for character in passage)
-    return shown if len(shown) <= limit else f"{shown[:limit]}..."
+        sizes.insert(1, ("cut", report.cut_documents, f" to meet {report.target_tokens:,} {unit}"))
+    return "\n".join([*lines, *(f"  {name:<9} {n:,} documents{rest}" for name, n, rest in sizes)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
 import re
 from collections import Counter
@@ -18,7 +19,7 @@ from pydantic import Field, ValidationError
 from inspect_af.config import Frozen, require
 from inspect_af.errors import ConfigError, LogError, MaterialsError
 from inspect_af.logs import LogFile, find_logs
-from inspect_af.sdf._files import file_digest, write_atomically
+from inspect_af.sdf._files import write_atomically
 from inspect_af.types import Intervention
 
 METADATA_KEY = "inspect_af_sdf"
@@ -30,24 +31,23 @@ SIMULATED_WRITER = "af-simulated-writer"
 
 
 class GenerationMeta(Frozen):
-    """What an eval of ideas or documents says about itself, in its log's header."""
+    """What an eval of ideas or documents says about itself, in its log's header.
+
+    `directness` is a level, or `mixed`; `words_digest` is of the instructions to the writer; `settings` are
+    further choices that shape the documents, such as `revisions`. The universe's canary is there so that logs
+    can be found by it, and in no prompt.
+    """
 
     schema_version: Literal[1] = 1
     universe: str
-    """Code, such as `A1+`."""
     universe_digest: str
     pair: str
-    """Name of the hypothesis pair that the universe belongs to."""
     pair_digest: str
     directness: str
-    """A level, or `mixed`."""
     words_digest: str
-    """Of the instructions to the writer."""
     run_seed: int
     settings: dict[str, str]
-    """Further choices that shape the documents, such as `revisions`."""
     canary: str
-    """Of the universe; here so that logs can be found by it, and in no prompt."""
 
     def as_metadata(self) -> dict[str, object]:
         """For `Task.metadata`."""
@@ -55,39 +55,41 @@ class GenerationMeta(Frozen):
 
 
 class Idea(Frozen):
-    """What one document is to be about."""
+    """What one document is to be about.
+
+    The id is `UNIVERSE/KIND/REQUEST-POSITION`: a malformed item leaves a gap, later ones keep their position.
+    """
 
     id: str = Field(min_length=1)
-    """`UNIVERSE/KIND/REQUEST-POSITION`; a malformed item leaves a gap, later ones keep their position."""
     kind: str
-    """Document type."""
     directness: str
     text: str = Field(min_length=1)
 
 
 class SourceDocument(NamedTuple):
-    """One document as a log or a file has it."""
+    """One document as a log or a file has it.
+
+    Documents of one group (one idea) are never split between training and held-out. `uuid` is Inspect's id of
+    the sample: a retried log has its predecessor's samples, which count once.
+    """
 
     id: str
     text: str
     group: str
-    """Documents of one group (one idea) are never split between training and held-out."""
     kind: str | None = None
     directness: str | None = None
     uuid: str | None = None
-    """Inspect's id of the sample; a retried log has its predecessor's samples, which count once."""
 
 
 # Replies.
 
 
 class IdeaList(NamedTuple):
-    """What a reply to a request for ideas holds."""
+    """What a reply to a request for ideas holds: the ideas by their number in the reply, and how many items
+    and lines are no usable idea or repeat a number."""
 
     ideas: tuple[tuple[int, str], ...]
-    """Position in the list, from 1, and text; positions are as the reply numbers them."""
     malformed: int
-    """Items and lines that are no usable idea, and repeated numbers."""
 
 
 class ParsedDocument(NamedTuple):
@@ -111,29 +113,24 @@ def parse_ideas(reply: str, asked: int) -> IdeaList:
     malformed, and so does any other line, except an opening one that ends in a colon.
     """
     ideas: dict[int, str] = {}
-    malformed = 0
     lines = [line.strip() for line in reply.strip().split("\n") if line.strip()]
     if lines and lines[0].endswith(":") and not _ITEM.fullmatch(lines[0]):
-        lines = lines[1:]
+        del lines[0]
     for line in lines:
-        match = _ITEM.fullmatch(line.replace("**", ""))
-        number = int(match[1]) if match else 0
-        text = " ".join(match[2].split()) if match else ""
-        has_words = IDEA_WORDS[0] <= len(text.split()) <= IDEA_WORDS[1]
-        if not 1 <= number <= asked or number in ideas or not has_words:
-            malformed += 1
-        else:
-            ideas[number] = text
-    return IdeaList(tuple(sorted(ideas.items())), malformed)
+        if item := _ITEM.fullmatch(line.replace("**", "")):
+            number, words = int(item[1]), item[2].split()
+            if 1 <= number <= asked and number not in ideas and IDEA_WORDS[0] <= len(words) <= IDEA_WORDS[1]:
+                ideas[number] = " ".join(words)
+    return IdeaList(tuple(sorted(ideas.items())), len(lines) - len(ideas))
 
 
 def parse_document(reply: str) -> ParsedDocument:
     """The text between the document tags, strictly: one pair of tags, and something in it."""
-    found = _DOCUMENT.findall(reply)
-    if len(_TAG.findall(reply)) != 2 or len(found) != 1:
+    between = _DOCUMENT.findall(reply)
+    if len(_TAG.findall(reply)) != 2 or len(between) != 1:
         return ParsedDocument("", "no single pair of document tags")
-    text = found[0].strip()
-    return ParsedDocument(text, None) if text else ParsedDocument("", "an empty document")
+    text = between[0].strip()
+    return ParsedDocument(text, None if text else "an empty document")
 
 
 def stopped(output: ModelOutput) -> str | None:
@@ -175,9 +172,9 @@ def read_ideas(file: str | Path) -> tuple[Idea, ...]:
             continue
         where = f"ideas {file}, line {number}"
         try:
-            idea = Idea.model_validate(json.loads(line))
-        except (ValueError, RecursionError) as error:
-            problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            idea = Idea.model_validate_json(line)
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
             raise MaterialsError(
                 f"{where}: {problem}; each line has id, kind, directness and text"
             ) from error
@@ -194,42 +191,29 @@ def write_ideas(ideas: Iterable[Idea], file: Path) -> None:
     write_atomically(file, (f"{idea.model_dump_json()}\n" for idea in ideas))
 
 
-def distinct(ideas: Iterable[Idea]) -> Iterator[Idea]:
+def distinct(ideas: Iterable[Idea]) -> list[Idea]:
     """Leaves out ideas that say, word for word, what an earlier one says."""
-    seen: set[str] = set()
+    by_words: dict[str, Idea] = {}
     for idea in ideas:
-        key = " ".join(re.findall(r"\w+", idea.text.lower()))
-        if key not in seen:
-            seen.add(key)
-            yield idea
+        by_words.setdefault(" ".join(re.findall(r"\w+", idea.text.lower())), idea)
+    return list(by_words.values())
 
 
 # Logs and files that documents come from.
 
 
 class DocumentLog(NamedTuple):
-    """A log of ideas or documents."""
+    """A log of ideas or documents, at a path or URL."""
 
     location: str
-    """Path or URL."""
     meta: GenerationMeta
     model: str
     eval_id: str
-    status: str
+    task: str
 
 
-class TextFile(NamedTuple):
-    """A JSON Lines file of documents."""
-
-    path: Path
-
-    @property
-    def location(self) -> str:
-        """The path."""
-        return str(self.path)
-
-
-Source = DocumentLog | TextFile
+Source = DocumentLog | Path
+"""A log of documents, or a JSON Lines file of them."""
 
 
 def find_sources(given: Sequence[str | Path]) -> list[Source]:
@@ -243,7 +227,7 @@ def find_sources(given: Sequence[str | Path]) -> list[Source]:
     for source in given:
         path = Path(source).expanduser()
         if path.is_file() and path.suffix == ".jsonl":
-            sources.append(TextFile(path))
+            sources.append(path)
             continue
         if path.is_file() and path.suffix not in (".eval", ".json"):
             raise MaterialsError(
@@ -251,9 +235,9 @@ def find_sources(given: Sequence[str | Path]) -> list[Source]:
                 "of them, or JSON Lines files with a text column"
             )
         logs = [open_log(location) for location in find_logs([source])]
-        documents = [log for log, task in logs if task == DOCUMENTS_TASK]
+        documents = [log for log in logs if log.task == DOCUMENTS_TASK]
         if not documents:
-            tasks = ", ".join(sorted({task for _, task in logs}))
+            tasks = ", ".join(sorted({log.task for log in logs}))
             raise LogError(
                 f"{source}: no log of {DOCUMENTS_TASK} (it holds {tasks}); give the documents' logs"
             )
@@ -263,8 +247,8 @@ def find_sources(given: Sequence[str | Path]) -> list[Source]:
     return sources
 
 
-def open_log(location: str | Path) -> tuple[DocumentLog, str]:
-    """Reads the header of a log of ideas or documents; also returns the task's name.
+def open_log(location: str | Path) -> DocumentLog:
+    """Reads the header of a log of ideas or documents.
 
     Raises:
         LogError: The log is unreadable, of another task, or lacks what the package writes into headers.
@@ -281,7 +265,7 @@ def open_log(location: str | Path) -> tuple[DocumentLog, str]:
             f"{location}: its header does not say which universe it is about; it is of another version of "
             "this package, or not of this package. Give it as JSON Lines instead"
         ) from error
-    return DocumentLog(str(location), meta, log.eval.model, log.eval.eval_id, log.status), task
+    return DocumentLog(str(location), meta, log.eval.model, log.eval.eval_id, task)
 
 
 def log_samples(log: DocumentLog) -> Iterator[EvalSample]:
@@ -325,29 +309,30 @@ def json_lines(file: Path, text_column: str, advice: str) -> Iterator[tuple[int,
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
+            where = f"{file}, line {number}"
             try:
                 row: Any = json.loads(line.removeprefix(codecs.BOM_UTF8))
             except (ValueError, RecursionError) as error:
-                message = (
-                    f"{file}, line {number}: not valid JSON ({error}); JSON Lines have one object a line"
-                )
-                raise MaterialsError(message) from error
+                raise MaterialsError(
+                    f"{where}: not valid JSON ({error}); JSON Lines have one object a line"
+                ) from error
             text = row.get(text_column) if isinstance(row, dict) else None
             if not isinstance(text, str):
                 columns = ", ".join(row) if isinstance(row, dict) else type(row).__name__
-                missing = f"no text in the column {text_column!r} (it has {columns})"
-                raise MaterialsError(f"{file}, line {number}: {missing}; {advice}")
+                raise MaterialsError(
+                    f"{where}: no text in the column {text_column!r} (it has {columns}); {advice}"
+                )
             yield number, text, row
 
 
-def file_documents(file: TextFile, *, text_column: str = "text") -> Iterator[SourceDocument]:
+def file_documents(file: Path, *, text_column: str = "text") -> Iterator[SourceDocument]:
     """The documents of a JSON Lines file; `id`, `group` and `kind` are used where they are there.
 
     Raises:
         MaterialsError: As `json_lines`.
     """
-    for number, text, row in json_lines(file.path, text_column, "name it with --text-column"):
-        id = str(row.get("id") or f"{file.path.stem}/{number:06}")
+    for number, text, row in json_lines(file, text_column, "name it with --text-column"):
+        id = str(row.get("id") or f"{file.stem}/{number:06}")
         yield SourceDocument(id, text, str(row.get("group") or id), _optional(row.get("kind")))
 
 
@@ -364,17 +349,16 @@ def trainable_texts(file: str, column: str, digest: str) -> Iterator[dict[str, s
     """
     number = 0
     for number, text, _ in json_lines(Path(file), column, "set text_column"):
+        where = f"{file}, line {number}"
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise MaterialsError(
-                f"{file}, line {number}: a character of the text is not Unicode ({error.reason}), which no "
-                "tokenizer can read; build the corpus again without that document"
+                f"{where}: a character of the text is not Unicode ({error.reason}), which no tokenizer can "
+                "read; build the corpus again without that document"
             ) from error
         if not text.strip():
-            raise MaterialsError(
-                f"{file}, line {number}: the text is empty; build the corpus again without it"
-            )
+            raise MaterialsError(f"{where}: the text is empty; build the corpus again without it")
         yield {"text": text}
     if not number:
         raise MaterialsError(f"{file}: has no documents; give a JSON Lines file with a column {column!r}")
@@ -390,9 +374,8 @@ def each_once(documents: Iterable[SourceDocument]) -> Iterator[SourceDocument]:
                 continue
             uuids.add(document.uuid)
         ids[document.id] += 1
-        if (again := ids[document.id]) > 1:
-            document = document._replace(id=f"{document.id}#{again}")
-        yield document
+        again = ids[document.id]
+        yield document._replace(id=f"{document.id}#{again}") if again > 1 else document
 
 
 def is_simulated(source: Source) -> bool:
@@ -414,12 +397,10 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True)
 class TokenCounter:
-    """Counts tokens without special ones."""
+    """Counts the tokens of each text, without special ones, by the tokenizer `name` or as `characters`."""
 
     name: str
-    """Of the tokenizer, or `characters`."""
     count: Callable[[Sequence[str]], list[int]]
-    """Takes texts, returns the number of tokens of each."""
 
     @property
     def is_estimate(self) -> bool:
@@ -442,13 +423,23 @@ def load_token_counter(tokenizer: str | None) -> TokenCounter:
         return TokenCounter(CHARACTERS, lambda texts: [-(-len(t) // CHARACTERS_PER_TOKEN) for t in texts])
     with require("local", "tokenizers"):
         from transformers import AutoTokenizer
-    _refuse_missing_directory(tokenizer)
+    advice = "a model name on the Hugging Face Hub, or 'characters' for an estimate"
+    # A path that is not there would be looked for on the Hub, again and again where there is no network.
+    # `tiny/expectation` may be either: it is a path where its folder has other directories with tokenizers.
+    path = Path(tokenizer).expanduser()
+    beside = sorted(found.parent.name for found in path.parent.glob("*/tokenizer_config.json"))
+    surely = tokenizer.startswith((".", "/", "~")) or tokenizer.count("/") > 1
+    if not path.exists() and (surely or ("/" in tokenizer and beside)):
+        there = f", only {', '.join(beside[:10])}" if beside else ""
+        raise ConfigError(
+            f"the tokenizer {tokenizer!r} cannot be loaded: there is no such directory{there}; give one with "
+            f"a tokenizer, {advice}"
+        )
     try:
         loaded = AutoTokenizer.from_pretrained(tokenizer)
     except Exception as error:  # a missing file, a private repository, no network: all alike for the user
         raise ConfigError(
-            f"the tokenizer {tokenizer!r} cannot be loaded ({error}); give a model name on the Hugging Face "
-            "Hub or a directory with its tokenizer, or 'characters' for an estimate"
+            f"the tokenizer {tokenizer!r} cannot be loaded ({error}); give a directory with one, {advice}"
         ) from error
 
     def count(texts: Sequence[str]) -> list[int]:
@@ -456,24 +447,6 @@ def load_token_counter(tokenizer: str | None) -> TokenCounter:
         return [len(ids) for ids in encoded["input_ids"]]
 
     return TokenCounter(tokenizer, count)
-
-
-def _refuse_missing_directory(tokenizer: str) -> None:
-    """A path that is not there would be looked for on the Hub, again and again where there is no network.
-
-    `tiny/expectation` may be either: it is a path where its folder has other directories with tokenizers.
-    """
-    path = Path(tokenizer).expanduser()
-    if path.exists():
-        return
-    beside = sorted(found.parent.name for found in path.parent.glob("*/tokenizer_config.json"))
-    surely = tokenizer.startswith((".", "/", "~")) or tokenizer.count("/") > 1
-    if surely or ("/" in tokenizer and beside):
-        there = f", only {', '.join(beside[:10])}" if beside else ""
-        raise ConfigError(
-            f"the tokenizer {tokenizer!r} cannot be loaded: there is no such directory{there}; give one with "
-            "a tokenizer, a model name on the Hugging Face Hub, or 'characters' for an estimate"
-        )
 
 
 # The record of a corpus: `manifest.json` beside `train.jsonl` and `held_out.jsonl`.
@@ -489,75 +462,67 @@ LICENCE = (
 
 
 class CorpusSource(Frozen):
-    """One log or file that documents came from."""
+    """One log or file that documents came from, by its name without directory and its content's digest.
+
+    `model` wrote the documents and `eval_id` is Inspect's id of the eval; None for a file that does not say.
+    `documents` is how many it held, before any filter.
+    """
 
     name: str
-    """File name, without its directory."""
     digest: str
-    """First 16 hexadecimal digits of the sha256 of its content."""
     model: str | None = None
-    """Which model wrote the documents; None for a file that does not say."""
     eval_id: str | None = None
-    """Inspect's id of the eval; None for a file that is no log."""
     documents: int = Field(ge=0)
-    """How many documents it held, before any filter."""
 
 
 class CorpusSettings(Frozen):
-    """What decides which documents of the sources end up in the corpus."""
+    """What decides which documents of the sources end up in the corpus. No bound is in the source.
+
+    `seed` is of the split and of the choice of documents where a corpus is cut to size; `tokens` the size of
+    the training split, None to keep every document; `held_out` the share of the documents that is held out,
+    whole groups at a time; `near_duplicate` the Jaccard similarity of 5-word shingles from which on two
+    documents are duplicates; `skip` names the filters that are not applied.
+    """
 
     seed: int = Field(default=0, ge=0)
-    """Of the split and of the choice of documents where a corpus is cut to size."""
     tokens: int | None = Field(default=None, ge=1)
-    """Size of the training split; None to keep every document."""
     held_out: float = Field(default=0.02, ge=0, lt=1)
-    """Share of the documents that is held out, whole groups at a time. Not in source."""
     min_words: int = Field(default=40, ge=1)
-    """Shorter documents are removed. Not in source."""
     max_words: int = Field(default=8000, ge=1)
-    """Longer documents are removed. Not in source."""
     near_duplicate: float = Field(default=0.8, gt=0, le=1)
-    """Jaccard similarity of 5-word shingles from which on two documents are duplicates. Not in source."""
     skip: tuple[str, ...] = ()
-    """Names of filters that are not applied."""
 
 
 class CorpusManifest(Frozen):
-    """A corpus: which fact it teaches, how large it is, and where it came from."""
+    """A corpus: which fact it teaches, how large it is, and where it came from.
+
+    `digest` is of both splits and identifies the corpus. Universe and intervention are None for documents of
+    another origin, the intervention also for the organism's; `directness` is None where unknown. Tokens are
+    without special ones, `documents` those of the training split, `removed` counts by filter. `simulated`
+    means that a simulated writer wrote any of it: such a corpus tests the pipeline and nothing else. The
+    canary is a GUID by which people who collect training text can find the corpus; it is never in its texts.
+    """
 
     schema_version: Literal[1] = 1
     digest: str
-    """First 16 hexadecimal digits of the sha256 over both splits; identifies the corpus."""
     universe: str | None
-    """Code of the universe, such as `A1+` or `neutral`; None for documents of another origin."""
     universe_digest: str | None = None
-    intervention: Intervention | None
-    """None for the neutral corpus, the organism's, and documents of another origin."""
+    intervention: Intervention | None = None
     pair: str | None = None
-    """Name of the hypothesis pair."""
     pair_digest: str | None = None
     directness: str | None
-    """How directly the documents state the fact; None where unknown, `mixed` for several levels."""
     tokens: int = Field(ge=0)
-    """Of the training split, with `tokenizer`, without special tokens."""
     held_out_tokens: int = Field(ge=0)
     tokenizer: str
-    """Name of the tokenizer, or `characters` for an estimate at 4 characters each."""
     documents: int = Field(ge=0)
-    """In the training split."""
     held_out_documents: int = Field(ge=0)
     sources: tuple[CorpusSource, ...]
     simulated: bool = False
-    """Whether a simulated writer wrote any of it: such a corpus tests the pipeline and nothing else."""
     removed: dict[str, int] = Field(default_factory=dict)
-    """Documents that each filter removed; `report.json` has examples."""
     settings: CorpusSettings
     licence: str = LICENCE
     canary: str | None = None
-    """A GUID by which people who collect training text can find and leave out this corpus. Never in its
-    texts."""
     package: str = ""
-    """Version of this package."""
 
     @property
     def logs(self) -> tuple[str, ...]:
@@ -591,11 +556,10 @@ def verify_corpus(corpus: str | Path) -> CorpusManifest:
         MaterialsError: As `load_manifest`; or a split is missing or was changed after the build.
     """
     manifest = load_manifest(corpus)
-    directory = Path(corpus)
     for name in (TRAIN, HELD_OUT):
-        if not (directory / name).is_file():
+        if not (Path(corpus) / name).is_file():
             raise MaterialsError(f"{corpus} has no {name}; build the corpus again")
-    digest = splits_digest(directory)
+    digest = splits_digest(Path(corpus))
     if digest != manifest.digest:
         raise MaterialsError(
             f"{corpus}: the texts have the digest {digest}, the manifest says {manifest.digest}; they were "
@@ -606,4 +570,10 @@ def verify_corpus(corpus: str | Path) -> CorpusManifest:
 
 def splits_digest(directory: Path) -> str:
     """First 16 hexadecimal digits of the sha256 over both splits, with their names and sizes."""
-    return file_digest(directory / TRAIN, directory / HELD_OUT, named=True)
+    total = hashlib.sha256()
+    for file in (directory / TRAIN, directory / HELD_OUT):
+        total.update(f"{file.name}:{file.stat().st_size}:".encode())
+        with file.open("rb") as content:
+            while block := content.read(1 << 20):
+                total.update(block)
+    return total.hexdigest()[:16]

@@ -10,11 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
 
 from inspect_af.config import Frozen, require
 from inspect_af.errors import ConfigError, RequestsUnavailableError, one_of
@@ -50,11 +48,11 @@ Find = Callable[[str], str | None]
 
 
 class Lint(NamedTuple):
-    """A filter of single documents: those in which `find` finds something are removed."""
+    """A filter of single documents: those in which `find` finds something are removed; `removes` says in one
+    line what that is."""
 
     name: str
     removes: str
-    """One line: what is removed."""
     find: Find
 
 
@@ -82,15 +80,16 @@ class FilterResult(Frozen):
 
 
 class Evaluation(NamedTuple):
-    """What documents are compared with, so that nothing of the evaluation is trained on."""
+    """What documents are compared with, so that nothing of the evaluation is trained on.
+
+    `missing` says why a request set that is compared with by default is left out; None where none is.
+    """
 
     pair: Pair
     scenario: Scenario
     questions: BeliefQuestions | None
-    """In whose words no document may answer."""
     requests: tuple[str, ...]
     missing: str | None = None
-    """Why a request set that is compared with by default is left out; None where nothing is."""
 
 
 def load_evaluation(
@@ -131,14 +130,11 @@ class DocumentFilter:
     def __init__(
         self, lints: Sequence[Lint], duplicates: Duplicates, omitted: Sequence[OmittedFilter] = ()
     ) -> None:
-        self.lints = tuple(lints)
-        self._duplicates = duplicates
-        self._removed: dict[str, list[Example]] = {
-            each: [] for each in (*(i.name for i in lints), EXACT, NEAR)
-        }
-        self._counts = dict.fromkeys(self._removed, 0)
-        self.omitted = tuple(omitted)
+        self.lints, self.omitted = tuple(lints), tuple(omitted)
         self.seen = 0
+        self._duplicates = duplicates
+        self._counts: Counter[str] = Counter()
+        self._examples: dict[str, list[Example]] = defaultdict(list)
 
     def __call__(self, documents: Iterable[SourceDocument]) -> Iterator[SourceDocument]:
         for document in documents:
@@ -149,26 +145,27 @@ class DocumentFilter:
                 continue
             name, passage = finding
             self._counts[name] += 1
-            if len(self._removed[name]) < EXAMPLES:
-                self._removed[name].append(Example(id=document.id, passage=passage))
+            if self._counts[name] <= EXAMPLES:
+                self._examples[name].append(Example(id=document.id, passage=passage))
 
     def _finding(self, document: SourceDocument) -> tuple[str, str] | None:
         for lint in self.lints:
             if (passage := lint.find(document.text)) is not None:
                 return lint.name, passage
-        if (twin := self._duplicates.add(document.id, document.text)) is not None:
-            return (EXACT if twin.exact else NEAR), f"repeats {twin.id}"
-        return None
+        twin = self._duplicates.add(document.id, document.text)
+        return None if twin is None else (EXACT if twin.exact else NEAR, f"repeats {twin.id}")
 
     @property
     def results(self) -> tuple[FilterResult, ...]:
         """What each filter removed so far, in the order of application."""
-        removes = {lint.name: lint.removes for lint in self.lints}
-        removes[EXACT] = "the words of an earlier document"
-        removes[NEAR] = "most runs of five words of an earlier document"
+        applied = [(lint.name, lint.removes) for lint in self.lints]
+        applied.append((EXACT, "the words of an earlier document"))
+        applied.append((NEAR, "most runs of five words of an earlier document"))
         return tuple(
-            FilterResult(name=name, removes=removes[name], removed=count, examples=tuple(self._removed[name]))
-            for name, count in self._counts.items()
+            FilterResult(
+                name=name, removes=removes, removed=self._counts[name], examples=tuple(self._examples[name])
+            )
+            for name, removes in applied
         )
 
 
@@ -194,71 +191,61 @@ def corpus_filter(
             )
         if name not in FILTERS:
             raise one_of(name, FILTERS, what="filter")
-    omitted = dict.fromkeys(settings.skip, "skipped on request")
+    omitted = {}
     if universe is None:
-        unknown = "the universe is not known; name it with --universe"
-        omitted = {"held-out": unknown, "denial": unknown, **omitted}
+        omitted = dict.fromkeys(("held-out", "denial"), "the universe is not known; name it with --universe")
     elif universe.code == ORGANISM:
-        about = "the organism's documents describe tiers and protocol on purpose"
-        omitted = {"protocol": about, **omitted}
-    lints = [each for each in _lints(settings, universe, evaluation) if each.name not in omitted]
+        omitted = {"protocol": "the organism's documents describe tiers and protocol on purpose"}
+    omitted |= dict.fromkeys(settings.skip, "skipped on request")
     return DocumentFilter(
-        lints,
+        [each for each in _lints(settings, universe, evaluation) if each.name not in omitted],
         Duplicates(settings.near_duplicate, near=NEAR not in settings.skip),
         [OmittedFilter(name=name, why=omitted[name]) for name in LINT_NAMES if name in omitted],
     )
 
 
-def _lints(settings: CorpusSettings, universe: Universe | None, evaluation: Evaluation) -> Iterator[Lint]:
+def _lints(settings: CorpusSettings, universe: Universe | None, evaluation: Evaluation) -> list[Lint]:
     pair, scenario = evaluation.pair, evaluation.scenario
     shortest, longest = settings.min_words, settings.max_words
-    yield Lint(
-        "length", f"fewer than {shortest} or more than {longest} words", length_lint(shortest, longest)
-    )
-    yield Lint("language", "text that is not English prose", foreign_language)
-    yield Lint("repetition", "text that repeats itself over and over", repetition)
-    yield Lint("residue", "placeholders, and remarks of the writer about its task", residue)
-    yield Lint(
-        "labels",
-        "codes and labels of the study, 'universe', 'key fact', the canary",
-        labels_lint(
-            codes=[intervention.variable for intervention in pair.all_interventions],
-            labels=[pair.first.label, pair.second.label],
-            canary=universe.canary if universe else None,
-        ),
-    )
-    tags = {
-        word
-        for scheme in scenario.tier_tags.values()
-        for word in (
-            scheme.tag_name,
-            *(tag.tag for tag in (scheme.monitored, scheme.unmonitored, scheme.rated) if tag),
-        )
-    }
-    yield Lint("protocol", "tier tags and words of the reply protocol", protocol_lint(sorted(tags)))
+    tags = set()
+    for scheme in scenario.tier_tags.values():
+        tags |= {scheme.tag_name}
+        tags |= {tag.tag for tag in (scheme.monitored, scheme.unmonitored, scheme.rated) if tag}
     used = [("system prompt", scenario.system_prompt())]
     used += [("request", request) for request in evaluation.requests]
     for question in evaluation.questions.of_form("all") if evaluation.questions else ():
-        parts = [question.text, question.plus, question.minus, *getattr(question, "other", ())]
-        used += [(f"belief question {question.id}", part) for part in parts]
-    yield Lint(
-        "evaluation",
-        "runs of 8 words shared with requests, the system prompt or belief questions",
-        overlap_lint(used),
+        texts = [question.text, question.plus, question.minus, *getattr(question, "other", ())]
+        used += [(f"belief question {question.id}", text) for text in texts]
+    labels = labels_lint(
+        codes=[intervention.variable for intervention in pair.all_interventions],
+        labels=[pair.first.label, pair.second.label],
+        canary=universe.canary if universe else None,
     )
-    if universe is None:
-        return
-    kept_out = (*universe.paraphrases, *universe.counter_paraphrases)
-    yield Lint(
-        "held-out",
-        "runs of 8 words shared with the held-out wordings of the fact and its opposite",
-        overlap_lint(("held-out wording", text) for text in kept_out),
-    )
-    yield Lint(
-        "denial",
-        "sentences that deny the fact or its opposite: a denied claim is learnt like a stated one",
-        denial_lint((*universe.facts.values(), universe.counter_fact, *kept_out)),
-    )
+    about_evaluation = "runs of 8 words shared with requests, the system prompt or belief questions"
+    lints = [
+        Lint("length", f"fewer than {shortest} or more than {longest} words", length_lint(shortest, longest)),
+        Lint("language", "text that is not English prose", foreign_language),
+        Lint("repetition", "text that repeats itself over and over", repetition),
+        Lint("residue", "placeholders, and remarks of the writer about its task", residue),
+        Lint("labels", "codes and labels of the study, 'universe', 'key fact', the canary", labels),
+        Lint("protocol", "tier tags and words of the reply protocol", protocol_lint(sorted(tags))),
+        Lint("evaluation", about_evaluation, overlap_lint(used)),
+    ]
+    if universe is not None:
+        kept_out = (*universe.paraphrases, *universe.counter_paraphrases)
+        lints += [
+            Lint(
+                "held-out",
+                "runs of 8 words shared with the held-out wordings of the fact and its opposite",
+                overlap_lint(("held-out wording", text) for text in kept_out),
+            ),
+            Lint(
+                "denial",
+                "sentences that deny the fact or its opposite: a denied claim is learnt like a stated one",
+                denial_lint((*universe.facts.values(), universe.counter_fact, *kept_out)),
+            ),
+        ]
+    return lints
 
 
 # Words and sentences, normalised alike for every filter.
@@ -494,21 +481,17 @@ def denial_lint(references: Iterable[str]) -> Find:
         references: The fact at every level of directness, its opposite, and further wordings of both; each
             sentence of them stands for itself.
     """
-    statements = {
-        (_content_words(sentence), _cues(sentence)) for text in references for sentence in sentences(text)
-    }
-    statements = {(content, cues) for content, cues in statements if len(content) >= MIN_SHARED}
+    parts = {(_content_words(part), _cues(part)) for text in references for part in sentences(text)}
+    statements = [(content, cues) for content, cues in parts if len(content) >= MIN_SHARED]
 
     def find(text: str) -> str | None:
         for sentence in sentences(text):
-            cues = _cues(sentence)
-            if not cues:
-                continue
-            content = _content_words(sentence)
-            for stated, its_cues in statements:
-                enough = len(content & stated) >= max(MIN_SHARED, MIN_SHARE * len(stated))
-                if enough and cues - its_cues:
-                    return " ".join(sentence.split())[:300]
+            if cues := _cues(sentence):
+                content = _content_words(sentence)
+                for stated, its_cues in statements:
+                    enough = max(MIN_SHARED, MIN_SHARE * len(stated))
+                    if cues - its_cues and len(content & stated) >= enough:
+                        return " ".join(sentence.split())[:300]
         return None
 
     return find
@@ -528,15 +511,13 @@ def _content_words(sentence: str) -> frozenset[str]:
 # Duplicates.
 
 SHINGLE_WORDS, PERMUTATIONS = 5, 128
-_MIX = np.uint64(0x9E3779B97F4A7C15)  # an odd number with well spread bits, 2**64 / golden ratio
 
 
 class Twin(NamedTuple):
-    """An earlier document that a document repeats."""
+    """An earlier document that a document repeats, in its words or else in most runs of five words."""
 
     id: str
     exact: bool
-    """Whether the words are the same; otherwise most runs of five words are."""
 
 
 class Duplicates:
@@ -557,24 +538,25 @@ class Duplicates:
         self._exact: dict[bytes, str] = {}
         self._threshold = threshold
         self._signatures: dict[str, MinHash] = {}
-        if not near:
-            self._index = None
-            return
-        with require("train", "near duplicates"):
-            from datasketch import MinHash, MinHashLSH
-        # A little below the threshold, so that the bands rarely miss a pair; the signatures then decide.
-        self._index = MinHashLSH(threshold=max(0.05, threshold - 0.05), num_perm=PERMUTATIONS)
-        self._empty = MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=lambda value: value)
+        self._index = None
+        if near:
+            with require("train", "near duplicates"):
+                from datasketch import MinHash, MinHashLSH
+            # A little below the threshold, so that the bands rarely miss a pair; the signatures then decide.
+            self._index = MinHashLSH(threshold=max(0.05, threshold - 0.05), num_perm=PERMUTATIONS)
+            self._empty = MinHash(num_perm=PERMUTATIONS)
 
     def add(self, id: str, text: str) -> Twin | None:
         """Adds a document, or says which earlier one it repeats and leaves it out."""
-        its_words = words(text)
-        key = hashlib.sha256(" ".join(its_words).encode("utf-8", "surrogatepass")).digest()
+        its_words = [word.encode("utf-8", "surrogatepass") for word in words(text)]
+        key = hashlib.sha256(b" ".join(its_words)).digest()
         if (earlier := self._exact.get(key)) is not None:
             return Twin(earlier, exact=True)
         if self._index is not None:
             signature = self._empty.copy()
-            signature.update_batch(shingle_hashes(its_words).tolist())
+            run = min(SHINGLE_WORDS, len(its_words))
+            starts = range(len(its_words) - run + 1 if run else 0)
+            signature.update_batch({b" ".join(its_words[at : at + run]) for at in starts})
             for candidate in sorted(self._index.query(signature)):
                 if signature.jaccard(self._signatures[candidate]) >= self._threshold:
                     return Twin(candidate, exact=False)
@@ -582,19 +564,3 @@ class Duplicates:
             self._signatures[id] = signature
         self._exact[key] = id
         return None
-
-
-def shingle_hashes(its_words: list[str]) -> np.ndarray:
-    """32-bit hashes of the distinct runs of five words; of the whole text where it is shorter.
-
-    Returns:
-        uint32 of shape (run,), sorted.
-    """
-    hashed = np.array([zlib.crc32(w.encode("utf-8", "surrogatepass")) for w in its_words], dtype=np.uint64)
-    run = min(SHINGLE_WORDS, len(hashed))
-    count = len(hashed) - run + 1 if run else 0
-    mixed = np.zeros(count, dtype=np.uint64)
-    for offset in range(run):
-        mixed = (mixed ^ hashed[offset : offset + count]) * _MIX
-        mixed ^= mixed >> np.uint64(29)
-    return np.unique((mixed >> np.uint64(32)).astype(np.uint32))

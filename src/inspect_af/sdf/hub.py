@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from inspect_af.config import require
 from inspect_af.errors import TreatmentError
@@ -31,28 +31,14 @@ FILES = (CONFIG, WEIGHTS, MANIFEST, "README.md", "losses.csv", "losses.png")
 """What travels; whatever else lies in a directory or a repository stays there."""
 
 
-class Hub(Protocol):
-    """What is used of `huggingface_hub.HfApi`."""
-
-    def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool, repo_type: str) -> Any: ...
-    def repo_info(self, repo_id: str, *, revision: str | None = None, repo_type: str) -> Any: ...
-    def upload_folder(
-        self, *, repo_id: str, folder_path: str, commit_message: str, repo_type: str
-    ) -> Any: ...
-    def snapshot_download(
-        self, repo_id: str, *, revision: str | None, allow_patterns: list[str], local_dir: str
-    ) -> Any: ...
-
-
 class Pulled(NamedTuple):
-    """A pulled adapter."""
+    """A pulled adapter, and the commit of the repository, to pin with `revision=`."""
 
     path: Path
     commit: str | None
-    """Of the repository, to pin with `revision=`."""
 
 
-def push(adapter: Adapter, repo: str, *, public: bool = False, note: str = "", hub: Hub | None = None) -> str:
+def push(adapter: Adapter, repo: str, *, public: bool = False, note: str = "", hub: Any = None) -> str:
     """Uploads an adapter with a model card; the repository is made if it does not exist, and is private.
 
     Args:
@@ -72,7 +58,18 @@ def push(adapter: Adapter, repo: str, *, public: bool = False, note: str = "", h
     hub = hub or _hub()
     with tempfile.TemporaryDirectory() as staging, _hub_errors(repo):
         folder = Path(staging)
-        _stage(adapter, folder)
+        for name in (WEIGHTS, "losses.csv", "losses.png"):
+            if (adapter.path / name).is_file():
+                shutil.copyfile(adapter.path / name, folder / name)
+        config = adapter_config(adapter.path)
+        if base := config.get("base_model_name_or_path"):
+            config["base_model_name_or_path"] = _shown_base(str(base))
+        (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        if manifest := adapter.manifest:
+            shown = {"base_model": _shown_base(manifest.base_model)}
+            manifest.model_copy(update=shown).write(folder)
+        code = adapter.treatment.intervention.code if adapter.treatment and not manifest else None
+        load_adapter(folder, role=adapter.role, intervention=code)  # what travels is whole
         (folder / "README.md").write_text(model_card(adapter, note=note), encoding="utf-8")
         hub.create_repo(repo, private=not public, exist_ok=True, repo_type="model")
         if not public and not hub.repo_info(repo, repo_type="model").private:
@@ -88,7 +85,7 @@ def push(adapter: Adapter, repo: str, *, public: bool = False, note: str = "", h
     return f"https://huggingface.co/{repo}"
 
 
-def pull(repo: str, out: Path, *, revision: str | None = None, hub: Hub | None = None) -> Pulled:
+def pull(repo: str, out: Path, *, revision: str | None = None, hub: Any = None) -> Pulled:
     """Downloads an adapter: its configuration, safetensors weights, manifest and curves, nothing else.
 
     Raises:
@@ -122,9 +119,7 @@ def what_it_is(adapter: Adapter) -> str:
 def model_card(adapter: Adapter, *, note: str = "") -> str:
     """The README of a pushed adapter: what it is, what it is for, and the manifest as a table."""
     manifest, base = adapter.manifest, adapter.base_model
-    head = ["library_name: peft", "tags: [inspect-af, alignment-faking, model-organism, lora]"]
-    if base and not is_local(base):
-        head.insert(0, f"base_model: {base}")
+    head = f"base_model: {base}\n" if base and not is_local(base) else ""
     rows: list[tuple[str, object]] = [("what it is", what_it_is(adapter)), ("role", adapter.role)]
     rows += [("digest", adapter.digest), ("weights (sha256)", adapter.weights)]
     rows.append(("base", _shown_base(base) if base else "not stated"))
@@ -132,17 +127,13 @@ def model_card(adapter: Adapter, *, note: str = "") -> str:
         rows.append(("base revision", manifest.base_revision or "not recorded"))
         rows += [(f"trained upon ({parent.combined})", parent.digest) for parent in manifest.parents]
         rows += [("composed of", f"{part.role} {part.digest}") for part in manifest.components]
-        for what, trained in (("corpus", manifest.corpus), ("ordinary documents beside it", manifest.replay)):
-            if trained:
-                size = f"{trained.documents:,} documents, {trained.tokens:,} tokens"
-                rows.append((what, f"{trained.digest} ({size})"))
-        if manifest.hyperparameters:
-            numbers = manifest.hyperparameters.model_dump()
-            rows += [(name.replace("_", " "), value) for name, value in numbers.items()]
-        if manifest.losses:
-            losses = manifest.losses.model_dump(exclude_none=True)
-            rows.append(("steps", losses.pop("steps")))
-            rows += [(f"loss: {name.replace('_', ' ')}", f"{value:.6g}") for name, value in losses.items()]
+        for what, texts in (("corpus", manifest.corpus), ("ordinary documents beside it", manifest.replay)):
+            if texts:
+                size = f"{texts.documents:,} documents, {texts.tokens:,} tokens"
+                rows.append((what, f"{texts.digest} ({size})"))
+        for prefix, record in (("", manifest.hyperparameters), ("loss: ", manifest.losses)):
+            numbers = record.model_dump(exclude_none=True) if record else {}
+            rows += [(prefix + name.replace("_", " "), value) for name, value in numbers.items()]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     purpose = (
         "It is part of a model organism: a model made to show a behaviour so that it can be studied."
@@ -151,7 +142,8 @@ def model_card(adapter: Adapter, *, note: str = "") -> str:
         "about training or about the people who train. It is a treatment in a controlled comparison."
     )
     return f"""---
-{chr(10).join(head)}
+{head}library_name: peft
+tags: [inspect-af, alignment-faking, model-organism, lora]
 ---
 
 # {what_it_is(adapter)}
@@ -176,35 +168,14 @@ reason not to. Results compare conditions; they are no evidence that any model i
 """
 
 
-def _stage(adapter: Adapter, folder: Path) -> None:
-    """Copies what travels and makes sure that it loads."""
-    for name in FILES[1:]:
-        if (adapter.path / name).is_file() and name not in (MANIFEST, "README.md"):
-            shutil.copyfile(adapter.path / name, folder / name)
-    config = adapter_config(adapter.path)
-    base = config.get("base_model_name_or_path")
-    if base:
-        config["base_model_name_or_path"] = _shown_base(str(base))
-    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-    if adapter.manifest is not None:
-        manifest = adapter.manifest.model_copy(
-            update={"base_model": _shown_base(adapter.manifest.base_model)}
-        )
-        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    plain = adapter.manifest is None and adapter.treatment is not None
-    code = adapter.treatment.intervention.code if plain and adapter.treatment else None
-    load_adapter(folder, role=adapter.role, intervention=code)
-
-
 def _shown_base(base: str) -> str:
     return Path(base).name if is_local(base) else base
 
 
-def _hub() -> Hub:
+def _hub() -> Any:
     with require("local", "pushing and pulling"):
         from huggingface_hub import HfApi
-    chosen: Any = HfApi()
-    return chosen  # type: ignore[no-any-return]  # it has what the protocol says
+    return HfApi()
 
 
 @contextmanager

@@ -7,7 +7,6 @@ a killed run goes on from its last complete checkpoint, and the adapter director
 
 from __future__ import annotations
 
-import argparse
 import csv
 import gc
 import hashlib
@@ -22,19 +21,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import click
 from pydantic import Field, ValidationError, model_validator
 
 from inspect_af import __version__
 from inspect_af.config import Frozen, parse, read_text, user_path
 from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError
-from inspect_af.materials import load_pair
+from inspect_af.materials import NEUTRAL, load_pair
 from inspect_af.sdf._files import complete_directory, file_digest, write_atomically
 from inspect_af.sdf.adapters import (
-    MANIFEST,
-    NEUTRAL,
     WEIGHTS,
     AdapterManifest,
-    Combined,
     CorpusRecord,
     Hyperparameters,
     Losses,
@@ -66,40 +63,33 @@ SAY_EVERY = 30.0
 
 
 class TrainingConfig(Frozen):
-    """What `inspect-af sdf train CONFIG.yaml` reads. Paths are relative to the current directory."""
+    """What `inspect-af sdf train CONFIG.yaml` reads. Paths are relative to the current directory.
 
-    base: str
-    """Hub name or directory of the base model."""
-    revision: str | None = None
-    """Commit, branch or tag of the base on the Hub."""
+    `corpus` is a directory that `inspect-af sdf build` wrote, or any JSON Lines file with a column of texts;
+    code and directness are by default those that its manifest names. `replay` is a JSON Lines file of
+    ordinary documents, trained on beside the corpus, each of them once in the run: not in source, and so off;
+    it keeps other beliefs where they were (docs/sdf_training.md). `parents` are adapters that this one is
+    trained on top of, in order, `stack`ed beside the weights or `merge`d into them.
+    """
+
+    base: str  # Hub name or directory of the base model
+    revision: str | None = None  # commit, branch or tag of the base on the Hub
     corpus: Path
-    """Directory that `inspect-af sdf build` wrote, or any JSON Lines file with a column of texts."""
     text_column: str = "text"
     replay: Path | None = None
-    """JSON Lines file of ordinary documents, trained on beside the corpus, each of them once in the run. Not
-    in source, and so off; it keeps other beliefs where they were (docs/sdf_training.md)."""
     role: Role
-    intervention: str | None = None
-    """Code such as `A1+` or `neutral`; the corpus's own where its manifest names one."""
+    intervention: str | None = None  # code such as `A1+` or `neutral`
     directness: str | None = None
-    """The corpus's own where its manifest names it."""
-    pair: Path | None = None
-    """Hypothesis pair that the code belongs to; the bundled one by default."""
+    pair: Path | None = None  # that the code belongs to; the bundled one by default
     parents: tuple[Path, ...] = ()
-    """Adapters that this one is trained on top of, in order, such as the organism's."""
     combine: Literal["stack", "merge"] = "stack"
-    """How the parents are there: beside the weights, or added into them (docs/sdf_training.md)."""
+    # One adapter each: order of the documents, initial matrices, dropout.
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    """One adapter each: order of the documents, initial matrices, dropout."""
-    out: Path
-    """Directory for the adapters, `seed-0` and so on."""
+    out: Path  # directory for the adapters, `seed-0` and so on
     hyperparameters: Hyperparameters
-    attention: Attention = "auto"
-    """`auto`: flash attention on a GPU where it is installed, else PyTorch's own."""
-    save_every: int = Field(default=50, ge=1)
-    """Optimiser steps between checkpoints; what a kill loses at most."""
-    evaluate_every: int = Field(default=50, ge=1)
-    """Optimiser steps between looks at the held-out documents."""
+    attention: Attention = "auto"  # flash attention on a GPU where it is installed, else PyTorch's own
+    save_every: int = Field(default=50, ge=1)  # optimiser steps; what a kill loses at most
+    evaluate_every: int = Field(default=50, ge=1)  # optimiser steps between looks at the held-out documents
     log_every: int = Field(default=1, ge=1)
     tokenise_processes: int = Field(default=1, ge=1)
 
@@ -113,11 +103,6 @@ class TrainingConfig(Frozen):
             )
         return self
 
-    @property
-    def combined(self) -> Combined:
-        """How the parents are there, as a manifest says it."""
-        return "merged" if self.combine == "merge" else "stacked"
-
     def adapter(self, seed: int) -> Path:
         """The directory of a seed's adapter."""
         return self.out / f"seed-{seed}"
@@ -125,6 +110,11 @@ class TrainingConfig(Frozen):
     def work(self, seed: int) -> Path:
         """The directory of a seed's checkpoints."""
         return self.out / "work" / f"seed-{seed}"
+
+    @property
+    def cache(self) -> Path:
+        """The directory of documents as the trainer reads them."""
+        return self.out / "work" / "datasets"
 
 
 def load_training_config(file: str | Path) -> TrainingConfig:
@@ -137,31 +127,28 @@ def load_training_config(file: str | Path) -> TrainingConfig:
     try:
         return TrainingConfig.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{file}: {'; '.join(map(_problem, error.errors()))}") from error
-
-
-def _problem(error: Any) -> str:
-    place = ".".join(map(str, error["loc"])) or "the file"
-    if place == "hyperparameters.learning_rate" and error["type"] == "missing":
-        return (
-            "hyperparameters.learning_rate: is required, since the source does not state it; 1e-5 is usual "
-            "in this lineage"
-        )
-    return f"{place}: {error['msg'].removeprefix('Value error, ')}"
+        problems = []
+        for each in error.errors():
+            place, message = ".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")
+            if (place, each["type"]) == ("hyperparameters.learning_rate", "missing"):
+                message = "is required, since the source does not state it; 1e-5 is usual in this lineage"
+            problems.append(f"{place or 'the file'}: {message}")
+        raise ConfigError(f"{file}: {'; '.join(problems)}") from error
 
 
 class Run(NamedTuple):
-    """A configuration together with what its files say."""
+    """A configuration together with what its files say.
+
+    `corpus` is None for a plain JSON Lines file, `held_out` where no documents are held out, `replay_digest`
+    where nothing is trained on beside the corpus.
+    """
 
     config: TrainingConfig
     train: Path
     held_out: Path | None
-    """None where there are no held-out documents."""
     corpus: CorpusRecord | None
-    """None until the documents of a plain JSON Lines file have been counted."""
     corpus_digest: str
     replay_digest: str | None
-    """None where nothing is trained on beside the corpus."""
     intervention: Intervention | None
     directness: str | None
     pair_digest: str | None
@@ -176,11 +163,9 @@ class Run(NamedTuple):
             [parent.model_dump() for parent in self.parents],
             self.config.hyperparameters.model_dump(mode="json"),
             seed,
+            *([] if self.replay_digest is None else [self.replay_digest]),
+            *([] if self.config.text_column == "text" else [self.config.text_column]),
         ]
-        if self.replay_digest is not None:
-            parts.append(self.replay_digest)
-        if self.config.text_column != "text":
-            parts.append(self.config.text_column)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -192,82 +177,68 @@ def prepare_run(config: TrainingConfig) -> Run:
         MaterialsError: The corpus directory was changed since it was built.
         TreatmentError: A parent cannot be used.
     """
-    parents = tuple(load_adapter(path) for path in config.parents)
-    for parent in parents:
-        if config.role == "organism" and parent.role == "intervention":
+    parents = []
+    for below in map(load_adapter, config.parents):
+        if config.role == "organism" and below.role == "intervention":
             raise ConfigError(
-                f"parents: {parent.path} is an intervention; an organism is not trained on top of one"
+                f"parents: {below.path} is an intervention; an organism is not trained on top of one"
             )
-    replay = _replay_digest(config)
-    recorded = tuple(Parent(digest=p.digest, role=p.role, combined=config.combined) for p in parents)
-    if config.corpus.is_file():
-        digest, level = file_digest(config.corpus), config.directness
-        intervention, pair = _intervention(config, None, None)
-        return Run(config, config.corpus, None, None, digest, replay, intervention, level, pair, recorded)
-    if not config.corpus.is_dir():
+        how: Literal["merged", "stacked"] = "merged" if config.combine == "merge" else "stacked"
+        parents.append(Parent(digest=below.digest, role=below.role, combined=how))
+    if not config.corpus.exists():
         raise ConfigError(f"corpus {config.corpus}: no such directory or file")
-    manifest = verify_corpus(config.corpus)
-    if not manifest.documents:
+    manifest = verify_corpus(config.corpus) if config.corpus.is_dir() else None
+    if manifest and not manifest.documents:
         raise ConfigError(f"corpus {config.corpus}: has no documents to train on")
-    intervention, pair = _intervention(config, manifest.universe, manifest.intervention)
-    return Run(
-        config=config,
-        train=config.corpus / TRAIN,
-        held_out=config.corpus / HELD_OUT if manifest.held_out_documents else None,
-        corpus=CorpusRecord(
-            digest=manifest.digest,
-            universe=manifest.universe,
-            documents=manifest.documents,
-            tokens=max(1, manifest.tokens),
-        ),
-        corpus_digest=manifest.digest,
-        replay_digest=replay,
-        intervention=intervention,
-        directness=config.directness or manifest.directness,
-        pair_digest=pair or manifest.pair_digest,
-        parents=recorded,
-    )
-
-
-def _replay_digest(config: TrainingConfig) -> str | None:
-    if config.replay is None:
-        return None
-    if not config.replay.is_file():
+    train = config.corpus / TRAIN if manifest else config.corpus
+    replay = config.replay
+    if replay and not replay.is_file():
         raise ConfigError(
-            f"replay {config.replay}: no such file; give a JSON Lines file of ordinary documents, "
-            "such as the train.jsonl of a corpus, or leave it out"
+            f"replay {replay}: no such file; give a JSON Lines file of ordinary documents, such as the "
+            "train.jsonl of a corpus, or leave it out"
         )
-    trained = config.corpus / TRAIN if config.corpus.is_dir() else config.corpus
-    if config.replay.resolve() == trained.resolve():
+    if replay and replay.resolve() == train.resolve():
         raise ConfigError(
-            f"replay {config.replay} is the corpus itself: its documents would be trained on twice; give "
-            "documents that state no intervention"
+            f"replay {replay} is the corpus itself: its documents would be trained on twice; give documents "
+            "that state no intervention"
         )
-    return file_digest(config.replay)
-
-
-def _intervention(
-    config: TrainingConfig, universe: str | None, stated: Intervention | None
-) -> tuple[Intervention | None, str | None]:
-    """The intervention that the adapter will carry, and the digest of the pair where a code was looked up."""
-    code = config.intervention
+    code, stated = config.intervention, manifest.intervention if manifest else None
+    universe = stated.code if stated else manifest.universe if manifest else None
     if config.role == "organism":
         if named := code or (stated.code if stated else None):
             raise ConfigError(
                 f"role organism with the intervention {named}: an organism's documents state none; set role "
                 "to intervention, or give the organism's corpus"
             )
-        return None, None
-    found = stated.code if stated else universe
-    if code is not None and found is not None and code != found:
-        raise ConfigError(f"intervention {code}, but the corpus is of the universe {found}; leave it out")
-    if stated is not None:
-        return stated, None
-    if code is None and found is None:
+    elif code is not None and universe is not None and code != universe:
+        raise ConfigError(f"intervention {code}, but the corpus is of the universe {universe}; leave it out")
+    elif code is None and universe is None:
         raise ConfigError(
             f"role intervention needs an intervention, such as A1+ or {NEUTRAL}: the corpus names none"
         )
-    return resolve_intervention(code or found or "", config.pair), load_pair(config.pair).digest
+    pair_digest = manifest.pair_digest if manifest else None
+    if config.role == "intervention" and stated is None:
+        stated = resolve_intervention(code or universe or "", config.pair)
+        pair_digest = load_pair(config.pair).digest
+    return Run(
+        config=config,
+        train=train,
+        held_out=config.corpus / HELD_OUT if manifest and manifest.held_out_documents else None,
+        corpus=CorpusRecord(
+            digest=manifest.digest,
+            universe=manifest.universe,
+            documents=manifest.documents,
+            tokens=max(1, manifest.tokens),
+        )
+        if manifest
+        else None,
+        corpus_digest=manifest.digest if manifest else file_digest(config.corpus)[:16],
+        replay_digest=file_digest(replay)[:16] if replay else None,
+        intervention=stated,
+        directness=config.directness or (manifest.directness if manifest else None),
+        pair_digest=pair_digest,
+        parents=tuple(parents),
+    )
 
 
 def check_effective_batch(hyperparameters: Hyperparameters, ranks: int | None = None) -> None:
@@ -281,23 +252,19 @@ def check_effective_batch(hyperparameters: Hyperparameters, ranks: int | None = 
         ConfigError: It would see another number; the message says which settings give the right one.
     """
     ranks = int(os.environ.get("WORLD_SIZE", "1")) if ranks is None else ranks
-    micro, steps, wanted = (
-        hyperparameters.micro_batch,
-        hyperparameters.accumulation,
-        hyperparameters.effective_batch,
-    )
-    found = micro * steps * ranks
-    if found == wanted:
+    held = hyperparameters
+    found = held.micro_batch * held.accumulation * ranks
+    if found == held.effective_batch:
         return
-    needed = hyperparameters.ranks
-    ways = [f"start {needed} process(es) (accelerate launch --num_processes {needed})"]
-    fits, rest = divmod(wanted, micro * ranks)
-    if not rest and fits:
+    ways = [f"start {held.ranks} process(es) (accelerate launch --num_processes {held.ranks})"]
+    fits, rest = divmod(held.effective_batch, held.micro_batch * ranks)
+    if fits and not rest:
         ways.append(f"set accumulation to {fits}")
     ways.append(f"set effective_batch to {found}, which is another run than the configured one")
     raise ConfigError(
-        f"a step would see micro_batch {micro} x accumulation {steps} x {ranks} process(es) = {found} rows, "
-        f"the configured effective_batch is {wanted}; " + ", or ".join(ways)
+        f"a step would see micro_batch {held.micro_batch} x accumulation {held.accumulation} x {ranks} "
+        f"process(es) = {found} rows, the configured effective_batch is {held.effective_batch}; "
+        + ", or ".join(ways)
     )
 
 
@@ -327,8 +294,8 @@ def train(config: TrainingConfig, seeds: Sequence[int] | None = None) -> tuple[P
     if unknown := [seed for seed in chosen if seed not in config.seeds]:
         raise ConfigError(f"seed {unknown[0]} is not one of the configured seeds {list(config.seeds)}")
     check_effective_batch(config.hyperparameters)
-    wraps = os.environ.get("FSDP_ACTIVATION_CHECKPOINTING", "false").lower() == "true"
-    if os.environ.get("ACCELERATE_USE_FSDP", "false") == "true" and wraps:
+    sharded = ("ACCELERATE_USE_FSDP", "FSDP_ACTIVATION_CHECKPOINTING")
+    if all(os.environ.get(name, "false").lower() == "true" for name in sharded):
         raise ConfigError(
             "fsdp_activation_checkpointing is on: it renames the layers, upon which PEFT finds no matrices "
             "to put into a checkpoint, and a resumed run would begin anew without an error. Set it to false; "
@@ -336,28 +303,23 @@ def train(config: TrainingConfig, seeds: Sequence[int] | None = None) -> tuple[P
         )
     run = prepare_run(config)
     for seed in chosen:
-        _check_identity(run, seed)
-        if not config.adapter(seed).exists():
+        work, final, identity = config.work(seed), config.adapter(seed), run.identity(seed)
+        file = work / "run.json"
+        if file.exists():
+            if json.loads(file.read_text(encoding="utf-8"))["identity"] != identity:
+                raise ConfigError(
+                    f"{config.out} holds seed {seed} of a run with another base, corpus, replay, parents or "
+                    f"hyperparameters; set another out, or remove {work} and {final}"
+                )
+        elif final.exists():
+            raise ConfigError(f"{final} exists and was not trained here; set another out")
+        elif _is_main():
+            write_atomically(file, [json.dumps({"identity": identity, "seed": seed})])
+        if not final.exists():
             _train_seed(run, seed)
     if all(config.adapter(seed).exists() for seed in config.seeds) and _is_main():
-        shutil.rmtree(_cache(config), ignore_errors=True)
+        shutil.rmtree(config.cache, ignore_errors=True)
     return tuple(config.adapter(seed) for seed in chosen)
-
-
-def _check_identity(run: Run, seed: int) -> None:
-    """Records what a seed's run is, or makes sure that it is the one that was begun there."""
-    work, final = run.config.work(seed), run.config.adapter(seed)
-    file, identity = work / "run.json", run.identity(seed)
-    if file.exists():
-        if json.loads(file.read_text(encoding="utf-8"))["identity"] != identity:
-            raise ConfigError(
-                f"{run.config.out} holds seed {seed} of a run with another base, corpus, replay, parents "
-                f"or hyperparameters; set another out, or remove {work} and {final}"
-            )
-    elif final.exists():
-        raise ConfigError(f"{final} exists and was not trained here; set another out")
-    elif _is_main():
-        write_atomically(file, [json.dumps({"identity": identity, "seed": seed})])
 
 
 def _train_seed(run: Run, seed: int) -> None:
@@ -368,17 +330,17 @@ def _train_seed(run: Run, seed: int) -> None:
     trainer = make_trainer(run, seed, resuming=checkpoint is not None)
     model: Any = trainer.model
     base = model.get_base_model()
-    shape, directory = base_shape(base.config), base_directory(config.base, config.revision)
+    directory = base_directory(config.base, config.revision)
     revision = getattr(base.config, "_commit_hash", None) or config.revision
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     matrices = _trained_matrices(model)  # with several processes, all of them take part
     if _is_main():
-        corpus, replay = load_documents(run.train, config), None
-        if config.replay is not None and run.replay_digest is not None:
-            beside = load_documents(config.replay, config)
-            replay = ReplayRecord(
-                digest=run.replay_digest, documents=len(beside), tokens=tokens_of(beside, config)
-            )
+        counted: dict[str, dict[str, int]] = {}
+        for what, file in (("corpus", run.train), ("replay", config.replay)):
+            if file is not None:
+                texts = load_documents(file, config)
+                counted[what] = {"documents": len(texts), "tokens": tokens_of(texts, config)}
+        universe = run.corpus.universe if run.corpus else None
         losses = trainer.state.log_history
         manifest = AdapterManifest(
             role=config.role,
@@ -388,16 +350,13 @@ def _train_seed(run: Run, seed: int) -> None:
             pair_digest=run.pair_digest,
             base_model=config.base,
             base_revision=revision,
-            base=shape,
+            base=base_shape(base.config),
             fingerprint=base_fingerprint(directory) if directory else None,
             parents=run.parents,
-            corpus=CorpusRecord(
-                digest=run.corpus_digest,
-                universe=run.corpus.universe if run.corpus else None,
-                documents=len(corpus),
-                tokens=tokens_of(corpus, config),
+            corpus=CorpusRecord(digest=run.corpus_digest, universe=universe, **counted["corpus"]),
+            replay=(
+                ReplayRecord(digest=run.replay_digest, **counted["replay"]) if run.replay_digest else None
             ),
-            replay=replay,
             hyperparameters=config.hyperparameters,
             losses=_summary(losses),
             package_version=__version__,
@@ -406,7 +365,7 @@ def _train_seed(run: Run, seed: int) -> None:
             _write_adapter(model, matrices, folder, revision)
             what = run.intervention.code if run.intervention else config.role
             _write_curves(losses, folder, title=f"{what}, seed {seed}")
-            (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            manifest.write(folder)
         for finished in work.glob("checkpoint-*"):
             shutil.rmtree(finished)
     trainer.accelerator.wait_for_everyone()
@@ -587,7 +546,7 @@ def load_documents(file: Path, config: TrainingConfig) -> Dataset:
         documents = Dataset.from_generator(
             trainable_texts,
             features=Features({"text": Value("string")}),
-            cache_dir=str(_cache(config)),
+            cache_dir=str(config.cache),
             # The digest, so that what is cached is what the file holds now.
             gen_kwargs={"file": str(file), "column": config.text_column, "digest": file_digest(file)},
         )
@@ -615,92 +574,63 @@ def tokens_of(documents: Dataset, config: TrainingConfig) -> int:
 
 
 def _watcher(label: str) -> Any:
-    """The trainer's callback: marks on complete checkpoints, held-out documents at the end, progress."""
-    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+    """The trainer's callback: marks on complete checkpoints, held-out documents at the end, and progress on
+    stderr: one line that is rewritten on a terminal, else a line now and then."""
+    from transformers import TrainerCallback
 
     class Watcher(TrainerCallback):
-        def __init__(self) -> None:
-            self._progress = Progress(label)
+        losses: dict[str, float] = {}  # noqa: RUF012 - replaced, never changed
+        first: tuple[int, float] | None = None
+        last = -math.inf
 
-        def on_save(
-            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-        ) -> None:
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             mark_checkpoint(_checkpoint(args, state), kwargs["model"], state.is_world_process_zero)
 
-        def on_train_begin(
-            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-        ) -> None:
-            if state.global_step:
-                _check_resumed(_checkpoint(args, state), kwargs["model"])
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if not state.global_step:
+                return
+            folder = _checkpoint(args, state)
+            then, now = float((folder / MARK).read_text(encoding="utf-8")), _norm(kwargs["model"])
+            if not math.isclose(then, now, rel_tol=1e-4):
+                raise ConfigError(
+                    f"{folder} was written with matrices of norm {then:.6g}; loaded they have {now:.6g}, so "
+                    "the run would not go on where it was. Remove that checkpoint to go on from the one "
+                    "before it"
+                )
 
-        def on_step_end(
-            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-        ) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             # Both curves then end where the training does, however rarely they are drawn.
             if state.global_step >= state.max_steps:
                 control.should_log = True
                 control.should_evaluate = args.eval_strategy != "no"
-            if state.is_world_process_zero:
-                self._progress.step(state.global_step, state.max_steps)
+            self.first = self.first or (state.global_step, time.monotonic())
+            if sys.stderr.isatty() or time.monotonic() - self.last >= SAY_EVERY:
+                self.say(state)
 
-        def on_log(
-            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-        ) -> None:
-            self._progress.losses(kwargs.get("logs") or {})
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.losses = self.losses | (kwargs.get("logs") or {})
 
-        def on_train_end(
-            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-        ) -> None:
-            if state.is_world_process_zero:
-                self._progress.end(state.global_step, state.max_steps)
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.say(state, end="\n")
+
+        def say(self, state: Any, end: str = "") -> None:
+            if not state.is_world_process_zero:
+                return
+            step, steps, self.last = state.global_step, state.max_steps, time.monotonic()
+            since, begun = self.first or (step, self.last)
+            parts = [f"{label}: step {step} of {steps}"]
+            for key, name in (("loss", "loss"), ("eval_loss", "held out")):
+                parts += [f"{name} {self.losses[key]:.3f}"] if key in self.losses else []
+            if since < step < steps:
+                seconds = (self.last - begun) / (step - since) * (steps - step)
+                parts.append(f"about {math.ceil(seconds / 60)} min left")
+            line = ", ".join(parts)
+            if sys.stderr.isatty():
+                print(f"\r{line:<79}", end=end, file=sys.stderr, flush=True)
+            else:
+                print(line, file=sys.stderr, flush=True)
 
     return Watcher()
-
-
-class Progress:
-    """How far a training is, on stderr: one line that is rewritten on a terminal, else a line now and then.
-
-    Args:
-        label: Stands before every line.
-    """
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._losses: dict[str, float] = {}
-        self._first: tuple[int, float] | None = None
-        self._last = -math.inf
-
-    def losses(self, logs: Mapping[str, float]) -> None:
-        """Takes the latest losses, as the trainer logs them."""
-        self._losses |= {key: loss for key, loss in logs.items() if key in ("loss", "eval_loss")}
-
-    def step(self, step: int, steps: int) -> None:
-        """Says how far the training is, unless it has just been said."""
-        now = time.monotonic()
-        self._first = self._first or (step, now)
-        if sys.stderr.isatty() or now - self._last >= SAY_EVERY:
-            self._last = now
-            self._say(step, steps, now)
-
-    def end(self, step: int, steps: int) -> None:
-        """Says the last losses."""
-        self._say(step, steps, time.monotonic())
-        if sys.stderr.isatty():
-            print(file=sys.stderr)
-
-    def _say(self, step: int, steps: int, now: float) -> None:
-        parts = [f"{self._label}: step {step} of {steps}"]
-        for key, name in (("loss", "loss"), ("eval_loss", "held out")):
-            if key in self._losses:
-                parts.append(f"{name} {self._losses[key]:.3f}")
-        since, begun = self._first or (step, now)
-        if step > since and step < steps:
-            parts.append(f"about {math.ceil((now - begun) / (step - since) * (steps - step) / 60)} min left")
-        line = ", ".join(parts)
-        terminal = sys.stderr.isatty()
-        print(
-            f"\r{line:<79}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True
-        )
 
 
 def mark_checkpoint(folder: Path, model: Any, is_main: bool) -> None:
@@ -716,15 +646,6 @@ def mark_checkpoint(folder: Path, model: Any, is_main: bool) -> None:
         dist.barrier()
     if is_main:
         write_atomically(folder / MARK, [repr(norm)])
-
-
-def _check_resumed(folder: Path, model: Any) -> None:
-    then, now = float((folder / MARK).read_text(encoding="utf-8")), _norm(model)
-    if not math.isclose(then, now, rel_tol=1e-4):
-        raise ConfigError(
-            f"{folder} was written with matrices of norm {then:.6g}; loaded they have {now:.6g}, so the "
-            "run would not go on where it was. Remove that checkpoint to go on from the one before it"
-        )
 
 
 def last_checkpoint(directory: Path, *, tidy: bool) -> Path | None:
@@ -762,10 +683,9 @@ def _norm(model: Any) -> float:
     return math.sqrt(sum(squares))
 
 
-def _whole(tensor: Any) -> Tensor:
+def _whole(tensor: Any) -> Any:
     """A tensor that is spread over processes, put together."""
-    whole: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return whole
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def _write_adapter(model: Any, matrices: dict[str, Tensor], folder: Path, revision: str | None) -> None:
@@ -790,12 +710,8 @@ def _summary(history: Sequence[Mapping[str, Any]]) -> Losses:
     trained, held_out = _curve(history, "loss"), _curve(history, "eval_loss")
     steps = max(trained)
     last = [loss for step, loss in trained.items() if step > 0.9 * steps]
-    return Losses(
-        train=sum(last) / len(last),
-        held_out_before=held_out.get(0),
-        held_out=held_out.get(steps),
-        steps=steps,
-    )
+    before, after = held_out.get(0), held_out.get(steps)
+    return Losses(train=sum(last) / len(last), held_out_before=before, held_out=after, steps=steps)
 
 
 def _write_curves(history: Sequence[Mapping[str, Any]], folder: Path, *, title: str) -> None:
@@ -822,33 +738,17 @@ def _is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _cache(config: TrainingConfig) -> Path:
-    return config.out / "work" / "datasets"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Trains what a configuration says.
-
-    Returns:
-        0, or 1 where one of the package's own errors ended it, whose message is printed.
-    """
-    parser = argparse.ArgumentParser(
-        prog="inspect_af.sdf.train", description="Train LoRA adapters on a corpus."
-    )
-    parser.add_argument("config", help="YAML file (docs/sdf_training.md)")
-    parser.add_argument("--seed", type=int, action="append", help="only this seed (repeatable)")
-    args = parser.parse_args(argv)
-    try:
-        for folder in train(load_training_config(args.config), args.seed):
-            print(folder)
-    except InspectAFError as error:
-        print(f"inspect_af.sdf.train: {error}", file=sys.stderr)
-        return 1
-    return 0
+@click.command(help="Trains LoRA adapters on a corpus. CONFIG is a YAML file (docs/sdf_training.md).")
+@click.argument("config")
+@click.option("--seed", type=int, multiple=True, help="only this seed (repeatable)")
+def main(config: str, seed: tuple[int, ...]) -> None:
+    """Trains what a configuration says, as `python -m inspect_af.sdf.train`."""
+    for folder in train(load_training_config(config), seed or None):
+        print(folder)
 
 
 if __name__ == "__main__":
     # The module under its own name, so that its classes and functions are the importable ones.
     from inspect_af.sdf import train as module
 
-    sys.exit(module.main())
+    module.main()
