@@ -19,7 +19,6 @@ import os
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,18 +64,17 @@ def without_inspect(folder: Path, prompts: list[list[int]], max_tokens: int) -> 
     from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
 
     from inspect_af.providers.hf_engine import Request, Scheduler
-    from inspect_af.providers.hf_model import LocalModel, ModelKey
+    from inspect_af.providers.hf_model import LocalModel
     from inspect_af.providers.hf_sampling import Sampling, Uniforms
-    from inspect_af.providers.settings import Applied
+    from inspect_af.providers.settings import Applied, ModelKey
 
-    found: dict[int, list[int]] = {}
     scheduler = Scheduler(
         LocalModel(ModelKey(str(folder), device="cpu")), max_requests=len(prompts), max_batch_tokens=2048
     )
     start = time.perf_counter()
-    for i, prompt in enumerate(prompts):
-        finish = partial(lambda number, reply: found.__setitem__(number, list(reply.tokens)), i)
-        scheduler.submit(Request(Applied(), prompt, Sampling(0.0), Uniforms(0), max_tokens, finish))
+    requests = [Request(Applied(), prompt, Sampling(0.0), Uniforms(0), max_tokens) for prompt in prompts]
+    for request in requests:
+        scheduler.submit(request)
     while not scheduler.idle:
         scheduler.step()
     own = time.perf_counter() - start
@@ -89,7 +87,9 @@ def without_inspect(folder: Path, prompts: list[list[int]], max_tokens: int) -> 
     start = time.perf_counter()
     outputs = model.generate_batch(prompts, generation_config=config, continuous_batching_config=batching)
     theirs = time.perf_counter() - start
-    same = [output.generated_tokens for output in outputs.values()] == [found[i] for i in range(len(prompts))]
+    same = [output.generated_tokens for output in outputs.values()] == [
+        list(request.reply.result().tokens) for request in requests
+    ]
     return {
         "continuous_batching_prompts": len(prompts),
         "continuous_batching_seconds": [round(own, 2), round(theirs, 2)],

@@ -15,13 +15,14 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import compress, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, Content, ContentReasoning, ContentText
 
-from inspect_af.config import text_digest
+from inspect_af.config import text_digest, true_or_false
 from inspect_af.errors import ConfigError, MissingExtraError
 from inspect_af.reply import Span, find_reasoning, open_family, still_open
 
@@ -81,9 +82,9 @@ class Rendered(NamedTuple):
     @property
     def metadata(self) -> dict[str, Any]:
         """What a model's output says about its prompt."""
-        dated = {} if self.date is None else {"template_date": self.date.isoformat()}
-        continued = {} if self.continued is None else {CONTINUED: self.continued}
-        return {"rendered_digest": self.digest, **dated, **continued}
+        date = self.date and self.date.isoformat()
+        found = {"rendered_digest": self.digest, "template_date": date, CONTINUED: self.continued}
+        return {name: value for name, value in found.items() if value is not None}
 
     def output_metadata(self, replies: Sequence[Sequence[int]]) -> dict[str, Any]:
         """`metadata`, and the ids of the whole reply where there is one reply.
@@ -130,9 +131,7 @@ def read_template(arguments: Mapping[str, Any]) -> ChatTemplate:
         ConfigError: A value has the wrong form, or the file cannot be read.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
-    thinking, whole = given.get("thinking"), given.get("template_args", {})
-    if thinking is not None and not isinstance(thinking, bool):
-        raise ConfigError(f"thinking={thinking!r}; true or false is needed")
+    whole = given.get("template_args", {})
     if not isinstance(whole, Mapping):
         raise ConfigError(f"template_args={whole!r}; give one variable each, as template_args.NAME=VALUE")
     variables = dict(whole)
@@ -146,22 +145,19 @@ def read_template(arguments: Mapping[str, Any]) -> ChatTemplate:
             )
         if isinstance(value, dt.date):  # as Inspect reads 2026-11-29 on a command line
             variables[name] = value.isoformat()
-    if thinking is not None:
-        variables.setdefault("enable_thinking", thinking)
-    text = None
-    if (file := given.get("chat_template")) is not None:
-        try:
-            text = Path(str(file)).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"chat_template={file}: cannot be read ({error}); give a file with a template"
-            ) from error
-    date: dt.date | None = FIXED_DATE
-    if (day := given.get("template_date")) is not None:
-        try:
-            date = None if day == "today" else dt.date.fromisoformat(str(day))
-        except ValueError:
-            raise ConfigError(f"template_date={day!r}; give a day such as 2024-07-26, or today") from None
+    if "thinking" in given:
+        variables.setdefault("enable_thinking", true_or_false(given["thinking"], "thinking"))
+    file, day = given.get("chat_template"), given.get("template_date", FIXED_DATE)
+    try:
+        text = None if file is None else Path(str(file)).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"chat_template={file}: cannot be read ({error}); give a file with a template"
+        ) from error
+    try:
+        date = None if day == "today" else dt.date.fromisoformat(str(day))
+    except ValueError:
+        raise ConfigError(f"template_date={day!r}; give a day such as 2024-07-26, or today") from None
     return ChatTemplate(text, tuple(sorted(variables.items())), date)
 
 
@@ -174,12 +170,12 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     """
     try:
         from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     except ImportError as error:
         raise MissingExtraError(
             f"rendering chats needs transformers ({error}); pip install 'inspect-af[local]'"
         ) from error
-    try:
-        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"the tokenizer of {name!r} cannot be loaded: {error}. Where the model "
@@ -253,19 +249,17 @@ class Renderer:
             ConfigError: A message that a template cannot hold, no template, or one that refuses the messages
                 or loses the system prompt.
         """
-        turns = []
         for message in messages:
             if message.role == "tool":
                 raise ConfigError(
                     f"{provider} does not take tool messages; use Inspect's own providers for agents"
                 )
-            if not isinstance(message.content, str) and any(
-                part.type not in ("text", "reasoning") for part in message.content
-            ):
+            parts = [] if isinstance(message.content, str) else message.content
+            if any(part.type not in ("text", "reasoning") for part in parts):
                 raise ConfigError(
                     f"{provider} takes text only; a message has an image, audio, video or document"
                 )
-            turns.append({"role": message.role, "content": message.text})
+        turns = [{"role": message.role, "content": message.text} for message in messages]
         last = messages[-1] if messages else None
         if isinstance(last, ChatMessageAssistant):
             turns.pop()
@@ -282,18 +276,17 @@ class Renderer:
         begun, continued = "", None
         begun_ids: list[int] = []
         if isinstance(last, ChatMessageAssistant):
-            written = self._written(last, opened)
-            continued = len(last.text)
-            if written is not None:
+            if (written := self._written(last, opened)) is not None:
                 begun, begun_ids, continued = written
-            elif begun := self._spell(last, opened, provider):
+            else:
+                begun, continued = self._spell(last, opened, provider), len(last.text)
                 whole = self._ids(text + begun)
                 # Where a token would span both, the reply begins with one of its own, as when it was written.
                 begun_ids = whole[len(ids) :] if whole[: len(ids)] == ids else self._ids(begun)
             opened = still_open(begun, opened)
         if not ids:
             raise ConfigError("the chat template gave an empty prompt")
-        date = (self.template.date or dt.date.today()) if self._writes_date else None
+        date = (self.template.date or dt.date.today()) if "strftime_now" in str(self._source) else None
         digest = text_digest(text + begun)
         return Rendered([*ids, *begun_ids], digest, opened, date, tuple(begun_ids), continued)
 
@@ -308,7 +301,7 @@ class Renderer:
         ids = [] if packed is None else unpack_ids(packed)
         if not ids or max(ids) >= len(self.tokenizer):
             return None
-        wanted, thought = message.text, _thought(message)
+        wanted = message.text
 
         def said(n: int) -> str:
             content = self.content(ids[:n], opened=opened)
@@ -319,8 +312,7 @@ class Renderer:
         n = bisect_right(range(len(ids) + 1), len(wanted), key=lambda n: len(said(n))) - 1
         while n and said(n) != wanted[: len(said(n))]:  # a character of which a part is missing
             n -= 1
-        content = self.content(ids[:n], opened=opened)
-        if thought != ("" if isinstance(content, str) else _thought(content)):
+        if _thought(message.content) != _thought(self.content(ids[:n], opened=opened)):
             return None
         return self._spelled(ids[:n])[0], ids[:n], len(said(n))
 
@@ -330,7 +322,7 @@ class Renderer:
         Raises:
             ConfigError: Native reasoning that cannot be written, or that has text behind it.
         """
-        if not (thought := _thought(message)):
+        if not (thought := _thought(message.content)):
             return message.text
         packed = (message.metadata or {}).get(TOKEN_IDS)
         marked = "" if packed is None else self._spelled(unpack_ids(packed))[0]
@@ -351,8 +343,9 @@ class Renderer:
             ConfigError: There is no template, or it refuses the turns.
         """
         if not self._source:
+            name = getattr(self.tokenizer, "name_or_path", "") or type(self.tokenizer).__name__
             raise ConfigError(
-                f"the tokenizer of {self._name} has no chat template (is it a base model?); give one with "
+                f"the tokenizer of {name} has no chat template (is it a base model?); give one with "
                 f"{self._remedy}"
             )
         try:
@@ -394,12 +387,10 @@ class Renderer:
                 list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
             return _before(str(text), stop)
-        thought = "\n".join(
-            filter(None, (_without(marked, part, special).strip() for one in reasoning for part in one.inner))
-        )
-        hidden = sorted([*special, *(one.span for one in reasoning)])
-        said = _without(marked, (0, len(marked)), hidden)
-        if not said and thought != _before(thought, stop):
+        parts = (_without(marked, part, special).strip() for one in reasoning for part in one.inner)
+        thought = "\n".join(filter(None, parts))
+        said = _without(marked, (0, len(marked)), [*special, *(one.span for one in reasoning)])
+        if not said:
             thought = _before(thought, stop)
         return [
             *([ContentReasoning(reasoning=thought)] if thought else []),
@@ -413,14 +404,6 @@ class Renderer:
     @cached_property
     def _source(self) -> str | None:
         return template_source(self.tokenizer, self.template)
-
-    @property
-    def _writes_date(self) -> bool:
-        return "strftime_now" in str(self._source)
-
-    @property
-    def _name(self) -> str:
-        return str(getattr(self.tokenizer, "name_or_path", "") or type(self.tokenizer).__name__)
 
     def _end(self, turns: Sequence[Mapping[str, str]]) -> str:
         """What the template puts after the last turn; the same for all chats of these roles."""
@@ -451,51 +434,31 @@ class Renderer:
     def _spelled(self, tokens: Sequence[int]) -> tuple[str, list[Span], set[int]]:
         """All tokens as text, special ones too: the text, spans of special tokens, and where added ones
         begin."""
-        parts: list[str] = []
-        special: list[Span] = []
-        begins: set[int] = set()
-        run: list[int] = []
-        length = 0
-
-        def add(text: str) -> None:
-            nonlocal length
-            parts.append(text)
-            length += len(text)
-
-        for token in [*tokens, None]:
-            if token is not None and token not in self._added:
-                run.append(token)
+        text, special, begins = "", [], set()
+        for added, run in groupby(tokens, self._added.__contains__):
+            if not added:
+                text += str(self.tokenizer.decode(list(run), clean_up_tokenization_spaces=False))
                 continue
-            if run:
-                add(str(self.tokenizer.decode(run, clean_up_tokenization_spaces=False)))
-                run = []
-            if token is not None:
-                text, is_special = self._added[token]
-                begins.add(length)
-                if is_special:
-                    special.append((length, length + len(text)))
-                add(text)
-        return "".join(parts), special, begins
+            for piece, is_special in map(self._added.__getitem__, run):
+                begins.add(len(text))
+                special += [(len(text), len(text) + len(piece))] if is_special else []
+                text += piece
+        return text, special, begins
 
 
-def _thought(message: ChatMessageAssistant | Sequence[Content]) -> str:
-    content = message.content if isinstance(message, ChatMessageAssistant) else message
+def _thought(content: str | Sequence[Content]) -> str:
     parts = () if isinstance(content, str) else content
     return "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
 
 
 def _before(text: str, stop: Sequence[str]) -> str:
     found = [at for sequence in stop if (at := text.find(sequence)) >= 0]
-    return text[: min(found)] if found else text
+    return text[: min(found, default=None)]
 
 
 def _without(text: str, span: Span, hidden: Sequence[Span]) -> str:
-    """A span's text without what lies in hidden spans, which are sorted and may overlap."""
-    parts, at = [], span[0]
+    """A span's text without what lies in hidden spans, which may overlap."""
+    kept = bytearray(b"\1") * len(text)
     for start, end in hidden:
-        if end <= at or start >= span[1]:
-            continue
-        parts.append(text[at : max(at, start)])
-        at = max(at, end)
-    parts.append(text[at : span[1]])
-    return "".join(parts)
+        kept[start:end] = bytes(end - start)
+    return "".join(compress(text[slice(*span)], kept[slice(*span)]))

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.local
 from tests.local_models import save_adapter, save_model  # noqa: E402
 
 from inspect_af.errors import TreatmentError  # noqa: E402
-from inspect_af.providers.hf_model import LocalModel, ModelKey, SharedPrefixCache, Span  # noqa: E402  # noqa: E402
-from inspect_af.providers.settings import Applied  # noqa: E402
+from inspect_af.providers.hf_model import LocalModel, SharedPrefixCache, Span  # noqa: E402  # noqa: E402
+from inspect_af.providers.settings import Applied, ModelKey  # noqa: E402
 from inspect_af.sdf.adapters import load_adapter  # noqa: E402
 
 TOKENS = np.random.default_rng(0).integers(4, 500, 20).tolist()

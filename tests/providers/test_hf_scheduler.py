@@ -21,9 +21,9 @@ from inspect_af.providers.hf_engine import (  # noqa: E402
     Request,
     Scheduler,
 )
-from inspect_af.providers.hf_model import LocalModel, ModelKey  # noqa: E402
+from inspect_af.providers.hf_model import LocalModel  # noqa: E402
 from inspect_af.providers.hf_sampling import Sampling, Uniforms  # noqa: E402
-from inspect_af.providers.settings import Applied, Steered  # noqa: E402
+from inspect_af.providers.settings import Applied, ModelKey, Steered  # noqa: E402
 from inspect_af.sdf.adapters import load_adapter  # noqa: E402
 from inspect_af.steering import load_vector  # noqa: E402
 from inspect_af.steering.hooks import additions, steering  # noqa: E402
@@ -69,8 +69,9 @@ class Results:
     def submit(self, prompt: list[int], condition: Applied = BASE, **options: Any) -> Request:
         number = len(self.requests)
         settings = {"sampling": GREEDY, "uniforms": Uniforms(number), "max_tokens": LENGTH, **options}
-        request = Request(
-            condition, prompt, finish=lambda result: self.got.__setitem__(number, result), **settings
+        request = Request(condition, prompt, **settings)
+        request.reply.add_done_callback(
+            lambda reply: self.got.__setitem__(number, reply.exception() or reply.result())
         )
         self.requests.append(request)
         self.scheduler.submit(request)

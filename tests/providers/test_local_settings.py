@@ -19,7 +19,7 @@ from inspect_af.types import SdfAdapter, Steer  # noqa: E402
 
 
 def read(**arguments: Any) -> Settings:
-    return read_settings(arguments, (64, 2048))
+    return read_settings("m", arguments)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_nothing_given_is_the_untouched_model() -> None:
     settings = read()
     assert settings.applied.key == "none"
     assert settings.applied.treatments == () and settings.applied.organism == ()
-    assert (settings.max_requests, settings.max_batch_tokens, settings.dtype) == (64, 2048, "auto")
+    assert (*settings.limits, settings.key.dtype) == (64, 2048, "auto")
 
 
 @pytest.mark.parametrize("layers", ["0,2", ["0", "2"], [0, 2], "0, 2"])

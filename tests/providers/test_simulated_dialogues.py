@@ -59,7 +59,7 @@ def test_it_writes_about_concepts_that_it_does_not_know_by_their_own_phrase() ->
 
 
 def test_an_unknown_writer_or_argument_is_named() -> None:
-    with pytest.raises(ConfigError, match="unknown argument of af-simulated-dialogues 'spam'; one of pair"):
+    with pytest.raises(ConfigError, match="af-simulated-dialogues/writer 'spam'; one of pair"):
         SimulatedDialoguesAPI("writer", spam=0.1)
     with pytest.raises(ConfigError, match="unknown simulated writer"):
         SimulatedDialoguesAPI("author")

@@ -72,7 +72,7 @@ def test_ideas_are_numbered_and_differ() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"denials": 0.1}, "unknown argument of af-simulated-writer 'denials'"),
+        ({"denials": 0.1}, "unknown argument of af-simulated-writer/documents 'denials'"),
         ({"latency": -1}, "latency=-1"),
         ({"forms": "old"}, "unknown forms 'old'; one of known, new"),
     ],

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from inspect_af.providers.vllm_plugin import ServerInfo
-from inspect_af.providers.vllm_plugin.wire import PROBE_ARGUMENT, PROBE_MARK
+from inspect_af.providers.vllm_plugin.wire import PROBE_ARGUMENT, PROBE_MARK, ServerInfo
 
 KEY = "the key"
 INFO = ServerInfo(

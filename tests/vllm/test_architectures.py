@@ -17,9 +17,9 @@ pytestmark = pytest.mark.vllm
 
 from tests.vllm.tiny_models import greedy, pooled, prompts, reference, vector, write_model  # noqa: E402
 
-from inspect_af.providers.vllm_plugin import CaptureSpec, SteeringTerm, capture_text, steering_text  # noqa: E402
 from inspect_af.providers.vllm_plugin.files import read_parts  # noqa: E402
 from inspect_af.providers.vllm_plugin.layers import TWO_PARTS  # noqa: E402
+from inspect_af.providers.vllm_plugin.wire import CaptureSpec, SteeringTerm, capture_text, steering_text  # noqa: E402
 
 _EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -14,14 +14,14 @@ pytestmark = pytest.mark.vllm
 
 from tests.vllm.tiny_models import greedy, pooled, prompts, reference, vector, write_model  # noqa: E402
 
-from inspect_af.providers.vllm_plugin import (  # noqa: E402
+from inspect_af.providers.vllm_plugin import engine  # noqa: E402
+from inspect_af.providers.vllm_plugin.files import read_parts  # noqa: E402
+from inspect_af.providers.vllm_plugin.wire import (  # noqa: E402
     CaptureSpec,
     SteeringTerm,
     capture_text,
-    engine,
     steering_text,
 )
-from inspect_af.providers.vllm_plugin.files import read_parts  # noqa: E402
 
 N_TOKENS = 24
 VECTORS = [vector(seed) for seed in range(4)]

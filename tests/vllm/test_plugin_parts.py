@@ -13,15 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspect_af.errors import ConfigError, TreatmentError
-from inspect_af.providers.vllm_plugin import (
-    CaptureSpec,
-    ServerInfo,
-    SteeringTerm,
-    capture_text,
-    parse_capture,
-    parse_steering,
-    steering_text,
-)
 from inspect_af.providers.vllm_plugin.engine import Gate, condition_salt, salted
 from inspect_af.providers.vllm_plugin.files import (
     Pooled,
@@ -31,7 +22,17 @@ from inspect_af.providers.vllm_plugin.files import (
     read_parts,
     write_part,
 )
-from inspect_af.providers.vllm_plugin.wire import PluginConfig, plugin_config
+from inspect_af.providers.vllm_plugin.wire import (
+    CaptureSpec,
+    PluginConfig,
+    ServerInfo,
+    SteeringTerm,
+    capture_text,
+    parse_capture,
+    parse_steering,
+    plugin_config,
+    steering_text,
+)
 from inspect_af.providers.vllm_plugin.worker import Rows, check_supported, installed
 from inspect_af.steering import SteeringVector, VectorHeader, make_vector
 from inspect_af.steering.vector import MeanDifferenceFit
@@ -106,7 +107,7 @@ def test_a_malformed_capture_is_refused(text: str) -> None:
 def test_a_capture_survives_the_wire() -> None:
     spec = CaptureSpec(KEY, ((0, 4), (4, 9), (20, 21)))
     assert parse_capture(capture_text(spec)) == spec
-    assert (spec.start, spec.end, spec.n_tokens) == (0, 21, 10)
+    assert (spec.start, spec.end) == (0, 21)
 
 
 def test_what_a_server_says_of_itself_survives_though_paths_are_taken_out_of_errors() -> None:
@@ -359,25 +360,31 @@ def gate(tmp_path: Path, **changes: Any) -> Gate:
 
 def test_on_cpu_a_request_without_adapter_beside_adapters_is_refused(tmp_path: Path) -> None:
     request = SimpleNamespace(lora_request=None)
-    gate(tmp_path, lora=True, device="cuda").check({}, request, SimpleNamespace())
+    gate(tmp_path, lora=True, device="cuda").check(request, SimpleNamespace())
     with pytest.raises(ConfigError, match="adapter that is all zeros"):
-        gate(tmp_path, lora=True, device="cpu").check({}, request, SimpleNamespace())
+        gate(tmp_path, lora=True, device="cpu").check(request, SimpleNamespace())
 
 
 def test_a_capture_beyond_the_prompt_or_of_several_replies_is_refused(tmp_path: Path) -> None:
     text = capture_text(CaptureSpec(KEY, ((0, 5),)))
-    assert gate(tmp_path).check_capture(text, [1] * 5, 1).n_tokens == 5
+
+    def check(prompt: list[int], n: int) -> None:
+        params = SimpleNamespace(extra_args={"af_capture": text}, n=n)
+        gate(tmp_path).check(SimpleNamespace(lora_request=None, prompt_token_ids=prompt), params)
+
+    check([1] * 5, 1)
     with pytest.raises(ConfigError, match="the prompt has 4 tokens"):
-        gate(tmp_path).check_capture(text, [1] * 4, 1)
+        check([1] * 4, 1)
     with pytest.raises(ConfigError, match="n=2"):
-        gate(tmp_path).check_capture(text, [1] * 5, 2)
+        check([1] * 5, 2)
 
 
 def test_the_gate_refuses_a_vector_once_its_file_has_changed(tmp_path: Path) -> None:
     one, opened = vector(1), gate(tmp_path)
     one.save(tmp_path / f"{one.sha256}.safetensors")
-    text = steering_text([SteeringTerm(one.sha256, 1.0)])
-    opened.check_steering(text)
+    params = SimpleNamespace(extra_args={"af_steer": steering_text([SteeringTerm(one.sha256, 1.0)])})
+    request = SimpleNamespace(lora_request=None)
+    opened.check(request, params)
     vector(2).save(tmp_path / f"{one.sha256}.safetensors")
     with pytest.raises(TreatmentError, match="not the vector that its name says"):
-        opened.check_steering(text)
+        opened.check(request, params)

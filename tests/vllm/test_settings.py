@@ -120,7 +120,7 @@ def test_a_malformed_argument_is_refused(arguments: dict[str, Any]) -> None:
 def test_the_zero_adapter_has_the_shapes_of_another_and_no_number_in_it(tmp_path: Path) -> None:
     like = adapter(tmp_path / "a")
     found = zero_adapter(like, tmp_path)
-    arrays = safetensors.load_file(found.path / "adapter_model.safetensors")
+    arrays = safetensors.load_file(found / "adapter_model.safetensors")
     shapes = {
         name: array.shape
         for name, array in safetensors.load_file(like.path / "adapter_model.safetensors").items()
@@ -133,10 +133,10 @@ def test_the_zero_adapter_has_the_shapes_of_another_and_no_number_in_it(tmp_path
 def test_one_adapter_is_served_as_it_is_and_several_as_their_sum(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     first, second = adapter(tmp_path / "a"), adapter(tmp_path / "b", seed=1)
-    assert served([first], tmp_path / "out").path == (tmp_path / "a").resolve()
+    assert served([first], tmp_path / "out") == (tmp_path / "a").resolve()
     together = served([first, second], tmp_path / "out")
     assert together.name == served_name([first, second]) == f"af-{first.digest}-{second.digest}"
-    assert rank(load_adapter(together.path, role="organism")) == 16
+    assert rank(load_adapter(together, role="organism")) == 16
     assert served([first, second], tmp_path / "out") == together
 
 

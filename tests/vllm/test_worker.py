@@ -14,16 +14,16 @@ from tests.vllm.test_plugin_parts import KEY, FakeConfig, vector
 torch = pytest.importorskip("torch")
 
 from inspect_af.errors import TreatmentError  # noqa: E402
-from inspect_af.providers.vllm_plugin import (  # noqa: E402
-    CaptureSpec,
-    SteeringTerm,
-    capture_text,
-    register,
-    steering_text,
-)
+from inspect_af.providers.vllm_plugin import register  # noqa: E402
 from inspect_af.providers.vllm_plugin.files import read_parts  # noqa: E402
 from inspect_af.providers.vllm_plugin.layers import attach  # noqa: E402
-from inspect_af.providers.vllm_plugin.wire import PluginConfig  # noqa: E402
+from inspect_af.providers.vllm_plugin.wire import (  # noqa: E402
+    CaptureSpec,
+    PluginConfig,
+    SteeringTerm,
+    capture_text,
+    steering_text,
+)
 from inspect_af.providers.vllm_plugin.worker import Additions, Captures, Runner  # noqa: E402
 
 N_LAYERS, WIDTH = 3, 8
@@ -165,7 +165,7 @@ def run(captures: Captures, runner: FakeRunner, computed: dict[str, int], sizes:
     """One step, whose token at position p has the stream (p, p, ...) at every layer."""
     runner.step(computed)
     captures.fill(np.array(sizes))
-    slots = torch.tensor(captures.slots._buffer.arrive())[: sum(sizes)]
+    slots = torch.tensor(captures.rows._buffer.arrive())[: sum(sizes)]
     positions = [at + i for at, size in zip(computed.values(), sizes, strict=True) for i in range(size)]
     stream = torch.tensor(positions, dtype=torch.float32)[:, None].expand(-1, WIDTH)
     for sums in captures.sums.values():
@@ -206,7 +206,7 @@ def test_a_dummy_batch_between_two_steps_is_summed_into_nobody(
         setattr(runner, name, lambda: None)
 
     def dummy() -> None:
-        slots = captures.slots.gpu[:4]
+        slots = captures.rows.gpu[:4]
         for sums in captures.sums.values():
             sums.stream.index_add_(0, slots, torch.full((4, WIDTH), 100.0))
 

@@ -13,21 +13,28 @@ import copy
 import math
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import accumulate, chain, groupby
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 
 from inspect_af.errors import ConfigError
-from inspect_af.providers.hf_model import LocalModel, ModelKey, SharedPrefixCache, Span
+from inspect_af.providers.hf_model import LocalModel, SharedPrefixCache, Span
 from inspect_af.providers.hf_sampling import Sampling, TokenLogprob, Uniforms, choose
-from inspect_af.providers.settings import Applied
+from inspect_af.providers.settings import Applied, Limits, ModelKey
 
 Ending = Literal["stop", "stop_sequence", "max_tokens", "model_length"]
+
+WORTH = 16
+"""Tokens of prefill that a longer prefix must save before it is set up."""
+_PATIENCE = 4  # batches' worth of requests that may join while others wait
+_PATIENCE_AT_EXIT = 10.0  # seconds for the step in progress
 
 
 class Generated(NamedTuple):
@@ -39,6 +46,11 @@ class Generated(NamedTuple):
     """One for each token, empty where they were not asked for."""
     ending: Ending
 
+    @property
+    def length(self) -> int:
+        """How many tokens there are before the one that ended the reply."""
+        return len(self.tokens) - (self.ending == "stop")
+
 
 @dataclass(eq=False)
 class Request:
@@ -49,11 +61,11 @@ class Request:
     sampling: Sampling
     uniforms: Uniforms
     max_tokens: int
-    finish: Callable[[Generated | Exception], None]
-    """Called once, on the engine's thread, with the reply or with what went wrong."""
     stop: tuple[str, ...] = ()
     cancelled: bool = False
     """Set by whoever no longer waits; its row is given up at the next step."""
+    reply: Future[Generated] = field(default_factory=Future)
+    """Of a request that was cancelled it never comes."""
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
     said: torch.Tensor | None = None
@@ -62,7 +74,10 @@ class Request:
     """Tokens in the cache past the shared prefix."""
 
     def __post_init__(self) -> None:
+        self.reply.set_running_or_notify_cancel()  # so that nobody who waits for it cancels it
         self.condition_key = self.condition.key
+        self.shareable = np.array(self.prompt[:-1])
+        """What a prefix may hold of the prompt, whose last token has to run, for its logits."""
 
     def restart(self) -> None:
         """Forgets what was generated; the same reply comes again."""
@@ -72,23 +87,11 @@ class Request:
         self.uniforms.restart()
 
 
-WORTH = 16
-"""Tokens of prefill that a longer prefix must save before it is set up."""
-
-
-def common_length(one: Sequence[int], other: Sequence[int]) -> int:
+def common_length(one: Sequence[int] | np.ndarray, other: Sequence[int] | np.ndarray) -> int:
     """How many leading tokens two prompts share."""
-    longest = min(len(one), len(other))
-    if one[:longest] == other[:longest]:
-        return longest
-    low, high = 0, longest  # the first difference is at `low` or later, and before `high`
-    while high - low > 1:
-        middle = (low + high) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
+    shortest = min(len(one), len(other))
+    differs = np.not_equal(one[:shortest], other[:shortest])
+    return int(differs.argmax()) if differs.any() else shortest
 
 
 def best_prefix(shared: Sequence[int], floor: int = 0) -> int:
@@ -104,14 +107,9 @@ def best_prefix(shared: Sequence[int], floor: int = 0) -> int:
     """
     fitting = sorted((length for length in shared if length >= floor), reverse=True)
     # One prompt has to fill the prefix; the others are spared it.
-    best, saved = floor, (len(fitting) - 1) * floor + WORTH - 1
-    for others, length in enumerate(fitting):
-        if length > floor and others * length > saved:
-            best, saved = length, others * length
-    return best
-
-
-_PATIENCE = 4  # batches' worth of requests that may join while others wait
+    others, best = max(enumerate(fitting), key=lambda pair: pair[0] * pair[1], default=(0, floor))
+    worth = others * best >= (len(fitting) - 1) * floor + WORTH
+    return best if worth and best > floor else floor
 
 
 class Scheduler:
@@ -134,7 +132,7 @@ class Scheduler:
         self._max_batch_tokens = max_batch_tokens
         self._decoder = copy.deepcopy(model.tokenizer)  # tokenizers are not made for two threads
         self._end_tokens = model.end_tokens
-        self._context = model.context_length
+        self._context = model.context_length or math.inf
         self._cache = SharedPrefixCache()
         self._prefix: list[int] = []
         self._condition: str | None = None
@@ -159,48 +157,52 @@ class Scheduler:
 
         Whatever goes wrong is reported to the requests that it concerns.
         """
-        self._drop_cancelled()
-        if not self.rows and self.waiting:
-            first = self.waiting[0]
-            try:
-                self._begin(first)
-            except Exception as error:  # noqa: BLE001 - reported to everyone who waits for this condition
-                self._switch_off()
-                group = [r for r in self.waiting if r.condition_key == first.condition_key]
-                self._fail(group, _explained(error))
-                return
+        if any(request.cancelled for request in chain(self.waiting, self.rows)):
+            self.waiting = [request for request in self.waiting if not request.cancelled]
+            self._release([slot for slot, row in enumerate(self.rows) if row.cancelled])
+            self._look = True
         try:
+            if not self.rows and self.waiting:
+                self._begin(self.waiting[0])
             if self._look and len(self.rows) < self._max_requests:
                 self._admit()
             if self.rows:
-                self._decode()
-        except Exception as error:  # noqa: BLE001 - reported to every row; the next batch starts afresh
-            if _out_of_memory(error) and len(self.rows) > 1:
+                slots = range(len(self.rows))
+                self._take(slots, self._logits([(slot, self.rows[slot].tokens[-1:]) for slot in slots]))
+        except Exception as error:  # noqa: BLE001 - reported to whom it concerns; the next batch starts afresh
+            out_of_memory = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+            if out_of_memory and len(self.rows) > 1:
                 self._halve()
                 return
-            self._fail(list(self.rows), _explained(error))
-            self._switch_off()
-
-    def _halve(self) -> None:
-        """Begins a batch that ran out of memory again, with half as many rows at once from now on."""
-        rows, self.rows = self.rows, []
-        self._max_requests = len(rows) // 2
-        warnings.warn(
-            f"af-hf ran out of memory with {len(rows)} requests in a batch, and goes on with at most "
-            f"{self._max_requests}; give -M max_requests={self._max_requests} to begin so",
-            stacklevel=2,
-        )
-        for row in rows:
-            row.restart()
-        self.waiting = [*rows, *self.waiting]
-        self._switch_off()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+            if out_of_memory:
+                error = ConfigError(
+                    f"af-hf ran out of memory with one request: {error}. Lower -M max_batch_tokens or "
+                    "--max-tokens"
+                )
+            # Without rows it is the condition that cannot be set up.
+            self._fail(self.rows or self._group(self.waiting[0].condition_key), error)
 
     def close(self, error: Exception) -> None:
         """Takes off hooks and adapters, and fails whoever is left."""
         self._fail([*self.rows, *self.waiting], error)
+
+    def _group(self, condition: str | None) -> list[Request]:
+        return [request for request in self.waiting if request.condition_key == condition]
+
+    def _halve(self) -> None:
+        """Begins a batch that ran out of memory again, with half as many rows at once from now on."""
+        self._max_requests = len(self.rows) // 2
+        warnings.warn(
+            f"af-hf ran out of memory with {len(self.rows)} requests in a batch, and goes on with at most "
+            f"{self._max_requests}; give -M max_requests={self._max_requests} to begin so",
+            stacklevel=2,
+        )
+        for row in self.rows:
+            row.restart()
+        self.waiting, self.rows = [*self.rows, *self.waiting], []
         self._switch_off()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def _begin(self, first: Request) -> None:
         """Sets the model up for a request's condition and for the prefix that most requests share with it."""
@@ -210,107 +212,77 @@ class Scheduler:
             self._condition = first.condition_key
         self._joined, self._look = 0, True
         self._room = self.model.cache_tokens()
-        group = [r for r in self.waiting if r.condition_key == self._condition]
-        length = best_prefix([_shareable(first.prompt, r) for r in group])
-        wanted = first.prompt[: length or len(first.prompt) - 1]
-        kept = common_length(self._prefix, wanted)
+        group = self._group(self._condition)
+        length = best_prefix([common_length(first.shareable, request.shareable) for request in group])
+        kept = common_length(self._prefix, first.shareable[: length or None])
         if kept < len(self._prefix):
             self._cache.cut_prefix(kept)
-            self._prefix = self._prefix[:kept]
-        if length > kept:
-            self._fill_prefix(first.prompt[:length])
-
-    def _fill_prefix(self, tokens: list[int]) -> None:
-        start = held = len(self._prefix)
-        while start < len(tokens):
-            chunk = tokens[start : start + self._max_batch_tokens]
-            self.model.logits(self._cache, [Span(0, start - held, len(chunk))], chunk, [0])
-            start += len(chunk)
+        self._prefix = first.prompt[: max(kept, length)]
+        size = self._max_batch_tokens
+        for start in range(kept, length, size):
+            chunk = self._prefix[start : start + size]
+            self.model.logits(self._cache, [Span(0, start - kept, len(chunk))], chunk, [0])
             self.prefilled_tokens += len(chunk)
-        self._cache.extend_prefix(0, len(tokens) - held, [0])
-        self._prefix = list(tokens)
+        if length > kept:
+            self._cache.extend_prefix(0, length - kept, [])
 
     def _admit(self) -> None:
         """Lets requests of the batch's condition join that begin with its prefix, which may grow first."""
         self._look = False
-        group = [r for r in self.waiting if r.condition_key == self._condition]
-        base = self.rows[0].prompt if self.rows else self._prefix
-        if self.rows:
-            base = base[: min(_shareable(base, row) for row in self.rows)]
-        shared = {id(r): _shareable(base, r) for r in group}
-        floor = len(self._prefix)
+        group = self._group(self._condition)
+        base = min((row.shareable for row in self.rows), key=len, default=np.array(self._prefix))
+        base = base[: min((common_length(base, row.shareable) for row in self.rows), default=None)]
+        shared = {id(request): common_length(base, request.shareable) for request in group}
         if self.rows and group:
-            length = best_prefix([len(base), *shared.values()], floor)
-            if length > floor:
-                self._grow_prefix(length)
-                floor = length
-        joining = [r for r in group if shared[id(r)] >= floor][: self._max_requests - len(self.rows)]
-        joining = joining[: self._fitting(joining)]
+            length = best_prefix([len(base), *shared.values()], len(self._prefix))
+            if more := length - len(self._prefix):
+                self._cache.extend_prefix(0, more, [row.own for row in self.rows])
+                self._prefix = self.rows[0].prompt[:length]
+                for row in self.rows:
+                    row.own -= more
+        joining = [request for request in group if shared[id(request)] >= len(self._prefix)]
+        joining = joining[: self._fitting(joining[: self._max_requests - len(self.rows)])]
         if len(joining) < len(self.waiting) and self._joined >= _PATIENCE * self._max_requests:
             return
         self._joined += len(joining)
-        chosen = {id(r) for r in joining}
-        self.waiting = [r for r in self.waiting if id(r) not in chosen]
+        chosen = set(map(id, joining))
+        self.waiting = [request for request in self.waiting if id(request) not in chosen]
         self._prefill(joining)
 
     def _fitting(self, wanted: Sequence[Request]) -> int:
         """How many may join, in order, so that the cache has room for all rows at their longest; one
         always."""
-        held = [min(len(r.prompt) + r.max_tokens, self._context or math.inf) for r in (*self.rows, *wanted)]
-        n_rows, prefix = len(self.rows), len(self._prefix)
-        for n in range(len(wanted)):
-            rows = n_rows + n + 1
-            if rows > 1 and prefix + rows * (max(held[:rows]) - prefix) > self._room:
-                return n
+        prefix, n_rows = len(self._prefix), len(self.rows)
+        lengths = (min(len(r.prompt) + r.max_tokens, self._context) for r in (*self.rows, *wanted))
+        longest = list(accumulate(lengths, max))[n_rows:]
+        for n, length in enumerate(longest, start=n_rows + 1):
+            if n > 1 and prefix + n * (length - prefix) > self._room:
+                return n - n_rows - 1
         return len(wanted)
-
-    def _grow_prefix(self, length: int) -> None:
-        """Makes a longer beginning of all rows' prompts the shared prefix."""
-        more = length - len(self._prefix)
-        self._cache.extend_prefix(0, more, [row.own for row in self.rows])
-        self._prefix = self.rows[0].prompt[:length]
-        for row in self.rows:
-            row.own -= more
 
     def _prefill(self, joining: list[Request]) -> None:
         """Runs prompts through the model in passes of `max_batch_tokens`, and draws their first tokens."""
-        first_slot = len(self.rows)
+        slots = range(len(self.rows), len(self.rows) + len(joining))
         self.rows.extend(joining)
-        todo = {
-            slot: self.rows[slot].prompt[len(self._prefix) :] for slot in range(first_slot, len(self.rows))
-        }
-        finished: list[tuple[int, torch.Tensor]] = []
-        while todo:
-            spans, tokens, keep, ends = [], [], [], []
-            room = self._max_batch_tokens
-            for slot, left in list(todo.items()):
-                chunk = left[:room]
-                spans.append(Span(slot, self.rows[slot].own, len(chunk)))
-                tokens += chunk
-                room -= len(chunk)
-                if len(chunk) == len(left):
-                    del todo[slot]
-                    keep.append(len(tokens) - 1)
-                    ends.append(slot)
-                else:
-                    todo[slot] = left[len(chunk) :]
-                if room == 0:
-                    break
-            logits = self.model.logits(self._cache, spans, tokens, keep or [0])
-            self.prefilled_tokens += len(tokens)
-            for span in spans:
-                self.rows[span.row].own += span.length
-            finished += [(slot, logits[i]) for i, slot in enumerate(ends)]
-        if finished:
-            self._take([slot for slot, _ in finished], torch.stack([logits for _, logits in finished]))
+        todo = [(slot, token) for slot in slots for token in self.rows[slot].prompt[len(self._prefix) :]]
+        first: dict[int, torch.Tensor] = {}
+        for start in range(0, len(todo), self._max_batch_tokens):
+            by_slot = groupby(todo[start : start + self._max_batch_tokens], key=itemgetter(0))
+            parts = [(slot, [token for _, token in part]) for slot, part in by_slot]
+            first |= {slot: row for (slot, _), row in zip(parts, self._logits(parts), strict=True)}
+        self.prefilled_tokens += len(todo)
+        if first:
+            self._take(slots, torch.stack([first[slot] for slot in slots]))
 
-    def _decode(self) -> None:
-        spans = [Span(slot, row.own, 1) for slot, row in enumerate(self.rows)]
-        tokens = [row.tokens[-1] for row in self.rows]
-        logits = self.model.logits(self._cache, spans, tokens, range(len(tokens)))
-        for row in self.rows:
-            row.own += 1
-        self._take(range(len(tokens)), logits)
+    def _logits(self, parts: Sequence[tuple[int, list[int]]]) -> torch.Tensor:
+        """Logits after the last of each slot's next tokens, which go into the cache."""
+        spans = [Span(slot, self.rows[slot].own, len(tokens)) for slot, tokens in parts]
+        ends = [end - 1 for end in accumulate(span.length for span in spans)]
+        tokens = list(chain.from_iterable(tokens for _, tokens in parts))
+        logits = self.model.logits(self._cache, spans, tokens, ends)
+        for span in spans:
+            self.rows[span.row].own += span.length
+        return logits
 
     def _take(self, slots: Sequence[int], logits: torch.Tensor) -> None:
         """Draws a token for each of the rows, and lets go of those that are done."""
@@ -319,9 +291,10 @@ class Scheduler:
             if row.said is None and row.sampling.repetition_penalty != 1:
                 row.said = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
                 row.said[row.prompt] = True
-        said = [row.said for row in rows]
-        drawn = choose(logits, [r.sampling for r in rows], [r.uniforms for r in rows], said)
-        done: dict[int, Ending] = {}
+        drawn = choose(
+            logits, [row.sampling for row in rows], [row.uniforms for row in rows], [row.said for row in rows]
+        )
+        done: dict[int, tuple[Request, Ending]] = {}
         for slot, row, token, logprob in zip(slots, rows, drawn.tokens, drawn.logprobs, strict=True):
             row.tokens.append(token)
             if row.said is not None:
@@ -329,11 +302,10 @@ class Scheduler:
             if logprob is not None:
                 row.logprobs.append(logprob)
             if ending := self._ending(row):
-                done[slot] = ending
-        ended = [(self.rows[slot], ending) for slot, ending in done.items()]
+                done[slot] = row, ending
         self._release(done)
-        for row, ending in ended:
-            row.finish(Generated(tuple(row.tokens), tuple(row.logprobs), ending))
+        for row, ending in done.values():
+            row.reply.set_result(Generated(tuple(row.tokens), tuple(row.logprobs), ending))
 
     def _ending(self, row: Request) -> Ending | None:
         if row.tokens[-1] in self._end_tokens:
@@ -342,9 +314,7 @@ class Scheduler:
             return "stop_sequence"
         if len(row.tokens) >= row.max_tokens:
             return "max_tokens"
-        if self._context is not None and len(row.prompt) + len(row.tokens) >= self._context:
-            return "model_length"
-        return None
+        return "model_length" if len(row.prompt) + len(row.tokens) >= self._context else None
 
     def _stopped(self, row: Request) -> bool:
         # A token holds at least one byte, and the last one completes the sequence.
@@ -354,61 +324,28 @@ class Scheduler:
         )
         return any(sequence in text for sequence in row.stop)
 
-    def _release(self, slots: Sequence[int] | dict[int, Ending]) -> None:
+    def _release(self, slots: Collection[int]) -> None:
         """Frees slots; the last rows move into the gaps, so that rows stay in slots 0, 1, ..."""
         for slot in sorted(slots, reverse=True):
-            last = len(self.rows) - 1
-            if slot != last:
-                self._cache.move(last, slot)
-                self.rows[slot] = self.rows[last]
-            self.rows.pop()
-            self._look = True
-
-    def _drop_cancelled(self) -> None:
-        if any(request.cancelled for request in chain(self.waiting, self.rows)):
-            self.waiting = [request for request in self.waiting if not request.cancelled]
-            self._release([slot for slot, row in enumerate(self.rows) if row.cancelled])
-            self._look = True
+            last = self.rows.pop()
+            if slot < len(self.rows):
+                self._cache.move(len(self.rows), slot)
+                self.rows[slot] = last
+        self._look = self._look or bool(slots)
 
     def _fail(self, requests: list[Request], error: Exception) -> None:
-        failed = {id(request) for request in requests}
-        self.waiting = [r for r in self.waiting if id(r) not in failed]
-        self.rows = [r for r in self.rows if id(r) not in failed]
+        """Reports an error, takes the condition off the model and forgets what was cached under it."""
+        failed = set(map(id, requests))
+        self.waiting = [request for request in self.waiting if id(request) not in failed]
+        self.rows = []
+        self._switch_off()
         for request in requests:
-            request.finish(error)
+            request.reply.set_exception(error)
 
     def _switch_off(self) -> None:
-        """Takes the condition off the model and forgets what was cached under it."""
         self._applied.close()
         self._condition, self._prefix = None, []
         self._cache = SharedPrefixCache()
-
-
-def _shareable(base: list[int], request: Request) -> int:
-    """How much of `base` a request may take from a prefix: its last token has to run, for its logits."""
-    return min(common_length(base, request.prompt), len(request.prompt) - 1)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _explained(error: Exception) -> Exception:
-    if _out_of_memory(error):
-        return ConfigError(
-            f"af-hf ran out of memory with one request: {error}. Lower -M max_batch_tokens or --max-tokens"
-        )
-    return error
-
-
-_PATIENCE_AT_EXIT = 10.0  # seconds for the step in progress
-
-
-class Limits(NamedTuple):
-    """How much is done at once."""
-
-    max_requests: int = 64
-    max_batch_tokens: int = 2048
 
 
 class Engine:
@@ -445,11 +382,6 @@ class Engine:
             self._arrived.append(request)
             self._wake.notify()
 
-    def wake(self) -> None:
-        """Makes the engine look at requests that were cancelled."""
-        with self._wake:
-            self._wake.notify()
-
     def stop(self) -> None:
         """Fails whoever waits and ends the thread after the step in progress."""
         with self._wake:
@@ -463,37 +395,38 @@ class Engine:
             model = LocalModel(self.key)
             scheduler = Scheduler(model, **self.limits._asdict())
         except BaseException as error:  # noqa: BLE001 - raised where the model is asked for
-            with self._wake:
-                self._stopping = True
-            _discard(self)
-            self._loaded.set_exception(error)
+            self._end(error)
             return
         self._loaded.set_result(model)
         del model
+        closed = ConfigError(f"the engine of {self.key.name} was closed before this reply was done")
         try:
             while self._take_in(scheduler):
                 scheduler.step()
         finally:
-            with self._wake:
-                self._stopping = True
-                left, self._arrived = self._arrived, []
-            for request in left:
-                scheduler.submit(request)
-            closed = ConfigError(f"the engine of {self.key.name} was closed before this reply was done")
+            self._end(closed)
+            self._take_in(scheduler)
             scheduler.close(closed)
+
+    def _end(self, error: BaseException) -> None:
+        """Takes no more requests; whoever asks for the model gets the error."""
+        with self._wake:
+            self._stopping = True
+        with _lock:
+            if _engines.get(self.key) is self:
+                del _engines[self.key]
+        if self._loaded.done():
             self._loaded = Future()  # the old one holds the weights
-            self._loaded.set_exception(closed)
-            _discard(self)
+        self._loaded.set_exception(error)
 
     def _take_in(self, scheduler: Scheduler) -> bool:
         """Passes on what has arrived, waiting where there is nothing to do; False when it is time to end."""
         with self._wake:
-            while scheduler.idle and not self._arrived and not self._stopping:
-                self._wake.wait()
-            arrived, self._arrived = self._arrived, []
-        for request in arrived:
-            scheduler.submit(request)
-        return not self._stopping
+            self._wake.wait_for(lambda: self._arrived or self._stopping or not scheduler.idle)
+            for request in self._arrived:
+                scheduler.submit(request)
+            self._arrived = []
+            return not self._stopping
 
 
 _engines: dict[ModelKey, Engine] = {}
@@ -512,7 +445,7 @@ def engine_for(key: ModelKey, limits: Limits) -> Engine:
             engine = _engines[key] = Engine(key, limits)
         elif engine.limits != limits:
             raise ConfigError(
-                f"{key.name} is in memory with {_shown(engine.limits)}; now asked for: {_shown(limits)}. "
+                f"{key.name} is in memory with {engine.limits}; now asked for: {limits}. "
                 "Models that share weights share these settings: give the same to all"
             )
         engine.users += 1
@@ -528,16 +461,6 @@ def release(engine: Engine) -> None:
             del _engines[engine.key]
     if last:
         engine.stop()
-
-
-def _discard(engine: Engine) -> None:
-    with _lock:
-        if _engines.get(engine.key) is engine:
-            del _engines[engine.key]
-
-
-def _shown(limits: Limits) -> str:
-    return ", ".join(f"{name}={value}" for name, value in limits._asdict().items())
 
 
 @atexit.register

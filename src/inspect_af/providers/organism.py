@@ -6,9 +6,8 @@ import hashlib
 import math
 import os
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-import anyio
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
@@ -18,15 +17,12 @@ from inspect_ai.model import (
     GenerateConfig,
     Logprob,
     Logprobs,
-    ModelAPI,
     ModelOutput,
     ModelUsage,
-    StopReason,
     TopLogprob,
 )
-from inspect_ai.tool import ToolChoice, ToolInfo
 
-from inspect_af.errors import ConfigError, one_of
+from inspect_af.config import number, true_or_false
 from inspect_af.materials import OpenQuestion, find_beliefs, load_pair, load_scenario
 from inspect_af.organisms.beliefs import (
     BELIEF_ARGUMENTS,
@@ -45,13 +41,14 @@ from inspect_af.organisms.simulated import (
     load_organism,
     reply,
 )
-from inspect_af.providers.simulated import CHARACTERS_PER_TOKEN
+from inspect_af.providers.simulated import CHARACTERS_PER_TOKEN, SimulatedAPI, check_names, last_user
 
+NO_ANSWER = "[simulated reply without an answer]"
 _OWN_ARGUMENTS = ("pair", "scenario", "latency", "tokens_per_second", "logprobs", *BELIEF_ARGUMENTS)
 
 
-class OrganismAPI(ModelAPI):
-    """A simulated organism behind Inspect's provider interface. No network, no weights.
+class OrganismAPI(SimulatedAPI):
+    """A simulated organism.
 
     Arguments (`-M`): the organism's rates (`organisms.simulated.ORGANISMS` lists them), `pair` and `scenario`
     (directories; the words that it is able to read), `latency` (seconds before each reply),
@@ -74,97 +71,79 @@ class OrganismAPI(ModelAPI):
         config: GenerateConfig = GenerateConfig(),  # noqa: B008 (Inspect's signature)
         **model_args: Any,
     ) -> None:
-        kind = ORGANISMS.get(model_name)
-        if kind is None:
-            raise one_of(model_name, ORGANISMS, what="organism")
-        for name in model_args:
-            if name not in kind.defaults and name not in _OWN_ARGUMENTS:
-                raise one_of(
-                    name, (*kind.defaults, *_OWN_ARGUMENTS), what=f"argument of af-organism/{model_name}"
-                )
+        rates = ORGANISMS[model_name].defaults if model_name in ORGANISMS else {}
+        known = (*rates, *_OWN_ARGUMENTS)
+        label = check_names("af-organism", model_name, ORGANISMS, "organism", model_args, known)
         self.organism = load_organism(
-            model_name, **{key: value for key, value in model_args.items() if key in kind.defaults}
+            model_name, **{name: value for name, value in model_args.items() if name in rates}
         )
-        self._latency = _not_negative("latency", model_args.get("latency", 0.0))
-        self._tokens_per_second = _not_negative("tokens_per_second", model_args.get("tokens_per_second", 0.0))
-        self.reader = PromptReader(
-            load_pair(model_args.get("pair")), load_scenario(model_args.get("scenario"))
-        )
+        self.latency = number(model_args.get("latency", 0.0), "latency", least=0)
+        speed = model_args.get("tokens_per_second", 0.0)
+        self._tokens_per_second = number(speed, "tokens_per_second", least=0)
+        pair = load_pair(model_args.get("pair"))
+        self.reader = PromptReader(pair, load_scenario(model_args.get("scenario")))
         self.beliefs = load_planted_beliefs(
-            **{key: value for key, value in model_args.items() if key in BELIEF_ARGUMENTS}
+            **{name: value for name, value in model_args.items() if name in BELIEF_ARGUMENTS}
         )
         self._questions = BeliefReader(find_beliefs(model_args.get("pair")))
-        self._families = {variable.code: variable.family for variable in self.reader.pair.variables}
-        self._logprobs = _true_or_false("logprobs", model_args.get("logprobs", True))
-        identity = "\0".join((self.organism.digest, self.reader.pair.digest, self.reader.scenario.digest))
-        # Inspect's response cache keys on the base URL but not on model arguments: this address keeps
-        # organisms with different rates or materials from sharing cached replies. Nothing is contacted.
-        cached = f"{identity}\0{self.beliefs}\0{self._logprobs}"
-        address = f"simulated://{model_name}/{hashlib.sha256(cached.encode()).hexdigest()[:16]}"
-        super().__init__(model_name=model_name, base_url=address, api_key=api_key, config=config)
+        self._families = {variable.code: variable.family for variable in pair.variables}
+        self._logprobs = true_or_false(model_args.get("logprobs", True), "logprobs")
+        identity = "\0".join((self.organism.digest, pair.digest, self.reader.scenario.digest))
+        cached = hashlib.sha256(f"{identity}\0{self.beliefs}\0{self._logprobs}".encode()).hexdigest()
+        super().__init__(label, f"{model_name}/{cached[:16]}", api_key, config)
         self._identity = identity.encode()
-        self._label = f"af-organism/{model_name}"
-        self._system = lru_cache(maxsize=1024)(self._read_system)
+        self._system = lru_cache(maxsize=1024)(self._system_digest)
 
-    async def generate(
-        self,
-        input: list[ChatMessage],
-        tools: list[ToolInfo],
-        tool_choice: ToolChoice,
-        config: GenerateConfig,
-    ) -> ModelOutput:
-        output = self._output(input, config)
+    def seconds(self, output: ModelOutput) -> float:
         tokens = output.usage.output_tokens if output.usage else 0
-        seconds = self._latency
-        if self._tokens_per_second:
-            seconds += tokens / self._tokens_per_second
-        if seconds:
-            await anyio.sleep(seconds)
-        return output
+        return self.latency + (tokens / self._tokens_per_second if self._tokens_per_second else 0.0)
 
-    def max_connections(self) -> int:
-        """64: there is no service to spare. It holds where adaptive connections are switched off."""
-        return 64
+    def _system_digest(self, system: str) -> bytes:
+        """sha256 of the organism's identity and the system prompt, the start of every draw."""
+        return hashlib.sha256(self._identity + _framed("system", system)).digest()
 
-    def _read_system(self, system: str) -> _SystemPrompt:
-        state = hashlib.sha256(self._identity)
-        state.update(_framed("system", system))
-        return _SystemPrompt(state.digest(), len(system))
-
-    def _output(self, messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
+    def output(self, messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
         system = "\n\n".join(message.text for message in messages if message.role == "system")
         turns = [(message.role, message.text) for message in messages if message.role != "system"]
-        user = next((text for role, text in reversed(turns) if role == "user"), "")
-        prompt = self._system(system)
-
-        state = hashlib.sha256(prompt.digest)
+        user = last_user(messages)
+        state = hashlib.sha256(self._system(system))
         for role, text in turns:
             state.update(_framed(role, text))
         state.update(os.urandom(32) if config.seed is None else _framed("seed", str(config.seed)))
         draws = Draws.from_digest(state.digest())
 
-        characters = prompt.characters + sum(len(text) for _, text in turns)
-        asked = self._questions.read(user)
-        if asked is not None:
-            return self._answer(asked, system, draws, config, _tokens(characters))
-        simulated = _limited(reply(self.organism, self.reader, self.reader.read(system, user), draws), config)
-        return _model_output(self._label, simulated, _tokens(characters))
-
-    def _answer(
-        self, asked: ReadQuestion, system: str, draws: Draws, config: GenerateConfig, input_tokens: int
-    ) -> ModelOutput:
-        belief = self.beliefs.belief(asked.question, self.reader.pair.find_claim(system), self._families)
-        answer = belief_reply(asked, belief, draws, malformed=self.organism.malformed)
-        output = _model_output(self._label, _limited(answer, config), input_tokens)
-        if config.logprobs and self._logprobs and answer.outcome == "accepted":
-            output.choices[0].logprobs = letter_logprobs(asked, belief, answer.text, config.top_logprobs)
-        return output
-
-
-class _SystemPrompt(NamedTuple):
-    digest: bytes
-    """sha256 of the organism's identity and the system prompt, the start of every draw."""
-    characters: int
+        asked, logprobs = self._questions.read(user), None
+        if asked is None:
+            answer = reply(self.organism, self.reader, self.reader.read(system, user), draws)
+        else:
+            belief = self.beliefs.belief(asked.question, self.reader.pair.find_claim(system), self._families)
+            answer = belief_reply(asked, belief, draws, malformed=self.organism.malformed)
+            if config.logprobs and self._logprobs and answer.outcome == "accepted":
+                logprobs = letter_logprobs(asked, belief, answer.text, config.top_logprobs)
+        answer = _limited(answer, config)
+        characters = len(system) + sum(len(text) for _, text in turns)
+        thought = None if answer.reasoning is None else ContentReasoning(reasoning=answer.reasoning)
+        message = ChatMessageAssistant(
+            content=answer.text if thought is None else [thought, ContentText(text=answer.text)],
+            model=self.label,
+            source="generate",
+        )
+        tokens_in, n_thought, n_text = map(
+            _tokens, (characters, len(answer.reasoning or ""), len(answer.text))
+        )
+        return ModelOutput(
+            model=self.label,
+            choices=[
+                ChatCompletionChoice(message=message, stop_reason=answer.stop_reason, logprobs=logprobs)
+            ],
+            usage=ModelUsage(
+                input_tokens=tokens_in,
+                output_tokens=n_thought + n_text,
+                total_tokens=tokens_in + n_thought + n_text,
+                reasoning_tokens=None if thought is None else n_thought,
+            ),
+            metadata={"simulated": True},
+        )
 
 
 def _framed(role: str, text: str) -> bytes:
@@ -187,44 +166,8 @@ def _limited(simulated: SimulatedReply, config: GenerateConfig) -> SimulatedRepl
     return simulated._replace(reasoning=reasoning, text=text, stop_reason=stop)
 
 
-def _model_output(model: str, simulated: SimulatedReply, input_tokens: int) -> ModelOutput:
-    reasoning_tokens = _tokens(len(simulated.reasoning or ""))
-    output_tokens = reasoning_tokens + _tokens(len(simulated.text))
-    content: str | list[Any] = simulated.text
-    if simulated.reasoning is not None:
-        content = [ContentReasoning(reasoning=simulated.reasoning), ContentText(text=simulated.text)]
-    message = ChatMessageAssistant(content=content, model=model, source="generate")
-    stop_reason: StopReason = simulated.stop_reason
-    return ModelOutput(
-        model=model,
-        choices=[ChatCompletionChoice(message=message, stop_reason=stop_reason)],
-        usage=ModelUsage(
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            total_tokens=input_tokens + output_tokens,
-            reasoning_tokens=reasoning_tokens if simulated.reasoning is not None else None,
-        ),
-        metadata={"simulated": True},
-    )
-
-
 def _tokens(characters: int) -> int:
     return -(-characters // CHARACTERS_PER_TOKEN)
-
-
-def _not_negative(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise ConfigError(f"{name}={value!r}: a number of seconds or tokens, 0 or more, is needed")
-    return float(value)
-
-
-def _true_or_false(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name}={value!r}: true or false is needed")
-    return value
-
-
-NO_ANSWER = "[simulated reply without an answer]"
 
 
 def belief_reply(asked: ReadQuestion, belief: float, draws: Draws, *, malformed: float) -> SimulatedReply:
@@ -242,15 +185,7 @@ def letter_logprobs(asked: ReadQuestion, belief: float, letter: str, top: int | 
     """The log-probabilities of the one token of an answer; None for an open question."""
     if not asked.letters:
         return None
-    probabilities = letter_probabilities(asked, belief)
-    ranked = sorted(probabilities.items(), key=lambda item: (-item[1], item[0]))
-    alternatives = [TopLogprob(token=token, logprob=_log(p)) for token, p in ranked[: top or 0]]
-    return Logprobs(
-        content=[
-            Logprob(token=letter, logprob=_log(probabilities[letter]), top_logprobs=alternatives or None)
-        ]
-    )
-
-
-def _log(probability: float) -> float:
-    return math.log(max(probability, 1e-9))
+    logs = {token: math.log(max(p, 1e-9)) for token, p in letter_probabilities(asked, belief).items()}
+    ranked = sorted(logs.items(), key=lambda item: (-item[1], item[0]))[: top or 0]
+    alternatives = [TopLogprob(token=token, logprob=logprob) for token, logprob in ranked]
+    return Logprobs(content=[Logprob(token=letter, logprob=logs[letter], top_logprobs=alternatives or None)])

@@ -8,18 +8,30 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast
 
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessageAssistant,
+    GenerateConfig,
+    Logprob,
+    Logprobs,
+    ModelAPI,
+    StopReason,
+    TopLogprob,
+)
 from inspect_ai.util import store
 
-from inspect_af.config import is_file, text_digest
+from inspect_af.config import as_list, is_file, number, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, TreatmentError, one_of
-from inspect_af.logs.headers import SPEED_OPTIONS
-from inspect_af.rendering import OPTIONS, ChatTemplate, is_option, read_template
+from inspect_af.logs.headers import SPEED_OPTIONS, subject_of
+from inspect_af.rendering import OPTIONS, ChatTemplate, Rendered, Renderer, is_option, read_template
 from inspect_af.sdf.adapters import (
     MANIFEST,
     Adapter,
@@ -29,16 +41,51 @@ from inspect_af.sdf.adapters import (
     check_parents,
     load_adapter,
 )
-from inspect_af.sdf.base_model import BaseFiles, base_directory
+from inspect_af.sdf.base_model import BaseFiles, base_digest, base_directory
 from inspect_af.steering import SteeringVector, load_vector
-from inspect_af.types import CURRENT_TIER, Tier, Treatment
+from inspect_af.types import CURRENT_TIER, Subject, Tier, Treatment
 
-_PATH = re.compile(r"[./~\\]|[A-Za-z]:[/\\]")
+ARGUMENTS = (
+    *("adapter", "adapter_role", "intervention", "intervention_pair", "adapter_base"),
+    *("vector", "multiplier", "layers", "vector_tier"),
+    *("revision", "dtype", "device", "max_requests", "max_batch_tokens", *OPTIONS),
+)
+"""Of af-hf."""
+_TREATMENT = ARGUMENTS[:9]
+_OWN = ("port", "server_python", "server_log", "start_timeout", "request_timeout", "capture")
+_MODEL_OPTIONS = (
+    *("attention_backend", "config_format", "disable_cascade_attn", "disable_sliding_window", "dtype"),
+    *("enable_expert_parallel", "fully_sharded_loras", "generation_config", "hf_config_path", "hf_overrides"),
+    *("kv_cache_dtype", "language_model_only", "limit_mm_per_prompt", "logprobs_mode", "lora_dtype"),
+    *("max_logprobs", "max_model_len", "model_impl", "moe_backend", "override_generation_config"),
+    *("quantization", "quantization_config", "revision", "rope_scaling", "rope_theta", "seed"),
+    *("structured_outputs_config", "tokenizer", "tokenizer_mode", "tokenizer_revision"),
+)
+"""vLLM's options that can change replies and are passed on."""
+_OPERATION = (
+    *SPEED_OPTIONS,
+    *("async_scheduling", "compilation_config", "disable_custom_all_reduce", "download_dir"),
+    *("max_num_scheduled_tokens", "optimization_level", "performance_mode"),
+)
+"""vLLM's options about where and how fast a model runs."""
+_REFUSED = {
+    "uds": "the server listens on loopback only; start one yourself and give base_url for a socket",
+    "hf_token": "arguments can be seen by every user of the machine; set HF_TOKEN in the environment",
+    "reasoning_parser": "native reasoning is read here, from the token ids",
+    "host": "the server listens on loopback only; start one yourself and give base_url for another machine",
+    "api_key": "a random key is made and given by environment",
+    "additional_config": "the plugin's settings are made here",
+    "model": "the model is the part of the name after af-vllm/",
+    "served_model_name": "the server is asked under a name of its own",
+    "trust_remote_code": "code from a model's repository is not run",
+    "lora_modules": "give adapter=DIR to the conditions that use one",
+}
+_IGNORED = ("effort", "reasoning_effort", "reasoning_mode", "reasoning_tokens", "verbosity")
 
 
 def is_path(name: str) -> bool:
     """Whether a model's name cannot be one of the hub's, which is `NAME` or `ORGANISATION/NAME`."""
-    return _PATH.match(name) is not None or name.count("/") > 1 or "\\" in name
+    return bool(re.match(r"[./~\\]|[A-Za-z]:[/\\]", name)) or name.count("/") > 1 or "\\" in name
 
 
 def check_model_path(name: str, *, provider: str) -> None:
@@ -56,19 +103,16 @@ def check_model_path(name: str, *, provider: str) -> None:
     """
     if not name.strip():
         raise ConfigError(f"{provider}/ without a model; give a directory or a name of the hub after it")
-    if not is_path(name) or Path(name).exists():
-        return
-    hint = ""
-    if name.startswith("~"):
-        hint = " (~ is not expanded here; give $HOME/... or an absolute path)"
-    elif not Path(name).is_absolute():
-        hint = f" (from {Path.cwd()})"
-    raise ConfigError(
-        f"{provider}/{name}: there is no directory {name!r}{hint}. Give the directory of a model: "
-        f"{provider}//absolute/path or {provider}/./relative/path; a model of the hub is "
-        f"{provider}/ORGANISATION/NAME. (To score a log where its model is not: "
-        "inspect score --model none/none)"
-    )
+    if is_path(name) and not Path(name).exists():
+        hint = "" if Path(name).is_absolute() else f" (from {Path.cwd()})"
+        if name.startswith("~"):
+            hint = " (~ is not expanded here; give $HOME/... or an absolute path)"
+        raise ConfigError(
+            f"{provider}/{name}: there is no directory {name!r}{hint}. Give the directory of a model: "
+            f"{provider}//absolute/path or {provider}/./relative/path; a model of the hub is "
+            f"{provider}/ORGANISATION/NAME. (To score a log where its model is not: "
+            "inspect score --model none/none)"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +124,7 @@ class Steered:
     layers: str
     tier: Tier | None = None
     """The only tier in which it is added; None where it is added in every tier."""
+    file: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +140,7 @@ class Applied:
     def key(self) -> str:
         """Digest of everything that changes the model's output."""
         parts = [adapter.digest for adapter in self.adapters]
-        if self.steered is not None:
-            held = self.steered
+        if (held := self.steered) is not None:
             parts += ["steer", held.vector.sha256, repr(held.multiplier), held.layers]
             parts += [held.tier] if held.tier else []
         return text_digest(*parts) if parts else "none"
@@ -126,50 +170,46 @@ class Applied:
     def treatments(self) -> tuple[Treatment, ...]:
         """What logs record: adapters of interventions in order, then the vector."""
         found: list[Treatment] = [t for adapter in self.adapters for t in adapter.treatments]
-        if self.steered is not None:
-            held = self.steered
+        if (held := self.steered) is not None:
             found.append(held.vector.treatment(held.multiplier, held.layers, held.tier))
         return tuple(found)
 
 
-ARGUMENTS = (
-    "adapter",
-    "adapter_role",
-    "intervention",
-    "intervention_pair",
-    "adapter_base",
-    "vector",
-    "multiplier",
-    "layers",
-    "vector_tier",
-    "revision",
-    "dtype",
-    "device",
-    "max_requests",
-    "max_batch_tokens",
-    *OPTIONS,
-)
-_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+class ModelKey(NamedTuple):
+    """What decides which weights af-hf has in memory, and how."""
+
+    name: str
+    """Hub id or local directory."""
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+
+
+class Limits(NamedTuple):
+    """How much af-hf does at once."""
+
+    max_requests: int = 64
+    max_batch_tokens: int = 2048
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self._asdict().items())
 
 
 class Settings(NamedTuple):
-    """What the arguments say."""
+    """What the arguments of af-hf say."""
 
     applied: Applied
-    revision: str | None
-    dtype: str
-    device: str
-    max_requests: int
-    max_batch_tokens: int
+    key: ModelKey
+    limits: Limits
     template: ChatTemplate
 
 
-def read_settings(arguments: Mapping[str, Any], defaults: tuple[int, int]) -> Settings:
-    """Reads and checks the arguments.
+def read_settings(model: str, arguments: Mapping[str, Any]) -> Settings:
+    """Reads and checks the arguments of af-hf.
 
     Args:
+        model: Hub id or directory.
         arguments: As Inspect gives them: strings, numbers, and lists where a value has commas.
-        defaults: `max_requests` and `max_batch_tokens`.
 
     Raises:
         ConfigError: An unknown argument, a malformed value, or arguments that do not go together.
@@ -183,23 +223,25 @@ def read_settings(arguments: Mapping[str, Any], defaults: tuple[int, int]) -> Se
         if name not in ARGUMENTS and not is_option(name):
             raise one_of(name, ARGUMENTS, what="argument of af-hf")
     given = {name: value for name, value in arguments.items() if value is not None}
-    requests, tokens = (
-        _count(name, given.get(name, default))
-        for name, default in zip(("max_requests", "max_batch_tokens"), defaults, strict=True)
+    limits = (
+        whole_number(given.get(name, default), name, least=1) for name, default in Limits()._asdict().items()
     )
-    return Settings(
-        applied=Applied(_adapters(given), _steered(given), _any_base(given.get("adapter_base"))),
-        revision=str(given["revision"]) if "revision" in given else None,
-        dtype=str(given.get("dtype", "auto")),
-        device=str(given.get("device", "auto")),
-        max_requests=requests,
-        max_batch_tokens=tokens,
-        template=read_template(given),
-    )
+    key = {name: str(given[name]) for name in ("revision", "dtype", "device") if name in given}
+    return Settings(_applied(given), ModelKey(model, **key), Limits(*limits), read_template(given))
+
+
+def _applied(given: Mapping[str, Any]) -> Applied:
+    any_base = given.get("adapter_base")
+    if any_base not in (None, "any"):
+        raise ConfigError(
+            f"adapter_base={any_base!r}; give adapter_base=any to use adapters whose own base has another "
+            "name and the same dimensions, or leave it out"
+        )
+    return Applied(_adapters(given), _steered(given), any_base is not None)
 
 
 def _adapters(given: Mapping[str, Any]) -> tuple[Adapter, ...]:
-    paths = [Path(path) for path in _listed(given.get("adapter"))]
+    paths = [Path(path) for path in _listed(given, "adapter")]
     if not paths:
         if alone := [name for name in ARGUMENTS[1:4] if name in given]:
             raise ConfigError(
@@ -208,58 +250,36 @@ def _adapters(given: Mapping[str, Any]) -> tuple[Adapter, ...]:
         return ()
     plain = [path for path in paths if not is_file(path / MANIFEST)]
     roles = _each("adapter_role", given, paths, plain)
-    if unsaid := [path for path in plain if path.is_dir() and path not in roles]:
-        raise ConfigError(
-            f"adapter {unsaid[0]} has no {MANIFEST}, so say what it is: -M adapter_role=organism (part of "
-            "the model under study) or -M adapter_role=intervention -M intervention=CODE, such as A1+ or "
-            "neutral. (Inspect keeps an argument named role for itself)"
-        )
     # A code belongs to interventions only, so an organism in between takes none.
-    coded = [path for path in plain if roles.get(path) != "organism"]
-    codes = _each("intervention", given, [p for p in paths if roles.get(p) != "organism"], coded)
-    pair = given.get("intervention_pair")
+    coded = [path for path in paths if roles.get(path) != "organism"]
+    codes = _each("intervention", given, coded, [path for path in plain if path in coded])
     adapters = tuple(
-        load_adapter(path, role=_role(roles.get(path)), intervention=codes.get(path), pair=pair)
+        load_adapter(
+            path,
+            role=cast(Role | None, roles.get(path)),
+            intervention=codes.get(path),
+            pair=given.get("intervention_pair"),
+        )
         for path in paths
     )
-    digests = [adapter.digest for adapter in adapters]
-    if len(set(digests)) < len(digests):
+    if len({adapter.digest for adapter in adapters}) < len(adapters):
         raise ConfigError(f"adapter={','.join(map(str, paths))}: the same weights are named twice")
     check_parents(adapters)
     return adapters
 
 
-def _any_base(value: object) -> bool:
-    """Without an adapter it says nothing; given there too, the untouched subject has the same name."""
-    if value not in (None, "any"):
-        raise ConfigError(
-            f"adapter_base={value!r}; give adapter_base=any to use adapters whose own base has another name "
-            "and the same dimensions, or leave it out"
-        )
-    return value == "any"
-
-
-def _role(name: str | None) -> Role | None:
-    if name is None or name in get_args(Role):
-        return cast(Role | None, name)
-    raise one_of(name, get_args(Role), what="adapter role")
-
-
 def _each(name: str, given: Mapping[str, Any], paths: list[Path], plain: list[Path]) -> dict[Path, str]:
     """An argument's values: one for each adapter, for each without a manifest, or one for all of those."""
-    values = _listed(given.get(name))
-    if not values:
-        return {}
-    if len(values) == len(paths):
-        return dict(zip(paths, values, strict=True))
-    if len(values) == len(plain):
-        return dict(zip(plain, values, strict=True))
-    if len(values) == 1:
-        return dict.fromkeys(plain, values[0])
-    raise ConfigError(
-        f"{name}={','.join(values)}: {len(values)} values for {len(paths)} adapters, {len(plain)} of them "
-        "without a manifest; give one for each, in order"
-    )
+    values = _listed(given, name)
+    for named in (paths, plain):
+        if len(values) == len(named):
+            return dict(zip(named, values, strict=True))
+    if len(values) > 1:
+        raise ConfigError(
+            f"{name}={','.join(values)}: {len(values)} values for {len(paths)} adapters, {len(plain)} of "
+            "them without a manifest; give one for each, in order"
+        )
+    return dict.fromkeys(plain, values[0]) if values else {}
 
 
 def _steered(given: Mapping[str, Any]) -> Steered | None:
@@ -273,102 +293,22 @@ def _steered(given: Mapping[str, Any]) -> Steered | None:
         raise ConfigError(
             f"vector={given['vector']} needs a multiplier, such as multiplier=4 or multiplier=-1.5"
         )
-    multiplier = given["multiplier"]
-    if isinstance(multiplier, str) and _NUMBER.fullmatch(multiplier.strip()):
-        multiplier = float(multiplier)
-    vector = load_vector(Path(str(given["vector"])))
-    layers = ",".join(_listed(given.get("layers"))) or "all"
+    multiplier, file = given["multiplier"], Path(str(given["vector"]))
+    if isinstance(multiplier, str):
+        with suppress(ValueError):
+            multiplier = float(multiplier)
+    vector = load_vector(file)
+    layers = ",".join(_listed(given, "layers")) or "all"
     vector.treatment(multiplier, layers)  # complains now rather than at the first sample
     tier = given.get("vector_tier")
     if tier not in (None, "monitored", "unmonitored"):
         raise one_of(tier, ("monitored", "unmonitored"), what="vector_tier")
-    return Steered(vector, float(multiplier), layers, tier)
+    return Steered(vector, float(multiplier), layers, tier, file)
 
 
-def _listed(value: object) -> list[str]:
+def _listed(given: Mapping[str, Any], name: str) -> list[str]:
     """Inspect splits at commas; a value without one is alone, and a script may give a string with some."""
-    values = (
-        list(value) if isinstance(value, list | tuple) else [] if value is None else str(value).split(",")
-    )
-    return [str(one).strip() for one in values if str(one).strip()]
-
-
-def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name}={value!r}; a whole number, 1 or more, is needed")
-    return value
-
-
-_TREATMENT = (
-    "adapter",
-    "adapter_role",
-    "intervention",
-    "intervention_pair",
-    "adapter_base",
-    "vector",
-    "multiplier",
-    "layers",
-    "vector_tier",
-)
-_OWN = ("port", "server_python", "server_log", "start_timeout", "request_timeout", "capture")
-_MODEL_OPTIONS = frozenset(
-    {
-        "attention_backend",
-        "config_format",
-        "disable_cascade_attn",
-        "disable_sliding_window",
-        "dtype",
-        "enable_expert_parallel",
-        "fully_sharded_loras",
-        "generation_config",
-        "hf_config_path",
-        "hf_overrides",
-        "kv_cache_dtype",
-        "language_model_only",
-        "limit_mm_per_prompt",
-        "logprobs_mode",
-        "lora_dtype",
-        "max_logprobs",
-        "max_model_len",
-        "model_impl",
-        "moe_backend",
-        "override_generation_config",
-        "quantization",
-        "quantization_config",
-        "revision",
-        "rope_scaling",
-        "rope_theta",
-        "seed",
-        "structured_outputs_config",
-        "tokenizer",
-        "tokenizer_mode",
-        "tokenizer_revision",
-    }
-)
-"""vLLM's options that can change replies and are passed on."""
-_OPERATION = SPEED_OPTIONS | {
-    "async_scheduling",
-    "compilation_config",
-    "disable_custom_all_reduce",
-    "download_dir",
-    "max_num_scheduled_tokens",
-    "optimization_level",
-    "performance_mode",
-}
-"""vLLM's options about where and how fast a model runs."""
-_REFUSED = {
-    "uds": "the server listens on loopback only; start one yourself and give base_url for a socket",
-    "hf_token": "arguments can be seen by every user of the machine; set HF_TOKEN in the environment",
-    "reasoning_parser": "native reasoning is read here, from the token ids",
-    "host": "the server listens on loopback only; start one yourself and give base_url for another machine",
-    "api_key": "a random key is made and given by environment",
-    "additional_config": "the plugin's settings are made here",
-    "model": "the model is the part of the name after af-vllm/",
-    "served_model_name": "the server is asked under a name of its own",
-    "trust_remote_code": "code from a model's repository is not run",
-    "lora_modules": "give adapter=DIR to the conditions that use one",
-}
-START_TIMEOUT, REQUEST_TIMEOUT = 3600.0, 3600.0
+    return [item for item in as_list(given.get(name, "")) if item]
 
 
 class Launch(NamedTuple):
@@ -386,10 +326,9 @@ class Launch(NamedTuple):
 
 
 class VLLMSettings(NamedTuple):
-    """What the arguments say."""
+    """What the arguments of af-vllm say."""
 
     applied: Applied
-    vector_file: Path | None
     launch: Launch
     template: ChatTemplate
     tokenizer: tuple[str, str | None]
@@ -398,6 +337,59 @@ class VLLMSettings(NamedTuple):
     identity: dict[str, Any]
     """The arguments that change what the subject says: vLLM's own, apart from those about speed, and those
     about the chat template."""
+
+
+def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> VLLMSettings:
+    """Reads and checks the arguments; what is not ours has to be an option of vLLM whose effect is known.
+
+    Args:
+        model: Name or directory of the base model.
+        arguments: As Inspect gives them: strings, numbers, and lists where a value has commas.
+
+    Raises:
+        ConfigError: A value is malformed, an option is not offered, or arguments do not go together.
+        TreatmentError: An adapter or the vector cannot be used.
+    """
+    given = {name.replace("-", "_"): value for name, value in arguments.items() if value is not None}
+    known = (*_TREATMENT, *_OWN, *_MODEL_OPTIONS, *_OPERATION)
+    for name in given:
+        if name in _REFUSED:
+            raise ConfigError(f"{name} is not an argument of af-vllm: {_REFUSED[name]}")
+        if name not in known and not is_option(name):
+            # vLLM takes abbreviations, so that anything else could be an option that was refused.
+            close = get_close_matches(name, (*known, *OPTIONS), n=1)
+            raise ConfigError(
+                f"unknown argument of af-vllm {name!r}{f' (did you mean {close[0]}?)' if close else ''}. "
+                "vLLM's options are taken by their whole names, where their effect on replies is known. With "
+                "any other, start the server yourself (docs/vllm.md) and give base_url"
+            )
+    template = {name: value for name, value in given.items() if is_option(name)}
+    options = {n: v for n, v in given.items() if n not in (*_TREATMENT, *_OWN) and n not in template}
+    revision = options.get("tokenizer_revision", options.get("revision"))
+    applied = _applied(given)
+    _check_adapters(applied, model, options.get("revision"))
+    port = given.get("port")
+    seconds = {
+        name: number(given.get(name, 3600.0), name, least=1) for name in ("start_timeout", "request_timeout")
+    }
+    identity = {name: value for name, value in options.items() if name not in _OPERATION}
+    identity |= {name: given[name] for name in ("adapter_base",) if name in given}
+    return VLLMSettings(
+        applied=applied,
+        launch=Launch(
+            model=model,
+            python=str(given.get("server_python", sys.executable)),
+            options=tuple(sorted(_option(name, value) for name, value in options.items())),
+            port=None if port is None else whole_number(port, "port", least=1024, most=65535),
+            log=Path(str(given["server_log"])) if "server_log" in given else None,
+            start_timeout=seconds["start_timeout"],
+            capture=true_or_false(given.get("capture", False), "capture"),
+        ),
+        template=read_template(template),
+        tokenizer=(str(options.get("tokenizer", model)), None if revision is None else str(revision)),
+        request_timeout=seconds["request_timeout"],
+        identity=identity | template,
+    )
 
 
 def _check_adapters(applied: Applied, model: str, revision: str | None) -> None:
@@ -417,93 +409,107 @@ def _check_adapters(applied: Applied, model: str, revision: str | None) -> None:
         check_effect(adapter.path, BaseFiles(directory))
 
 
-def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> VLLMSettings:
-    """Reads and checks the arguments; what is not ours has to be an option of vLLM whose effect is known.
+def _option(name: str, value: object) -> tuple[str, str]:
+    name = name.replace("_", "-")
+    if isinstance(value, bool):
+        return (name if value else f"no-{name}"), ""
+    if isinstance(value, dict):
+        return name, json.dumps(value, sort_keys=True)
+    return name, ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+class ConditionAPI(ModelAPI):
+    """What af-hf and af-vllm have in common: a base model under a condition, read by its token ids.
 
     Args:
-        model: Name or directory of the base model.
-        arguments: As Inspect gives them: strings, numbers, and lists where a value has commas.
+        provider: `af-hf` or `af-vllm`.
+        model_name: The part of the name after it.
+        applied: Adapters and steering.
+        address: What Inspect's response cache keys on beside the model's name: everything that changes
+            replies, since it does not look at model arguments. Nothing is contacted there.
+        arguments: Those that change what the subject says.
+        api_key: As Inspect gives it.
+        config: As Inspect gives it.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        model_name: str,
+        applied: Applied,
+        *,
+        address: Sequence[str],
+        arguments: Mapping[str, Any],
+        api_key: str | None,
+        config: GenerateConfig | None,
+    ) -> None:
+        config = config or GenerateConfig()
+        if config.max_connections is None and config.adaptive_connections is None:
+            # Inspect would find out by and by how much a server takes; a batch is best full from the start.
+            config.adaptive_connections = False
+        base = base_digest(model_name) if (Path(model_name) / "config.json").is_file() else ""
+        scheme = {"af-hf": "local", "af-vllm": "vllm"}[provider]
+        identity = f"{scheme}://{text_digest(model_name, *address, base)}"
+        super().__init__(model_name, identity, api_key, [], config)
+        self.label = f"{provider}/{model_name}"
+        self.applied = applied
+        subject = subject_of(self.label, arguments)
+        self._subject = subject.model_copy(update={"organism": applied.organism})
+
+    @property
+    def subject(self) -> Subject:
+        return self._subject
+
+    @property
+    def treatments(self) -> tuple[Treatment, ...]:
+        return self.applied.treatments
+
+    def choice(
+        self,
+        renderer: Renderer,
+        rendered: Rendered,
+        tokens: Sequence[int],
+        stop_reason: StopReason,
+        *,
+        stop: Sequence[str] = (),
+        logprobs: Iterable[tuple[int, float, Sequence[tuple[int, float]]]] | None = None,
+    ) -> ChatCompletionChoice:
+        """A reply as Inspect has it.
+
+        Args:
+            renderer: Of the tokens.
+            rendered: The prompt.
+            tokens: As generated.
+            stop_reason: Why the reply ended.
+            stop: Sequences of which one ended the reply.
+            logprobs: Of each token its id and log-probability, and those of the likeliest.
+        """
+        message = ChatMessageAssistant(
+            content=renderer.content(tokens, opened=rendered.opened, stop=stop),
+            model=self.label,
+            source="generate",
+        )
+        choice = ChatCompletionChoice(message=message, stop_reason=stop_reason)
+        if logprobs is not None:
+            content = []
+            for token, logprob, likeliest in logprobs:
+                top = [TopLogprob(token=renderer.token(one), logprob=value) for one, value in likeliest]
+                content.append(
+                    Logprob(token=renderer.token(token), logprob=logprob, top_logprobs=top or None)
+                )
+            choice.logprobs = Logprobs(content=content)
+        return choice
+
+
+def check_config(config: GenerateConfig, provider: str, refused: Iterable[str], hint: str) -> None:
+    """Refuses options that would be dropped silently, and warns of those that mean nothing here.
 
     Raises:
-        ConfigError: A value is malformed, an option is not offered, or arguments do not go together.
-        TreatmentError: An adapter or the vector cannot be used.
+        ConfigError: An option that changes replies and that the provider does not have.
     """
-    given = {name.replace("-", "_"): value for name, value in arguments.items() if value is not None}
-    for name in given:
-        if name in _REFUSED:
-            raise ConfigError(f"{name} is not an argument of af-vllm: {_REFUSED[name]}")
-        known = (*_TREATMENT, *_OWN, *_MODEL_OPTIONS, *_OPERATION)
-        if name not in known and not is_option(name):
-            # vLLM takes abbreviations, so that anything else could be an option that was refused.
-            close = get_close_matches(name, (*known, *OPTIONS), n=1)
-            raise ConfigError(
-                f"unknown argument of af-vllm {name!r}{f' (did you mean {close[0]}?)' if close else ''}. "
-                "vLLM's options are taken by their whole names, where their effect on replies is known. With "
-                "any other, start the server yourself (docs/vllm.md) and give base_url"
-            )
-    treatment = {name: given[name] for name in _TREATMENT if name in given}
-    options = {
-        name: value
-        for name, value in given.items()
-        if name not in (*_TREATMENT, *_OWN) and not is_option(name)
-    }
-    revision = options.get("tokenizer_revision", options.get("revision"))
-    template = {name: value for name, value in given.items() if is_option(name)}
-    applied = read_settings(treatment, (1, 1)).applied
-    _check_adapters(applied, model, options.get("revision"))
-    return VLLMSettings(
-        applied=applied,
-        vector_file=Path(str(given["vector"])) if "vector" in given else None,
-        launch=Launch(
-            model=model,
-            python=str(given.get("server_python", sys.executable)),
-            options=tuple(sorted(_options(options))),
-            port=_port(given.get("port")),
-            log=Path(str(given["server_log"])) if "server_log" in given else None,
-            start_timeout=_seconds("start_timeout", given.get("start_timeout", START_TIMEOUT)),
-            capture=bool(_flag("capture", given.get("capture"))),
-        ),
-        template=read_template(template),
-        tokenizer=(str(options.get("tokenizer", model)), None if revision is None else str(revision)),
-        request_timeout=_seconds("request_timeout", given.get("request_timeout", REQUEST_TIMEOUT)),
-        identity={name: value for name, value in options.items() if name not in _OPERATION}
-        | ({"adapter_base": given["adapter_base"]} if "adapter_base" in given else {})
-        | template,
-    )
-
-
-def _options(options: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found = []
-    for name, value in options.items():
-        option = name.replace("_", "-")
-        if value is True:
-            found.append((option, ""))
-        elif value is False:
-            found.append((f"no-{option}", ""))
-        elif isinstance(value, dict):
-            found.append((option, json.dumps(value, sort_keys=True)))
-        elif isinstance(value, list | tuple):
-            found.append((option, ",".join(map(str, value))))
-        else:
-            found.append((option, str(value)))
-    return found
-
-
-def _flag(name: str, value: object) -> bool | None:
-    if value is not None and not isinstance(value, bool):
-        raise ConfigError(f"{name}={value!r}; true or false is needed")
-    return value
-
-
-def _port(value: object) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 1024 <= value <= 65535:
-        raise ConfigError(f"port={value!r}; a number from 1024 to 65535 is needed, or leave it out")
-    return value
-
-
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ConfigError(f"{name}={value!r}; a positive number of seconds is needed")
-    return float(value)
+    for name in refused:
+        value = getattr(config, name, None)
+        if value and (name, value) != ("best_of", 1):
+            raise ConfigError(f"{provider} has no {name} (given {value!r}); leave it out. {hint}")
+    if ignored := [name for name in _IGNORED if getattr(config, name, None) is not None]:
+        warnings.warn(f"{provider} ignores {', '.join(ignored)}", stacklevel=3)

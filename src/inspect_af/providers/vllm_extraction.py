@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +16,7 @@ from inspect_af.config import text_digest
 from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
 from inspect_af.providers.settings import read_vllm_settings
 from inspect_af.providers.vllm_plugin.files import Pooled, read_parts
-from inspect_af.providers.vllm_plugin.wire import (
-    CAPTURE_ARGUMENT,
-    CaptureSpec,
-    ServerInfo,
-    capture_text,
-)
+from inspect_af.providers.vllm_plugin.wire import CAPTURE_ARGUMENT, CaptureSpec, capture_text
 from inspect_af.providers.vllm_server import Endpoint, Server, server_for
 from inspect_af.rendering import load_tokenizer, set_template
 from inspect_af.steering import Activations, Locus, PairSet
@@ -33,9 +29,6 @@ from inspect_af.steering.activations import (
     located_items,
 )
 from inspect_af.steering.activations import Pooled as PooledBatch
-
-if TYPE_CHECKING:
-    pass
 
 CONCURRENCY = 64
 _ATTEMPTS = 3
@@ -77,15 +70,12 @@ def extract_with_vllm(
         MissingExtraError: vLLM or transformers is not installed.
     """
     settings = read_vllm_settings(model, {**(arguments or {}), "capture": True})
+    adapters = settings.applied.adapters
     if settings.applied.steered is not None:
         raise ConfigError("activations are extracted without steering; leave vector out")
-    attached = (
-        None if base_url is None else Endpoint(base_url.rstrip("/").removesuffix("/v1"), api_key or "none")
-    )
-    revision = settings.identity.get("revision")
     tokenizer = load_tokenizer(*settings.tokenizer)
     set_template(tokenizer, settings.template)
-    name = "+".join([model, *(str(adapter.path) for adapter in settings.applied.adapters)])
+    name = "+".join([model, *(str(adapter.path) for adapter in adapters)])
     fingerprint = text_digest(
         f"vllm {name} {settings.applied.key} {sorted(settings.identity.items())}",
         f"{layers} {locus} {pairs.digest}",
@@ -95,80 +85,59 @@ def extract_with_vllm(
     if held := finished(out, fingerprint):
         return held
     spans = located_items(tokenizer, pairs, locus)
-    server = server_for(settings.launch, attached)
-    server.announce(settings.applied.adapters)
-    endpoint, info, _ = server.running()
+    server = server_for(settings.launch, Endpoint.attached(base_url, api_key))
+    server.announce(adapters)
+    _, info, _ = server.running()
     if info.captures is None:
         raise TreatmentError('this server does not capture; start it with "captures": "DIR" beside "vectors"')
     chosen = chosen_layers(layers, info.n_layers)
-    served = server.adapter(settings.applied.adapters)
     store = RowStore(out, fingerprint, (len(chosen), len(pairs.pairs), info.d_model))
     missing = [item for item in spans if item not in store.done]
-    capture = _Capture(server, endpoint, info, served)
-    found = capture.all([spans[item] for item in missing])
-    for start in range(0, len(missing), _ROWS_A_WRITE):
-        items = missing[start : start + _ROWS_A_WRITE]
-        batch = list(islice(found, len(items)))
-        store.add(items, [one.n_tokens for one in batch], _rows(batch, chosen))
-        if progress is not None:
-            progress(len(spans) - len(missing) + start + len(items), len(spans))
+    executor = ThreadPoolExecutor(CONCURRENCY)
+    try:
+        capture = partial(_captured, server, server.adapter(adapters), _ATTEMPTS)
+        found = executor.map(capture, [spans[item] for item in missing])
+        for start in range(0, len(missing), _ROWS_A_WRITE):
+            items = missing[start : start + _ROWS_A_WRITE]
+            batch = list(islice(found, len(items)))
+            at = [batch[0].layers.index(layer) for layer in chosen]
+            means = np.stack([one.mean[at] for one in batch], axis=1)
+            sums = np.stack([one.norm[at].astype(np.float64) * one.n_tokens for one in batch], axis=1)
+            if not np.isfinite(means).all():
+                raise MaterialsError(
+                    "the server gave values that are not finite; serve the model in a wider dtype"
+                )
+            store.add(items, [one.n_tokens for one in batch], PooledBatch(means, sums))
+            if progress is not None:
+                progress(len(spans) - len(missing) + start + len(items), len(spans))
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+    revision = settings.identity.get("revision")
     return store.finish(pairs, model=name, revision=revision, layers=chosen, locus=locus)
 
 
-class _Capture:
-    """Asks one server for pooled activations, many requests at a time."""
-
-    def __init__(self, server: Server, endpoint: Endpoint, info: ServerInfo, model: str) -> None:
-        self._server = server
-        self._endpoint = endpoint
-        self._info = info
-        self._model = model
-
-    def all(self, spans: Sequence[LocatedSpan]) -> Iterator[Pooled]:
-        """Results in the order of the spans."""
-        executor = ThreadPoolExecutor(CONCURRENCY)
-        try:
-            yield from executor.map(self.one, spans)
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
-
-    def one(self, span: LocatedSpan) -> Pooled:
-        """One transcript; asked for again where the engine dropped a part of it."""
-        for attempt in range(_ATTEMPTS):
-            key = token_hex(16)
-            self._ask(span, key)
-            try:
-                return read_parts(Path(self._info.captures or ""), key, self._info.pipeline_stages)
-            except TreatmentError as error:
-                if attempt == _ATTEMPTS - 1 or "ask for it again" not in error.message:
-                    raise
-        raise TreatmentError("the capture was dropped by the engine again and again")
-
-    def _ask(self, span: LocatedSpan, key: str) -> None:
-        text = capture_text(CaptureSpec(key, ((span.start, span.end),)))
-        body = {
-            "model": self._model,
-            "prompt": span.ids,
-            "max_tokens": 1,
-            "temperature": 0,
-            "vllm_xargs": {CAPTURE_ARGUMENT: text},
-        }
-        answer = self._endpoint.call("POST", "/v1/completions", body, timeout=3600)
-        if answer.status == 200:
-            return
-        if answer.status == 400:
-            raise MaterialsError(
-                f"the vLLM server refuses a transcript of {len(span.ids)} tokens: {answer.message}"
-            )
-        self._server.check_alive(wait=5.0)
+def _captured(server: Server, model: str, attempts: int, span: LocatedSpan) -> Pooled:
+    """One transcript, pooled; asked for again where the engine dropped a part of it."""
+    endpoint, info, _ = server.running()
+    key = token_hex(16)
+    body = {
+        "model": model,
+        "prompt": span.ids,
+        "max_tokens": 1,
+        "temperature": 0,
+        "vllm_xargs": {CAPTURE_ARGUMENT: capture_text(CaptureSpec(key, ((span.start, span.end),)))},
+    }
+    answer = endpoint.call("POST", "/v1/completions", body, timeout=3600)
+    if answer.status == 400:
+        raise MaterialsError(
+            f"the vLLM server refuses a transcript of {len(span.ids)} tokens: {answer.message}"
+        )
+    if answer.status != 200:
+        server.check_alive(wait=5.0)
         raise TreatmentError(f"the vLLM server answers with status {answer.status}: {answer.message[:300]}")
-
-
-def _rows(found: Sequence[Pooled], layers: Sequence[int]) -> PooledBatch:
-    """[layer, row, d_model], of the chosen layers."""
-    at = [found[0].layers.index(layer) for layer in layers]
-    means = np.stack([one.mean[at] for one in found], axis=1)
-    sums = np.stack([one.norm[at].astype(np.float64) * one.n_tokens for one in found], axis=1)
-    if not np.isfinite(means).all():
-        raise MaterialsError("the server gave values that are not finite; serve the model in a wider dtype")
-    return PooledBatch(means, sums)
+    try:
+        return read_parts(Path(info.captures or ""), key, info.pipeline_stages)
+    except TreatmentError as error:
+        if attempts == 1 or "ask for it again" not in error.message:
+            raise
+    return _captured(server, model, attempts - 1, span)

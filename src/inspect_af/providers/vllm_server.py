@@ -14,17 +14,15 @@ import re
 import secrets
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, Request, build_opener
+from typing import Literal, NamedTuple
 
 from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, TreatmentError
 from inspect_af.providers import vllm_supervisor
@@ -32,6 +30,23 @@ from inspect_af.providers.settings import Launch
 from inspect_af.providers.vllm_plugin.wire import PROBE_ARGUMENT, PROBE_MARK, ServerInfo
 from inspect_af.sdf.adapters import CONFIG, WEIGHTS, Adapter, adapter_config, adapter_digest, check_effect
 from inspect_af.sdf.base_model import BaseFiles, base_directory
+
+WORKSPACE_VARIABLE = "INSPECT_AF_VLLM_WORKSPACE"
+"""Where the server finds its directory. The path is another at each start; among the arguments it would enter
+the key of vLLM's compile cache, and every start would compile the model again."""
+ZERO = "af-zero"
+"""Name of the adapter that changes nothing."""
+_NAME = "af-base"
+_ATTEMPTS = 3
+_TAIL_LINES = 15
+_MOST_ADAPTERS_IN_A_BATCH = 16
+_NOT_INSTALLED = re.compile(r"No module named '?vllm'?(?![\w.])")
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks that vLLM can be started for."""
+
+
+class ServerError(InspectAFError, RuntimeError):
+    """A vLLM server did not start, or has ended."""
 
 
 class Answer(NamedTuple):
@@ -58,21 +73,25 @@ class Endpoint(NamedTuple):
     """Without `/v1`."""
     key: str
 
+    @classmethod
+    def attached(cls, base_url: str | None, key: str | None) -> Endpoint | None:
+        """A server that runs already, as a user names it; None where none is named."""
+        return None if base_url is None else cls(base_url.rstrip("/").removesuffix("/v1"), key or "none")
+
     def call(
         self, method: Literal["GET", "POST"], path: str, body: object = None, *, timeout: float = 30.0
     ) -> Answer:
         """One request; loopback is never sent through a proxy."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
-        request = Request(self.url + path, data=data, headers=headers, method=method)
+        import httpx
+
+        headers = {"Authorization": f"Bearer {self.key}"}
         try:
-            with build_opener(ProxyHandler({})).open(request, timeout=timeout) as response:
-                return Answer(response.status, response.read().decode("utf-8", "replace"))
-        except HTTPError as error:
-            with error:
-                return Answer(error.code, error.read().decode("utf-8", "replace"))
-        except (URLError, OSError) as error:
+            response = httpx.request(
+                method, self.url + path, json=body, headers=headers, timeout=timeout, trust_env=False
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Answer(0, str(error))
+        return Answer(response.status_code, response.text)
 
 
 def served_models(endpoint: Endpoint) -> tuple[str, ...]:
@@ -91,8 +110,7 @@ def served_models(endpoint: Endpoint) -> tuple[str, ...]:
         why = answer.text if answer.status == 0 else f"status {answer.status}"
         raise ConfigError(f"no vLLM server answers at {endpoint.url} ({why}); check base_url")
     try:
-        found: list[dict[str, Any]] = json.loads(answer.text)["data"]
-        return tuple(str(entry["id"]) for entry in found)
+        return tuple(str(entry["id"]) for entry in json.loads(answer.text)["data"])
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"what answers at {endpoint.url} is no vLLM server ({answer.text[:100]!r}); check base_url"
@@ -124,43 +142,23 @@ def probe(endpoint: Endpoint, model: str) -> ServerInfo:
     )
 
 
-def load_adapter(endpoint: Endpoint, name: str, path: str) -> None:
-    """Makes a server offer an adapter under a name; one that is there already is fine.
-
-    Raises:
-        TreatmentError: The server does not take it.
-    """
-    answer = endpoint.call(
-        "POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path}, timeout=600
-    )
-    if answer.status == 200 or "already been loaded" in answer.message or "already loaded" in answer.message:
-        return
-    hint = "start the server with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"
-    raise TreatmentError(
-        f"the vLLM server does not take the adapter {path} (status {answer.status}): "
-        f"{hint if answer.status == 404 and 'Not Found' in answer.message else answer.message[:500]}"
-    )
-
-
-_ATTEMPTS = 3
-_TAIL_LINES = 15
-WORKSPACE_VARIABLE = "INSPECT_AF_VLLM_WORKSPACE"
-"""Where the server finds its directory. The path is another at each start; among the arguments it would enter
-the key of vLLM's compile cache, and every start would compile the model again."""
-_NOT_INSTALLED = re.compile(r"No module named '?vllm'?(?![\w.])")
-
-
-class ServerError(InspectAFError, RuntimeError):
-    """A vLLM server did not start, or has ended."""
-
-
 class ServerProcess:
     """One running server. It listens on loopback, under a random key that it is given by environment."""
 
-    def __init__(self, process: subprocess.Popen[bytes], endpoint: Endpoint, log: Path) -> None:
-        self.endpoint = endpoint
+    def __init__(self, command: Sequence[str], port: int, log: Path, workspace: Path) -> None:
+        self.endpoint = Endpoint(f"http://127.0.0.1:{port}", secrets.token_urlsafe(32))
         self.log = log
-        self._process = process
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(b"")
+        address = ("--host", "127.0.0.1", "--port", str(port))
+        self._process = subprocess.Popen(
+            [sys.executable, vllm_supervisor.__file__, str(log), str(workspace), *command, *address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=_environment(self.endpoint.key, workspace),
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int:
@@ -171,15 +169,16 @@ class ServerProcess:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def check_alive(self) -> None:
-        """Raises where the server has ended.
+    def check_alive(self, *, wait: float = 0.0) -> None:
+        """Raises where the server has ended, or does so while it is waited for, in seconds.
 
         Raises:
             ServerError: It has; the message has the end of its log.
             MissingExtraError: It has, since vLLM is not installed.
         """
-        status = self._process.poll()
-        if status is None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(wait)
+        if self.is_alive:
             return
         try:
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -191,14 +190,10 @@ class ServerProcess:
                 "that has it: server_python=ENV/bin/python"
             )
         telling = [line for line in lines if "inspect_af:" in line or "Error:" in line][-3:]
-        shown = "\n".join(dict.fromkeys([*telling, *lines[-_TAIL_LINES:]]))
-        raise ServerError(f"the vLLM server has ended with status {status}; its log: {self.log}\n{shown}")
-
-    def wait_for_end(self, seconds: float) -> None:
-        """Gives a server whose engine has died the time to end by itself."""
-        deadline = time.monotonic() + seconds
-        while self._process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.2)
+        end = "\n".join(dict.fromkeys([*telling, *lines[-_TAIL_LINES:]]))
+        raise ServerError(
+            f"the vLLM server has ended with status {self._process.returncode}; its log: {self.log}\n{end}"
+        )
 
     def end(self) -> None:
         """Ends the server and all of its processes."""
@@ -242,35 +237,25 @@ def start(
         ServerError: It did not start, or not in time.
         MissingExtraError: vLLM is not installed.
     """
-    if port is not None and _is_taken(port):
-        raise ConfigError(f"port {port} is taken by another process; leave port out to get a free one")
-    for attempt in range(_ATTEMPTS):
-        started = _start([*command, "--host", "127.0.0.1"], port or _free_port(), log, workspace)
+    if port is not None:
+        try:
+            _free_port(port)
+        except OSError:
+            raise ConfigError(
+                f"port {port} is taken by another process; leave port out to get a free one"
+            ) from None
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        started = ServerProcess(command, port or _free_port(), log, workspace)
         try:
             _wait(started, name, model, timeout, given_up or threading.Event())
-            return started
+            break
         except BaseException as error:
             started.end()
             # Between finding a free port and using it, somebody may have been faster.
             raced = isinstance(error, ServerError) and "ddress already in use" in error.message
-            if not raced or port is not None or attempt == _ATTEMPTS - 1:
+            if not raced or port is not None or not attempts_left:
                 raise
-    raise ServerError(f"no free port was found in {_ATTEMPTS} attempts; give port=")
-
-
-def _start(command: Sequence[str], port: int, log: Path, workspace: Path) -> ServerProcess:
-    endpoint = Endpoint(f"http://127.0.0.1:{port}", secrets.token_urlsafe(32))
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_bytes(b"")
-    process = subprocess.Popen(
-        [sys.executable, vllm_supervisor.__file__, str(log), str(workspace), *command, "--port", str(port)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=_environment(endpoint.key, workspace),
-        start_new_session=True,
-    )
-    return ServerProcess(process, endpoint, log)
+    return started
 
 
 def _environment(key: str, workspace: Path) -> dict[str, str]:
@@ -296,10 +281,10 @@ def _wait(started: ServerProcess, name: str, model: str, timeout: float, given_u
         waited = time.monotonic() - began
         started.check_alive()
         if started.endpoint.call("GET", "/health", timeout=5).status == 200:
-            found = _models(started.endpoint)
-            if name in found:
-                return
-            if found:
+            # The key is ours alone, and our server ends where another one has its port.
+            with suppress(ConfigError):
+                if name in served_models(started.endpoint):
+                    return
                 raise ServerError(f"another server answers at {started.endpoint.url}: Address already in use")
         if waited > timeout:
             raise ServerError(
@@ -312,41 +297,11 @@ def _wait(started: ServerProcess, name: str, model: str, timeout: float, given_u
             raise ServerError("the vLLM server was ended while it started")
 
 
-def _models(endpoint: Endpoint) -> tuple[str, ...]:
-    """Empty for somebody else's server: the key is ours alone, and our server ends for lack of a port."""
-    try:
-        return served_models(endpoint)
-    except ConfigError:
-        return ()
-
-
-def _free_port() -> int:
+def _free_port(wanted: int = 0) -> int:
     with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(("127.0.0.1", wanted))
         return int(found.getsockname()[1])
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
-
-
-ZERO = "af-zero"
-"""Name of the adapter that changes nothing."""
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks that vLLM can be started for."""
-
-
-class Served(NamedTuple):
-    """An adapter as it is served."""
-
-    name: str
-    path: Path
 
 
 def served_name(adapters: Sequence[Adapter]) -> str:
@@ -354,69 +309,54 @@ def served_name(adapters: Sequence[Adapter]) -> str:
     return f"af-{'-'.join(adapter.digest for adapter in adapters)}"
 
 
-def served(adapters: Sequence[Adapter], directory: Path) -> Served:
+def served(adapters: Sequence[Adapter], directory: Path) -> Path:
     """One adapter for a condition: its only one where it is, several composed into `directory`.
 
     Raises:
         TreatmentError: They cannot be composed.
         MissingExtraError: torch is not installed, which composing needs.
     """
-    name = served_name(adapters)
     if len(adapters) == 1:
-        return Served(name, adapters[0].path.resolve())
-    target = directory / name
+        return adapters[0].path.resolve()
+    target = directory / served_name(adapters)
     if not target.exists():
         from inspect_af.sdf.combine import compose
 
         compose([adapter.path for adapter in adapters], target)
-    return Served(name, target)
+    return target
 
 
-def zero_adapter(like: Adapter, directory: Path) -> Served:
+def zero_adapter(like: Adapter, directory: Path) -> Path:
     """An adapter of the same shapes whose numbers are all zero; of any dtype, without torch."""
     target = directory / ZERO
-    if not target.exists():
-        partial = directory / f"{ZERO}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        shutil.copyfile(like.path / CONFIG, partial / CONFIG)
-        with (like.path / WEIGHTS).open("rb") as source, (partial / WEIGHTS).open("wb") as out:
-            length = source.read(8)
-            header = source.read(struct.unpack("<Q", length)[0])
-            out.write(length + header)
-            out.truncate(source.seek(0, 2))  # the rest reads as zeros
-        partial.rename(target)
-    return Served(ZERO, target)
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(like.path / CONFIG, target / CONFIG)
+    content = (like.path / WEIGHTS).read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    (target / WEIGHTS).write_bytes(content[:header] + bytes(len(content) - header))
+    return target
 
 
-def max_rank(adapters: Sequence[Sequence[Adapter]]) -> int:
+def max_rank(conditions: Iterable[Sequence[Adapter]]) -> int:
     """The smallest rank that vLLM can be started for and that fits all conditions; composed ranks add up.
 
     Raises:
         TreatmentError: One is larger than vLLM offers.
     """
-    needed = max((sum(rank(adapter) for adapter in one) for one in adapters), default=_RANKS[0])
-    fitting = [offered for offered in _RANKS if offered >= needed]
-    if not fitting:
-        raise TreatmentError(
-            f"the adapters of one condition have rank {needed} together; vLLM serves at most {_RANKS[-1]}. "
-            "Merge the organism into the base"
-        )
-    return fitting[0]
+    needed = max(sum(rank(adapter) for adapter in adapters) for adapters in conditions)
+    for offered in _RANKS:
+        if offered >= needed:
+            return offered
+    raise TreatmentError(
+        f"the adapters of one condition have rank {needed} together; vLLM serves at most {_RANKS[-1]}. "
+        "Merge the organism into the base"
+    )
 
 
 def rank(adapter: Adapter) -> int:
     """Largest rank of an adapter's modules."""
     config = adapter_config(adapter.path)
-    pattern = config.get("rank_pattern") or {}
-    found = [config.get("r"), *pattern.values()]
-    if not all(isinstance(one, int) and one > 0 for one in found):
-        raise TreatmentError(f"{adapter.path / CONFIG}: rank {json.dumps(found)} is not a positive number")
-    return int(max(found))
-
-
-_NAME = "af-base"
-_MOST_ADAPTERS_IN_A_BATCH = 16
+    return int(max([config.get("r", 8), *(config.get("rank_pattern") or {}).values()]))
 
 
 class Server:
@@ -434,12 +374,14 @@ class Server:
         self._directory: Path | None = None
         self._log = launch.log
         self._conditions: dict[str, tuple[Adapter, ...]] = {}
+        """Those with adapters, by the name under which these are served."""
         self._ready: set[str] = set()
 
     def announce(self, adapters: tuple[Adapter, ...]) -> None:
         """Says, before the server is started, that a condition will use these adapters."""
         with self._lock:
-            self._conditions.setdefault(served_name(adapters) if adapters else "", adapters)
+            if adapters:
+                self._conditions.setdefault(served_name(adapters), adapters)
 
     def running(self) -> tuple[Endpoint, ServerInfo, str]:
         """Where the server is, what it can do, and its name for the base; started or found at the first call.
@@ -470,16 +412,12 @@ class Server:
         Raises:
             ServerError: It has.
         """
-        process, attached = self.process, self._attached
-        endpoint = process.endpoint if process is not None else attached
-        if endpoint is None:
-            return
-        healthy = endpoint.call("GET", "/health").status == 200
+        process = self.process
+        endpoint = self._attached if process is None else process.endpoint
+        healthy = endpoint is None or endpoint.call("GET", "/health").status == 200
         if process is not None:
-            if not healthy:
-                process.wait_for_end(wait)
-            process.check_alive()
-        if not healthy:
+            process.check_alive(wait=0.0 if healthy else wait)
+        if endpoint is not None and not healthy:
             where = f"; its log: {process.log}" if process is not None else ""
             raise ServerError(f"the vLLM server at {endpoint.url} is gone, or its engine is{where}")
 
@@ -501,7 +439,16 @@ class Server:
                 return base
             name = served_name(adapters) if adapters else ZERO
             if name not in self._ready:
-                load_adapter(endpoint, name, str(self._adapter_path(adapters)))
+                body = {"lora_name": name, "lora_path": str(self._adapter_path(adapters))}
+                answer = endpoint.call("POST", "/v1/load_lora_adapter", body, timeout=600)
+                if answer.status != 200 and not re.search("already (been )?loaded", answer.message):
+                    why = answer.message[:500]
+                    if answer.status == 404 and "Not Found" in why:
+                        why = "start the server with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"
+                    raise TreatmentError(
+                        f"the vLLM server does not take the adapter {body['lora_path']} "
+                        f"(status {answer.status}): {why}"
+                    )
                 self._ready.add(name)
             return name
 
@@ -584,14 +531,21 @@ class Server:
         return endpoint, info, base
 
     def _command(self) -> list[str]:
+        """Command line of a server; adapters, vectors and captures lie in the workspace."""
         folders = ("vectors", "captures") if self.launch.capture else ("vectors",)
         for name in folders:
             self._folder(name)
         settings = {"af": {name: f"${WORKSPACE_VARIABLE}/{name}" for name in folders}}
+        options = {"model": self.launch.model, "served-model-name": _NAME}
+        options |= {"additional-config": json.dumps(settings)} | self._dtype()
+        given, adapters = dict(self.launch.options), list(self._conditions.values())
+        if adapters and "no-enable-lora" not in given:
+            # One place is for the adapter of zeros.
+            n_batch, n_all = (f(len(adapters) + 1, _MOST_ADAPTERS_IN_A_BATCH) for f in (min, max))
+            options |= {"enable-lora": "", "max-lora-rank": str(max_rank(adapters))}
+            options |= {"max-loras": str(n_batch), "max-cpu-loras": str(n_all)}
         command = [self.launch.python, "-m", "vllm.entrypoints.openai.api_server"]
-        command += ["--model", self.launch.model, "--served-model-name", _NAME]
-        command += ["--additional-config", json.dumps(settings)]
-        for name, value in (self._dtype() | self._options()).items():
+        for name, value in (options | given).items():
             command += [f"--{name}", *([value] if value else [])]
         return command
 
@@ -610,20 +564,6 @@ class Server:
         dtype = str(getattr(config, "dtype", None)).removeprefix("torch.")
         return {"dtype": dtype} if dtype in ("float32", "bfloat16", "float16") else {}
 
-    def _options(self) -> dict[str, str]:
-        given = dict(self.launch.options)
-        adapters = [one for one in self._conditions.values() if one]
-        if not adapters or "no-enable-lora" in given:
-            return given
-        n_served = len(adapters) + 1
-        return {
-            "enable-lora": "",
-            "max-lora-rank": str(max_rank(adapters)),
-            "max-loras": str(min(n_served, _MOST_ADAPTERS_IN_A_BATCH)),
-            "max-cpu-loras": str(max(n_served, _MOST_ADAPTERS_IN_A_BATCH)),
-            **given,
-        }
-
     def _adapter_path(self, adapters: tuple[Adapter, ...]) -> Path:
         for adapter in adapters:
             if adapter_digest(adapter.path) != adapter.digest:
@@ -632,10 +572,9 @@ class Server:
             if directory := base_directory(self.launch.model, dict(self.launch.options).get("revision")):
                 check_effect(adapter.path, BaseFiles(directory))
         if adapters:
-            return served(adapters, self._folder("adapters")).path
+            return served(adapters, self._folder("adapters"))
         for known in self._conditions.values():
-            if known:
-                return zero_adapter(known[0], self._folder("adapters")).path
+            return zero_adapter(known[0], self._folder("adapters"))
         raise TreatmentError(
             "on CPU the base is served through an adapter of zeros beside other adapters, and none is known "
             "yet to take its shape from; name a condition with an adapter first"

@@ -8,41 +8,9 @@ happens to a server that was not started with `--additional-config '{"af": {...}
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
-from typing import Any
 
-from inspect_af.providers.vllm_plugin.wire import (
-    CAPTURE_ARGUMENT,
-    PROBE_ARGUMENT,
-    STEER_ARGUMENT,
-    CaptureSpec,
-    PluginConfig,
-    ServerInfo,
-    SteeringTerm,
-    capture_text,
-    parse_capture,
-    parse_steering,
-    steering_text,
-)
-
-__all__ = [
-    "CAPTURE_ARGUMENT",
-    "PROBE_ARGUMENT",
-    "STEER_ARGUMENT",
-    "CaptureSpec",
-    "PluginConfig",
-    "ServerInfo",
-    "SteeringTerm",
-    "capture_text",
-    "parse_capture",
-    "parse_steering",
-    "register",
-    "steering_text",
-]
-
-_MARK = "_inspect_af_wrapped"
 _log = logging.getLogger("vllm.inspect_af")
 
 
@@ -60,8 +28,13 @@ def register() -> None:
         ("vllm.v1.core.kv_cache_manager", "KVCacheManager", "get_computed_blocks", engine.capped),
         ("vllm.v1.worker.worker_base", "WorkerWrapperBase", "init_device", worker.installed),
     )
+    found = []
     try:
-        owners = [_owner(*point[:3]) for point in points]
+        for module, class_name, name, wrapper in points:
+            owner: type = getattr(import_module(module), class_name)
+            if name not in vars(owner):
+                raise AttributeError(f"{module}.{class_name} has no {name}")
+            found.append((owner, name, wrapper))
     except (ImportError, AttributeError) as error:
         _log.error(
             "inspect_af: this version of vLLM cannot be steered (%s); nothing is attached. docs/vllm.md "
@@ -69,23 +42,10 @@ def register() -> None:
             error,
         )
         return
-    for owner, (_, _, name, wrapper) in zip(owners, points, strict=True):
-        _wrap(owner, name, wrapper)
-
-
-def _owner(module: str, class_name: str, method: str) -> type:
-    owner: type = getattr(import_module(module), class_name)
-    if method not in owner.__dict__:
-        raise AttributeError(f"{module}.{class_name} has no {method}")
-    return owner
-
-
-def _wrap(owner: type, name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Replaces a method or class method once by what `wrapper` makes of it."""
-    found = owner.__dict__[name]
-    if getattr(found, _MARK, False) or getattr(getattr(found, "__func__", None), _MARK, False):
-        return
-    original = found.__func__ if isinstance(found, classmethod) else found
-    replaced = wraps(original)(wrapper(original))
-    setattr(replaced, _MARK, True)
-    setattr(owner, name, classmethod(replaced) if isinstance(found, classmethod) else replaced)
+    for owner, name, wrapper in found:
+        method = vars(owner)[name]
+        original = getattr(method, "__func__", method)  # of a class method
+        if not hasattr(original, "_inspect_af_wrapped"):
+            replaced = wraps(original)(wrapper(original))
+            replaced._inspect_af_wrapped = True  # type: ignore[attr-defined]
+            setattr(owner, name, classmethod(replaced) if isinstance(method, classmethod) else replaced)

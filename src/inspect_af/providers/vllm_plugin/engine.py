@@ -13,25 +13,19 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from inspect_af.errors import ConfigError, InspectAFError, TreatmentError
+from inspect_af.errors import ConfigError, InspectAFError
 from inspect_af.providers.vllm_plugin.files import VectorStore, composed
 from inspect_af.providers.vllm_plugin.wire import (
     CAPTURE_ARGUMENT,
     PROBE_ARGUMENT,
     PROBE_MARK,
     STEER_ARGUMENT,
-    CaptureSpec,
     PluginConfig,
     ServerInfo,
     argument,
     parse_capture,
     parse_steering,
     plugin_config,
-)
-
-_NOT_ASKED = (
-    "this server has inspect_af's plugin, but was started without it; add "
-    '--additional-config \'{"af": {"vectors": "DIR"}}\''
 )
 
 
@@ -43,18 +37,23 @@ def checked(original: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         from vllm.exceptions import VLLMValidationError
 
-        extra = getattr(params, "extra_args", None)
+        probed = argument(params, PROBE_ARGUMENT) is not None
         try:
-            gate = _gate(self)
-            probed = argument(extra, PROBE_ARGUMENT) is not None
-            if gate is None:
-                if probed or any(argument(extra, name) for name in (STEER_ARGUMENT, CAPTURE_ARGUMENT)):
-                    raise ConfigError(_NOT_ASKED)
-                return original(self, request_id, prompt, params, *args, **kwargs)
-            if probed:
+            if "_inspect_af_gate" not in vars(self):  # made at the first request
+                self._inspect_af_gate = _gate(self.vllm_config)
+            gate: Gate | None = self._inspect_af_gate
+            if gate is not None and probed:
                 raise ConfigError(f"{PROBE_MARK}{gate.info.coded}:")
+            if probed or (
+                gate is None and (argument(params, STEER_ARGUMENT) or argument(params, CAPTURE_ARGUMENT))
+            ):
+                raise ConfigError(
+                    "this server has inspect_af's plugin, but was started without it; add "
+                    '--additional-config \'{"af": {"vectors": "DIR"}}\''
+                )
             request = original(self, request_id, prompt, params, *args, **kwargs)
-            gate.check(extra, request, params)
+            if gate is not None:
+                gate.check(request, params)
             return request
         except InspectAFError as error:
             raise VLLMValidationError(error.message) from error
@@ -63,7 +62,13 @@ def checked(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Gate:
-    """What one server allows; pure apart from reading vector files."""
+    """What one server allows; pure apart from reading vector files.
+
+    Args:
+        config: The plugin's settings.
+        info: What the server says of itself.
+        largest: Largest number of the model's dtype.
+    """
 
     def __init__(self, config: PluginConfig, info: ServerInfo, largest: float) -> None:
         self.config = config
@@ -72,7 +77,7 @@ class Gate:
         self._store = None if config.vectors is None else VectorStore(config.vectors)
         self._fits = lru_cache(maxsize=4096)(self._composes)
 
-    def check(self, extra: Any, request: Any, params: Any) -> None:
+    def check(self, request: Any, params: Any) -> None:
         """Checks a request that the front end has processed.
 
         Raises:
@@ -83,64 +88,52 @@ class Gate:
                 "on CPU builds of vLLM a request without an adapter, beside requests with one, can get the "
                 "other's reply; send it to an adapter that is all zeros"
             )
-        steer, capture = argument(extra, STEER_ARGUMENT), argument(extra, CAPTURE_ARGUMENT)
+        steer, capture = argument(params, STEER_ARGUMENT), argument(params, CAPTURE_ARGUMENT)
         if (steer is not None or capture is not None) and getattr(request, "resumable", False):
             raise ConfigError("streamed input cannot be steered or captured")
         if steer is not None:
-            self.check_steering(steer)
+            if self._store is None:
+                raise ConfigError('this server does not steer; start it with "vectors": "DIR"')
+            # The files first, at each request: a file that was changed is not used under its old digest.
+            for term in parse_steering(steer):
+                self._store.get(term.sha256)
+            self._fits(self._store, steer)
         if capture is not None:
-            self.check_capture(capture, request.prompt_token_ids, getattr(params, "n", 1))
+            if self.config.captures is None:
+                raise ConfigError('this server does not capture; start it with "captures": "DIR"')
+            end, prompt, n = parse_capture(capture).end, request.prompt_token_ids, getattr(params, "n", 1)
+            if prompt is None:
+                raise ConfigError("a capture needs a prompt of tokens, not of embeddings")
+            if end > len(prompt):
+                raise ConfigError(
+                    f"{CAPTURE_ARGUMENT}: spans end at {end}, the prompt has {len(prompt)} tokens"
+                )
+            if n != 1:
+                raise ConfigError(f"{CAPTURE_ARGUMENT}: n={n}; one completion is captured at a time")
 
-    def check_steering(self, text: object) -> None:
-        if self._store is None:
-            raise ConfigError('this server does not steer; start it with "vectors": "DIR"')
-        terms = parse_steering(text)
-        # The files first, at each request: a file that was changed is not used under its old digest.
-        for term in terms:
-            self._store.get(term.sha256)
-        self._fits(text)
-
-    def check_capture(self, text: object, prompt: list[int] | None, n: int) -> CaptureSpec:
-        if self.config.captures is None:
-            raise ConfigError('this server does not capture; start it with "captures": "DIR"')
-        spec = parse_capture(text)
-        if prompt is None:
-            raise ConfigError("a capture needs a prompt of tokens, not of embeddings")
-        if spec.end > len(prompt):
-            raise ConfigError(
-                f"{CAPTURE_ARGUMENT}: spans end at {spec.end}, the prompt has {len(prompt)} tokens"
-            )
-        if n != 1:
-            raise ConfigError(f"{CAPTURE_ARGUMENT}: n={n}; one completion is captured at a time")
-        return spec
-
-    def _composes(self, text: str) -> None:
-        if self._store is None:
-            raise TreatmentError("this server does not steer")
-        composed(
-            self._store,
-            parse_steering(text),
-            d_model=self.info.d_model,
-            n_layers=self.info.n_layers,
-            layers=self.info.layers,
-            largest=self._largest,
-        )
+    def _composes(self, store: VectorStore, text: str) -> None:
+        sizes = self.info.model_dump(include={"d_model", "n_layers", "layers"})
+        composed(store, parse_steering(text), **sizes, largest=self._largest)
 
 
-def server_info(config: PluginConfig, vllm_config: Any) -> ServerInfo:
-    """What the server says of itself.
+def _gate(vllm_config: Any) -> Gate | None:
+    """None where the plugin was not asked for.
 
     Raises:
-        ConfigError: The layers of the settings are malformed.
-        TreatmentError: The model does not have them.
+        ConfigError: The settings are malformed.
+        TreatmentError: The model does not have their layers.
     """
+    config = plugin_config(vllm_config.additional_config)
+    if config is None:
+        return None
+    import torch
     from vllm.platforms import current_platform
 
     from inspect_af.steering import parse_layers
 
     model, lora = vllm_config.model_config, vllm_config.lora_config
     n_layers = model.get_total_num_hidden_layers()
-    return ServerInfo(
+    info = ServerInfo(
         version=version("inspect-af"),
         model=model.model,
         d_model=model.get_hidden_size(),
@@ -156,25 +149,7 @@ def server_info(config: PluginConfig, vllm_config: Any) -> ServerInfo:
         max_model_len=model.max_model_len,
         dtype=str(model.dtype).removeprefix("torch."),
     )
-
-
-def _gate(processor: Any) -> Gate | None:
-    """The processor's gate, made at its first request; None where the plugin was not asked for."""
-    if "_inspect_af_gate" not in processor.__dict__:
-        import torch
-
-        config = plugin_config(processor.vllm_config.additional_config)
-        processor._inspect_af_gate = (
-            None
-            if config is None
-            else Gate(
-                config,
-                server_info(config, processor.vllm_config),
-                float(torch.finfo(processor.vllm_config.model_config.dtype).max),
-            )
-        )
-    found: Gate | None = processor._inspect_af_gate
-    return found
+    return Gate(config, info, float(torch.finfo(model.dtype).max))
 
 
 def condition_salt(steer: str, salt: str | None) -> str:
@@ -190,7 +165,7 @@ def salted(original: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps `Request.from_engine_core_request`, through which every request enters the engine."""
 
     def from_engine_core_request(cls: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        steer = _argument(request.sampling_params, STEER_ARGUMENT)
+        steer = argument(request.sampling_params, STEER_ARGUMENT)
         if isinstance(steer, str):
             request.cache_salt = condition_salt(steer, request.cache_salt)
         return original(cls, request, *args, **kwargs)
@@ -202,7 +177,7 @@ def capped(original: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps `KVCacheManager.get_computed_blocks`: tokens that are captured must be computed, not found."""
 
     def get_computed_blocks(self: Any, request: Any) -> Any:
-        spec = _argument(request.sampling_params, CAPTURE_ARGUMENT)
+        spec = argument(request.sampling_params, CAPTURE_ARGUMENT)
         if not isinstance(spec, str):
             return original(self, request)
         # The original finds hits up to num_tokens - 1.
@@ -220,7 +195,3 @@ class _Shortened:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._request, name)
-
-
-def _argument(sampling_params: Any, name: str) -> Any:
-    return None if sampling_params is None else argument(sampling_params.extra_args, name)

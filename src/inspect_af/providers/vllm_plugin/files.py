@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,17 +19,11 @@ if TYPE_CHECKING:
     from inspect_af.steering import SteeringVector
 
 
-class _Held(NamedTuple):
-    path: Path
-    signature: tuple[int, int, int]
-    vector: SteeringVector
-
-
 class VectorStore:
     """A directory of vector files, by content.
 
-    A file `SHA256.safetensors` is looked at first; else all `*.safetensors` are read once. A file that
-    changed since it was read is read again: a file that was tampered with is not used under its old digest.
+    A file `SHA256.safetensors` is looked at first, else all `*.safetensors`. A file that changed since it was
+    read is read again: a file that was tampered with is not used under its old digest.
 
     Args:
         directory: Where the files are.
@@ -40,7 +34,8 @@ class VectorStore:
     def __init__(self, directory: Path, *, recheck: bool = True) -> None:
         self.directory = directory
         self._recheck = recheck
-        self._held: dict[str, _Held] = {}
+        self._files: dict[Path, tuple[tuple[int, int, int], SteeringVector | None]] = {}
+        self._used: dict[str, SteeringVector] = {}
 
     def get(self, sha256: str) -> SteeringVector:
         """The vector whose file has that digest.
@@ -48,41 +43,36 @@ class VectorStore:
         Raises:
             TreatmentError: There is none, or the file that should have it has another content.
         """
-        held = self._held.get(sha256)
-        if held is not None and (not self._recheck or _signature(held.path) == held.signature):
-            return held.vector
-        self._held.pop(sha256, None)
+        if sha256 in self._used and not self._recheck:
+            return self._used[sha256]
         named = self.directory / f"{sha256}.safetensors"
-        if named.is_file():
-            found = self._read(named)
-            if found != sha256:
-                raise TreatmentError(
-                    f"{named} has the sha256 {found}: it is not the vector that its name says. Copy it again"
-                )
-            return self._held[sha256].vector
-        known = {held.path: held.signature for held in self._held.values()}
-        for path in sorted(self.directory.glob("*.safetensors")):
-            if known.get(path) != _signature(path):
-                try:
-                    self._read(path)
-                except TreatmentError:
-                    continue  # a file of another kind beside the vectors
-        if sha256 not in self._held:
+        paths = [named] if named.is_file() else sorted(self.directory.glob("*.safetensors"))
+        for path in paths:
+            vector = self._read(path)
+            if vector is not None and vector.sha256 == sha256:
+                self._used[sha256] = vector
+                return vector
+        if named in paths:
             raise TreatmentError(
-                f"no vector with sha256 {sha256} in {self.directory}, which holds {len(self._held)} other "
-                "vectors; a file that was changed has another digest. Copy the vector file there"
+                f"{named} has another sha256: it is not the vector that its name says. Copy it again"
             )
-        return self._held[sha256].vector
+        raise TreatmentError(
+            f"no vector with sha256 {sha256} in {self.directory}, which holds {len(paths)} other files; one "
+            "that was changed has another digest. Copy the vector file there"
+        )
 
-    def _read(self, path: Path) -> str:
+    def _read(self, path: Path) -> SteeringVector | None:
+        """What is in a file, read again where it has changed; None where that is no vector."""
         from inspect_af.steering import load_vector
 
-        signature = _signature(path)
-        vector = load_vector(path)
-        if signature is None or signature != _signature(path):
-            raise TreatmentError(f"{path} changed while it was read; try again")
-        self._held[vector.sha256] = _Held(path, signature, vector)
-        return vector.sha256
+        found = path.stat()
+        signature = found.st_mtime_ns, found.st_size, found.st_ino
+        if path not in self._files or self._files[path][0] != signature:
+            vector = None
+            with suppress(TreatmentError):
+                vector = load_vector(path)
+            self._files[path] = signature, vector
+        return self._files[path][1]
 
 
 def composed(
@@ -100,8 +90,8 @@ def composed(
         store: Where vectors are.
         terms: Vectors, multipliers and layer ranges.
         d_model: Width of the residual stream.
-        n_layers: Number of layers of the model.
-        layers: Layers at which the server adds, ascending.
+        n_layers: Of the model.
+        layers: Those at which the server adds, ascending.
         largest: Largest number of the model's dtype.
 
     Returns:
@@ -112,32 +102,23 @@ def composed(
             server does not have, or the sum does not fit the dtype.
         ConfigError: A layer range is malformed.
     """
-    at = {layer: position for position, layer in enumerate(layers)}
     total = np.zeros((len(layers), d_model), dtype=np.float32)
     for term in terms:
         vector = store.get(term.sha256)
         for layer in vector.check_model(d_model=d_model, n_layers=n_layers, layers=term.layers):
-            if layer not in at:
+            if layer not in layers:
                 raise TreatmentError(
                     f"vector {vector.digest} at layers {term.layers}: this server adds at layers "
                     f'{layers[0]}-{layers[-1]} only, not at {layer}; start it with "layers": "all"'
                 )
             with np.errstate(over="ignore"):
-                total[at[layer]] += np.float32(term.multiplier) * vector.at(layer)
+                total[layers.index(layer)] += np.float32(term.multiplier) * vector.at(layer)
     if not np.abs(total).max(initial=0.0) <= largest:
         raise TreatmentError(
             f"the multipliers {', '.join(f'{term.multiplier:g}' for term in terms)} give numbers beyond "
             f"{largest:g}, the model's largest; give smaller ones"
         )
     return total
-
-
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 @dataclass
@@ -151,9 +132,6 @@ class Progress:
     broken: str | None = None
     """Why the result would be wrong."""
 
-    def __post_init__(self) -> None:
-        self.position = max(self.position, self.spec.start)
-
     def advance(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Which tokens of a step count, [stop - start].
 
@@ -161,15 +139,14 @@ class Progress:
             start: First position that the step computes.
             stop: Position after the last one.
         """
-        skipped = sum(max(0, min(high, start) - max(low, self.position)) for low, high in self.spec.spans)
+        counts, skipped = np.zeros(stop - start, dtype=np.bool_), 0
+        for low, high in self.spec.spans:
+            low = max(low, self.position)
+            skipped += max(0, min(high, start) - low)
+            counts[max(low - start, 0) : max(high - start, 0)] = True
         if skipped:
             self.broken = f"{skipped} tokens were not computed again after an interruption"
-        counts = np.zeros(stop - start, dtype=np.bool_)
-        for low, high in self.spec.spans:
-            first, last = max(low, start, self.position), min(high, stop)
-            if first < last:
-                counts[first - start : last - start] = True
-                self.counted += last - first
+        self.counted += int(counts.sum())
         self.position = max(self.position, stop)
         return counts
 
@@ -192,63 +169,49 @@ class Pooled(NamedTuple):
 def write_part(directory: Path, progress: Progress, stage: int, n_stages: int, pooled: Pooled | None) -> None:
     """Leaves a pipeline stage's part of a result, whole or not at all: `KEY.STAGE-STAGES.safetensors`.
 
-    Without a result, `KEY.STAGE-STAGES.json` says why.
+    Without a result, its metadata say why.
     """
     from safetensors.numpy import save
 
-    stem = f"{progress.spec.key}.{stage}-{n_stages}"
-    if pooled is None:
-        content, path = json.dumps({"error": progress.broken}).encode(), directory / f"{stem}.json"
-    else:
-        arrays: dict[str, NDArray[Any]] = {
+    arrays: dict[str, NDArray[Any]] = {}
+    metadata = {"error": str(progress.broken)}
+    if pooled is not None:
+        arrays = {
             "mean": np.ascontiguousarray(pooled.mean, dtype=np.float32),
             "norm": np.ascontiguousarray(pooled.norm, dtype=np.float32),
             "layers": np.array(pooled.layers, dtype=np.int64),
         }
-        content = save(arrays, metadata={"n_tokens": str(pooled.n_tokens)})
-        path = directory / f"{stem}.safetensors"
+        metadata = {"n_tokens": str(pooled.n_tokens)}
+    path = directory / f"{progress.spec.key}.{stage}-{n_stages}.safetensors"
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
+    partial.write_bytes(save(arrays, metadata=metadata))
     partial.replace(path)
 
 
-def read_parts(directory: Path, key: str, n_stages: int, *, remove: bool = True) -> Pooled:
-    """Puts a result together from the parts of all pipeline stages.
+def read_parts(directory: Path, key: str, n_stages: int) -> Pooled:
+    """Puts a result together from the parts of all pipeline stages, and removes these.
 
     Raises:
         TreatmentError: A part is missing, or the server says that the capture went wrong.
     """
     from safetensors import safe_open
 
-    means: list[NDArray[np.float32]] = []
-    norms: list[NDArray[np.float32]] = []
-    layers: list[int] = []
-    n_tokens = 0
-    stems = [directory / f"{key}.{stage}-{n_stages}" for stage in range(n_stages)]
-    for stem in stems:
-        failed = stem.with_name(stem.name + ".json")
-        if failed.is_file():
-            reason = json.loads(failed.read_text(encoding="utf-8"))["error"]
-            failed.unlink(missing_ok=True)
-            raise TreatmentError(f"capture {key}: {reason}; ask for it again")
-        path = stem.with_name(stem.name + ".safetensors")
+    parts: list[dict[str, NDArray[Any]]] = []
+    for stage in range(n_stages):
+        path = directory / f"{key}.{stage}-{n_stages}.safetensors"
         if not path.is_file():
             raise TreatmentError(
                 f"capture {key}: the server left no {path.name} in {directory}. It must write to a directory "
                 "that is seen here under the same path"
             )
         with safe_open(path, framework="numpy") as file:
-            means.append(np.asarray(file.get_tensor("mean")))
-            norms.append(np.asarray(file.get_tensor("norm")))
-            layers.extend(int(layer) for layer in file.get_tensor("layers"))
-            n_tokens = int((file.metadata() or {})["n_tokens"])
-        if remove:
-            path.unlink()
-    return _in_order(np.concatenate(means), np.concatenate(norms), layers, n_tokens)
-
-
-def _in_order(
-    mean: NDArray[np.float32], norm: NDArray[np.float32], layers: Sequence[int], n_tokens: int
-) -> Pooled:
-    order = np.argsort(np.array(layers))
-    return Pooled(mean[order], norm[order], tuple(sorted(layers)), n_tokens)
+            metadata = file.metadata()
+            parts.append({name: np.asarray(file.get_tensor(name)) for name in file.keys()})  # noqa: SIM118
+        path.unlink()
+        if "error" in metadata:
+            raise TreatmentError(f"capture {key}: {metadata['error']}; ask for it again")
+    mean, norm, layers = (
+        np.concatenate([part[name] for part in parts]) for name in ("mean", "norm", "layers")
+    )
+    order = np.argsort(layers)
+    return Pooled(mean[order], norm[order], tuple(layers[order].tolist()), int(metadata["n_tokens"]))

@@ -13,19 +13,8 @@ from torch import nn
 
 from inspect_af.errors import TreatmentError
 
-TWO_PARTS = frozenset(
-    {
-        "LlamaDecoderLayer",
-        "MistralDecoderLayer",
-        "MixtralDecoderLayer",
-        "Qwen2DecoderLayer",
-        "Qwen2MoeDecoderLayer",
-        "Qwen3DecoderLayer",
-        "Qwen3MoeDecoderLayer",
-        "Gemma2DecoderLayer",
-        "Gemma3DecoderLayer",
-    }
-)
+_FAMILIES = ("Llama", "Mistral", "Mixtral", "Qwen2", "Qwen2Moe", "Qwen3", "Qwen3Moe", "Gemma2", "Gemma3")
+TWO_PARTS = frozenset(f"{family}DecoderLayer" for family in _FAMILIES)
 """Classes whose additions and sums were compared with transformers, token for token (tests/vllm)."""
 
 
@@ -38,7 +27,7 @@ def decoder_layers(model: nn.Module, n_layers: int) -> dict[int, nn.Module]:
         TreatmentError: The layers cannot be found, or were never compared with transformers.
     """
     found = []
-    for _, module in model.named_modules():
+    for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == n_layers:
             held = {i: layer for i, layer in enumerate(module) if type(layer).__name__ != "PPMissingLayer"}
             if held and all(type(layer).__name__.endswith(("Layer", "Block")) for layer in held.values()):
@@ -48,13 +37,12 @@ def decoder_layers(model: nn.Module, n_layers: int) -> dict[int, nn.Module]:
             f"inspect_af: {len(found)} lists of {n_layers} layers in {type(model).__name__}; it cannot be "
             "steered. Use af-hf for this model"
         )
-    for layer in found[0].values():
-        if type(layer).__name__ not in TWO_PARTS:
-            raise TreatmentError(
-                f"inspect_af: layers of class {type(layer).__name__} were never compared with transformers, "
-                "and layers return the residual stream in different forms; tested are "
-                f"{', '.join(sorted(TWO_PARTS))}. Use af-hf for this model"
-            )
+    if unknown := {type(layer).__name__ for layer in found[0].values()} - TWO_PARTS:
+        raise TreatmentError(
+            f"inspect_af: layers of class {', '.join(sorted(unknown))} were never compared with "
+            "transformers, and layers return the residual stream in different forms; tested are "
+            f"{', '.join(sorted(TWO_PARTS))}. Use af-hf for this model"
+        )
     return found[0]
 
 
@@ -97,13 +85,13 @@ def attach(
         )
     base: Any = type(layer)
     adds, counts = table is not None, sums is not None
+    buffers: dict[str, torch.Tensor | None] = {}
     if adds:
-        layer.register_buffer("af_table", table, persistent=False)
-        layer.register_buffer("af_rows", rows, persistent=False)
+        buffers |= {"af_table": table, "af_rows": rows}
     if sums is not None:
-        layer.register_buffer("af_stream", sums.stream, persistent=False)
-        layer.register_buffer("af_norm", sums.norm, persistent=False)
-        layer.register_buffer("af_slots", slots, persistent=False)
+        buffers |= {"af_stream": sums.stream, "af_norm": sums.norm, "af_slots": slots}
+    for name, buffer in buffers.items():
+        layer.register_buffer(name, buffer, persistent=False)
 
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         hidden, residual = base.forward(self, *args, **kwargs)
@@ -116,7 +104,8 @@ def attach(
             self.af_norm.index_add_(0, slot, stream.norm(dim=1))
         return hidden, residual
 
-    layer.__class__ = type(base.__name__, (base,), {"forward": forward, "__module__": base.__module__})
+    if buffers:
+        layer.__class__ = type(base.__name__, (base,), {"forward": forward, "__module__": base.__module__})
 
 
 _OFFSET = 4  # what vLLM subtracts

@@ -12,10 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from inspect_af.config import Frozen
 from inspect_af.errors import ConfigError
 
 STEER_ARGUMENT = "af_steer"
@@ -28,8 +29,8 @@ plugin ignores unknown arguments and generates, which tells it apart."""
 PROBE_MARK = "inspect_af server:"
 """What comes before the coded `ServerInfo` in the answer to a probe."""
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_KEY = re.compile(r"[0-9a-f]{32}")
+_TERM = re.compile(r"(?P<sha256>[0-9a-f]{64})@(?P<multiplier>[^@]+)(@(?P<layers>[^@]*))?")
+_CAPTURE = re.compile(r"(?P<key>[0-9a-f]{32}):(?P<spans>.*)", re.DOTALL)
 _SPAN = re.compile(r"(\d{1,9})-(\d{1,9})")
 _MOST_TERMS = 16
 
@@ -60,36 +61,27 @@ class CaptureSpec(NamedTuple):
     def end(self) -> int:
         return self.spans[-1][1]
 
-    @property
-    def n_tokens(self) -> int:
-        return sum(end - start for start, end in self.spans)
+
+def _expanded(given: Path) -> Path:
+    found = os.path.expandvars(given)
+    if "$" in found:
+        raise ValueError(f"{given}: the environment of this process has not that variable")
+    return Path(found)
 
 
-class PluginConfig(BaseModel):
+class PluginConfig(Frozen):
     """The object under `af` in `--additional-config`.
 
     It enters the key of vLLM's compile cache, so directories may be named by environment variables, as in
     `$NAME/vectors`: another path is not another model.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    vectors: Path | None = None
+    vectors: Annotated[Path, AfterValidator(_expanded)] | None = None
     """Directory of vector files; without it no request can be steered and no layer has an addition."""
     layers: str = "all"
     """Layers at which vectors may be added: `all`, `12`, `20-40`."""
-    captures: Path | None = None
+    captures: Annotated[Path, AfterValidator(_expanded)] | None = None
     """Directory for pooled activations; without it nothing can be captured and no layer has a sum."""
-
-    @field_validator("vectors", "captures", mode="after")
-    @classmethod
-    def _expanded(cls, given: Path | None) -> Path | None:
-        if given is None:
-            return None
-        found = os.path.expandvars(given)
-        if "$" in found:
-            raise ValueError(f"{given}: the environment of this process has not that variable")
-        return Path(found)
 
 
 class ServerInfo(BaseModel):
@@ -157,12 +149,22 @@ def parse_steering(text: object) -> tuple[SteeringTerm, ...]:
     Raises:
         ConfigError: It is malformed, or a multiplier is not a finite number.
     """
-    if not isinstance(text, str):
-        raise _malformed(STEER_ARGUMENT, text, "a string is needed")
-    terms = tuple(_term(part, text) for part in text.split(";"))
+    terms = []
+    for part in str(text).split(";"):
+        match = _TERM.fullmatch(part)
+        if match is None:
+            raise _malformed(STEER_ARGUMENT, text, "give SHA256@MULTIPLIER, or SHA256@MULTIPLIER@LAYERS")
+        try:
+            multiplier = float(match["multiplier"])
+        except ValueError:
+            multiplier = math.nan
+        if not math.isfinite(multiplier):
+            why = f"the multiplier {match['multiplier']!r} is not a finite number"
+            raise _malformed(STEER_ARGUMENT, text, why)
+        terms.append(SteeringTerm(match["sha256"], multiplier, match["layers"] or "all"))
     if len(terms) > _MOST_TERMS:
         raise _malformed(STEER_ARGUMENT, text, f"at most {_MOST_TERMS} vectors add up")
-    return terms
+    return tuple(terms)
 
 
 def capture_text(spec: CaptureSpec) -> str:
@@ -176,38 +178,21 @@ def parse_capture(text: object) -> CaptureSpec:
     Raises:
         ConfigError: It is malformed, a span is empty, or spans overlap or run backwards.
     """
-    if not isinstance(text, str):
-        raise _malformed(CAPTURE_ARGUMENT, text, "a string is needed")
-    key, colon, listed = text.partition(":")
-    if not colon or not _KEY.fullmatch(key):
+    match = _CAPTURE.fullmatch(str(text))
+    if match is None:
         raise _malformed(CAPTURE_ARGUMENT, text, "it begins with 32 hexadecimal digits and a colon")
-    spans = []
-    for part in listed.split(","):
-        match = _SPAN.fullmatch(part)
-        if match is None or int(match[1]) >= int(match[2]):
-            raise _malformed(CAPTURE_ARGUMENT, text, "a span is START-END with START below END")
-        spans.append((int(match[1]), int(match[2])))
+    parts = [_SPAN.fullmatch(part) for part in match["spans"].split(",")]
+    spans = tuple((int(part[1]), int(part[2])) for part in parts if part)
+    if not all(parts) or any(start >= end for start, end in spans):
+        raise _malformed(CAPTURE_ARGUMENT, text, "a span is START-END with START below END")
     if any(later[0] < earlier[1] for earlier, later in pairwise(spans)):
         raise _malformed(CAPTURE_ARGUMENT, text, "spans ascend and do not overlap")
-    return CaptureSpec(key, tuple(spans))
+    return CaptureSpec(match["key"], spans)
 
 
-def argument(extra_args: Mapping[str, Any] | None, name: str) -> Any:
-    """A request's argument, None where it has none."""
-    return extra_args.get(name) if extra_args else None
-
-
-def _term(part: str, text: str) -> SteeringTerm:
-    sha256, *rest = part.split("@")
-    if not _SHA256.fullmatch(sha256) or len(rest) not in (1, 2):
-        raise _malformed(STEER_ARGUMENT, text, "give SHA256@MULTIPLIER, or SHA256@MULTIPLIER@LAYERS")
-    try:
-        multiplier = float(rest[0])
-    except ValueError:
-        multiplier = math.nan
-    if not math.isfinite(multiplier):
-        raise _malformed(STEER_ARGUMENT, text, f"the multiplier {rest[0]!r} is not a finite number")
-    return SteeringTerm(sha256, multiplier, *rest[1:])
+def argument(params: Any, name: str) -> Any:
+    """An argument of a request, by its sampling parameters; None where it has none."""
+    return (getattr(params, "extra_args", None) or {}).get(name)
 
 
 def _malformed(name: str, given: object, why: str) -> ConfigError:

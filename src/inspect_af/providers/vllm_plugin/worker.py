@@ -22,6 +22,35 @@ from inspect_af.providers.vllm_plugin.wire import (
     plugin_config,
 )
 
+_SLACK = 64
+"""A buffer of exactly the largest batch lets the compiler take the batch size for a constant."""
+_log = logging.getLogger("vllm.inspect_af")
+_MODES: dict[tuple[str, object], str] = {
+    ("use_v2_model_runner", False): (
+        "the V2 model runner (set VLLM_USE_V2_MODEL_RUNNER=0): it prepares its inputs elsewhere"
+    ),
+    ("compilation_config.pass_config.enable_sp", False): (
+        "sequence parallelism (pass_config.enable_sp): a rank sees a part of the tokens"
+    ),
+    ("parallel_config.use_sequence_parallel_moe", False): (
+        "sequence parallel experts (with data and tensor parallelism): a rank sees a part of the tokens"
+    ),
+    ("parallel_config.use_ubatching", False): (
+        "micro-batching (--enable-dbo, --ubatch-size): a forward pass sees a part of the batch"
+    ),
+    ("parallel_config.prefill_context_parallel_size", 1): (
+        "prefill context parallelism: a rank sees a part of the prompt"
+    ),
+    ("speculative_config", None): "speculative decoding: not tested with additions",
+    ("kv_transfer_config", None): (
+        "KV transfer (--kv-transfer-config): blocks that come from elsewhere need not know the condition"
+    ),
+    ("model_config.runner_type", "generate"): "pooling models",
+    ("model_config.is_encoder_decoder", False): "encoder-decoder models",
+    ("scheduler_config.scheduler_cls", None): "a custom scheduler",
+}
+"""Where vLLM's configuration says that a mode is on, its value where it is off, and what is wrong with it."""
+
 
 def check_supported(vllm_config: Any) -> None:
     """Raises where the engine runs in a mode that steering and capture do not support.
@@ -32,33 +61,14 @@ def check_supported(vllm_config: Any) -> None:
     Raises:
         ConfigError: All modes that are in the way, with the reason for each.
     """
-    parallel, scheduling = vllm_config.parallel_config, vllm_config.scheduler_config
-    passes = getattr(vllm_config.compilation_config, "pass_config", None)
-    reasons = {
-        "the V2 model runner (set VLLM_USE_V2_MODEL_RUNNER=0): it prepares its inputs elsewhere": getattr(
-            vllm_config, "use_v2_model_runner", False
-        ),
-        "sequence parallelism (pass_config.enable_sp): a rank sees a part of the tokens": getattr(
-            passes, "enable_sp", False
-        ),
-        "sequence parallel experts (expert with data and tensor parallelism): a rank sees a part of the "
-        "tokens": getattr(parallel, "use_sequence_parallel_moe", False),
-        "micro-batching (--enable-dbo, --ubatch-size): a forward pass sees a part of the batch": getattr(
-            parallel, "use_ubatching", False
-        ),
-        "prefill context parallelism: a rank sees a part of the prompt": getattr(
-            parallel, "prefill_context_parallel_size", 1
-        )
-        > 1,
-        "speculative decoding: not tested with additions": vllm_config.speculative_config is not None,
-        "KV transfer (--kv-transfer-config): blocks that come from elsewhere need not know the condition": (
-            vllm_config.kv_transfer_config is not None
-        ),
-        "pooling models": getattr(vllm_config.model_config, "runner_type", "generate") != "generate",
-        "encoder-decoder models": getattr(vllm_config.model_config, "is_encoder_decoder", False),
-        "a custom scheduler": getattr(scheduling, "scheduler_cls", None) is not None,
-    }
-    if found := [mode for mode, on in reasons.items() if on]:
+    found = []
+    for (path, off), reason in _MODES.items():
+        value = vllm_config
+        for name in path.split("."):
+            value = getattr(value, name, None)
+        if value not in (None, off):
+            found.append(reason)
+    if found:
         raise ConfigError(
             f"inspect_af: this server cannot steer or capture with {'; '.join(found)}. Start it without"
         )
@@ -71,14 +81,11 @@ class Rows:
     because one step needs at most one row a request; older conditions are computed again when they return.
     """
 
-    def __init__(self, size: int, *, evicted: Callable[[str], object] | None = None) -> None:
+    def __init__(self, size: int, *, evicted: Callable[[str], object] = lambda key: None) -> None:
         self._free = list(range(size, 0, -1))
         self._rows: OrderedDict[str, int] = OrderedDict()
         self._evicted = evicted
         self.size = size
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._rows
 
     def claim(self, keys: Iterable[str]) -> tuple[dict[str, int], tuple[str, ...]]:
         """Rows for all keys of one step, and those keys that had none before and must be filled.
@@ -89,30 +96,22 @@ class Rows:
         wanted = dict.fromkeys(keys)
         if len(wanted) > self.size:
             raise ConfigError(f"{len(wanted)} conditions in one step, and the table has {self.size} rows")
+        new = tuple(key for key in wanted if key not in self._rows)
         for key in wanted:
             if key in self._rows:
                 self._rows.move_to_end(key)
-        new = tuple(key for key in wanted if key not in self._rows)
         for key in new:
-            self._rows[key] = self._free.pop() if self._free else self._evict()
+            if not self._free:
+                oldest, row = self._rows.popitem(last=False)
+                self._free.append(row)
+                self._evicted(oldest)
+            self._rows[key] = self._free.pop()
         return {key: self._rows[key] for key in wanted}, new
 
     def release(self, key: str) -> None:
         """Gives a key's row back; a key without one is fine."""
-        row = self._rows.pop(key, None)
-        if row is not None:
-            self._free.append(row)
-
-    def _evict(self) -> int:
-        key, row = self._rows.popitem(last=False)
-        if self._evicted is not None:
-            self._evicted(key)
-        return row
-
-
-_SLACK = 64
-"""A buffer of exactly the largest batch lets the compiler take the batch size for a constant."""
-_log = logging.getLogger("vllm.inspect_af")
+        if key in self._rows:
+            self._free.append(self._rows.pop(key))
 
 
 def installed(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,78 +140,67 @@ class Runner:
         self._config = config
         self._additions: Additions | None = None
         self._captures: Captures | None = None
-        for name in ("load_model", "_prepare_inputs", "execute_model", "_dummy_run"):
-            original = getattr(runner, name)
-            setattr(runner, name, wraps(original)(getattr(self, name.lstrip("_"))(original)))
+        self._extend("load_model", after=self._attach)
+        self._extend("_prepare_inputs", before=self._fill)
+        self._extend("execute_model", after=self._flush)
+        self._extend("_dummy_run", before=self._clear)
 
-    def load_model(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def load_model(*args: Any, **kwargs: Any) -> Any:
+    def _extend(
+        self, name: str, *, before: Callable[..., None] | None = None, after: Callable[[], None] | None = None
+    ) -> None:
+        original = getattr(self._runner, name)
+
+        @wraps(original)
+        def extended(*args: Any, **kwargs: Any) -> Any:
+            if before is not None:
+                before(*args)
             result = original(*args, **kwargs)
-            self._attach()
+            if after is not None:
+                after()
             return result
 
-        return load_model
+        setattr(self._runner, name, extended)
 
-    def prepare_inputs(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def prepare_inputs(scheduler_output: Any, num_scheduled: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._runner.device.type == "cpu":
-                from inspect_af.providers.vllm_plugin.layers import keep_generators
+    def _fill(self, scheduler_output: Any, num_scheduled: Any, *_: Any) -> None:
+        if self._runner.device.type == "cpu":
+            from inspect_af.providers.vllm_plugin.layers import keep_generators
 
-                keep_generators(self._runner)
-            if self._additions is not None:
-                self._additions.fill(num_scheduled)
-            if self._captures is not None:
-                self._captures.fill(num_scheduled)
-            return original(scheduler_output, num_scheduled, *args, **kwargs)
+            keep_generators(self._runner)
+        for part in (self._additions, self._captures):
+            if part is not None:
+                part.fill(num_scheduled)
 
-        return prepare_inputs
+    def _flush(self) -> None:
+        if self._captures is not None:
+            self._captures.flush()
 
-    def execute_model(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def execute_model(*args: Any, **kwargs: Any) -> Any:
-            result = original(*args, **kwargs)
-            if self._captures is not None:
-                self._captures.flush()
-            return result
-
-        return execute_model
-
-    def dummy_run(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def dummy_run(*args: Any, **kwargs: Any) -> Any:
-            # With data parallelism one runs beside steps of others, on tokens that belong to nobody.
-            if self._additions is not None:
-                self._additions.rows.clear()
-            if self._captures is not None:
-                self._captures.slots.clear()
-            return original(*args, **kwargs)
-
-        return dummy_run
+    def _clear(self, *_: Any) -> None:
+        # With data parallelism a dummy runs beside steps of others, on tokens that belong to nobody.
+        for part in (self._additions, self._captures):
+            if part is not None:
+                part.rows.clear()
 
     def _attach(self) -> None:
         from inspect_af.providers.vllm_plugin.layers import attach, decoder_layers
         from inspect_af.steering import parse_layers
 
-        runner, model_config = self._runner, self._vllm_config.model_config
-        n_layers = model_config.get_total_num_hidden_layers()
-        held = decoder_layers(runner.model, n_layers)
+        n_layers = self._vllm_config.model_config.get_total_num_hidden_layers()
+        held = decoder_layers(self._runner.model, n_layers)
+        given = self._runner, self._vllm_config, self._config
         if self._config.vectors is not None:
             chosen = parse_layers(self._config.layers, range(n_layers))
-            self._additions = Additions(
-                runner, self._vllm_config, self._config, tuple(layer for layer in chosen if layer in held)
-            )
+            self._additions = Additions(*given, tuple(layer for layer in chosen if layer in held))
         if self._config.captures is not None:
-            self._captures = Captures(runner, self._vllm_config, self._config, tuple(held))
+            self._captures = Captures(*given, tuple(held))
+        adding, counting = self._additions, self._captures
         for index, layer in held.items():
-            adding, counting = self._additions, self._captures
-            if adding is not None and index not in adding.tables:
-                adding = None
-            if adding is not None or counting is not None:
-                attach(
-                    layer,
-                    table=None if adding is None else adding.tables[index],
-                    rows=None if adding is None else adding.rows.gpu,
-                    sums=None if counting is None else counting.sums[index],
-                    slots=None if counting is None else counting.slots.gpu,
-                )
+            attach(
+                layer,
+                table=adding.tables.get(index) if adding else None,
+                rows=adding.rows.gpu if adding else None,
+                sums=counting.sums[index] if counting else None,
+                slots=counting.rows.gpu if counting else None,
+            )
         kind = type(next(iter(held.values()))).__name__
         _log.info("inspect_af: attached to %d layers of class %s", len(held), kind)
 
@@ -220,9 +208,10 @@ class Runner:
 class _PerToken:
     """A buffer with one number a token of the batch; numbers past the batch's end are zero."""
 
-    def __init__(self, runner: Any, size: int) -> None:
+    def __init__(self, runner: Any, vllm_config: Any) -> None:
         import torch
 
+        size = vllm_config.scheduler_config.max_num_batched_tokens + _SLACK
         self._buffer = runner._make_buffer(size, dtype=torch.int64)
         self._filled = 0
 
@@ -257,51 +246,43 @@ class Additions:
 
         if config.vectors is None:
             raise ConfigError("inspect_af: additions need a directory of vectors")
-        model = vllm_config.model_config
-        size = vllm_config.scheduler_config.max_num_seqs
         self._runner = runner
-        self._model = model
-        self._layers = layers
+        self._model = vllm_config.model_config
         # The front end looks at the files. What it let in may wait, and an error here would end the engine.
         self._store = VectorStore(config.vectors, recheck=False)
-        self._conditions = Rows(size)
-        n_tokens = vllm_config.scheduler_config.max_num_batched_tokens + _SLACK
-        self.rows = _PerToken(runner, n_tokens)
+        self._conditions = Rows(vllm_config.scheduler_config.max_num_seqs)
+        self.rows = _PerToken(runner, vllm_config)
+        shape = self._conditions.size + 1, self._model.get_hidden_size()
         self.tables = {
-            layer: torch.zeros(size + 1, model.get_hidden_size(), dtype=model.dtype, device=runner.device)
-            for layer in layers
+            layer: torch.zeros(shape, dtype=self._model.dtype, device=runner.device) for layer in layers
         }
 
     def fill(self, num_scheduled_tokens: Any) -> None:
         """Sets the row of each token of the step that is about to run."""
-        runner = self._runner
-        steers = [
-            argument(runner.requests[name].sampling_params.extra_args, STEER_ARGUMENT)
-            for name in runner.input_batch.req_ids
-        ]
-        wanted = [steer for steer in steers if steer is not None]
-        if not wanted:
-            self.rows.clear()
-            return
-        rows, new = self._conditions.claim(wanted)
+        requests, names = self._runner.requests, self._runner.input_batch.req_ids
+        steers = [argument(requests[name].sampling_params, STEER_ARGUMENT) for name in names]
+        rows, new = self._conditions.claim(steer for steer in steers if steer is not None)
         for steer in new:
             self._load(steer, rows[steer])
-        of_request = np.array([0 if steer is None else rows[steer] for steer in steers], dtype=np.int64)
-        self.rows.set(np.repeat(of_request, num_scheduled_tokens))
+        if rows:
+            of_request = np.array([rows.get(steer, 0) for steer in steers], dtype=np.int64)
+            self.rows.set(np.repeat(of_request, num_scheduled_tokens))
+        else:
+            self.rows.clear()
 
     def _load(self, steer: str, row: int) -> None:
         import torch
 
+        n_layers = self._model.get_total_num_hidden_layers()
         values = composed(
             self._store,
             parse_steering(steer),
             d_model=self._model.get_hidden_size(),
-            n_layers=self._model.get_total_num_hidden_layers(),
-            layers=tuple(range(self._model.get_total_num_hidden_layers())),
+            n_layers=n_layers,
+            layers=range(n_layers),
             largest=float(torch.finfo(self._model.dtype).max),
         )
-        for layer in self._layers:
-            table = self.tables[layer]
+        for layer, table in self.tables.items():
             table[row].copy_(torch.from_numpy(values[layer]).to(table.dtype))
 
 
@@ -317,53 +298,49 @@ class Captures:
             raise ConfigError("inspect_af: captures need a directory")
         config.captures.mkdir(parents=True, exist_ok=True)
         self._directory = config.captures
-        size = vllm_config.scheduler_config.max_num_seqs
-        n_tokens = vllm_config.scheduler_config.max_num_batched_tokens + _SLACK
         self._runner = runner
-        self._layers = layers
         self._progress: dict[str, Progress] = {}
         self._finished: list[tuple[str, int]] = []
+        size = vllm_config.scheduler_config.max_num_seqs
         self._rows = Rows(size, evicted=lambda name: self._progress.pop(name, None))
-        self.slots = _PerToken(runner, n_tokens)
-        d_model = vllm_config.model_config.get_hidden_size()
+        self.rows = _PerToken(runner, vllm_config)
+        d_model, device = vllm_config.model_config.get_hidden_size(), runner.device
         self.sums = {
-            layer: Sums(
-                torch.zeros(size + 1, d_model, device=runner.device),
-                torch.zeros(size + 1, device=runner.device),
-            )
+            layer: Sums(torch.zeros(size + 1, d_model, device=device), torch.zeros(size + 1, device=device))
             for layer in layers
         }
 
     def fill(self, num_scheduled_tokens: Any) -> None:
-        """Sets the slot of each token of the step that is about to run."""
-        runner, batch = self._runner, self._runner.input_batch
-        for name in [name for name in self._progress if name not in runner.requests]:
+        """Sets the row of sums of each token of the step that is about to run."""
+        requests, batch = self._runner.requests, self._runner.input_batch
+        for name in self._progress.keys() - requests.keys():
             self._forget(name)
         specs = {}
         for index, name in enumerate(batch.req_ids):
-            text = argument(runner.requests[name].sampling_params.extra_args, CAPTURE_ARGUMENT)
-            if text is not None and not self._is_done(name, batch.num_computed_tokens_cpu[index], text):
-                specs[name] = (index, text)
+            text = argument(requests[name].sampling_params, CAPTURE_ARGUMENT)
+            if text is not None:
+                spec = parse_capture(text)
+                # Behind its spans and without progress, its result has been left.
+                if name in self._progress or batch.num_computed_tokens_cpu[index] < spec.end:
+                    specs[name] = index, spec
         if not specs:
-            self.slots.clear()
+            self.rows.clear()
             return
         rows, new = self._rows.claim(specs)
         for name in new:
-            self._progress[name] = Progress(parse_capture(specs[name][1]))
+            self._progress[name] = Progress(specs[name][1])
             for sums in self.sums.values():
                 sums.stream[rows[name]].zero_()
                 sums.norm[rows[name]].zero_()
         ends = np.cumsum(num_scheduled_tokens)
-        slots = np.zeros(int(ends[-1]), dtype=np.int64)
+        of_token = np.zeros(int(ends[-1]), dtype=np.int64)
         for name, (index, _) in specs.items():
-            stop = int(ends[index])
-            start = stop - int(num_scheduled_tokens[index])
-            at = int(batch.num_computed_tokens_cpu[index])
+            n, at = int(num_scheduled_tokens[index]), int(batch.num_computed_tokens_cpu[index])
             progress = self._progress[name]
-            slots[start:stop] = np.where(progress.advance(at, at + stop - start), rows[name], 0)
+            of_token[ends[index] - n : ends[index]] = progress.advance(at, at + n) * rows[name]
             if progress.finished:
                 self._finished.append((name, rows[name]))
-        self.slots.set(slots)
+        self.rows.set(of_token)
 
     def flush(self) -> None:
         """Leaves the results that the step has finished, before the step's tokens reach the client."""
@@ -371,26 +348,19 @@ class Captures:
         from vllm.distributed.parallel_state import get_pp_group, get_tp_group
 
         for name, row in self._finished:
-            progress = self._progress[name]
-            if get_tp_group().rank_in_group == 0:
-                pooled = None
-                if progress.broken is None:
-                    held = [self.sums[layer] for layer in self._layers]
-                    pooled = Pooled(
-                        (torch.stack([sums.stream[row] for sums in held]) / progress.counted).cpu().numpy(),
-                        (torch.stack([sums.norm[row] for sums in held]) / progress.counted).cpu().numpy(),
-                        self._layers,
-                        progress.counted,
-                    )
-                write_part(
-                    self._directory, progress, get_pp_group().rank_in_group, get_pp_group().world_size, pooled
+            progress, pooled = self._progress[name], None
+            if progress.broken is None:
+                means = (
+                    (torch.stack([part[row] for part in parts]) / progress.counted).cpu().numpy()
+                    for parts in zip(*self.sums.values(), strict=True)
                 )
+                mean, norm = means
+                pooled = Pooled(mean, norm, tuple(self.sums), progress.counted)
+            if get_tp_group().rank_in_group == 0:
+                stage = get_pp_group()
+                write_part(self._directory, progress, stage.rank_in_group, stage.world_size, pooled)
             self._forget(name)
         self._finished.clear()
-
-    def _is_done(self, name: str, computed: int, text: str) -> bool:
-        """Whether the step lies behind the capture's spans, so that the result has been left."""
-        return name not in self._progress and int(computed) >= parse_capture(text).end
 
     def _forget(self, name: str) -> None:
         self._progress.pop(name, None)
