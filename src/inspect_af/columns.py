@@ -12,21 +12,16 @@ give empty cells. Where treatments are stacked, `condition` and `method` name al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from inspect_ai.analysis import Column, SampleColumn
 from inspect_ai.log import EvalSample, EvalSampleSummary
 from pydantic import JsonValue, ValidationError
 
+from inspect_af.errors import LogError
 from inspect_af.logs import compliance_score, outcome_of, recorded_treatments
-from inspect_af.types import PromptClaim, Steer, Treatment, condition_label
+from inspect_af.types import Steer, Treatment, condition_label
 
 _Sample = EvalSampleSummary | EvalSample
 _IS_OURS = "request_id"
-
-
-def _from_metadata(key: str) -> Callable[[_Sample], JsonValue]:
-    return lambda sample: sample.metadata.get(key)
 
 
 def _treatments(sample: _Sample) -> tuple[Treatment, ...] | None:
@@ -50,60 +45,54 @@ def _method(sample: _Sample) -> str | None:
     return " & ".join(treatment.method for treatment in _treatments(sample) or ()) or None
 
 
-def _only(values: Iterable[str | int | None]) -> str | int | None:
-    known = {value for value in values if value is not None}
-    return known.pop() if len(known) == 1 else None
-
-
-def _of_treatments(value: Callable[[Treatment], str | int | None]) -> Callable[[_Sample], JsonValue]:
-    return lambda sample: _only(map(value, _treatments(sample) or ()))
-
-
-def _intervention(treatment: Treatment) -> str:
-    return treatment.concept if isinstance(treatment, Steer) else treatment.intervention.code
-
-
-def _family(treatment: Treatment) -> str | None:
-    return treatment.family if isinstance(treatment, Steer) else treatment.intervention.family
-
-
-def _polarity(treatment: Treatment) -> str | None:
+def _of_treatment(name: str, treatment: Treatment) -> str | int | None:
+    """What one treatment says; for steering the concept stands for the intervention."""
     if isinstance(treatment, Steer):
-        return None if treatment.multiplier == 0 else "+" if treatment.multiplier > 0 else "-"
-    return treatment.intervention.polarity
-
-
-def _strength(treatment: Treatment) -> str | None:
-    return treatment.strength if isinstance(treatment, PromptClaim) else None
-
-
-def _paraphrase(treatment: Treatment) -> int | None:
-    return treatment.paraphrase if isinstance(treatment, PromptClaim) else None
+        sign = "+" if treatment.multiplier > 0 else "-" if treatment.multiplier else None
+        return {"code": treatment.concept, "family": treatment.family, "polarity": sign}.get(name)
+    found = getattr(treatment, name, None) or getattr(treatment.intervention, name, None)
+    return found if isinstance(found, str | int) else None
 
 
 def _outcome(sample: _Sample) -> str | None:
     score = compliance_score(sample.scores or {})
-    read = None if score is None else outcome_of(score)
-    return read[0] if isinstance(read, tuple) else None
+    try:
+        return None if score is None else outcome_of(score)[0]
+    except LogError:
+        return None
 
 
 def _accepted(sample: _Sample) -> float | None:
     return {"accepted": 1.0, "rejected": 0.0}.get(_outcome(sample) or "")
 
 
+def _recorded(column: str) -> SampleColumn:
+    return SampleColumn(column, path=lambda sample: sample.metadata.get(column), type=str)
+
+
+def _only(column: str, name: str) -> SampleColumn:
+    """What all treatments say that say anything; empty where they differ."""
+
+    def value(sample: _Sample) -> JsonValue:
+        known = {_of_treatment(name, treatment) for treatment in _treatments(sample) or ()} - {None}
+        return known.pop() if len(known) == 1 else None
+
+    return SampleColumn(column, path=value)
+
+
 ALIGNMENT_FAKING: list[Column] = [
-    SampleColumn("request_id", path=_from_metadata("request_id"), type=str),
-    SampleColumn("cluster_id", path=_from_metadata("cluster_id"), type=str),
-    SampleColumn("tier", path=_from_metadata("tier"), type=str),
+    _recorded("request_id"),
+    _recorded("cluster_id"),
+    _recorded("tier"),
     SampleColumn("condition", path=_condition),
     SampleColumn("method", path=_method),
-    SampleColumn("intervention", path=_of_treatments(_intervention)),
-    SampleColumn("family", path=_of_treatments(_family)),
-    SampleColumn("polarity", path=_of_treatments(_polarity)),
-    SampleColumn("strength", path=_of_treatments(_strength)),
-    SampleColumn("paraphrase", path=_of_treatments(_paraphrase)),
+    _only("intervention", "code"),
+    _only("family", "family"),
+    _only("polarity", "polarity"),
+    _only("strength", "strength"),
+    _only("paraphrase", "paraphrase"),
     SampleColumn("outcome", path=_outcome),
     SampleColumn("accepted", path=_accepted),
-    SampleColumn("prompt_digest", path=_from_metadata("prompt_digest")),
+    _recorded("prompt_digest"),
 ]
 """One row per sample and epoch. `accepted` is 1, 0, or empty where the outcome is missing data."""

@@ -26,8 +26,11 @@ from inspect_af.providers.hf_sampling import Sampling, Uniforms  # noqa: E402
 from inspect_af.providers.settings import Applied, ModelKey, Steered  # noqa: E402
 from inspect_af.sdf.adapters import load_adapter  # noqa: E402
 from inspect_af.steering import load_vector  # noqa: E402
-from inspect_af.steering.hooks import additions, steering  # noqa: E402
-from inspect_af.steering.model import decoder_layers  # noqa: E402
+from inspect_af.steering.model import (  # noqa: E402
+    additions,
+    decoder_layers,
+    steering,
+)
 
 GREEDY = Sampling(temperature=0.0)
 LENGTH = 12

@@ -9,7 +9,7 @@ from tests.steering.tiny_models import CHATML, TRIMMING, side, tea_pairs, tiny_t
 
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.steering import Message, Span, Transcript
-from inspect_af.steering.activations import SpanLocator, locate, render, tokens_of
+from inspect_af.steering.activations import locate, render, tokens, tokens_of
 
 pytestmark = pytest.mark.local
 
@@ -70,7 +70,7 @@ def test_the_tokenizer_of_the_test_has_tokens_across_the_boundary() -> None:
     across = 0
     for pair in tea_pairs(6).pairs:
         text, span = render(tokenizer, pair.positive.messages, pair.positive.scratchpad)
-        offsets = SpanLocator(tokenizer).tokens(text).offsets
+        offsets = tokens(tokenizer, text).offsets
         across += any(start < edge < end for start, end in offsets for edge in (span.start, span.end))
     assert across > 0
 

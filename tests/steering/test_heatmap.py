@@ -24,7 +24,7 @@ from inspect_af.steering import (
     random_controls,
     write_pairs,
 )
-from inspect_af.steering.activations import SpanLocator, render
+from inspect_af.steering.activations import render, tokens
 from inspect_af.steering.heatmap import HeatmapSource, directions, load_sources, token_cosines
 
 pytestmark = pytest.mark.local
@@ -57,7 +57,7 @@ def test_cosines_are_those_of_single_tokens_at_every_layer() -> None:
     assert source.transcript is not None
     text, _ = render(tokenizer, source.transcript.messages, source.transcript.scratchpad)
     assert "".join(found.tokens) == text
-    ids = SpanLocator(tokenizer).tokens(text).ids
+    ids = tokens(tokenizer, text).ids
     model.model.norm = torch.nn.Identity()
     with torch.no_grad():
         states = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[1:]

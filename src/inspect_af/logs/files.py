@@ -10,6 +10,7 @@ import glob
 import hashlib
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -35,8 +36,7 @@ from inspect_af.errors import LogError
 LOG_SUFFIXES = (".eval", ".json")
 HEAVY = frozenset({"messages", "events", "store", "attachments", "output"})
 """Fields of a sample that most readers can do without."""
-_SNIFFED = 1 << 24
-"""Bytes of a .json file that are looked at to tell whether it is a log."""
+_SNIFFED = 1 << 24  # bytes of a .json file that are looked at to tell whether it is a log
 _LARGE, _TIMES = 100 << 20, 100
 """A part of a log that unpacks to more bytes than this, and to so many times its size, is refused."""
 
@@ -62,48 +62,34 @@ def find_logs(sources: Sequence[str | Path]) -> list[str]:
 
 def _expand(source: str) -> list[str]:
     source = _without_file_scheme(source)
-    if "://" in source:
-        return _expand_remote(source)
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return _list_directory(str(path))
-    if path.exists():
-        return [str(path)]
-    if not glob.has_magic(source):
+    remote = "://" in source
+    source = source if remote else str(Path(source).expanduser())
+    literal = not glob.has_magic(source) or (not remote and Path(source).exists())
+    if literal and (source.endswith(LOG_SUFFIXES) if remote else Path(source).is_file()):
+        return [source]
+    if literal and not remote and not Path(source).exists():
         raise LogError(
             f"no such log or directory: {source!r}; name .eval or .json files, directories or globs"
         )
-    matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-    if not matches:
-        raise LogError(f"the pattern {source!r} matches nothing; check it, or name a directory of logs")
-    # A directory that happens to match need not hold logs.
-    return [log for match in matches for log in (_logs_in(match) if Path(match).is_dir() else [match])]
-
-
-def _expand_remote(source: str) -> list[str]:
     try:
-        if source.endswith(LOG_SUFFIXES) and not glob.has_magic(source):
-            return [source]
-        if not glob.has_magic(source):
-            return _list_directory(source)
-        fs, pattern = url_to_fs(source)
-        matches = [fs.unstrip_protocol(name) for name in sorted(fs.glob(pattern))]
-    except LogError:
-        raise
+        fs, path = url_to_fs(source)
+        matches = [source] if literal else [_location(fs, name, source) for name in sorted(fs.glob(path))]
+        logs = [
+            log
+            for match in matches
+            for log in (_logs_in(match) if literal or fs.isdir(match) else [match])  # may hold none
+        ]
     except Exception as error:  # file systems raise what they like, for missing credentials above all
         raise LogError(f"{source}: cannot be listed: {describe(error)}") from error
     if not matches:
         raise LogError(f"the pattern {source!r} matches nothing; check it, or name a directory of logs")
-    return [
-        log for match in matches for log in ([match] if match.endswith(LOG_SUFFIXES) else _logs_in(match))
-    ]
-
-
-def _list_directory(directory: str) -> list[str]:
-    logs = _logs_in(directory)
-    if not logs:
-        raise LogError(f"no eval logs in {directory!r} or below it; logs end in .eval or .json")
+    if literal and not logs:
+        raise LogError(f"no eval logs in {source!r} or below it; logs end in .eval or .json")
     return logs
+
+
+def _location(fs: Any, name: str, source: str) -> str:
+    return str(fs.unstrip_protocol(name)) if "://" in source else name
 
 
 def _logs_in(directory: str) -> list[str]:
@@ -115,13 +101,12 @@ def _renamed_logs(directory: str, listed: set[str]) -> Iterator[str]:
     """JSON logs whose names do not carry a time stamp, which Inspect's listing passes over."""
     fs, root = url_to_fs(directory)
     for name in sorted(fs.find(root)):
-        location = fs.unstrip_protocol(name) if "://" in directory else name
+        location = _location(fs, name, directory)
         hidden = any(part.startswith(".") for part in name[len(root) :].split("/"))
-        if not name.endswith(".json") or hidden or _identity(location) in listed:
-            continue
-        with fs.open(name, "rb") as file:
-            if _is_log(BytesIO(file.read(_SNIFFED))):
-                yield location
+        if name.endswith(".json") and not hidden and _identity(location) not in listed:
+            with fs.open(name, "rb") as file:
+                if _is_log(BytesIO(file.read(_SNIFFED))):
+                    yield location
 
 
 def _is_log(start: BinaryIO) -> bool:
@@ -159,34 +144,40 @@ class LogFile:
         self.location = str(location)
         self._is_zip = self.location.endswith(".eval")
 
+    @contextmanager
+    def _reading(self, failure: str) -> Iterator[None]:
+        """A broken file can fail in any layer of zip, JSON and schema, a remote one in any way."""
+        try:
+            yield
+        except LogError:
+            raise
+        except Exception as error:
+            cut_off = isinstance(error, zipfile.BadZipFile) or "EOCD" in str(error)  # written last
+            reason = (
+                "not a complete .eval log (truncated, or not an eval log?)" if cut_off else describe(error)
+            )
+            raise LogError(f"{self.location}: {failure}: {reason}") from error
+
     @cached_property
     def header(self) -> EvalLog:
         """The log without its samples."""
         if not self.location.endswith(LOG_SUFFIXES):
-            raise self._error("not an eval log: its name ends in neither .eval nor .json")
-        try:
-            self._check_sizes()
+            raise LogError(f"{self.location}: not an eval log: its name ends in neither .eval nor .json")
+        with self._reading("unreadable or not an eval log"):
+            if self._is_zip:
+                self._check_sizes()
             return read_eval_log(self.location, header_only=True)
-        except LogError:
-            raise
-        except Exception as error:
-            if isinstance(error, zipfile.BadZipFile) or "EOCD" in str(error):  # written last
-                raise self._error(
-                    "unreadable: not a complete .eval log (truncated, or not an eval log?)"
-                ) from error
-            raise self._error(f"unreadable or not an eval log: {describe(error)}") from error
 
     def _check_sizes(self) -> None:
-        if not self._is_zip:
-            return
         fs, name = url_to_fs(self.location)
         with fs.open(name, "rb") as file, zipfile.ZipFile(file) as parts:
             sizes = [(part.filename, part.file_size, part.compress_size) for part in parts.infolist()]
         sizes.append(("all of it", sum(size for _, size, _ in sizes), sum(packed for _, _, packed in sizes)))
         for part, size, packed in sizes:
             if size > _LARGE and size > _TIMES * packed:
-                raise self._error(
-                    f"unreadable: {part} unpacks from {packed:,} bytes to {size:,}, which no log of text does"
+                raise LogError(
+                    f"{self.location}: unreadable: {part} unpacks from {packed:,} bytes to {size:,}, which "
+                    "no log of text does"
                 )
 
     @cached_property
@@ -196,28 +187,18 @@ class LogFile:
 
     def summaries(self) -> tuple[list[EvalSampleSummary], int]:
         """The summaries of all samples, and how many were left out because they are marked as invalid."""
-        try:
+        with self._reading("its samples are unreadable"):
             # Inspect keeps the last JSON log whose summaries were read in memory, and gives it again for the
             # same path even when the file has changed; so JSON logs are read whole, which costs the same.
             if self._is_zip and not self.header.invalidated:
                 return read_eval_log_sample_summaries(self.location), 0
-            kept: list[EvalSampleSummary] = []
-            invalid = 0
-            for sample in self.samples():
-                if sample.invalidation is None:
-                    kept.append(sample.summary())
-                else:
-                    invalid += 1
-            return kept, invalid
-        except LogError:
-            raise
-        except Exception as error:  # a broken file can fail in any layer of zip, JSON and schema
-            raise self._error(f"its samples are unreadable: {describe(error)}") from error
+            kept = [None if sample.invalidation else sample.summary() for sample in self.samples()]
+            return [summary for summary in kept if summary], kept.count(None)
 
     def samples(self, without: Collection[str] = HEAVY) -> Iterator[EvalSample]:
         """The samples, one at a time, without some fields where the format allows to leave them out."""
         self.header  # noqa: B018 - checks the file
-        try:
+        with self._reading("its samples are unreadable"):
             if self._is_zip:
                 yield from read_eval_log_samples(
                     self.location,
@@ -227,15 +208,11 @@ class LogFile:
                 )
             else:
                 yield from self._whole.samples or []
-        except LogError:
-            raise
-        except Exception as error:
-            raise self._error(f"its samples are unreadable: {describe(error)}") from error
 
     def sample(self, id: str | int, epoch: int, without: Collection[str] = ("events", "store")) -> EvalSample:
         """One sample, without some fields where the format allows to leave them out."""
         self.header  # noqa: B018 - checks the file
-        try:
+        with self._reading(f"sample {id}, epoch {epoch} cannot be read"):
             if self._is_zip:
                 return read_eval_log_sample(
                     self.location,
@@ -244,29 +221,17 @@ class LogFile:
                     exclude_fields=set(without),
                     resolve_attachments=_attachments(without),
                 )
-            return next(
-                sample
-                for sample in self._whole.samples or []
-                if str(sample.id) == str(id) and sample.epoch == epoch
-            )
-        except Exception as error:
-            reason = "it is not there" if isinstance(error, StopIteration) else describe(error)
-            raise self._error(f"sample {id}, epoch {epoch} cannot be read: {reason}") from error
-
-    def _error(self, reason: str) -> LogError:
-        return LogError(f"{self.location}: {reason}")
+            for sample in self._whole.samples or []:
+                if (str(sample.id), sample.epoch) == (str(id), epoch):
+                    return sample
+            raise LookupError("it is not there")
 
     def digest(self) -> str:
         """First 16 hexadecimal digits of the file's sha256."""
-        total = hashlib.sha256()
-        try:
+        with self._reading("cannot be read"):
             fs, name = url_to_fs(self.location)
             with fs.open(name, "rb") as file:
-                while block := file.read(1 << 20):
-                    total.update(block)
-        except Exception as error:
-            raise self._error(f"cannot be read: {describe(error)}") from error
-        return total.hexdigest()[:16]
+                return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _attachments(without: Collection[str]) -> Literal["core"] | bool:

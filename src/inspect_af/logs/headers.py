@@ -6,99 +6,51 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from inspect_ai.log import EvalLog, EvalSpec
+from inspect_ai.log import EvalSpec
 from pydantic import ValidationError
 
 from inspect_af.errors import LogError
 from inspect_af.logs.files import LogFile, describe
 from inspect_af.types import SampleMeta, Subject, TaskMeta
 
-SIMULATED_API = "af-organism"
-"""Name of the model provider whose models are simulations."""
+SIMULATED_API = "af-organism"  # name of the model provider whose models are simulations
 
-TREATMENT_ARGS = frozenset(
-    [
-        "adapter",
-        "adapter_role",
-        "intervention",
-        "intervention_pair",
-        "layers",
-        "multiplier",
-        "role",
-        "vector",
-        "vector_tier",
-    ]
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+TREATMENT_ARGS = _names(
+    """
+    adapter adapter_role intervention intervention_pair layers multiplier role vector vector_tier
+    """
 )
 """Model arguments that apply treatments; those are read from each sample, where they are recorded."""
 
-SPEED_OPTIONS = frozenset(
-    [
-        "block_size",
-        "data_parallel_size",
-        "disable_log_stats",
-        "distributed_executor_backend",
-        "enable_chunked_prefill",
-        "enable_lora",
-        "enable_prefix_caching",
-        "enforce_eager",
-        "gpu_memory_utilization",
-        "kv_cache_memory_bytes",
-        "load_format",
-        "master_addr",
-        "master_port",
-        "max_cpu_loras",
-        "max_lora_rank",
-        "max_loras",
-        "max_num_batched_tokens",
-        "max_num_seqs",
-        "nnodes",
-        "node_rank",
-        "num_gpu_blocks_override",
-        "pipeline_parallel_size",
-        "swap_space",
-        "tensor_parallel_size",
-    ]
+SPEED_OPTIONS = _names(
+    """
+    block_size data_parallel_size disable_log_stats distributed_executor_backend enable_chunked_prefill
+    enable_lora enable_prefix_caching enforce_eager gpu_memory_utilization kv_cache_memory_bytes
+    load_format master_addr master_port max_cpu_loras max_lora_rank max_loras max_num_batched_tokens
+    max_num_seqs nnodes node_rank num_gpu_blocks_override pipeline_parallel_size swap_space
+    tensor_parallel_size
+    """
 )
 """vLLM's options about where and how fast a model runs, not about what it says."""
 
-OPERATIONAL_ARGS = SPEED_OPTIONS | frozenset(
-    [
-        "base_url",
-        "batch_size",
-        "capture",
-        "device",
-        "device_map",
-        "host",
-        "max_batch_tokens",
-        "max_connections",
-        "max_requests",
-        "max_retries",
-        "port",
-        "request_timeout",
-        "server_log",
-        "server_python",
-        "start_timeout",
-        "timeout",
-    ]
+OPERATIONAL_ARGS = SPEED_OPTIONS | _names(
+    """
+    base_url batch_size capture device device_map host max_batch_tokens max_connections max_requests
+    max_retries port request_timeout server_log server_python start_timeout timeout
+    """
 )
 """Model arguments about where and how fast a model runs, not about what it says."""
 
-SAMPLING_SETTINGS = frozenset(
-    [
-        "effort",
-        "frequency_penalty",
-        "logit_bias",
-        "max_tokens",
-        "presence_penalty",
-        "reasoning_effort",
-        "reasoning_tokens",
-        "stop_seqs",
-        "system_message",
-        "temperature",
-        "top_k",
-        "top_p",
-        "verbosity",
-    ]
+SAMPLING_SETTINGS = _names(
+    """
+    effort frequency_penalty logit_bias max_tokens presence_penalty reasoning_effort reasoning_tokens
+    stop_seqs system_message temperature top_k top_p verbosity
+    """
 )
 """Inspect's generation settings that change what a model says; seeds differ by design."""
 
@@ -111,26 +63,19 @@ FILES = "inspect_af_files"
 class LogHeader(NamedTuple):
     """What a log says before any sample is read."""
 
-    location: str
-    """Path or URL of the log."""
+    location: str  # path or URL of the log
     eval_id: str
     task_id: str
     """Shared by a log and the logs of its retries. A retry repeats the finished samples of the log
     before it under their old uuids, and gives new ones to those that had failed."""
-    task: str
-    """Registry name of the task, such as `inspect_af/alignment_faking`."""
-    status: str
-    """`success`, `started`, `cancelled` or `error`, as Inspect records it."""
-    created: str
-    """ISO 8601 time at which the eval was created."""
-    subject: Subject
-    """Model and revision by the header alone; a sample's recorded treatments come on top."""
+    task: str  # registry name of the task, such as `inspect_af/alignment_faking`
+    status: str  # `success`, `started`, `cancelled` or `error`, as Inspect records it
+    created: str  # ISO 8601 time at which the eval was created
+    subject: Subject  # model and revision by the header alone; a sample's recorded treatments come on top
     meta: TaskMeta
     epochs: int
-    planned_samples: int
-    """Samples times epochs that the dataset would give; a cancelled log holds fewer."""
-    simulated: bool
-    """Whether the model is one of the package's own simulated organisms."""
+    planned_samples: int  # samples times epochs that the dataset would give; a cancelled log holds fewer
+    simulated: bool  # whether the model is one of the package's own simulated organisms
     generation: tuple[tuple[str, str], ...] = ()
     """How replies were sampled, (setting, value as JSON) by name: temperature, max_tokens, ...; what was
     left to the provider is not in it."""
@@ -170,7 +115,7 @@ def read_header(file: LogFile, task: str) -> LogHeader | Skipped:
         return Skipped(
             location, "no inspect_af metadata: the task is not this package's, or is an old version"
         )
-    schema = raw.get("schema_version", _NEWEST_SCHEMA)
+    schema = raw.get("schema_version")
     if isinstance(schema, int) and schema > _NEWEST_SCHEMA:
         return Skipped(
             location,
@@ -181,6 +126,11 @@ def read_header(file: LogFile, task: str) -> LogHeader | Skipped:
         meta = TaskMeta.model_validate(raw)
     except ValidationError as error:
         return Skipped(location, f"malformed inspect_af metadata: {describe(error)}")
+    given: dict[str, Any] = {}
+    for config in (spec.model_generate_config, log.plan.config):
+        given |= config.model_dump(mode="json", exclude_none=True, include=set(SAMPLING_SETTINGS))
+    # The ids are what is left after --limit and --sample-id; `samples` is the whole dataset.
+    ids, epochs = spec.dataset.sample_ids, spec.config.epochs or 1
     return LogHeader(
         location=location,
         eval_id=spec.eval_id,
@@ -190,10 +140,10 @@ def read_header(file: LogFile, task: str) -> LogHeader | Skipped:
         created=spec.created,
         subject=subject_of(spec.model, spec.model_args),
         meta=meta,
-        epochs=spec.config.epochs or 1,
-        planned_samples=_planned_samples(spec),
+        epochs=epochs,
+        planned_samples=(spec.dataset.samples or 0 if ids is None else len(ids)) * epochs,
         simulated=spec.model.partition("/")[0] == SIMULATED_API,
-        generation=_generation(log),
+        generation=tuple((name, json.dumps(given[name], sort_keys=True)) for name in sorted(given)),
         files=_subject_files(spec),
     )
 
@@ -235,30 +185,14 @@ def subject_of(model: str, model_args: Mapping[str, Any]) -> Subject:
     Arguments that are not known to be harmless count as changing behaviour, so that two different
     models never become one. Secrets never enter the name.
     """
-    args = dict(model_args)
-    revision = args.pop("revision", None)
+    revision = model_args.get("revision")
+    ignored = TREATMENT_ARGS | OPERATIONAL_ARGS | {"revision", "token"}
     kept = [
         f"{name}={value if isinstance(value, str) else json.dumps(value, default=str, sort_keys=True)}"
-        for name, value in sorted(args.items())
-        if value is not None
-        and name not in TREATMENT_ARGS | OPERATIONAL_ARGS
-        and name != "token"
-        and not name.endswith(_SECRET_ENDINGS)
+        for name, value in sorted(model_args.items())
+        if value is not None and name not in ignored and not name.endswith(_SECRET_ENDINGS)
     ]
     return Subject(
         model=f"{model}[{','.join(kept)}]" if kept else model,
         revision=None if revision is None else str(revision),
     )
-
-
-def _generation(log: EvalLog) -> tuple[tuple[str, str], ...]:
-    given: dict[str, Any] = {}
-    for config in (log.eval.model_generate_config, log.plan.config):
-        given |= config.model_dump(mode="json", exclude_none=True, include=set(SAMPLING_SETTINGS))
-    return tuple((name, json.dumps(given[name], sort_keys=True)) for name in sorted(given))
-
-
-def _planned_samples(spec: EvalSpec) -> int:
-    # The ids are what is left after --limit and --sample-id; `samples` is the whole dataset.
-    ids = spec.dataset.sample_ids
-    return (len(ids) if ids is not None else spec.dataset.samples or 0) * (spec.config.epochs or 1)

@@ -6,11 +6,12 @@ import json
 import math
 import re
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args
 
 from inspect_ai.log import EvalSampleSummary
 from inspect_ai.scorer import Score
@@ -32,11 +33,9 @@ from inspect_af.types import (
 
 ALIGNMENT_FAKING = "inspect_af/alignment_faking"
 BELIEFS = "inspect_af/beliefs"
-DIRECT_REQUESTS = "inspect_af/direct_requests"
-"""Registry names of the tasks whose logs are read."""
+DIRECT_REQUESTS = "inspect_af/direct_requests"  # registry names of the tasks whose logs are read
 
-Progress = Callable[[int, int], None]
-"""Called with the number of logs done and the number of logs to do."""
+Progress = Callable[[int, int], None]  # called with the number of logs done and the number of logs to do
 Row = TypeVar("Row")
 _SCORE_NAME = re.compile(r"(?:inspect_af/)?(?P<scorer>\w+?)(?P<again>\d*)")
 
@@ -56,26 +55,21 @@ class JudgedConcepts(NamedTuple):
 
     scores: tuple[tuple[str, float], ...]
     """(concept, score on the rubric's scale), such as ("expectation", 7.0)."""
-    judge: str
-    """Model name of the judge."""
-    simulated: bool
-    """Whether the judge is a simulated or mock model."""
+    judge: str  # model name of the judge
+    simulated: bool  # whether the judge is a simulated or mock model
 
 
 class ScoredSample(NamedTuple):
     """One reply and what it counts as."""
 
     sample_id: str
-    uuid: str
-    """Inspect's unique id of this run of the sample; the same uuid twice is the same reply."""
+    uuid: str  # inspect's unique id of this run of the sample; the same uuid twice is the same reply
     epoch: int
     meta: SampleMeta
-    outcome: Outcome | None
-    """None where the sample was not scored (it failed, or the scorer never ran)."""
+    outcome: Outcome | None  # None where the sample was not scored (it failed, or the scorer never ran)
     tag: str | None
     """`accepted` or `rejected` by the first protocol tag alone (the tag-only estimand), else None."""
-    error: str | None
-    """What stopped the sample, None where nothing did."""
+    error: str | None  # what stopped the sample, None where nothing did
     reading: int | None = None
     """Version of the reading (`inspect_af.reply.READING`) that gave outcome and tag."""
     judged: JudgedConcepts | None = None
@@ -88,16 +82,13 @@ AnswerMethod = Literal["logprobs", "letter", "judge"]
 class BeliefAnswer(NamedTuple):
     """One answer to one question about one belief."""
 
-    uuid: str
-    """Inspect's unique id of this run of the sample; the same uuid twice is the same answer."""
+    uuid: str  # inspect's unique id of this run of the sample; the same uuid twice is the same answer
     epoch: int
-    meta: SampleMeta
-    """`request_id` is the question, `category` the belief."""
+    meta: SampleMeta  # `request_id` is the question, `category` the belief
     score: float | None
     """1 for the + pole, 0 for the - pole, 0.5 for neither; None where the answer could not be read."""
     method: AnswerMethod | None
-    unscored: str | None
-    """Why there is no score, None where there is one."""
+    unscored: str | None  # why there is no score, None where there is one
 
     @property
     def question(self) -> str:
@@ -124,17 +115,14 @@ class JudgedOutput(NamedTuple):
 class DirectReply(NamedTuple):
     """One reply to one plain request."""
 
-    uuid: str
-    """Inspect's unique id of this run of the sample; the same uuid twice is the same reply."""
+    uuid: str  # inspect's unique id of this run of the sample; the same uuid twice is the same reply
     epoch: int
     meta: SampleMeta
     arm: RequestArm
     judged: JudgedOutput | None
     """None where the reply could not be judged, which is missing data and no refusal."""
-    unscored: str | None
-    """Why there is no judgement, None where there is one."""
-    grader: str | None
-    """Model name of the judge."""
+    unscored: str | None  # why there is no judgement, None where there is one
+    grader: str | None  # model name of the judge
     simulated_judge: bool
 
 
@@ -145,8 +133,7 @@ class Incomplete(NamedTuple):
     """A log that was used, although it does not hold every sample that it planned."""
 
     location: str
-    status: str
-    """As Inspect records it: `started` (running or killed), `cancelled`, `error`, or `success`."""
+    status: str  # as Inspect records it: `started` (running or killed), `cancelled`, `error`, or `success`
     n_read: int
     n_planned: int
 
@@ -169,25 +156,19 @@ class ReadNotes(NamedTuple):
     """(version of the reading by which replies count, number of replies)."""
 
     def joined_with(self, more: ReadNotes) -> ReadNotes:
+        readings = Counter(dict(self.readings)) + Counter(dict(more.readings))
         return ReadNotes(
-            skipped=self.skipped + more.skipped,
-            incomplete=self.incomplete + more.incomplete,
-            bad_rows=self.bad_rows + more.bad_rows,
-            readings=tuple(sorted((Counter(dict(self.readings)) + Counter(dict(more.readings))).items())),
+            self.skipped + more.skipped,
+            self.incomplete + more.incomplete,
+            self.bad_rows + more.bad_rows,
+            tuple(sorted(readings.items())),
         )
 
 
 # The reader.
 
 
-class OpenLog(NamedTuple):
-    """A log that can be used."""
-
-    header: LogHeader
-    file: LogFile
-
-
-MakeRow = Callable[[OpenLog, EvalSampleSummary], Row]
+MakeRow = Callable[[LogHeader, LogFile, EvalSampleSummary], Row]
 """From a sample's summary to its row; raises `LogError` or pydantic's `ValidationError` where it cannot be
 used, which leaves the sample out with that reason."""
 
@@ -258,22 +239,15 @@ def read_direct_logs(sources: Sequence[str | Path]) -> TaskLogs[DirectReply]:
 def _open(
     sources: Sequence[str | Path], task: str, row: MakeRow[Row], progress: Progress | None
 ) -> LogReader[Row]:
-    usable: list[OpenLog] = []
-    skipped: list[Skipped] = []
-    for location in find_logs(sources):
-        file = LogFile(location)
-        header = read_header(file, task)
-        if isinstance(header, Skipped):
-            skipped.append(header)
-        else:
-            usable.append(OpenLog(header, file))
-    refuse_pooled_files(tuple(log.header for log in usable))
-    return LogReader(tuple(usable), tuple(skipped), row, progress)
+    found = [read_header(LogFile(location), task) for location in find_logs(sources)]
+    headers = tuple(one for one in found if isinstance(one, LogHeader))
+    refuse_pooled_files(headers)
+    return LogReader(headers, tuple(one for one in found if isinstance(one, Skipped)), row, progress)
 
 
 def _read_all(sources: Sequence[str | Path], task: str, row: MakeRow[Row]) -> TaskLogs[Row]:
     reader = _open(sources, task, row, None)
-    logs = tuple(TaskLog(header, tuple(rows)) for header, rows in reader.each())
+    logs = [TaskLog(header, tuple(rows)) for header, rows in reader.each()]
     unreadable = {one.location for one in reader.notes.skipped}
     # A broken log may be of any task, so every reader reports it; one of another task is for others.
     skipped = tuple(one for one in reader.notes.skipped if one.other_task is None)
@@ -292,114 +266,93 @@ class LogReader(Generic[Row]):
 
     def __init__(
         self,
-        logs: tuple[OpenLog, ...],
+        headers: tuple[LogHeader, ...],
         skipped: tuple[Skipped, ...],
         row: MakeRow[Row],
         progress: Progress | None,
     ) -> None:
-        self._logs = logs
+        self.headers = headers
+        """The headers of all usable logs, in the order in which their samples are read."""
+        self.notes = ReadNotes(skipped=skipped)
+        """What was skipped, incomplete or left out so far; complete after the iteration."""
         self._unusable = skipped
         self._row = row
-        self._progress = progress
-        self._notes = ReadNotes(skipped=skipped)
-
-    @property
-    def headers(self) -> tuple[LogHeader, ...]:
-        """The headers of all usable logs, in the order in which their samples are read."""
-        return tuple(log.header for log in self._logs)
-
-    @property
-    def notes(self) -> ReadNotes:
-        """What was skipped, incomplete or left out so far; complete after the iteration."""
-        return self._notes
+        self._progress = progress or (lambda done, total: None)
 
     def __iter__(self) -> Iterator[tuple[LogHeader, Iterator[Row]]]:
         """
         Raises:
             LogError: at the end, if no log gave any sample; each reason is listed.
         """
-        total = 0
-        for header, rows in self.each():
+        n_read = yield from self.each()
+        if not n_read:
+            raise LogError(_nothing_usable(self.notes))
+
+    def each(self) -> Generator[tuple[LogHeader, Iterator[Row]], None, int]:
+        """As the iteration, but without an error where there is no sample at all; returns their number."""
+        self.notes = ReadNotes(skipped=self._unusable)
+        held: dict[str, int] = {}
+        n_read = 0
+        self._progress(0, len(self.headers))
+        for done, header in enumerate(self.headers, start=1):
+            tally = _Tally()
+            rows = self._rows(header, tally)
             yield header, rows
-            for _ in rows:  # what the caller did not look at still counts in the notes
-                pass
-            total += rows.n_read
-        if total == 0:
-            raise LogError(_nothing_usable(self._notes))
+            deque(rows, maxlen=0)  # what the caller did not look at still counts in the notes
+            n_read += tally.n_read
+            held[header.location] = tally.n_read + tally.bad.total()
+            self.notes = self.notes.joined_with(tally.notes(header))
+            self._progress(done, len(self.headers))
+        self.notes = self.notes._replace(incomplete=_still_open(self.notes.incomplete, self.headers, held))
+        return n_read
 
-    def each(self) -> Iterator[tuple[LogHeader, _Rows[Row]]]:
-        """As the iteration, but without an error where there is no sample at all."""
-        self._notes = ReadNotes(skipped=self._unusable)
-        held: list[tuple[LogHeader, int]] = []
-        self._report(0)
-        for done, log in enumerate(self._logs, start=1):
-            # A file of its own for each reading, so that a large JSON log is let go and a changed one read.
-            rows = _Rows(OpenLog(log.header, LogFile(log.file.location)), self._row)
-            yield log.header, rows
-            for _ in rows:
-                pass
-            held.append((log.header, rows.n_read + rows.bad.total()))
-            self._notes = self._notes.joined_with(rows.notes())
-            self._report(done)
-        self._notes = self._notes._replace(incomplete=_still_open(self._notes.incomplete, held))
-
-    def _report(self, done: int) -> None:
-        if self._progress is not None:
-            self._progress(done, len(self._logs))
-
-
-class _Rows(Iterator[Row]):
-    """The rows of one log, which is read when the first row is asked for."""
-
-    def __init__(self, log: OpenLog, row: MakeRow[Row]) -> None:
-        self.n_read = 0
-        self.bad: Counter[str] = Counter()
-        self._log = log
-        self._row = row
-        self._failure: str | None = None
-        self._readings: Counter[int] = Counter()
-        self._rows = self._read()
-
-    def __next__(self) -> Row:
-        return next(self._rows)
-
-    def _reason(self, error: LogError) -> str:
-        return str(error).removeprefix(f"{self._log.header.location}: ")
-
-    def notes(self) -> ReadNotes:
-        header = self._log.header
-        if self._failure is not None:
-            return ReadNotes(skipped=(Skipped(header.location, self._failure),))
-        notes = ReadNotes(
-            bad_rows=tuple(BadRows(header.location, n, reason) for reason, n in self.bad.most_common()),
-            readings=tuple(sorted(self._readings.items())),
-        )
-        if header.status == "success" and self.n_read + self.bad.total() >= header.planned_samples:
-            return notes
-        short = Incomplete(header.location, header.status, self.n_read, header.planned_samples)
-        return notes._replace(incomplete=(short,))
-
-    def _read(self) -> Iterator[Row]:
+    def _rows(self, header: LogHeader, tally: _Tally) -> Iterator[Row]:
+        file = LogFile(header.location)
         try:
-            summaries, invalid = self._log.file.summaries()
+            summaries, invalid = file.summaries()
         except LogError as error:
-            self._failure = self._reason(error)
+            tally.failure = _reason(error, header)
             return
         if invalid:
-            self.bad["marked as invalid in Inspect"] += invalid
+            tally.bad["marked as invalid in Inspect"] += invalid
         summaries.reverse()
         while summaries:  # each summary is let go as soon as its row is made
             try:
-                row = self._row(self._log, summaries.pop())
+                row = self._row(header, file, summaries.pop())
             except ValidationError as error:
-                self.bad[f"malformed sample metadata: {describe(error)}"] += 1
+                tally.bad[f"malformed sample metadata: {describe(error)}"] += 1
             except LogError as error:
-                self.bad[self._reason(error)] += 1
+                tally.bad[_reason(error, header)] += 1
             else:
-                self.n_read += 1
+                tally.n_read += 1
                 if isinstance(row, ScoredSample) and row.reading is not None:
-                    self._readings[row.reading] += 1
+                    tally.readings[row.reading] += 1
                 yield row
+
+
+@dataclass
+class _Tally:
+    """What came of the samples of one log."""
+
+    n_read: int = 0
+    bad: Counter[str] = field(default_factory=Counter)
+    readings: Counter[int] = field(default_factory=Counter)
+    failure: str | None = None
+
+    def notes(self, header: LogHeader) -> ReadNotes:
+        where, n = header.location, self.n_read + self.bad.total()
+        if self.failure is not None:
+            return ReadNotes(skipped=(Skipped(where, self.failure),))
+        short = Incomplete(where, header.status, self.n_read, header.planned_samples)
+        return ReadNotes(
+            bad_rows=tuple(BadRows(where, n, reason) for reason, n in self.bad.most_common()),
+            readings=tuple(sorted(self.readings.items())),
+            incomplete=() if header.status == "success" and n >= header.planned_samples else (short,),
+        )
+
+
+def _reason(error: LogError, header: LogHeader) -> str:
+    return str(error).removeprefix(f"{header.location}: ")
 
 
 def _nothing_usable(notes: ReadNotes) -> str:
@@ -412,7 +365,7 @@ def _nothing_usable(notes: ReadNotes) -> str:
 
 
 def _still_open(
-    incomplete: Iterable[Incomplete], held: Sequence[tuple[LogHeader, int]]
+    incomplete: Iterable[Incomplete], headers: Iterable[LogHeader], held: Mapping[str, int]
 ) -> tuple[Incomplete, ...]:
     """The incomplete logs that no retry has made good.
 
@@ -420,26 +373,24 @@ def _still_open(
     subject that holds at least as many samples holds them too. A retry that was cut off earlier than that
     says nothing about the rest of its predecessor.
     """
-    logs = {header.location: (header, n) for header, n in held}
+    by_location = {header.location: header for header in headers}
 
-    def is_repeated(header: LogHeader, n: int) -> bool:
-        plan = (header.task_id, header.subject, header.meta, header.epochs, header.planned_samples)
+    def is_repeated(old: LogHeader) -> bool:
+        same = ("task_id", "subject", "meta", "epochs", "planned_samples")
         return any(
-            (new.task_id, new.subject, new.meta, new.epochs, new.planned_samples) == plan
-            and new.created > header.created
-            and more >= n
-            for new, more in held
+            all(getattr(new, name) == getattr(old, name) for name in same)
+            and new.created > old.created
+            and held[new.location] >= held[old.location]
+            for new in by_location.values()
         )
 
-    return tuple(
-        one for one in incomplete if one.location not in logs or not is_repeated(*logs[one.location])
-    )
+    return tuple(one for one in incomplete if not is_repeated(by_location[one.location]))
 
 
 # From a summary to a row.
 
 
-def scored_sample(log: OpenLog, summary: EvalSampleSummary) -> ScoredSample:
+def scored_sample(header: LogHeader, file: LogFile, summary: EvalSampleSummary) -> ScoredSample:
     """The row of a reply to the alignment-faking scenario.
 
     Raises:
@@ -447,77 +398,67 @@ def scored_sample(log: OpenLog, summary: EvalSampleSummary) -> ScoredSample:
         pydantic.ValidationError: The sample's metadata is malformed.
     """
     score = compliance_score(summary.scores or {})
-    outcome, tag = (None, None) if score is None else checked_outcome(score)
-    metadata = summary.metadata
-    if isinstance(metadata.get("treatments"), str):  # Inspect's summaries replace values beyond 1 KB
-        metadata = log.file.sample(summary.id, summary.epoch, HEAVY).metadata
-    recorded = _all_applied(metadata, score)
-    rendered = "" if score is None else (score.metadata or {}).get("rendered_digest", "")
-    meta = SampleMeta.from_metadata(
-        {**metadata, "treatments": recorded.treatments, "rendered_digest": rendered}
-    )
-    reading = None if score is None else _reading(score)
+    about = {} if score is None else score.metadata or {}
+    outcome, tag = (None, None) if score is None else outcome_of(score)
+    if isinstance(summary.metadata.get("treatments"), str):  # Inspect's summaries replace values beyond 1 KB
+        summary.metadata = file.sample(summary.id, summary.epoch, HEAVY).metadata
+    summary.metadata = {**summary.metadata, "rendered_digest": about.get("rendered_digest", "")}
+    uuid, epoch, meta = _identity(header, summary, score)
+    # The version of the reading; None for a score that is not our scorer's.
+    reading = about.get("reading", 1) if "reasoning_channel" in about else None
+    reading = reading if isinstance(reading, int) else None
     # A reply can be read again where it was not redacted, nor its score corrected in Inspect.
-    has_text = score is not None and not log.header.meta.redact and not score.history
+    has_text = score is not None and not header.meta.redact and not score.history
     if has_text and reading is not None and reading < READING:
         try:
-            output = log.file.sample(summary.id, summary.epoch, HEAVY - {"output"}).output
+            output = file.sample(summary.id, summary.epoch, HEAVY - {"output"}).output
         except LogError as error:
-            reason = str(error).removeprefix(f"{log.file.location}: ")
+            reason = _reason(error, header)
             raise LogError(f"scored by older rules, and its reply cannot be read again: {reason}") from error
         if output.choices:
             again = read_reply(output)
             outcome, tag, reading = again.outcome, again.reply.tag, READING
-    return ScoredSample(
-        str(summary.id),
-        _uuid(log, summary),
-        summary.epoch,
-        meta,
-        outcome,
-        tag,
-        summary.error,
-        reading,
-        judged_concepts(summary.scores or {}),
-    )
+    judged = judged_concepts(summary.scores or {})
+    return ScoredSample(str(summary.id), uuid, epoch, meta, outcome, tag, summary.error, reading, judged)
 
 
-def _belief_answer(log: OpenLog, summary: EvalSampleSummary) -> BeliefAnswer:
+def _belief_answer(header: LogHeader, _: LogFile, summary: EvalSampleSummary) -> BeliefAnswer:
     score = newest_score(summary.scores or {}, "belief")
-    meta = _meta(summary, score)
+    uuid, epoch, meta = _identity(header, summary, score)
     if meta.category is None:
         raise LogError("the sample does not say which belief its question is about")
-    answer = BeliefAnswer(_uuid(log, summary), summary.epoch, meta, None, None, _no_score(summary))
     if score is None:
-        return answer
+        return BeliefAnswer(uuid, epoch, meta, None, None, _no_score(summary))
     number = score.value.get("score") if isinstance(score.value, Mapping) else score.value
     about = score.metadata or {}
     if not isinstance(number, int | float) or math.isnan(number):
-        return answer._replace(unscored=str(about.get("unscored") or score.reason or "unscored"))
+        reason = str(about.get("unscored") or score.reason or "unscored")
+        return BeliefAnswer(uuid, epoch, meta, None, None, reason)
     if not 0 <= number <= 1:
         raise LogError(f"a belief score of {number}; it lies between 0 and 1")
     method = about.get("method")
-    if method not in ("logprobs", "letter", "judge"):
-        raise LogError(f"unknown method {method!r}; one of logprobs, letter, judge")
-    return answer._replace(score=float(number), method=cast(AnswerMethod, method), unscored=None)
+    if method not in get_args(AnswerMethod):
+        raise LogError(f"unknown method {method!r}; one of {', '.join(get_args(AnswerMethod))}")
+    return BeliefAnswer(uuid, epoch, meta, float(number), cast(AnswerMethod, method), None)
 
 
-def _direct_reply(log: OpenLog, summary: EvalSampleSummary) -> DirectReply:
+def _direct_reply(header: LogHeader, _: LogFile, summary: EvalSampleSummary) -> DirectReply:
     score = newest_score(summary.scores or {}, "refusal_judge")
     judged = _judged(score.value) if score is not None and isinstance(score.value, Mapping) else None
-    meta = _meta(summary, None if judged is None else score)
+    uuid, epoch, meta = _identity(header, summary, None if judged is None else score)
     arm = summary.metadata.get("arm")
     if arm not in REQUEST_ARMS:
         raise LogError(f"unknown arm {arm!r}; one of {', '.join(REQUEST_ARMS)}")
     about = {} if score is None else score.metadata or {}
-    reason = _no_score(summary) if score is None else str(score.reason or "unscored")
+    unscored = _no_score(summary) if score is None else str(score.reason or "unscored")
     return DirectReply(
-        _uuid(log, summary),
-        summary.epoch,
+        uuid,
+        epoch,
         meta,
         cast(RequestArm, arm),
         judged,
-        reason if judged is None else None,
-        None if "grader" not in about else str(about["grader"]),
+        unscored if judged is None else None,
+        str(about["grader"]) if "grader" in about else None,
         bool(about.get("simulated", False)),
     )
 
@@ -532,20 +473,16 @@ def _judged(value: Mapping[str, object]) -> JudgedOutput | None:
     return JudgedOutput(*numbers)
 
 
-def _meta(summary: EvalSampleSummary, score: Score | None) -> SampleMeta:
-    recorded = _all_applied(summary.metadata, score)
-    return SampleMeta.from_metadata({**summary.metadata, "treatments": recorded.treatments})
-
-
-def _all_applied(metadata: Mapping[str, Any], score: Score | None) -> RecordedTreatments:
-    recorded = recorded_treatments(metadata)
+def _identity(
+    header: LogHeader, summary: EvalSampleSummary, score: Score | None
+) -> tuple[str, int, SampleMeta]:
+    """Uuid, epoch and metadata of a sample; its treatments are those that it recorded and planned."""
+    recorded = recorded_treatments(summary.metadata)
     if score is not None and not recorded.all_applied:
         raise LogError("scored although its planned claim was not applied")
-    return recorded
-
-
-def _uuid(log: OpenLog, summary: EvalSampleSummary) -> str:
-    return summary.uuid or f"{log.header.eval_id}/{summary.id}/{summary.epoch}"
+    uuid = summary.uuid or f"{header.eval_id}/{summary.id}/{summary.epoch}"
+    meta = SampleMeta.from_metadata({**summary.metadata, "treatments": recorded.treatments})
+    return uuid, summary.epoch, meta
 
 
 def _no_score(summary: EvalSampleSummary) -> str:
@@ -596,35 +533,30 @@ def judged_concepts(scores: Mapping[str, Score]) -> JudgedConcepts | None:
     return JudgedConcepts(found, judge, bool(metadata.get("simulated", False))) if found else None
 
 
-def outcome_of(score: Score) -> tuple[Outcome, Literal["accepted", "rejected"] | None] | str:
-    """The outcome and the tag-only reading of a compliance score, or what is wrong with it.
+def outcome_of(score: Score) -> tuple[Outcome, Literal["accepted", "rejected"] | None]:
+    """The outcome and the tag-only reading of a compliance score.
 
     The number that Inspect's metrics used decides between accepted and rejected, so that a
     score corrected in Inspect (`edit_score`) counts as corrected.
+
+    Raises:
+        LogError: The score contradicts itself, or says what no reply counts as.
     """
     value = score.value if isinstance(score.value, Mapping) else {"accepted": score.value}
     metadata = score.metadata or {}
-    outcome = value.get("outcome", metadata.get("outcome"))
+    outcome, tag = value.get("outcome", metadata.get("outcome")), metadata.get("tag")
     if outcome not in OUTCOMES:
-        return f"unknown outcome {outcome!r}; one of {', '.join(OUTCOMES)}"
-    tag = metadata.get("tag")
+        raise LogError(f"unknown outcome {outcome!r}; one of {', '.join(OUTCOMES)}")
     if tag not in ("accepted", "rejected", None):
-        return f"unknown tag {tag!r}; one of accepted, rejected, None"
+        raise LogError(f"unknown tag {tag!r}; one of accepted, rejected, None")
     number = value.get("accepted")
     if isinstance(number, int | float) and not math.isnan(number):
         if number not in (0, 1):
-            return f"a compliance score of {number}; it is 0, 1 or not a number"
+            raise LogError(f"a compliance score of {number}; it is 0, 1 or not a number")
         outcome = "accepted" if number == 1 else "rejected"
     elif outcome in ("accepted", "rejected"):
-        return f"the outcome is {outcome} but the score has no number"
+        raise LogError(f"the outcome is {outcome} but the score has no number")
     return cast(Outcome, outcome), tag
-
-
-def _reading(score: Score) -> int | None:
-    """The version of the reading; None for a score that is not our scorer's."""
-    metadata = score.metadata or {}
-    found = metadata.get("reading", 1)
-    return found if "reasoning_channel" in metadata and isinstance(found, int) else None
 
 
 def newest_score(scores: Mapping[str, Score], scorer: str) -> Score | None:
@@ -638,15 +570,3 @@ def newest_score(scores: Mapping[str, Score], scorer: str) -> Score | None:
 def _rank(name: str) -> tuple[str, int]:
     match = _SCORE_NAME.fullmatch(name)
     return ("", 0) if match is None else (match["scorer"], int(match["again"] or 0))
-
-
-def checked_outcome(score: Score) -> tuple[Outcome, Literal["accepted", "rejected"] | None]:
-    """As `outcome_of`.
-
-    Raises:
-        LogError: What is wrong with the score.
-    """
-    found = outcome_of(score)
-    if isinstance(found, str):
-        raise LogError(found)
-    return found

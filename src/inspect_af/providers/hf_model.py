@@ -25,8 +25,7 @@ from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.providers.settings import Applied, ModelKey
 from inspect_af.sdf.adapters import Adapter, adapter_config, adapter_digest, check_base
 from inspect_af.sdf.combine import LoadedAdapters
-from inspect_af.steering.hooks import additions, steering
-from inspect_af.steering.model import decoder_layers, text_config
+from inspect_af.steering.model import additions, decoder_layers, steering, text_config
 
 NAME = "af_shared_prefix"
 """Under which the attention is registered with transformers."""

@@ -1,7 +1,7 @@
 """Activation steering: contrast pairs, activations, fitted vectors, their validation and random controls.
 
 What a script needs most is named here; the rest is in the modules `pairs`, `in_context`, `activations`,
-`fit`, `vector`, `model`, `hooks`, `sweep` and `heatmap`. Importing this needs numpy alone; what runs a
+`fit`, `vector`, `model`, `sweep` and `heatmap`. Importing this needs numpy alone; what runs a
 model imports torch when it is called.
 """
 
@@ -21,8 +21,7 @@ from inspect_af.steering.fit import (
     steering_report,
     validate_vectors,
 )
-from inspect_af.steering.hooks import additions, steering
-from inspect_af.steering.model import LoadedModel, load_model
+from inspect_af.steering.model import LoadedModel, additions, load_model, steering
 from inspect_af.steering.pairs import (
     ContrastPair,
     Locus,

@@ -22,31 +22,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from inspect_af.config import text_digest
 from inspect_af.errors import AnalysisError, ConfigError, InspectAFError, MaterialsError, TreatmentError
 from inspect_af.steering.files import (
     Float32Array,
     FloatArray,
-    Record,
-    check_array,
     open_tensors,
-    read_header,
     tensor_bytes,
     write_file,
 )
 from inspect_af.steering.model import context_length, d_model, decoder_layers, text_config, watched_forward
-from inspect_af.steering.pairs import (
-    Locus,
-    Message,
-    PairSet,
-    PairSource,
-    Span,
-    Split,
-    Transcript,
-)
-from inspect_af.steering.vector import check_layers, parse_layers
+from inspect_af.steering.pairs import SPLITS, Locus, Message, PairSet, PairSource, Span, Split, Transcript
+from inspect_af.steering.vector import LayersHeader, parse_layers
 
 if TYPE_CHECKING:
     import torch
@@ -55,41 +44,27 @@ if TYPE_CHECKING:
 MAX_BATCH_TOKENS = 8192
 """Tokens of a batch, padding included, where nothing else is asked for. Not in source."""
 
-Progress = Callable[[int, int], None]
-"""Called with the number of transcripts done and of transcripts in all."""
+Progress = Callable[[int, int], None]  # called with the number of transcripts done and of transcripts in all
 
 _MARKER = "inspectafreplymarker"
 _SIDES = ("positive", "negative")
 
 
-class ActivationsHeader(Record):
+class ActivationsHeader(LayersHeader):
     """Where activations come from, and what their axes mean."""
 
-    schema_version: Literal[1] = 1
-    model: str
-    """Name of the model, as transformers loads it."""
-    revision: str | None = None
-    d_model: int = Field(ge=1)
-    layers: tuple[int, ...] = Field(min_length=1)
-    """Indices of the decoder layers after which the stream was read, from 0, ascending, [layer]."""
     locus: Locus
     concept: str
     source: PairSource
     pairs_digest: str
-    pair_ids: tuple[str, ...] = Field(min_length=1)
-    """[pair]"""
-    groups: tuple[str, ...]
-    """Request or topic of each pair, [pair]."""
-    splits: tuple[Split, ...]
-    """[pair]"""
-    mean_norms: tuple[float, ...]
-    """Mean Euclidean norm of the residual stream over the tokens that were averaged, [layer]."""
+    pair_ids: tuple[str, ...] = Field(min_length=1)  # [pair]
+    groups: tuple[str, ...]  # request or topic of each pair, [pair]
+    splits: tuple[Split, ...]  # [pair]
     fingerprint: str = ""
     """First 16 hexadecimal digits of a sha256 over all that the values depend on, with the weights."""
 
     @model_validator(mode="after")
     def _axes_agree(self) -> ActivationsHeader:
-        check_layers(self.layers, self.mean_norms)
         if not len(self.pair_ids) == len(self.groups) == len(self.splits):
             raise ValueError(
                 f"{len(self.pair_ids)} pair_ids, {len(self.groups)} groups and {len(self.splits)} splits; "
@@ -103,6 +78,10 @@ class ActivationsHeader(Record):
         """Positions of a split's pairs."""
         return np.flatnonzero(np.array(self.splits) == split)
 
+    def rows_by_split(self) -> dict[Split, NDArray[np.intp]]:
+        """Positions of the pairs of every split that has any."""
+        return {split: rows for split in SPLITS if len(rows := self.rows(split))}
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(layer, pair, d_model)."""
@@ -113,10 +92,8 @@ class LayerActivations(NamedTuple):
     """Activations of all pairs after one layer."""
 
     layer: int
-    positive: Float32Array
-    """[pair, d_model]"""
-    negative: Float32Array
-    """[pair, d_model]"""
+    positive: Float32Array  # [pair, d_model]
+    negative: Float32Array  # [pair, d_model]
 
     def differences(self, rows: NDArray[np.intp]) -> Float32Array:
         """Positive minus negative, [row, d_model]."""
@@ -141,19 +118,22 @@ class Activations:
             held = ", ".join(map(str, self.header.layers))
             raise ConfigError(f"{self.path} holds no layer {layer}; it holds {held}")
         at = self.header.layers.index(layer)
-        with open_tensors(self.path, what="activations", error=MaterialsError) as file:
+        with _open(self.path)[1] as file:
             sides = [np.asarray(file.get_slice(name)[at]) for name in _SIDES]
         for name, side in zip(_SIDES, sides, strict=True):
-            if not np.isfinite(side).all():
-                bad = self.header.pair_ids[int(np.flatnonzero(~np.isfinite(side).all(axis=1))[0])]
+            if len(bad := np.flatnonzero(~np.isfinite(side).all(axis=1))):
                 raise MaterialsError(
                     f"{self.path}: {name} has values that are not finite at layer {layer}, first in pair "
-                    f"{bad!r}; extract it again in a wider dtype"
+                    f"{self.header.pair_ids[bad[0]]!r}; extract it again in a wider dtype"
                 )
         return LayerActivations(layer, *sides)
 
     def __iter__(self) -> Iterator[LayerActivations]:
         return (self.layer(layer) for layer in self.header.layers)
+
+
+def _open(path: Path) -> tuple[ActivationsHeader, Any]:
+    return open_tensors(path, ActivationsHeader, _SIDES, what="activations", error=MaterialsError)
 
 
 def load_activations(path: str | Path) -> Activations:
@@ -163,25 +143,13 @@ def load_activations(path: str | Path) -> Activations:
         MaterialsError: The file cannot be read, is not safetensors, or does not fit its header.
         MissingExtraError: safetensors is not installed.
     """
-    path = Path(path)
-    where = f"activations {path}"
-    with open_tensors(path, what="activations", error=MaterialsError) as file:
-        header = read_header(file, ActivationsHeader, where=where, error=MaterialsError)
-        for name in _SIDES:
-            check_array(file, name, header.shape, where=where, error=MaterialsError)
-    return Activations(path, header)
+    return Activations(Path(path), _open(Path(path))[0])
 
 
 def write_activations(
     path: str | Path, header: ActivationsHeader, positive: Float32Array, negative: Float32Array
 ) -> Activations:
-    """Writes activations, one layer in memory at a time: the arrays may be mapped files.
-
-    Args:
-        path: File to write; an existing one is replaced.
-        header: What the axes mean.
-        positive: [layer, pair, d_model]
-        negative: [layer, pair, d_model]
+    """Writes [layer, pair, d_model] of both sides, one layer in memory at a time: they may be mapped files.
 
     Raises:
         AnalysisError: A shape is not the header's, or a value is not finite.
@@ -196,6 +164,18 @@ def write_activations(
     return Activations(Path(path), header)
 
 
+class LocatedSpan(NamedTuple):
+    """A rendered chat as token ids, and the run of tokens that a stretch of its reply is."""
+
+    ids: list[int]
+    start: int
+    end: int  # past the last token
+
+    @property
+    def n_tokens(self) -> int:
+        return self.end - self.start
+
+
 class Tokens(NamedTuple):
     """A text as tokens."""
 
@@ -204,61 +184,35 @@ class Tokens(NamedTuple):
     """Characters `[start, end)` of the text that each token stands for, spaces included, [token]."""
 
 
-class LocatedSpan(NamedTuple):
-    """A rendered chat as token ids, and the run of tokens that a stretch of its reply is."""
+def tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> Tokens:
+    """A rendered chat, or any other text that needs no further special tokens, as tokens.
 
-    ids: list[int]
-    start: int
-    end: int
-    """Past the last token."""
-
-    @property
-    def n_tokens(self) -> int:
-        return self.end - self.start
-
-
-class SpanLocator:
-    """Finds spans with one tokenizer; prepared once, used for many transcripts."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        # A copy whose offsets include the spaces of each token: the post-processing step of many tokenizers
-        # takes them out, and then a token of spaces stands for nothing. None for a slow tokenizer.
-        self._backend: Any = None
-        if getattr(tokenizer, "is_fast", False):
-            from tokenizers import Tokenizer
-
-            self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-            self._backend.post_processor = None
-            self._backend.no_truncation()
-            self._backend.no_padding()
-
-    def locate(self, messages: Sequence[Message], span: Span) -> LocatedSpan:
-        """The tokens that some characters of the last message are.
-
-        Raises:
-            MaterialsError: The chat template refuses the messages or changes the reply, or no token is left.
-            ConfigError: The tokenizer has no chat template, or cannot say what characters tokens stand for.
-        """
-        text, found = render(self._tokenizer, messages, span)
-        tokens = self.tokens(text)
-        start, end = tokens_of(tokens.offsets, found)
-        return LocatedSpan(tokens.ids, start, end)
-
-    def tokens(self, text: str) -> Tokens:
-        """A rendered chat, or any other text that needs no further special tokens, as tokens."""
-        found = self._backend.encode(text, add_special_tokens=False) if self._backend is not None else None
-        if found is None or found.ids != self._tokenizer(text, add_special_tokens=False)["input_ids"]:
-            raise ConfigError(
-                f"the tokenizer of {_name(self._tokenizer)} cannot say which characters a token stands for; "
-                "use a fast tokenizer (tokenizer.json)"
-            )
-        return Tokens(found.ids, found.offsets)
+    Raises:
+        ConfigError: The tokenizer is a slow one, which cannot say what characters tokens stand for.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise ConfigError(
+            f"the tokenizer of {_name(tokenizer)} cannot say which characters a token stands for; use a fast "
+            "tokenizer (tokenizer.json)"
+        )
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    # Many tokenizers leave a token's spaces out of its offsets; they belong to the token before which they
+    # stand.
+    ends = [0, *(end for _, end in found["offset_mapping"])]
+    offsets = [(min(start, ends[at]), end) for at, (start, end) in enumerate(found["offset_mapping"])]
+    return Tokens(found["input_ids"], offsets)
 
 
 def locate(tokenizer: PreTrainedTokenizerBase, transcript: Transcript, locus: Locus) -> LocatedSpan:
-    """The tokens over which a transcript's activations are averaged; errors as of `SpanLocator.locate`."""
-    return SpanLocator(tokenizer).locate(transcript.messages, transcript.span(locus))
+    """The tokens over which a transcript's activations are averaged.
+
+    Raises:
+        MaterialsError: The chat template refuses the messages or changes the reply, or no token is left.
+        ConfigError: The tokenizer has no chat template, or cannot say what characters tokens stand for.
+    """
+    text, where = render(tokenizer, transcript.messages, transcript.span(locus))
+    found = tokens(tokenizer, text)
+    return LocatedSpan(found.ids, *tokens_of(found.offsets, where))
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], span: Span) -> tuple[str, Span]:
@@ -275,15 +229,16 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], span
     reply = messages[-1].content
     marked = _rendered(tokenizer, [*messages[:-1], messages[-1].model_copy(update={"content": _MARKER})])
     before, found, _ = marked.rpartition(_MARKER)
-    if found and text.startswith(before):
-        for stripped in (0, len(reply) - len(reply.lstrip())):
-            for kept in (reply[stripped:], reply[stripped:].rstrip()):
-                if text.startswith(kept, len(before)):
-                    shift = len(before) - stripped
-                    start = max(span.start + shift, len(before))
-                    end = min(span.end + shift, len(before) + len(kept))
-                    if end > start:
-                        return text, Span(start=start, end=end)
+    kept_replies = [
+        (left, kept) for left in (reply, reply.lstrip()) for kept in (left, left.rstrip()) if found
+    ]
+    for left, kept in kept_replies:
+        if text.startswith(before + kept):
+            shift = len(before) - (len(reply) - len(left))
+            start = max(span.start + shift, len(before))
+            end = min(span.end + shift, len(before) + len(kept))
+            if end > start:
+                return text, Span(start=start, end=end)
     wanted = reply[span.start : span.end].strip()
     if wanted and text.count(wanted) == 1:
         start = text.index(wanted)
@@ -312,7 +267,7 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -
             f"the tokenizer of {_name(tokenizer)} has no chat template; use a chat model, or give the "
             "template that the model was trained with: -M chat_template=FILE"
         )
-    chat = [{"role": message.role, "content": message.content} for message in messages]
+    chat = [message.model_dump() for message in messages]
     try:
         return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=False))
     except TemplateError as error:
@@ -330,8 +285,7 @@ def _name(tokenizer: PreTrainedTokenizerBase) -> str:
 class Item(NamedTuple):
     """One transcript to run."""
 
-    side: int
-    """0 the positive, 1 the negative."""
+    side: int  # 0 the positive, 1 the negative
     pair: int
 
 
@@ -343,19 +297,20 @@ def located_items(
     Raises:
         MaterialsError: A transcript has no tokens at the locus, or more than `context`, or does not survive
             the chat template; the message names the pair and the side.
-        ConfigError: As of `SpanLocator.locate`.
+        ConfigError: As of `locate`.
     """
-    locator, found = SpanLocator(tokenizer), {}
+    found = {}
     for at, pair in enumerate(pairs.pairs):
         for side, transcript in enumerate((pair.positive, pair.negative)):
+            where = f"pair {pair.id!r}, {_SIDES[side]}"
             try:
-                located = locator.locate(transcript.messages, transcript.span(locus))
+                located = locate(tokenizer, transcript, locus)
             except InspectAFError as error:
-                raise type(error)(f"pair {pair.id!r}, {_SIDES[side]}: {error}") from error
+                raise type(error)(f"{where}: {error}") from error
             if context is not None and len(located.ids) > context:
                 raise MaterialsError(
-                    f"pair {pair.id!r}, {_SIDES[side]}: {len(located.ids)} tokens, the model's context holds "
-                    f"{context}; leave the pair out"
+                    f"{where}: {len(located.ids)} tokens, the model's context holds {context}; leave the "
+                    "pair out"
                 )
             found[Item(side, at)] = located
     return found
@@ -364,10 +319,8 @@ def located_items(
 class Pooled(NamedTuple):
     """One batch."""
 
-    means: Float32Array
-    """Residual stream after each layer, averaged over the span, [layer, row, d_model]."""
-    norm_sums: FloatArray
-    """Sum of the stream's Euclidean norms over the span's tokens, [layer, row]."""
+    means: Float32Array  # residual stream after each layer, averaged over the span, [layer, row, d_model]
+    norm_sums: FloatArray  # sum of the stream's Euclidean norms over the span's tokens, [layer, row]
 
 
 @contextmanager
@@ -402,11 +355,11 @@ def pooled_forward(
         def run(batch: Sequence[LocatedSpan]) -> Pooled:
             nonlocal first, end
             first, end = min(row.start for row in batch), max(row.end for row in batch)
-            inside = np.zeros((len(batch), end - first), dtype=np.float32)
+            inside = torch.zeros(len(batch), end - first)
             for at, row in enumerate(batch):
                 inside[at, row.start - first : row.end - first] = 1
             weights.clear()
-            weights[None] = torch.from_numpy(inside)
+            weights[None] = inside
             longest = max(len(row.ids) for row in batch)
             forward([row.ids + row.ids[-1:] * (longest - len(row.ids)) for row in batch])
             means, sums = (np.stack([found[layer][k].cpu().numpy() for layer in layers]) for k in (0, 1))
@@ -415,78 +368,65 @@ def pooled_forward(
         yield run
 
 
-class _Settings(Record):
-    fingerprint: str
-    shape: tuple[int, int, int]
-
-
-class _Batch(Record):
-    items: tuple[tuple[int, int], ...]
-    n_tokens: tuple[int, ...]
-    norm_sums: tuple[tuple[float, ...], ...]
-    """[layer, item]"""
-
-
 class RowStore:
     """Rows on their way to a file, kept as they are found, so that a killed run goes on.
 
-    Beside the file to write stands `FILE.partial/` with `rows.f32`, a mapped array [side, layer, pair,
-    d_model], and `journal.jsonl`, a line for every batch whose rows are in it.
+    Beside the file to write stands `FILE.partial/` with mapped arrays, in which a transcript whose number of
+    tokens is not zero is done, and `settings.txt`.
+
+    Args:
+        out: The file to write in the end.
+        fingerprint: Of everything that the values depend on.
+        shape: (layer, pair, d_model).
+
+    Raises:
+        ConfigError: What is left of an earlier run was found with other settings, or another model.
     """
 
     def __init__(self, out: Path, fingerprint: str, shape: tuple[int, int, int]) -> None:
-        """
-        Args:
-            out: The file to write in the end.
-            fingerprint: Of everything that the values depend on.
-            shape: (layer, pair, d_model).
-
-        Raises:
-            ConfigError: What is left of an earlier run was found with other settings, or another model.
-        """
-        self._out = out
+        self._out, self._fingerprint = out, fingerprint
         self._directory = out.with_name(f"{out.name}.partial")
-        self._journal = self._directory / "journal.jsonl"
-        self._settings = _Settings(fingerprint=fingerprint, shape=shape)
-        self._batches = self._resumed()
-        kept = [self._settings.model_dump_json(), *(batch.model_dump_json() for batch in self._batches)]
-        write_file(self._journal, [("\n".join(kept) + "\n").encode()])
-        mode: Literal["r+", "w+"] = "r+" if self._batches else "w+"
-        self._rows: Float32Array = np.memmap(
-            self._directory / "rows.f32", dtype=np.float32, mode=mode, shape=(2, *shape)
-        )
+        note, settings = self._directory / "settings.txt", f"{fingerprint} {shape}"
+        mode: Literal["r+", "w+"] = "r+" if note.is_file() else "w+"
+        if mode == "r+" and note.read_text(encoding="utf-8") != settings:
+            raise ConfigError(
+                f"{self._directory} is left of an extraction with other pairs, layers or settings, or of "
+                "another model; repeat that command to finish it, delete the directory, or choose another "
+                "file to write"
+            )
+        self._directory.mkdir(parents=True, exist_ok=True)
+        n_layers, n_pairs, _ = shape
+
+        def mapped(name: str, dtype: type, axes: tuple[int, ...]) -> NDArray[Any]:
+            return np.memmap(self._directory / name, dtype=dtype, mode=mode, shape=axes)
+
+        self._rows = mapped("rows.f32", np.float32, (2, *shape))
+        self._norms = mapped("norms.f64", np.float64, (2, n_pairs, n_layers))  # sums over tokens
+        self._n_tokens = mapped("tokens.i64", np.int64, (2, n_pairs))
+        write_file(note, [settings.encode()])
 
     @property
     def done(self) -> frozenset[Item]:
         """Transcripts whose rows are there."""
-        return frozenset(Item(*item) for batch in self._batches for item in batch.items)
+        return frozenset(Item(int(side), int(pair)) for side, pair in np.argwhere(self._n_tokens))
 
     def add(self, items: Sequence[Item], n_tokens: Sequence[int], pooled: Pooled) -> None:
-        """Keeps a batch: its rows first, then the line that says that they are there."""
+        """Keeps a batch: its rows first, then the numbers that say that they are there."""
         sides, pairs = (list(axis) for axis in zip(*items, strict=True))
-        for at in range(pooled.means.shape[0]):
-            self._rows[sides, at, pairs] = pooled.means[at]
-        batch = _Batch(
-            items=tuple((item.side, item.pair) for item in items),
-            n_tokens=tuple(n_tokens),
-            norm_sums=tuple(tuple(map(float, layer)) for layer in pooled.norm_sums),
-        )
-        with self._journal.open("a", encoding="utf-8") as file:
-            file.write(batch.model_dump_json() + "\n")
-        self._batches.append(batch)
+        for at, means in enumerate(pooled.means):
+            self._rows[sides, at, pairs] = means
+        self._norms[sides, pairs] = pooled.norm_sums.T
+        self._n_tokens[sides, pairs] = n_tokens
 
     def finish(
         self, pairs: PairSet, *, model: str, revision: str | None, layers: tuple[int, ...], locus: Locus
     ) -> Activations:
         """Writes the file and removes what was kept beside it; the arguments are for its header."""
-        # In an order that does not depend on which run found which batch.
-        batches = sorted(self._batches, key=lambda batch: batch.items)
-        totals = np.sum([np.sum(batch.norm_sums, axis=1) for batch in batches], axis=0)
-        n_tokens = sum(sum(batch.n_tokens) for batch in batches)
+        mean_norms = self._norms.sum(axis=(0, 1)) / self._n_tokens.sum()
         header = ActivationsHeader(
             model=model,
             revision=revision,
-            d_model=self._settings.shape[2],
+            d_model=self._rows.shape[-1],
             layers=layers,
             locus=locus,
             concept=pairs.concept,
@@ -495,32 +435,12 @@ class RowStore:
             pair_ids=tuple(pair.id for pair in pairs.pairs),
             groups=tuple(pair.group for pair in pairs.pairs),
             splits=tuple(pair.split for pair in pairs.pairs),
-            mean_norms=tuple(float(total) / n_tokens for total in totals),
-            fingerprint=self._settings.fingerprint,
+            mean_norms=tuple(mean_norms.tolist()),
+            fingerprint=self._fingerprint,
         )
         written = write_activations(self._out, header, self._rows[0], self._rows[1])
         shutil.rmtree(self._directory)
         return written
-
-    def _resumed(self) -> list[_Batch]:
-        try:
-            first, *lines = self._journal.read_text(encoding="utf-8").split("\n")
-            known = _Settings.model_validate_json(first)
-        except (FileNotFoundError, ValidationError):
-            return []  # nothing there, or killed before its first line was complete
-        if known != self._settings:
-            raise ConfigError(
-                f"{self._directory} is left of an extraction with other pairs, layers or settings, or of "
-                "another model; repeat that command to finish it, delete the directory, or choose another "
-                "file to write"
-            )
-        batches: list[_Batch] = []
-        for line in lines:
-            try:
-                batches.append(_Batch.model_validate_json(line))
-            except ValidationError:
-                break  # empty, or killed while it was written
-        return batches
 
 
 def finished(out: Path, fingerprint: str) -> Activations | None:
@@ -585,9 +505,9 @@ def extract_activations(
     spans = located_items(tokenizer, pairs, locus, context_length(model))
     items = list(spans)
     store = RowStore(out, fingerprint, (len(chosen), len(pairs.pairs), d_model(model)))
-    n_done = len(done := store.done)
-    if progress is not None:
-        progress(n_done, len(items))
+    done = store.done
+    progress = progress or (lambda done, total: None)
+    progress(len(done), len(items))
     lengths = [len(span.ids) for span in spans.values()]
     batches = plan_batches(lengths, max_batch_tokens, apart=_rotation_changes_after(model))
     with pooled_forward(model, chosen) as run:
@@ -605,9 +525,7 @@ def extract_activations(
                     "float32)"
                 )
             store.add(missing, [span.n_tokens for span in located], pooled)
-            n_done += len(missing)
-            if progress is not None:
-                progress(n_done, len(items))
+            progress(len(store.done), len(items))
     return store.finish(pairs, model=name, revision=revision, layers=chosen, locus=locus)
 
 

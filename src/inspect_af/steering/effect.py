@@ -8,30 +8,27 @@ so that no judge is needed.
 from __future__ import annotations
 
 import inspect
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field, ValidationError
 
+from inspect_af.config import parse, read_text
 from inspect_af.errors import AnalysisError, ConfigError, MaterialsError
 from inspect_af.format import text_table
 from inspect_af.materials import count_terms
 from inspect_af.steering.activations import plan_batches, render
 from inspect_af.steering.files import FloatArray, Record, problems
-from inspect_af.steering.hooks import additions, steering
-from inspect_af.steering.model import first_device
+from inspect_af.steering.model import additions, first_device, steering
 from inspect_af.steering.pairs import Message, PairSet, Span
 from inspect_af.steering.vector import SteeringVector, best_layers, random_controls, shown_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-ENOUGH = 20
-"""Random vectors that a word about an effect needs."""
-
+ENOUGH = 20  # random vectors that a word about an effect needs
 MAX_BATCH_TOKENS = 2048
 
 PROMPTS = (
@@ -55,12 +52,9 @@ class EffectWords(Record):
 
     positive: tuple[str, ...] = Field(min_length=1)
     """Beginnings of a reply that has the concept, with a space in front where the tokenizer wants one."""
-    negative: tuple[str, ...] = Field(min_length=1)
-    """Beginnings of a reply that has not."""
-    prompts: tuple[str, ...] = Field(default=PROMPTS, min_length=2)
-    """Benign user turns."""
-    reply: str = ""
-    """What the reply begins with, before the words."""
+    negative: tuple[str, ...] = Field(min_length=1)  # beginnings of a reply that has not
+    prompts: tuple[str, ...] = Field(default=PROMPTS, min_length=2)  # benign user turns
+    reply: str = ""  # what the reply begins with, before the words
 
 
 class Item(NamedTuple):
@@ -74,16 +68,11 @@ class Item(NamedTuple):
 class Band(Record):
     """Mean shifts of the log-odds, in nats, over prompts or pairs."""
 
-    up: float
-    """Under the positive dose, against no steering."""
-    down: float
-    """Under the negative dose."""
-    swing: float
-    """(up - down) / 2."""
-    error: float
-    """Standard error of the swing over prompts or pairs."""
-    random: tuple[float, ...]
-    """Swings of the random vectors at the same norm, ascending."""
+    up: float  # under the positive dose, against no steering
+    down: float  # under the negative dose
+    swing: float  # (up - down) / 2
+    error: float  # standard error of the swing over prompts or pairs
+    random: tuple[float, ...]  # swings of the random vectors at the same norm, ascending
 
     @property
     def p(self) -> float:
@@ -94,6 +83,11 @@ class Band(Record):
     def beyond(self) -> bool:
         """Whether it is above every one of enough random vectors."""
         return len(self.random) >= ENOUGH and self.swing > self.random[-1]
+
+    def cells(self) -> list[str]:
+        """Swing, standard error, range of the random vectors, and p, as text."""
+        between = f"{self.random[0]:+.2f} to {self.random[-1]:+.2f}"
+        return [f"{self.swing:+.2f}", f"{self.error:.2f}", between, f"{self.p:.3f}"]
 
 
 class LayerEffect(Record):
@@ -124,17 +118,33 @@ class VectorEffect(Record):
             return f"{n} random vectors; {ENOUGH} are needed to tell it from any other direction."
         words = [one for one in self.layers if one.words.beyond]
         both = [one for one in words if one.keyword_hard and one.keyword_hard.beyond]
-        if both:
-            return f"moves words and keyword-hard sentences beyond {n} random vectors: {_places(both)}."
         if not words:
             return f"moves its concept's words at no layer and dose beyond {n} random vectors."
-        measured = [one for one in words if one.keyword_hard is not None]
+        moved: dict[float, list[int]] = {}
+        for one in both or words:
+            moved.setdefault(one.dose, []).append(one.layer)
+        places = "; ".join(f"layers {shown_layers(at)} at dose {dose:g}" for dose, at in moved.items())
+        if both:
+            return f"moves words and keyword-hard sentences beyond {n} random vectors: {places}."
         hard = (
-            "; keyword-hard sentences move at none of these: only keywords were seen to move"
-            if measured
-            else "; there are no keyword-hard pairs to tell whether it moves more than keywords"
+            "keyword-hard sentences move at none of these: only keywords were seen to move"
+            if any(one.keyword_hard for one in words)
+            else "there are no keyword-hard pairs to tell whether it moves more than keywords"
         )
-        return f"moves its concept's words beyond {n} random vectors: {_places(words)}{hard}."
+        return f"moves its concept's words beyond {n} random vectors: {places}; {hard}."
+
+    def text(self) -> str:
+        """The vector's table for a terminal, and its sentence."""
+        rows = [["layer", "dose", "words", "se", "random", "p", "keyword-hard", "se", "random", "p"]]
+        for one in self.layers:
+            hard = one.keyword_hard.cells() if one.keyword_hard else [""] * 4
+            rows.append([str(one.layer), f"{one.dose:g}", *one.words.cells(), *hard])
+        n = len(self.layers)
+        tried = f" {n} places were tried, without a correction for that." if n > 1 else ""
+        return (
+            f"{self.name}: {self.concept} ({self.estimator}, vector {self.digest})\n{text_table(rows)}\n"
+            f"{self.name}: {self.sentence}{tried}"
+        )
 
 
 class EffectReport(Record):
@@ -149,22 +159,11 @@ class EffectReport(Record):
 
     def text(self) -> str:
         """The report as tables for a terminal."""
-        parts = [
+        head = (
             f"{self.model}: shift of log-odds in nats, (under +dose minus under -dose) / 2, on "
             f"{self.n_prompts} prompts and {self.n_keyword_hard} keyword-hard pairs"
-        ]
-        for vector in self.vectors:
-            rows = [["layer", "dose", "words", "se", "random", "p", "keyword-hard", "se", "random", "p"]]
-            for one in vector.layers:
-                cells = [str(one.layer), f"{one.dose:g}"]
-                for band in (one.words, one.keyword_hard):
-                    cells += [""] * 4 if band is None else _cells(band)
-                rows.append(cells)
-            head = f"{vector.name}: {vector.concept} ({vector.estimator}, vector {vector.digest})"
-            parts.append(f"{head}\n{text_table(rows)}\n{vector.name}: {vector.sentence}")
-            if len(vector.layers) > 1:
-                parts[-1] += f" {len(vector.layers)} places were tried, without a correction for that."
-        return "\n\n".join(parts)
+        )
+        return "\n\n".join([head, *(vector.text() for vector in self.vectors)])
 
 
 def load_words(path: str | Path) -> EffectWords:
@@ -173,24 +172,17 @@ def load_words(path: str | Path) -> EffectWords:
     Raises:
         MaterialsError: It cannot be read, or a key is missing, unknown or malformed.
     """
+    text = read_text(Path(path), what="file of words", error=MaterialsError)
     try:
-        held = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # numbers and nesting beyond Python's limits too
-        raise MaterialsError(f"words {path}: cannot be read as TOML ({error})") from error
-    try:
-        return EffectWords.model_validate(held)
+        return EffectWords.model_validate(parse(text, "TOML", path, error=MaterialsError))
     except ValidationError as error:
         raise MaterialsError(f"words {path}: {problems(error)}") from error
 
 
 def check_unseen(words: EffectWords, pairs: PairSet) -> None:
-    """Makes sure that no word and no prompt stands in a pair of any split.
-
-    Raises:
-        MaterialsError: One does; it would be measured on what the vector was made of.
-    """
+    """A MaterialsError where a word or prompt stands in a pair: what the vector was made of says nothing."""
     terms = [word.strip() for word in (*words.positive, *words.negative)]
-    asked = {prompt.strip().casefold() for prompt in words.prompts}
+    prompts = {prompt.strip().casefold() for prompt in words.prompts}
     for pair in pairs.pairs:
         for side in (pair.positive, pair.negative):
             if found := next(iter(count_terms(side.reply, terms)), None):
@@ -198,7 +190,7 @@ def check_unseen(words: EffectWords, pairs: PairSet) -> None:
                     f"the word {found!r} stands in pair {pair.id!r}, so its shift would say nothing; take "
                     "words that stand in no pair"
                 )
-            if seen := asked & {message.content.strip().casefold() for message in side.messages}:
+            if seen := prompts & {message.content.strip().casefold() for message in side.messages}:
                 raise MaterialsError(f"the prompt {seen.pop()!r} stands in pair {pair.id!r}; take others")
 
 
@@ -241,10 +233,16 @@ def measure_effect(
         raise ConfigError(f"doses {list(doses)} with {n_random} random vectors; positive numbers are needed")
     check_unseen(words, pairs)
     kinds = {"words": _word_items(tokenizer, words), "keyword_hard": _pair_items(tokenizer, pairs)}
-    chosen = {name: _chosen(vector, layers) for name, vector in vectors.items()}
-    total = 2 * len(doses) * (n_random + 1) * sum(map(len, chosen.values()))
-    done = 0
     unsteered = {kind: _log_odds(model, items) for kind, items in kinds.items() if items}
+    chosen = {}
+    for label, vector in vectors.items():
+        best = best_layers(vector.header.validation)
+        if layers is None and not best:
+            raise AnalysisError(
+                f"vector {vector.digest} was not cross-validated; say which --layers to measure at"
+            )
+        chosen[label] = tuple(sorted(best)) if layers is None else vector.selected(layers)
+    done, total = 0, 2 * len(doses) * (n_random + 1) * sum(map(len, chosen.values()))
 
     def shifts(vector: SteeringVector, multiplier: float, layer: int) -> dict[str, FloatArray]:
         nonlocal done
@@ -259,29 +257,22 @@ def measure_effect(
     for label, vector in vectors.items():
         random = random_controls(vector, n_random, seed=seed)
         effects = []
-        for layer in chosen[label]:
-            for dose in doses:
-                multiplier = vector.multiplier_for(dose, str(layer))
-                ends = [
-                    (shifts(one, multiplier, layer), shifts(one, -multiplier, layer))
-                    for one in (vector, *random)
-                ]
-                bands = {kind: _band([(up[kind], down[kind]) for up, down in ends]) for kind in unsteered}
-                effects.append(
-                    LayerEffect(
-                        layer=layer,
-                        dose=dose,
-                        multiplier=multiplier,
-                        words=bands["words"],
-                        keyword_hard=bands.get("keyword_hard"),
-                    )
-                )
+        for layer, dose in ((layer, dose) for layer in chosen[label] for dose in doses):
+            size = vector.multiplier_for(dose, str(layer))
+            ends = [(shifts(one, size, layer), shifts(one, -size, layer)) for one in (vector, *random)]
+            bands: dict[str, Band | None] = dict.fromkeys(kinds)
+            for kind in unsteered:
+                bands[kind] = _band([(up[kind], down[kind]) for up, down in ends])
+            effects.append(
+                LayerEffect.model_validate({"layer": layer, "dose": dose, "multiplier": size, **bands})
+            )
+        held = vector.header
         results.append(
             VectorEffect(
                 name=label,
                 digest=vector.digest,
-                concept=vector.header.concept,
-                estimator=vector.header.estimator,
+                concept=held.concept,
+                estimator=held.estimator,
                 layers=tuple(effects),
             )
         )
@@ -296,57 +287,37 @@ def measure_effect(
 
 def _band(ends: Sequence[tuple[FloatArray, FloatArray]]) -> Band:
     """The first is the vector, the others are random: shifts under either dose, [item]."""
-    swings = [(up - down) / 2 for up, down in ends]
-    own = swings[0]
+    own, *others = ((up - down) / 2 for up, down in ends)
     return Band(
         up=float(ends[0][0].mean()),
         down=float(ends[0][1].mean()),
         swing=float(own.mean()),
         error=float(own.std(ddof=1) / np.sqrt(len(own))) if len(own) > 1 else 0.0,
-        random=tuple(sorted(float(other.mean()) for other in swings[1:])),
+        random=tuple(sorted(float(other.mean()) for other in others)),
     )
-
-
-def _chosen(vector: SteeringVector, layers: str | None) -> tuple[int, ...]:
-    if layers is not None:
-        return vector.selected(layers)
-    validation = vector.header.validation
-    if best := best_layers(validation) if validation else ():
-        return tuple(sorted(best))
-    raise AnalysisError(f"vector {vector.digest} was not cross-validated; say which --layers to measure at")
 
 
 def _word_items(tokenizer: PreTrainedTokenizerBase, words: EffectWords) -> list[Item]:
     marker = "inspectafreply"
+    sides = [[_ids(tokenizer, word) for word in side] for side in (words.positive, words.negative)]
     items = []
     for prompt in words.prompts:
         messages = (Message(role="user", content=prompt), Message(role="assistant", content=marker))
         text, span = render(tokenizer, messages, Span(start=0, end=len(marker)))
-        before = text[: span.start] + words.reply
-        items.append(
-            Item(
-                _ids(tokenizer, before),
-                [_ids(tokenizer, word) for word in words.positive],
-                [_ids(tokenizer, word) for word in words.negative],
-            )
-        )
+        items.append(Item(_ids(tokenizer, text[: span.start] + words.reply), *sides))
     return items
 
 
 def _pair_items(tokenizer: PreTrainedTokenizerBase, pairs: PairSet) -> list[Item]:
     items = []
     for pair in pairs.pairs:
-        if pair.split == "keyword-hard" and pair.positive.sentence and pair.negative.sentence:
+        if pair.split == "keyword-hard" and pair.positive.sentence:
             (positive, here), (negative, there) = (
                 render(tokenizer, side.messages, side.span("span")) for side in (pair.positive, pair.negative)
             )
-            items.append(
-                Item(
-                    _ids(tokenizer, positive[: here.start]),
-                    [_ids(tokenizer, positive[here.start : here.end])],
-                    [_ids(tokenizer, negative[there.start : there.end])],
-                )
-            )
+            sentences = (positive[here.start : here.end], negative[there.start : there.end])
+            context = _ids(tokenizer, positive[: here.start])
+            items.append(Item(context, *([_ids(tokenizer, sentence)] for sentence in sentences)))
     return items
 
 
@@ -360,63 +331,46 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 def _log_odds(model: PreTrainedModel, items: Sequence[Item]) -> FloatArray:
     """log P(any positive continuation) - log P(any negative one), [item].
 
-    A forward gives the probabilities of all next tokens, so that continuations which begin alike share one.
+    A forward gives the probabilities of all next tokens, so continuations that differ in the last token
+    share one.
     """
     import torch
     from scipy.special import logsumexp
+    from torch.nn.utils.rnn import pad_sequence
 
-    hosts: list[tuple[int, tuple[int, ...]]] = []  # item, and what follows its context, but for a last token
-    for at, item in enumerate(items):
-        own: list[tuple[int, ...]] = []
-        for start in sorted({tuple(c[:-1]) for c in (*item.positive, *item.negative)}, key=len, reverse=True):
-            if not any(other[: len(start)] == start for other in own):
-                own.append(start)
-        hosts += [(at, start) for start in own]
-    found: list[list[float]] = [[-np.inf] * len((*item.positive, *item.negative)) for item in items]
-    lengths = [len(items[at].context) + len(start) for at, start in hosts]
-    device = first_device(model)
-    for batch in plan_batches(lengths, MAX_BATCH_TOKENS):
-        width, most = max(lengths[row] for row in batch), max(len(hosts[row][1]) for row in batch)
-        ids = torch.zeros((len(batch), width), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for k, row in enumerate(batch):  # padded at the beginning, so that rows end together
-            at, start = hosts[row]
-            ids[k, width - lengths[row] :] = torch.tensor([*items[at].context, *start])
-            mask[k, width - lengths[row] :] = 1
-        options = {"position_ids": (mask.cumsum(1) - 1).clamp(min=0).to(device), "logits_to_keep": most + 1}
-        known = inspect.signature(model.forward).parameters  # not every architecture has both
+    known = inspect.signature(model.forward).parameters  # not every architecture has all of the options
+    rows = sorted(
+        {(at, tuple(c[:-1])) for at, item in enumerate(items) for c in item.positive + item.negative}
+    )
+    texts = [torch.tensor([*items[at].context, *start]) for at, start in rows]
+    scores: dict[tuple[int, tuple[int, ...]], float] = {}
+    for batch in plan_batches(list(map(len, texts)), MAX_BATCH_TOKENS):
+        # Padded at the beginning, so that rows end together.
+        ids = pad_sequence([texts[row] for row in batch], batch_first=True, padding_side="left")
+        ones = [torch.ones_like(texts[row]) for row in batch]
+        mask = pad_sequence(ones, batch_first=True, padding_side="left")
+        most = 1 + max(len(rows[row][1]) for row in batch)
+        device = first_device(model)
+        options: dict[str, Any] = {
+            "attention_mask": mask.to(device),
+            "position_ids": (mask.cumsum(1) - 1).clamp(min=0).to(device),
+            "logits_to_keep": most,
+        }
+        options = {name: value for name, value in options.items() if name in known}
         with torch.inference_mode():
-            output = model(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
-                use_cache=False,
-                **{name: value for name, value in options.items() if name in known},
-            )
-            logs = torch.log_softmax(output.logits[:, -most - 1 :].float(), dim=-1).cpu()
-        for k, row in enumerate(batch):
-            at, start = hosts[row]
-            first = most - len(start)  # where the token after the context is predicted
-            for number, continuation in enumerate((*items[at].positive, *items[at].negative)):
-                if start[: len(continuation) - 1] == tuple(continuation[:-1]):
-                    steps = torch.arange(first, first + len(continuation))
+            output = model(input_ids=ids.to(device), use_cache=False, **options)
+            logs = torch.log_softmax(output.logits[:, -most:].float(), dim=-1).cpu()
+        for k, (at, start) in enumerate(rows[row] for row in batch):
+            steps = torch.arange(most - 1 - len(start), most)
+            for continuation in items[at].positive + items[at].negative:
+                if tuple(continuation[:-1]) == start:
                     picked = logs[k, steps, torch.tensor(continuation)]
-                    found[at][number] = float(picked.double().sum())
+                    scores[at, tuple(continuation)] = float(picked.double().sum())
     return np.array(
         [
-            logsumexp(scores[: len(item.positive)]) - logsumexp(scores[len(item.positive) :])
-            for item, scores in zip(items, found, strict=True)
+            logsumexp([scores[at, tuple(c)] for c in item.positive])
+            - logsumexp([scores[at, tuple(c)] for c in item.negative])
+            for at, item in enumerate(items)
         ],
         dtype=np.float64,
     )
-
-
-def _cells(band: Band) -> list[str]:
-    between = f"{band.random[0]:+.2f} to {band.random[-1]:+.2f}"
-    return [f"{band.swing:+.2f}", f"{band.error:.2f}", between, f"{band.p:.3f}"]
-
-
-def _places(found: Sequence[LayerEffect]) -> str:
-    by_dose: dict[float, list[int]] = {}
-    for one in found:
-        by_dose.setdefault(one.dose, []).append(one.layer)
-    return "; ".join(f"layers {shown_layers(layers)} at dose {dose:g}" for dose, layers in by_dose.items())

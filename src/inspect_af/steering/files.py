@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,15 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-_H = TypeVar("_H", bound=Record)
+class TensorHeader(Record):
+    """What the arrays of a file are; every array of the file has the same shape."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+
+_H = TypeVar("_H", bound=TensorHeader)
 
 
 def problems(error: ValidationError) -> str:
@@ -43,23 +51,15 @@ def problems(error: ValidationError) -> str:
 
 
 def tensor_bytes(arrays: Mapping[str, Float32Array], header: str) -> Iterator[bytes | memoryview]:
-    """The content of a safetensors file, piece by piece, from arrays that may be mapped files.
+    """The content of a safetensors file, piece by piece, from float32 arrays that may be mapped files.
 
-    The same arrays and header give the same bytes as `safetensors.numpy.save`.
-
-    Args:
-        arrays: float32, by name.
-        header: The typed header as JSON.
+    The same arrays and header (JSON) give the same bytes as `safetensors.numpy.save`.
     """
     described: dict[str, Any] = {"__metadata__": {_KEY: header}}
     at = 0
     for name, array in sorted(arrays.items()):
-        described[name] = {
-            "dtype": "F32",
-            "shape": list(array.shape),
-            "data_offsets": [at, at + array.nbytes],
-        }
-        at += array.nbytes
+        ends = [at, at := at + array.nbytes]
+        described[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": ends}
     start = json.dumps(described, separators=(",", ":"), ensure_ascii=False).encode()
     start += b" " * (-len(start) % 8)
     yield len(start).to_bytes(8, "little") + start
@@ -74,59 +74,52 @@ def write_file(path: Path, content: Iterable[bytes | memoryview]) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            for part in content:
-                file.write(part)
+            file.writelines(content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def open_tensors(path: Path, *, what: str, error: type[InspectAFError]) -> Any:
-    """Opens a file as `safetensors.safe_open` does (mapped: a slice reads only its own bytes), if it is one.
+def open_tensors(
+    path: Path, schema: type[_H], arrays: Sequence[str], *, what: str, error: type[InspectAFError]
+) -> tuple[_H, Any]:
+    """The header of a file, and the file as `safetensors.safe_open` gives it: a slice reads only its bytes.
 
     Raises:
-        InspectAFError: The file is missing, unreadable, or of another format; of the type `error`.
+        InspectAFError: The file is missing, unreadable or of another format, or its header or an array does
+            not fit; of the type `error`.
         MissingExtraError: safetensors is not installed.
     """
+    where = f"{what} {path}"
     try:
-        with path.open("rb") as file:
-            start = file.read(9)
+        with path.open("rb") as opened:
+            start = opened.read(9)
     except OSError as problem:
-        raise error(f"{what} {path}: cannot be read ({problem.strerror}); check the path") from problem
+        raise error(f"{where}: cannot be read ({problem.strerror}); check the path") from problem
     # A safetensors file begins with its header's length, whose bytes may be any, and then this brace.
     if start[8:] != b"{" and start.startswith(_PICKLE):
         raise error(
-            f"{what} {path}: is a pickle, torch or numpy file, which can run code when it is loaded, and is "
+            f"{where}: is a pickle, torch or numpy file, which can run code when it is loaded, and is "
             "never read here; give a safetensors file that inspect-af wrote"
         )
     with require("local", "steering files"):
         from safetensors import SafetensorError, safe_open
     try:
-        return safe_open(path, framework="numpy")
+        file: Any = safe_open(path, framework="numpy")
+        header = schema.model_validate_json((file.metadata() or {})[_KEY])
     except SafetensorError as problem:
-        raise error(f"{what} {path}: is not a safetensors file ({problem})") from problem
-
-
-def read_header(file: Any, schema: type[_H], *, where: str, error: type[InspectAFError]) -> _H:
-    """The typed header of an open file; an `error` where there is none, or it is malformed."""
-    text = (file.metadata() or {}).get(_KEY)
-    if text is None:
-        raise error(f"{where}: has no inspect_af header; give a file that inspect-af wrote")
-    try:
-        return schema.model_validate_json(text)
+        raise error(f"{where}: is not a safetensors file ({problem})") from problem
+    except KeyError as problem:
+        raise error(f"{where}: has no inspect_af header; give a file that inspect-af wrote") from problem
     except ValidationError as problem:
         raise error(f"{where}: its header does not fit: {problems(problem)}") from problem
-
-
-def check_array(
-    file: Any, name: str, shape: tuple[int, ...], *, where: str, error: type[InspectAFError]
-) -> None:
-    """Makes sure that an array is there, in float32 and in the header's shape; an `error` where not."""
-    if name not in file.keys():  # noqa: SIM118  (a safetensors file is no mapping)
-        raise error(f"{where}: has no array {name!r}, only {', '.join(file.keys()) or 'none'}")
-    found = file.get_slice(name)
-    if found.get_dtype() != "F32" or tuple(found.get_shape()) != shape:
-        raise error(
-            f"{where}: {name} is {found.get_dtype()} {list(found.get_shape())}; by its header it is "
-            f"F32 {list(shape)}"
-        )
+    for name in arrays:
+        if name not in file.keys():  # noqa: SIM118  (a safetensors file is no mapping)
+            raise error(f"{where}: has no array {name!r}, only {', '.join(file.keys()) or 'none'}")
+        found = file.get_slice(name)
+        if found.get_dtype() != "F32" or tuple(found.get_shape()) != header.shape:
+            raise error(
+                f"{where}: {name} is {found.get_dtype()} {list(found.get_shape())}; by its header it is "
+                f"F32 {list(header.shape)}"
+            )
+    return header, file

@@ -19,7 +19,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,14 +59,7 @@ FALSE_POSITIVE_RATE = 0.05
 LOW_COSINE = 0.9
 """Estimators of one concept that agree less than this are different directions (not in source)."""
 
-RANDOM_DIRECTIONS = 20
-"""How many random directions read the same pairs beside a vector (not in source)."""
-
-_TINY = np.finfo(np.float32).tiny
-_OF_ACTIVATIONS = {
-    *("model", "revision", "d_model", "layers", "mean_norms", "concept", "source", "pairs_digest"),
-}
-"""What a vector's header takes over from that of the activations."""
+RANDOM_DIRECTIONS = 20  # how many random directions read the same pairs beside a vector (not in source)
 
 
 def estimate(estimator: Estimator, differences: Float32Array | FloatArray, *, c: float = 1.0) -> FloatArray:
@@ -82,7 +75,7 @@ def estimate(estimator: Estimator, differences: Float32Array | FloatArray, *, c:
         AnalysisError: There is no pair, or no difference in any feature, or no convergence.
         MissingExtraError: scikit-learn is not installed.
     """
-    if not (np.isfinite(c) and c > 0):
+    if not 0 < c < np.inf:
         raise ConfigError(f"C is {c!r}; a positive number is needed")
     if differences.ndim != 2 or not differences.size:
         raise AnalysisError(f"differences have shape {differences.shape}; [pair, d_model] is needed")
@@ -101,7 +94,7 @@ def estimate(estimator: Estimator, differences: Float32Array | FloatArray, *, c:
     scale = np.ones(wide.shape[1])
     if estimator == "regression":
         scale = np.sqrt(np.square(wide).mean(axis=0))
-        scale[scale < _TINY] = 1  # a feature that never differs has no weight whatever its scale
+        scale[scale < np.finfo(np.float32).tiny] = 1  # a feature that never differs has no weight anyway
     basis, coordinates = np.linalg.qr((wide / scale).T)  # [d_model, N], [N, N]
     samples = np.concatenate([coordinates.T, -coordinates.T])
     model = LogisticRegression(C=c, fit_intercept=False, solver="newton-cholesky", tol=1e-10, max_iter=200)
@@ -145,11 +138,7 @@ def grouped_folds(groups: Sequence[str], n_folds: int, rng: np.random.Generator)
 
 
 def discriminate(positive: FloatArray, negative: FloatArray) -> Discrimination:
-    """Compares the scores of both sides.
-
-    Args:
-        positive: Scores of the positive sides, [pair].
-        negative: Scores of the negative sides, in the same order, [pair].
+    """Compares the scores of both sides of the same pairs, [pair] each.
 
     Raises:
         AnalysisError: There is no pair, or the sides are not equally many.
@@ -176,33 +165,33 @@ def discriminate(positive: FloatArray, negative: FloatArray) -> Discrimination:
 def mean_discrimination(folds: Sequence[Discrimination]) -> Discrimination:
     """Means over folds, weighted by their pairs; scores of different vectors are never ranked together."""
     weights = [fold.n_pairs for fold in folds]
-    names = ("auroc", "tpr_at_5_fpr", "paired_accuracy", "mean_gap")
-    means = {
-        name: float(np.average([getattr(fold, name) for fold in folds], weights=weights)) for name in names
-    }
-    return Discrimination(n_pairs=sum(weights), **means)
+    table = np.array([list(fold.model_dump(exclude={"n_pairs"}).values()) for fold in folds])
+    means = map(float, np.average(table, axis=0, weights=weights))
+    names = [name for name in Discrimination.model_fields if name != "n_pairs"]
+    return Discrimination(n_pairs=sum(weights), **dict(zip(names, means, strict=True)))
 
 
 class _Scores:
     """Every pair of one layer, projected on several vectors at once."""
 
     def __init__(self, activations: LayerActivations, vectors: FloatArray) -> None:
-        self.layer = activations.layer
-        self.vector_norms = np.linalg.norm(vectors, axis=1)
-        if not self.vector_norms.all():
-            raise AnalysisError(f"a vector is zero at layer {self.layer}, so it has no direction")
-        units = vectors / self.vector_norms[:, None]
+        self.norms = np.linalg.norm(vectors, axis=1)
+        if not self.norms.all():
+            raise AnalysisError(f"a vector is zero at layer {activations.layer}, so it has no direction")
+        units = vectors / self.norms[:, None]
         sides = [side.astype(np.float64) for side in (activations.positive, activations.negative)]
-        self.along = [units @ side.T for side in sides]  # h . v / ||v||, [vector, pair]
         lengths = [np.linalg.norm(side, axis=1) for side in sides]
-        self.lengths = [np.where(length == 0, 1, length) for length in lengths]
+        self.along = [units @ side.T for side in sides]  # h . v / ||v||, [vector, pair]
+        self.cosines = [
+            along / np.where(length == 0, 1, length)
+            for along, length in zip(self.along, lengths, strict=True)
+        ]
 
     def on(self, vector: int, rows: NDArray[np.intp]) -> BothScores:
         """Discrimination of some pairs by one of the vectors."""
-        positive, negative = (along[vector, rows] for along in self.along)
         return BothScores(
-            projection=discriminate(positive, negative),
-            cosine=discriminate(positive / self.lengths[0][rows], negative / self.lengths[1][rows]),
+            projection=discriminate(*(along[vector, rows] for along in self.along)),
+            cosine=discriminate(*(cosine[vector, rows] for cosine in self.cosines)),
         )
 
     def crossed(self, first: int, rows: NDArray[np.intp], folds: NDArray[np.intp]) -> CrossValidation:
@@ -217,36 +206,45 @@ class _Scores:
             fold_auroc=tuple(both.projection.auroc for both in found),
         )
 
-    def validation(
-        self, vector: int, header: ActivationsHeader, crossed: CrossValidation | None = None
-    ) -> LayerValidation:
-        """Results of every split that has pairs, by one vector."""
-        splits = []
-        for split in SPLITS:
-            if len(rows := header.rows(split)):
-                both = self.on(vector, rows)
-                splits.append(SplitScores(split=split, projection=both.projection, cosine=both.cosine))
-        return LayerValidation(
-            layer=self.layer,
-            norm=float(self.vector_norms[vector]),
-            cross_validated=crossed,
-            splits=tuple(splits),
-        )
+
+class _Read(NamedTuple):
+    """Vectors by what they read from the pairs of one layer."""
+
+    layers: list[LayerValidation]  # [vector]
+    random: dict[Split, float]  # AUROC of the best of some random directions, either way round
 
 
-def _random_auroc(layer: LayerActivations, header: ActivationsHeader) -> dict[Split, float]:
-    """What the best of some random directions, either way round, reads from the pairs of each split."""
+def _read(
+    layer: LayerActivations,
+    header: ActivationsHeader,
+    vectors: FloatArray,
+    folds: NDArray[np.intp] | None = None,
+) -> _Read:
+    """What vectors [vector, d_model], or with `folds` [estimator, 1 + fold, d_model], read from a layer."""
     rng = np.random.default_rng([layer.layer, RANDOM_DIRECTIONS])
-    scores = _Scores(layer, rng.standard_normal((RANDOM_DIRECTIONS, header.d_model)))
-    found: dict[Split, float] = {}
-    for split in SPLITS:
-        if len(rows := header.rows(split)):
-            aurocs = [
-                discriminate(scores.along[0][at, rows], scores.along[1][at, rows]).auroc
-                for at in range(RANDOM_DIRECTIONS)
-            ]
-            found[split] = max(max(auroc, 1 - auroc) for auroc in aurocs)
-    return found
+    flat = vectors.reshape(-1, header.d_model)
+    scores = _Scores(layer, np.concatenate([flat, rng.standard_normal((RANDOM_DIRECTIONS, header.d_model))]))
+    splits = header.rows_by_split()
+    found = []
+    for at in range(0, len(flat), len(flat) // len(vectors)):
+        on = {split: scores.on(at, rows) for split, rows in splits.items()}
+        found.append(
+            LayerValidation(
+                layer=layer.layer,
+                norm=float(scores.norms[at]),
+                cross_validated=None if folds is None else scores.crossed(at + 1, splits["train"], folds),
+                splits=tuple(
+                    SplitScores(split=split, projection=both.projection, cosine=both.cosine)
+                    for split, both in on.items()
+                ),
+            )
+        )
+    random = {}
+    for split, rows in splits.items():
+        sides = zip(*(along[len(flat) :, rows] for along in scores.along), strict=True)
+        aurocs = [discriminate(positive, negative).auroc for positive, negative in sides]
+        random[split] = max(*aurocs, *(1 - auroc for auroc in aurocs))
+    return _Read(found, random)
 
 
 def _validation_on(
@@ -255,19 +253,16 @@ def _validation_on(
     random: Mapping[int, Mapping[Split, float]],
     folds: Folds | None,
 ) -> Validation:
-    groups = {split: {header.groups[row] for row in header.rows(split)} for split in SPLITS}
-    unseen = groups["held-out"] | groups["keyword-hard"]
+    splits = header.rows_by_split()
+    groups = {split: {header.groups[row] for row in rows} for split, rows in splits.items()}
+    unseen = set().union(*(found for split, found in groups.items() if split != "train"))
     return Validation(
         **header.model_dump(include={"concept", "source", "locus", "pairs_digest"}),
-        n_pairs={split: len(header.rows(split)) for split in SPLITS},
-        shared_groups=len(groups["train"] & unseen),
+        n_pairs={split: len(splits.get(split, ())) for split in SPLITS},
+        shared_groups=len(groups.get("train", set()) & unseen),
         folds=folds,
         layers=tuple(layers),
-        random_auroc={
-            split: tuple(random[layer.layer][split] for layer in layers)
-            for split in SPLITS
-            if len(header.rows(split))
-        },
+        random_auroc={split: tuple(random[layer.layer][split] for layer in layers) for split in splits},
     )
 
 
@@ -277,8 +272,7 @@ class FitSettings(Record):
     c: float = Field(default=1.0, gt=0)
     """Inverse strength of the penalty on the 2 N samples; scikit-learn's default. Not in source."""
     n_folds: int = Field(default=5, ge=2)
-    seed: int = Field(default=0, ge=0)
-    """Of the assignment of requests or topics to folds."""
+    seed: int = Field(default=0, ge=0)  # of the assignment of requests or topics to folds
 
 
 def fit_vectors(
@@ -318,10 +312,7 @@ def fit_vectors(
     rng = np.random.default_rng(settings.seed)
     folds = grouped_folds([header.groups[row] for row in rows], settings.n_folds, rng)
     kept = [np.full(len(rows), True), *(folds != fold for fold in range(settings.n_folds))]
-    vectors: dict[Estimator, list[FloatArray]] = {name: [] for name in ESTIMATORS}
-    found: dict[Estimator, list[LayerValidation]] = {name: [] for name in ESTIMATORS}
-    random: dict[int, dict[Split, float]] = {}
-    typical: list[float] = []
+    values, reads, typical = [], [], []
     for layer in activations:
         differences = layer.differences(rows)
         try:
@@ -333,36 +324,36 @@ def fit_vectors(
                 fits = _without(fits, orthogonal_to.at(layer.layer).astype(np.float64))
         except AnalysisError as error:
             raise AnalysisError(f"{activations.path}, layer {layer.layer}: {error}") from error
-        scores = _Scores(layer, fits.reshape(-1, header.d_model))
-        for at, name in enumerate(ESTIMATORS):
-            first = at * len(kept)
-            crossed = scores.crossed(first + 1, rows, folds)
-            vectors[name].append(fits[at, 0])
-            found[name].append(scores.validation(first, header, crossed))
-        random[layer.layer] = _random_auroc(layer, header)
-        typical.append(_typical_norm(layer))
+        values.append(fits[:, 0])
+        reads.append(_read(layer, header, fits, folds))
+        # The norm of an activation whose features are all as large as the middle one: in trained models a
+        # few features are so large that they are nearly all of the plain norm.
+        both = np.concatenate([layer.positive, layer.negative]).astype(np.float64)
+        typical.append(float(np.sqrt(both.shape[1] * np.median(np.square(both).mean(axis=0)))))
         if progress is not None:
             progress(layer.layer)
     used = Folds(n=settings.n_folds, seed=settings.seed)
-    n_pairs = len(rows)
+    random = {layer: read.random for layer, read in zip(header.layers, reads, strict=True)}
+    on = {"locus": header.locus, "n_pairs": len(rows)}
     how: dict[Estimator, Fit] = {
-        "mean-difference": MeanDifferenceFit(locus=header.locus, n_pairs=n_pairs),
-        "regression": LogisticFit(c=settings.c, locus=header.locus, n_pairs=n_pairs),
-        "logistic": LogisticFit(c=settings.c, scale="none", locus=header.locus, n_pairs=n_pairs),
+        "mean-difference": MeanDifferenceFit(**on),
+        "regression": LogisticFit(c=settings.c, **on),
+        "logistic": LogisticFit(c=settings.c, scale="none", **on),
     }
+    shared = set(VectorHeader.model_fields) & set(ActivationsHeader.model_fields)
     return {
         name: make_vector(
             VectorHeader(
-                **header.model_dump(include=_OF_ACTIVATIONS),
+                **header.model_dump(include=shared),
                 typical_norms=tuple(typical) if min(typical) > 0 else None,
                 family=family,
-                fit=how[name],
-                validation=_validation_on(header, found[name], random, used),
+                fit=fit,
+                validation=_validation_on(header, [read.layers[at] for read in reads], random, used),
                 orthogonal_to=None if orthogonal_to is None else orthogonal_to.digest,
             ),
-            np.stack(vectors[name]),
+            np.stack([layer[at] for layer in values]),
         )
-        for name in ESTIMATORS
+        for at, (name, fit) in enumerate(how.items())
     }
 
 
@@ -373,15 +364,6 @@ def _without(vectors: FloatArray, taken: FloatArray) -> FloatArray:
     if (np.linalg.norm(left, axis=-1) < 1e-6 * np.linalg.norm(vectors, axis=-1)).any():
         raise AnalysisError("the vector is parallel to the one that is taken out, so nothing is left of it")
     return np.asarray(left)
-
-
-def _typical_norm(layer: LayerActivations) -> float:
-    """The norm of an activation all of whose features were as large as the middle one.
-
-    In trained models a few features are so large that they are nearly all of the plain norm.
-    """
-    both = np.concatenate([layer.positive, layer.negative]).astype(np.float64)
-    return float(np.sqrt(both.shape[1] * np.median(np.square(both).mean(axis=0))))
 
 
 def validate_vectors(vectors: Sequence[SteeringVector], activations: Activations) -> tuple[Validation, ...]:
@@ -409,11 +391,11 @@ def validate_vectors(vectors: Sequence[SteeringVector], activations: Activations
     random: dict[int, dict[Split, float]] = {}
     for number in sorted({number for vector in vectors for number in vector.header.layers}):
         here = [at for at, vector in enumerate(vectors) if number in vector.header.layers]
-        layer = activations.layer(number)
-        scores = _Scores(layer, np.stack([vectors[at].at(number) for at in here]).astype(np.float64))
-        random[number] = _random_auroc(layer, header)
-        for position, at in enumerate(here):
-            found[at].append(scores.validation(position, header))
+        values = np.stack([vectors[at].at(number) for at in here]).astype(np.float64)
+        read = _read(activations.layer(number), header, values)
+        random[number] = read.random
+        for at, layer in zip(here, read.layers, strict=True):
+            found[at].append(layer)
     return tuple(_validation_on(header, layers, random, None) for layers in found)
 
 
@@ -426,13 +408,52 @@ class VectorCurves(Record):
     concept: str
     source: str
     method: str
-    estimator: str = ""
-    """Of `ESTIMATORS`, or `random`."""
-    orthogonal_to: str | None = None
-    """Digest of the vector whose direction was taken out."""
+    estimator: str = ""  # of `ESTIMATORS`, or `random`
+    orthogonal_to: str | None = None  # digest of the vector whose direction was taken out
     validation: Validation | None
     best_layers: tuple[int, ...]
     """By cross-validation, best first; none for a vector that was not cross-validated."""
+
+    def text(self) -> str:
+        """The validation as a table for a terminal."""
+        head = (
+            f"{self.name}: {self.concept} ({self.source}, {self.estimator or self.method}) for {self.model}"
+        )
+        head += f", vector {self.digest}"
+        head += f", orthogonal to {self.orthogonal_to}" if self.orthogonal_to else ""
+        validation = self.validation
+        if validation is None:
+            return f"{head}\nnot validated"
+        pairs = ", ".join(f"{n} {split}" for split, n in validation.n_pairs.items() if n)
+        lines = [head, f"{validation.concept} pairs ({validation.source}, {validation.locus}): {pairs}"]
+        if validation.shared_groups:
+            lines.append(
+                f"warning: {validation.shared_groups} requests or topics are in train and in another split"
+            )
+        crossed = ["cross-validated"] if validation.folds else []
+        # In-sample figures of a fitted vector say nothing next to its cross-validation.
+        blocks = [
+            split for split in SPLITS if validation.n_pairs.get(split) and not (crossed and split == "train")
+        ]
+        explained = " (differences: AUROC of d . v)" if crossed else ""
+        lines.append(f"columns: layer, |v|, then {', '.join([*crossed, *blocks])}{explained}")
+        figures = ("AUROC", "TPR@5%", "paired", "gap", "AUROC(cos)")
+        rows = [["layer", "|v|", *((*figures, "differences") if crossed else ()), *(figures * len(blocks))]]
+        for layer in validation.layers:
+            row = [f"{'*' if layer.layer in self.best_layers else ''}{layer.layer}", f"{layer.norm:.3g}"]
+            if held := layer.cross_validated:
+                row += [*_figures(held), f"{held.difference_auroc:.3f}"]
+            rows.append(row + [cell for split in blocks if (on := layer.on(split)) for cell in _figures(on)])
+        lines.append(text_table(rows))
+        if self.best_layers:
+            lines.append(f"* best by cross-validation: {', '.join(map(str, self.best_layers))}")
+        return "\n".join(lines)
+
+
+def _figures(scores: BothScores) -> list[str]:
+    along = scores.projection
+    shares = [f"{value:.3f}" for value in (along.auroc, along.tpr_at_5_fpr, along.paired_accuracy)]
+    return [*shares, f"{along.mean_gap:.3g}", f"{scores.cosine.auroc:.3f}"]
 
 
 class CosineCurve(Record):
@@ -454,19 +475,27 @@ class SteeringReport(Record):
 
     def text(self) -> str:
         """The report as tables for a terminal."""
-        parts = [_curves_text(curves) for curves in self.vectors]
+        parts = [curves.text() for curves in self.vectors]
+        rows = [["cosine similarity", "mean", "lowest", "highest"]]
+        for curve in self.cosines:
+            ends = ["no shared layer", "", ""]
+            if curve.cosine:
+                low, high = int(np.argmin(curve.cosine)), int(np.argmax(curve.cosine))
+                ends = [f"{np.mean(curve.cosine):+.3f}"]
+                ends += [f"{curve.cosine[at]:+.3f} (layer {curve.layers[at]})" for at in (low, high)]
+            rows.append([f"{curve.first} . {curve.second}", *ends])
         if self.cosines:
-            parts.append(_cosines_text(self.cosines))
+            parts.append(text_table(rows))
         return "\n\n".join([*parts, *(f"warning: {warning}" for warning in self.warnings)])
 
 
 def steering_report(
     vectors: Mapping[str, SteeringVector], validations: Mapping[str, Validation] | None = None
 ) -> SteeringReport:
-    """Gathers vectors by name.
+    """Gathers vectors by the name to show.
 
     Args:
-        vectors: By the name to show.
+        vectors: By name.
         validations: What to report instead of the validation in a vector's header, by the same names.
 
     Raises:
@@ -479,8 +508,8 @@ def steering_report(
         )
     curves, cosines, warned = [], [], []
     for name, vector in vectors.items():
-        validation = (validations or {}).get(name, vector.header.validation)
         held = vector.header
+        validation = (validations or {}).get(name, held.validation)
         curves.append(
             VectorCurves(
                 name=name,
@@ -489,16 +518,15 @@ def steering_report(
                 method=held.fit.method,
                 estimator=held.estimator,
                 validation=validation,
-                best_layers=best_layers(validation) if validation else (),
+                best_layers=best_layers(validation),
             )
         )
-        warned += _reading_warnings(name, validation)
+        warned += _reading_warnings(name, validation) if validation else []
     for (first, one), (second, other) in combinations(vectors.items(), 2):
-        found = one.cosines(other)
-        cosines.append(
-            CosineCurve(first=first, second=second, layers=tuple(found), cosine=tuple(found.values()))
-        )
-        low = [layer for layer, cosine in found.items() if cosine < LOW_COSINE]
+        by_layer = one.cosines(other)
+        layers, cosine = tuple(by_layer), tuple(by_layer.values())
+        cosines.append(CosineCurve(first=first, second=second, layers=layers, cosine=cosine))
+        low = [layer for layer, value in by_layer.items() if value < LOW_COSINE]
         same_pairs = one.header.pairs_digest == other.header.pairs_digest
         if low and same_pairs and "random" not in (one.header.source, other.header.source):
             warned.append(
@@ -509,23 +537,20 @@ def steering_report(
     return SteeringReport(vectors=tuple(curves), cosines=tuple(cosines), warnings=tuple(warned))
 
 
-def _reading_warnings(name: str, validation: Validation | None) -> list[str]:
+def _reading_warnings(name: str, validation: Validation) -> list[str]:
     """Where a vector's figure on a split says nothing, since a random direction reads as well."""
-    if validation is None:
-        return []
     warned = []
     for split, best in validation.random_auroc.items():
-        blind = [
-            (layer.layer, random)
+        blind = {
+            layer.layer: random
             for layer, random in zip(validation.layers, best, strict=True)
             if (scores := layer.on(split)) and random >= scores.projection.auroc - 1e-9
-        ]
+        }
         if blind and not (split == "train" and validation.folds):
             warned.append(
-                f"{name}: at layers {shown_layers([layer for layer, _ in blind])} the best of "
-                f"{RANDOM_DIRECTIONS} random directions separates the {split} pairs as well (AUROC up to "
-                f"{max(random for _, random in blind):.3f}), so the figure of that split says nothing about "
-                "the vector there"
+                f"{name}: at layers {shown_layers(list(blind))} the best of {RANDOM_DIRECTIONS} random "
+                f"directions separates the {split} pairs as well (AUROC up to {max(blind.values()):.3f}), so "
+                "the figure of that split says nothing about the vector there"
             )
     return warned
 
@@ -533,74 +558,13 @@ def _reading_warnings(name: str, validation: Validation | None) -> list[str]:
 def controls_text(own: Validation, controls: Sequence[Validation]) -> str:
     """Where a vector stands among random controls on the same pairs: held-out ones if there are any."""
     split: Split = "held-out" if own.n_pairs["held-out"] else "train"
-
-    def auroc(validation: Validation) -> dict[int, float]:
-        return {
-            layer.layer: scores.projection.auroc
-            for layer in validation.layers
-            if (scores := layer.on(split)) is not None
-        }
-
-    others = [auroc(control) for control in controls]
+    first, *others = (
+        {layer.layer: scores.projection.auroc for layer in one.layers if (scores := layer.on(split))}
+        for one in (own, *controls)
+    )
     rows = [["layer", "vector", "controls: lowest", "median", "highest"]]
-    for layer, value in auroc(own).items():
+    for layer, value in first.items():
         among = [other[layer] for other in others]
         figures = (value, min(among), float(np.median(among)), max(among))
         rows.append([str(layer), *(f"{figure:.3f}" for figure in figures)])
     return f"AUROC on {split} pairs\n{text_table(rows)}"
-
-
-_FIGURES = ("AUROC", "TPR@5%", "paired", "gap", "AUROC(cos)")
-
-
-def _curves_text(curves: VectorCurves) -> str:
-    head = (
-        f"{curves.name}: {curves.concept} ({curves.source}, {curves.estimator or curves.method}) for "
-        f"{curves.model}, vector {curves.digest}"
-        + (f", orthogonal to {curves.orthogonal_to}" if curves.orthogonal_to else "")
-    )
-    validation = curves.validation
-    if validation is None:
-        return f"{head}\nnot validated"
-    pairs = ", ".join(f"{n} {split}" for split, n in validation.n_pairs.items() if n)
-    lines = [head, f"{validation.concept} pairs ({validation.source}, {validation.locus}): {pairs}"]
-    if validation.shared_groups:
-        lines.append(
-            f"warning: {validation.shared_groups} requests or topics are in train and in another split"
-        )
-    crossed = validation.folds is not None
-    # In-sample figures of a fitted vector say nothing next to its cross-validation.
-    blocks = [
-        split for split in SPLITS if validation.n_pairs.get(split) and not (crossed and split == "train")
-    ]
-    names = (["cross-validated"] if crossed else []) + [str(split) for split in blocks]
-    explained = " (differences: AUROC of d . v)" if crossed else ""
-    lines.append(f"columns: layer, |v|, then {', '.join(names)}{explained}")
-    rows = [["layer", "|v|", *((*_FIGURES, "differences") if crossed else ()), *(_FIGURES * len(blocks))]]
-    for layer in validation.layers:
-        row = [f"{'*' if layer.layer in curves.best_layers else ''}{layer.layer}", f"{layer.norm:.3g}"]
-        if layer.cross_validated:
-            row += [*_figures(layer.cross_validated), f"{layer.cross_validated.difference_auroc:.3f}"]
-        rows.append(row + [figure for split in blocks if (on := layer.on(split)) for figure in _figures(on)])
-    lines.append(text_table(rows))
-    if curves.best_layers:
-        lines.append(f"* best by cross-validation: {', '.join(map(str, curves.best_layers))}")
-    return "\n".join(lines)
-
-
-def _figures(scores: BothScores) -> list[str]:
-    along = scores.projection
-    shares = [f"{value:.3f}" for value in (along.auroc, along.tpr_at_5_fpr, along.paired_accuracy)]
-    return [*shares, f"{along.mean_gap:.3g}", f"{scores.cosine.auroc:.3f}"]
-
-
-def _cosines_text(cosines: Sequence[CosineCurve]) -> str:
-    rows = [["cosine similarity", "mean", "lowest", "highest"]]
-    for curve in cosines:
-        ends = ["no shared layer", "", ""]
-        if curve.cosine:
-            low, high = int(np.argmin(curve.cosine)), int(np.argmax(curve.cosine))
-            ends = [f"{np.mean(curve.cosine):+.3f}"]
-            ends += [f"{curve.cosine[at]:+.3f} (layer {curve.layers[at]})" for at in (low, high)]
-        rows.append([f"{curve.first} . {curve.second}", *ends])
-    return text_table(rows)

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from inspect_ai.log import read_eval_log_sample
 
 from inspect_af.errors import ConfigError, MaterialsError
-from inspect_af.logs import LogHeader, ScoredSample, read_logs
-from inspect_af.steering.activations import SpanLocator, render, tokens_of
+from inspect_af.logs import LogFile, LogHeader, ScoredSample, read_logs
+from inspect_af.steering.activations import render, tokens, tokens_of
 from inspect_af.steering.files import Float32Array
 from inspect_af.steering.in_context import transcript_of
 from inspect_af.steering.model import context_length, d_model, decoder_layers, watched_forward
@@ -24,20 +23,16 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-N_LAYERS = 5
-"""How many layers are looked at, where no others are asked for."""
+N_LAYERS = 5  # how many layers are looked at, where no others are asked for
 
 
 class HeatmapSource(NamedTuple):
     """One text."""
 
     title: str
-    detail: str
-    """Where it comes from."""
-    transcript: Transcript | None
-    """A chat that ends with a reply; None for raw text."""
-    text: str = ""
-    """Raw text, which goes to the tokenizer as it is."""
+    detail: str  # where it comes from
+    transcript: Transcript | None  # a chat that ends with a reply; None for raw text
+    text: str = ""  # raw text, which goes to the tokenizer as it is
     evaluated: bool = False
     """Whether it is a reply to an evaluation's request, whose output a page leaves out by default."""
 
@@ -82,40 +77,26 @@ def load_sources(path: str | Path, *, n: int = 2, seed: int = 0) -> tuple[Heatma
     return _from_logs(path, n, seed)
 
 
-class _Candidate(NamedTuple):
-    rank: str
-    header: LogHeader
-    row: ScoredSample
-
-
 def _from_logs(path: Path, n: int, seed: int) -> tuple[HeatmapSource, ...]:
-    groups: dict[tuple[str, str, str], list[_Candidate]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[tuple[str, LogHeader, ScoredSample]]] = defaultdict(list)
     for header, rows in read_logs([path]):
         for row in rows:
             if row.outcome is not None:
                 rank = hashlib.sha256(f"{seed}/{row.uuid}".encode()).hexdigest()
                 kept = groups[header.subject_of(row.meta).label, row.meta.condition, row.meta.tier]
-                kept.append(_Candidate(rank, header, row))
-                kept.sort(key=lambda candidate: candidate.rank)
+                kept.append((rank, header, row))
+                kept.sort(key=lambda candidate: candidate[0])
                 del kept[4 * n :]  # some may have no scratchpad
     sources: list[HeatmapSource] = []
     for (_, condition, tier), candidates in sorted(groups.items()):
-        found = 0
+        found: list[HeatmapSource] = []
         for _, header, row in candidates:
-            if found == n:
-                break
-            sample = read_eval_log_sample(
-                header.location,
-                id=row.sample_id,
-                epoch=row.epoch,
-                resolve_attachments="core",
-                exclude_fields={"events", "store"},
-            )
-            if (transcript := transcript_of(sample.messages)) is not None:
-                found += 1
+            sample = LogFile(header.location).sample(row.sample_id, row.epoch) if len(found) < n else None
+            if sample is not None and (transcript := transcript_of(sample.messages)) is not None:
                 title = f"{condition}, {tier}, {row.meta.request_id}"
                 detail = f"{row.outcome}; epoch {row.epoch} of {Path(header.location).name}"
-                sources.append(HeatmapSource(title, detail, transcript, evaluated=True))
+                found.append(HeatmapSource(title, detail, transcript, evaluated=True))
+        sources += found
     if not sources:
         raise MaterialsError(f"{path}: no reply has a scratchpad that could be shown")
     return tuple(sources)
@@ -126,21 +107,16 @@ class Direction(NamedTuple):
 
     name: str
     vector: SteeringVector
-    layers: tuple[int, ...]
-    """Ascending."""
-    chosen: str
-    """How the layers were chosen, for the reader."""
+    layers: tuple[int, ...]  # ascending
+    chosen: str  # how the layers were chosen, for the reader
 
 
 class DirectionCosines(NamedTuple):
     """One vector on one transcript."""
 
-    by_layer: Float32Array
-    """[layer, token]"""
-    mean: Float32Array
-    """Mean over the layers, [token]."""
-    controls: Float32Array
-    """Every control's mean over the same layers, [control, token]."""
+    by_layer: Float32Array  # [layer, token]
+    mean: Float32Array  # mean over the layers, [token]
+    controls: Float32Array  # every control's mean over the same layers, [control, token]
 
     @property
     def beyond(self) -> list[bool]:
@@ -155,14 +131,11 @@ class TokenHeatmap(NamedTuple):
     """One transcript."""
 
     source: HeatmapSource
-    tokens: tuple[str, ...]
-    """Text of each token; a character that several tokens share stands with the first."""
-    reply_start: int
-    """First token of the reply; 0 for raw text."""
+    tokens: tuple[str, ...]  # text of each token; a character that several tokens share stands with the first
+    reply_start: int  # first token of the reply; 0 for raw text
     scratchpad: tuple[int, int]
     """First token of the scratchpad, and past its last; of the whole text where there is none."""
-    cosines: tuple[DirectionCosines, ...]
-    """[direction]"""
+    cosines: tuple[DirectionCosines, ...]  # [direction]
 
 
 def directions(
@@ -177,8 +150,7 @@ def directions(
     """
     found = []
     for name, vector in vectors.items():
-        held, validation = vector.header.layers, vector.header.validation
-        best = best_layers(validation, n) if validation else ()
+        held, best = vector.header.layers, best_layers(vector.header.validation, n)
         if layers is not None:
             chosen, how = parse_layers(layers, held), "as asked for"
         elif best:
@@ -215,7 +187,6 @@ def token_cosines(
         vector.check_model(d_model=d_model(model), n_layers=len(decoder_layers(model)))
     if not directions or not sources:
         raise ConfigError("a heatmap needs a vector and a transcript at least")
-    locator = SpanLocator(tokenizer)
     layers = sorted({layer for direction in directions for layer in direction.layers})
     units = {layer: _units(layer, vectors) for layer in layers}
     seen: dict[int, Float32Array] = {}
@@ -223,20 +194,18 @@ def token_cosines(
     def see(layer: int, stream: Tensor) -> None:
         import torch
 
-        tokens = torch.nn.functional.normalize(stream[0].float(), dim=-1)
-        there = torch.from_numpy(units[layer]).to(tokens.device)
-        seen[layer] = (there @ tokens.T).cpu().numpy()
+        units_there = torch.from_numpy(units[layer]).to(stream.device)
+        seen[layer] = (units_there @ torch.nn.functional.normalize(stream[0].float(), dim=-1).T).cpu().numpy()
 
     found = []
     context = context_length(model)
     with watched_forward(model, layers, see) as forward:
         for source in sources:
             text, reply, scratchpad = source.text, None, None
-            if source.transcript is not None:
-                messages, whole = source.transcript.messages, Span(start=0, end=len(source.transcript.reply))
-                text, reply = render(tokenizer, messages, whole)
-                scratchpad = render(tokenizer, messages, source.transcript.scratchpad)[1]
-            ids, offsets = locator.tokens(text)
+            if (transcript := source.transcript) is not None:
+                text, reply = render(tokenizer, transcript.messages, Span(start=0, end=len(transcript.reply)))
+                scratchpad = render(tokenizer, transcript.messages, transcript.scratchpad)[1]
+            ids, offsets = tokens(tokenizer, text)
             if context is not None and context < len(ids):
                 raise MaterialsError(
                     f"{source.title}: {len(ids)} tokens, the model's context holds {context}; leave it out"
@@ -244,20 +213,24 @@ def token_cosines(
             forward([ids])
             cosines = []
             for at, direction in enumerate(directions):
-                by_layer = np.stack([seen[layer][at] for layer in direction.layers])
                 having = [
-                    len(directions) + k
-                    for k, control in enumerate(controls)
-                    if set(direction.layers) <= set(control.header.layers)
+                    k
+                    for k, vector in enumerate(vectors)
+                    if k >= len(directions) and set(direction.layers) <= set(vector.header.layers)
                 ]
+                by_layer = np.stack([seen[layer][at] for layer in direction.layers])
                 among = np.mean([seen[layer][having] for layer in direction.layers], axis=0)
                 cosines.append(DirectionCosines(by_layer, by_layer.mean(axis=0), among))
+            starts = np.maximum.accumulate([0, *(end for _, end in offsets)])
             found.append(
                 TokenHeatmap(
                     source=source,
-                    tokens=_texts(text, offsets),
-                    reply_start=0 if reply is None else tokens_of(offsets, reply)[0],
-                    scratchpad=(0, len(ids)) if scratchpad is None else tokens_of(offsets, scratchpad),
+                    tokens=tuple(
+                        text[max(start, at) : end]
+                        for (start, end), at in zip(offsets, starts[:-1], strict=True)
+                    ),
+                    reply_start=tokens_of(offsets, reply)[0] if reply else 0,
+                    scratchpad=tokens_of(offsets, scratchpad) if scratchpad else (0, len(ids)),
                     cosines=tuple(cosines),
                 )
             )
@@ -266,17 +239,9 @@ def token_cosines(
 
 def _units(layer: int, vectors: Sequence[SteeringVector]) -> Float32Array:
     """Unit vectors; zero where one has not this layer, [vector, d_model]."""
-    rows = np.zeros((len(vectors), vectors[0].header.d_model), dtype=np.float32)
-    for at, vector in enumerate(vectors):
+    rows = np.zeros((len(vectors), vectors[0].header.d_model))
+    for row, vector in zip(rows, vectors, strict=True):
         if layer in vector.header.layers:
-            held = vector.at(layer).astype(np.float64)
-            rows[at] = held / np.linalg.norm(held)
-    return rows
-
-
-def _texts(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[str, ...]:
-    shown, at = [], 0
-    for start, end in offsets:
-        shown.append(text[max(start, at) : end])
-        at = max(at, end)
-    return tuple(shown)
+            row[:] = vector.at(layer)
+            row /= np.linalg.norm(row)
+    return rows.astype(np.float32)

@@ -10,18 +10,17 @@ import hashlib
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
 
 import numpy as np
-from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_sample
 from inspect_ai.model import ChatMessage
 from pydantic import Field, model_validator
 
 from inspect_af.errors import AnalysisError, LogError
-from inspect_af.logs import LogHeader, Progress, ScoredSample, read_logs
+from inspect_af.logs import LogFile, Progress, ScoredSample, read_logs
 from inspect_af.materials import count_terms
 from inspect_af.steering.files import Record
 from inspect_af.steering.pairs import (
@@ -31,7 +30,6 @@ from inspect_af.steering.pairs import (
     Span,
     Split,
     Transcript,
-    log_digest,
     take_in_turns,
 )
 from inspect_af.types import Outcome, Tier
@@ -39,8 +37,7 @@ from inspect_af.types import Outcome, Tier
 Side = Literal["positive", "negative"]
 SharedFact = Literal["tier", "condition", "outcome"]
 
-MAX_PAIRS = 300
-"""Pairs of a concept per split, where there are enough; from the paper's appendix on contrast pairs."""
+MAX_PAIRS = 300  # of a concept per split, where there are enough; from the paper's appendix on contrast pairs
 
 _TAG = re.compile(r"<\s{0,16}(?P<close>/?)\s{0,16}scratchpad_reasoning\s{0,16}>", re.IGNORECASE)
 
@@ -51,12 +48,9 @@ class Thresholds(Record):
     By the bundled rubric 6 is a stated reason for the decision, 2 a mention without bearing on it.
     """
 
-    high: float = 6.0
-    """Positive: the concept's score is at least this."""
-    other_max: float = 2.0
-    """Positive: the other concept's score is at most this."""
-    low: float = 2.0
-    """Negative: the concept's score is at most this."""
+    high: float = 6.0  # positive: the concept's score is at least this
+    other_max: float = 2.0  # positive: the other concept's score is at most this
+    low: float = 2.0  # negative: the concept's score is at most this
     negative_other_max: float | None = None
     """Negative: the other concept's score is at most this; None where it may be any."""
 
@@ -82,36 +76,39 @@ class Matching(Record):
     runs: Literal["any", "different", "same"] = "any"
     """Whether the sides come from two logs, from one log, or from either. Two replies to one request are
     never the same sample."""
-    same: tuple[SharedFact, ...] = ("tier",)
-    """What the sides share beside the request."""
+    same: tuple[SharedFact, ...] = ("tier",)  # what the sides share beside the request
     max_length_ratio: float = Field(default=1.5, ge=1)
     """Longer over shorter scratchpad, in words (not in source)."""
-    max_pairs: int = Field(default=MAX_PAIRS, ge=1)
-    """Per split."""
+    max_pairs: int = Field(default=MAX_PAIRS, ge=1)  # per split
     held_out_share: float = Field(default=1 / 3, ge=0, lt=1)
     """Share of the pairs whose requests are held out (not in source)."""
-    seed: int = 0
-    """Decides which requests are held out."""
+    seed: int = 0  # decides which requests are held out
 
 
 class Candidate(NamedTuple):
     """A judged reply."""
 
-    transcript: Transcript
-    """With its origin and the judge's scores."""
+    transcript: Transcript  # with its origin and the judge's scores
     request_id: str
-    group: str
-    """Cluster of near-duplicate requests, which stay in one split."""
+    group: str  # cluster of near-duplicate requests, which stay in one split
     tier: Tier
     condition: str
     outcome: Outcome
-    run: str
-    """Id of the eval."""
+    run: str  # id of the eval
 
     @property
     def words(self) -> int:
         """Length of the scratchpad."""
         return len(self.transcript.scratchpad_text.split())
+
+    @property
+    def uuid(self) -> str:
+        return self.transcript.origin.sample_uuid if self.transcript.origin else ""
+
+    def side(self, concept: str, other: str, thresholds: Thresholds) -> Side | None:
+        """The side of a concept that the reply is eligible for, None for neither."""
+        scores = self.transcript.concept_scores
+        return thresholds.side(scores[concept], scores[other])
 
 
 class Match(NamedTuple):
@@ -126,24 +123,19 @@ class JudgedLog(Record):
 
     location: str
     eval_id: str
-    digest: str
-    """First 16 hexadecimal digits of the file's sha256."""
+    digest: str  # first 16 hexadecimal digits of the file's sha256
 
 
 class JudgedReplies(NamedTuple):
     """The replies of some logs that thresholds make eligible for a side of some concept."""
 
     candidates: tuple[Candidate, ...]
-    concepts: tuple[str, str]
-    """Labels of the pair's families."""
+    concepts: tuple[str, str]  # labels of the pair's families
     model: str
-    n_replies: int
-    """All replies, each once."""
-    left_out: dict[str, int]
-    """How many were not eligible, by reason."""
+    n_replies: int  # all replies, each once
+    left_out: dict[str, int]  # how many were not eligible, by reason
     judges: tuple[str, ...]
-    simulated: bool
-    """Whether the model or a judge is simulated."""
+    simulated: bool  # whether the model or a judge is simulated
     logs: tuple[JudgedLog, ...]
 
 
@@ -161,36 +153,45 @@ def read_judged_replies(
         LogError: No log can be used, none was judged, or the logs are of several models or pairs.
     """
     reader = read_logs(sources, progress=progress)
-    concepts, model = _one_study(reader.headers)
+    models = sorted({header.subject.label for header in reader.headers})
+    pairs = sorted({(header.meta.pair.first, header.meta.pair.second) for header in reader.headers})
+    if len(models) > 1 or len(pairs) > 1:
+        given = models if len(models) > 1 else [" and ".join(pair) for pair in pairs]
+        raise LogError(
+            f"the logs are of several {'models' if len(models) > 1 else 'hypothesis pairs'}: "
+            f"{', '.join(given)}; give the logs of one"
+        )
     candidates: list[Candidate] = []
     left_out: Counter[str] = Counter()
-    judges: set[str] = set()
+    judges: dict[str, bool] = {}
     seen: set[str] = set()
-    simulated = any(header.simulated for header in reader.headers)
     logs = []
     for header, rows in reader:
-        wanted: dict[tuple[str, int], ScoredSample] = {}
+        eligible: list[ScoredSample] = []
         for row in rows:
             if row.uuid in seen:
                 continue
             seen.add(row.uuid)
             if row.judged is not None:
-                judges.add(row.judged.judge)
-                simulated |= row.judged.simulated
-            if reason := _not_eligible(row, concepts, thresholds):
+                judges[row.judged.judge] = row.judged.simulated or judges.get(row.judged.judge, False)
+            if reason := _not_eligible(row, pairs[0], thresholds):
                 left_out[reason] += 1
             else:
-                wanted[row.sample_id, row.epoch] = row
-        if not wanted:
+                eligible.append(row)
+        if not eligible:
             continue
-        digest = log_digest(header.location)
-        logs.append(JudgedLog(location=header.location, eval_id=header.eval_id, digest=digest))
-        for row, sample in _samples(header.location, wanted):
-            candidate = _candidate(header, row, sample, digest)
-            if candidate is None:
+        file = LogFile(header.location)
+        logs.append(JudgedLog(location=header.location, eval_id=header.eval_id, digest=file.digest()))
+        for row in eligible:
+            origin = Origin(eval_id=header.eval_id, sample_uuid=row.uuid, log_digest=logs[-1].digest)
+            scores = dict(row.judged.scores) if row.judged else {}
+            transcript = transcript_of(file.sample(row.sample_id, row.epoch).messages, origin, scores)
+            if transcript is None or row.outcome is None:
                 left_out["no single scratchpad"] += 1
-            else:
-                candidates.append(candidate)
+                continue
+            meta = row.meta
+            facts = (meta.request_id, meta.cluster_id, meta.tier, meta.condition, row.outcome)
+            candidates.append(Candidate(transcript, *facts, run=header.eval_id))
     if not judges:
         raise LogError(
             "no reply has the concept judge's scores; run `inspect score LOG --scorer "
@@ -198,14 +199,26 @@ def read_judged_replies(
         )
     return JudgedReplies(
         candidates=tuple(candidates),
-        concepts=concepts,
-        model=model,
+        concepts=pairs[0],
+        model=models[0],
         n_replies=len(seen),
         left_out=dict(left_out.most_common()),
         judges=tuple(sorted(judges)),
-        simulated=simulated,
+        simulated=any(header.simulated for header in reader.headers) or any(judges.values()),
         logs=tuple(logs),
     )
+
+
+def _not_eligible(row: ScoredSample, concepts: tuple[str, str], thresholds: Thresholds) -> str | None:
+    if row.judged is None:
+        return "not judged"
+    if row.outcome not in ("accepted", "rejected"):
+        return f"outcome {row.outcome}"
+    first, second = map(dict(row.judged.scores).get, concepts)
+    if first is None or second is None:
+        return "judged for other concepts"
+    either = thresholds.side(first, second) or thresholds.side(second, first)
+    return None if either else "scores between the thresholds"
 
 
 def scratchpad_span(reply: str) -> Span | None:
@@ -243,73 +256,6 @@ def transcript_of(
     )
 
 
-def _one_study(headers: Iterable[LogHeader]) -> tuple[tuple[str, str], str]:
-    models = sorted({header.subject.label for header in headers})
-    pairs = sorted({(header.meta.pair.first, header.meta.pair.second) for header in headers})
-    if len(models) > 1 or len(pairs) > 1:
-        given = models if len(models) > 1 else [" and ".join(pair) for pair in pairs]
-        raise LogError(
-            f"the logs are of several {'models' if len(models) > 1 else 'hypothesis pairs'}: "
-            f"{', '.join(given)}; give the logs of one"
-        )
-    return pairs[0], models[0]
-
-
-def _not_eligible(row: ScoredSample, concepts: tuple[str, str], thresholds: Thresholds) -> str | None:
-    if row.judged is None:
-        return "not judged"
-    if row.outcome not in ("accepted", "rejected"):
-        return f"outcome {row.outcome}"
-    scores = dict(row.judged.scores)
-    if not all(concept in scores for concept in concepts):
-        return "judged for other concepts"
-    first, second = (scores[concept] for concept in concepts)
-    if thresholds.side(first, second) is None and thresholds.side(second, first) is None:
-        return "scores between the thresholds"
-    return None
-
-
-def _candidate(header: LogHeader, row: ScoredSample, sample: EvalSample, digest: str) -> Candidate | None:
-    origin = Origin(eval_id=header.eval_id, sample_uuid=row.uuid, log_digest=digest)
-    transcript = transcript_of(sample.messages, origin, dict(row.judged.scores) if row.judged else None)
-    if transcript is None or row.outcome is None:
-        return None
-    return Candidate(
-        transcript=transcript,
-        request_id=row.meta.request_id,
-        group=row.meta.cluster_id,
-        tier=row.meta.tier,
-        condition=row.meta.condition,
-        outcome=row.outcome,
-        run=header.eval_id,
-    )
-
-
-def _samples(
-    location: str, wanted: Mapping[tuple[str, int], ScoredSample]
-) -> Iterator[tuple[ScoredSample, EvalSample]]:
-    """The whole samples behind some rows, and no other where the log's format allows it."""
-    try:
-        if location.endswith(".eval"):
-            for (sample_id, epoch), row in wanted.items():
-                yield (
-                    row,
-                    read_eval_log_sample(
-                        location,
-                        id=sample_id,
-                        epoch=epoch,
-                        resolve_attachments="core",
-                        exclude_fields={"events", "store"},
-                    ),
-                )
-        else:
-            for sample in read_eval_log(location, resolve_attachments="core").samples or []:
-                if (found := wanted.get((str(sample.id), sample.epoch))) is not None:
-                    yield found, sample
-    except (OSError, ValueError, IndexError) as error:
-        raise LogError(f"{location}: its samples are unreadable ({error}); leave the log out") from error
-
-
 def match_candidates(
     candidates: Sequence[Candidate], concept: str, other: str, thresholds: Thresholds, matching: Matching
 ) -> list[Match]:
@@ -320,22 +266,15 @@ def match_candidates(
     """
     from scipy.optimize import linear_sum_assignment
 
-    requests: defaultdict[tuple[str, ...], dict[Side, list[Candidate]]] = defaultdict(
-        lambda: {"positive": [], "negative": []}
+    requests: dict[tuple[str, ...], dict[Side | None, list[Candidate]]] = defaultdict(
+        lambda: defaultdict(list)
     )
-    for candidate in candidates:
-        scores = candidate.transcript.concept_scores
-        side = thresholds.side(scores[concept], scores[other])
-        if side is not None:
-            facts = {"tier": candidate.tier, "condition": candidate.condition, "outcome": candidate.outcome}
-            shared = tuple(facts[fact] for fact in matching.same)
-            requests[(candidate.request_id, *shared)][side].append(candidate)
+    for one in sorted(candidates, key=lambda c: (c.run, c.uuid or c.transcript.reply)):
+        shared = tuple(getattr(one, fact) for fact in matching.same)
+        requests[(one.request_id, *shared)][one.side(concept, other, thresholds)].append(one)
     matches = []
-    for key in sorted(requests):
-        positives, negatives = (
-            sorted(requests[key][side], key=lambda c: (c.run, _uuid(c.transcript) or c.transcript.reply))
-            for side in ("positive", "negative")
-        )
+    for _, sides in sorted(requests.items()):
+        positives, negatives = sides["positive"], sides["negative"]
         if not positives or not negatives:
             continue
         lengths = [np.log([max(1, c.words) for c in side]) for side in (positives, negatives)]
@@ -346,12 +285,8 @@ def match_candidates(
             allowed &= same if matching.runs == "same" else ~same
         # A cell that is not allowed costs more than all allowed ones together, so it is never worth it.
         forbidden = (cost.max() + 1) * (min(cost.shape) + 1)
-        rows, columns = linear_sum_assignment(np.where(allowed, cost, forbidden))
-        matches += [
-            Match(positives[row], negatives[column])
-            for row, column in zip(rows, columns, strict=True)
-            if allowed[row, column]
-        ]
+        cells = zip(*linear_sum_assignment(np.where(allowed, cost, forbidden)), strict=True)
+        matches += [Match(positives[row], negatives[column]) for row, column in cells if allowed[row, column]]
     return matches
 
 
@@ -366,47 +301,35 @@ def in_context_pairs(matches: Sequence[Match], concept: str, matching: Matching)
             f"no in-context pair for {concept}: no request has a reply with the concept and a matching one "
             "without it; add runs or epochs, or relax the thresholds or the matching"
         )
-    held_out = _held_out_groups(matches, matching)
-    pairs = [
-        ContrastPair(
-            id=f"{concept}/{match.positive.request_id}/{number:05}",
-            concept=concept,
-            split="held-out" if match.positive.group in held_out else "train",
-            source="ic",
-            group=match.positive.group,
-            positive=match.positive.transcript,
-            negative=match.negative.transcript,
-        )
-        for number, match in enumerate(matches, start=1)
-    ]
-    return tuple(
-        pair
-        for split in ("train", "held-out")
-        for pair in take_in_turns([p for p in pairs if p.split == split], matching.max_pairs)
-    )
-
-
-def _held_out_groups(matches: Sequence[Match], matching: Matching) -> set[str]:
-    """Groups in random order until they have the share of pairs or as many as a split needs; one stays."""
+    # Groups in random order until they have the share of pairs or as many as a split needs; one stays.
     sizes = Counter(match.positive.group for match in matches)
     wanted = min(matching.max_pairs, math.floor(len(matches) * matching.held_out_share))
     held_out: set[str] = set()
-    n = 0
     for group in sorted(sizes, key=lambda name: hashlib.sha256(f"{matching.seed}\0{name}".encode()).digest()):
-        if n >= wanted or len(held_out) == len(sizes) - 1:
-            break
-        held_out.add(group)
-        n += sizes[group]
-    return held_out
+        if sum(sizes[one] for one in held_out) < wanted and len(held_out) < len(sizes) - 1:
+            held_out.add(group)
+    pairs: dict[Split, list[ContrastPair]] = {"train": [], "held-out": []}
+    for number, (positive, negative) in enumerate(matches, start=1):
+        split: Split = "held-out" if positive.group in held_out else "train"
+        pairs[split].append(
+            ContrastPair(
+                id=f"{concept}/{positive.request_id}/{number:05}",
+                concept=concept,
+                split=split,
+                source="ic",
+                group=positive.group,
+                positive=positive.transcript,
+                negative=negative.transcript,
+            )
+        )
+    return tuple(pair for split in pairs.values() for pair in take_in_turns(split, matching.max_pairs))
 
 
 class SideCounts(Record):
     """The sides of one kind in one split."""
 
-    mean_words: float
-    """Of the scratchpads."""
-    words: dict[str, int]
-    """How often each counted word occurs in the scratchpads."""
+    mean_words: float  # of the scratchpads
+    words: dict[str, int]  # how often each counted word occurs in the scratchpads
     outcomes: dict[str, int]
     tiers: dict[str, int]
     conditions: dict[str, int]
@@ -420,10 +343,24 @@ class InContextSplit(Record):
     groups: int
     positive: SideCounts
     negative: SideCounts
-    mean_length_ratio: float
-    """Longer over shorter scratchpad, in words."""
-    cross_log: int
-    """Pairs whose sides come from two logs."""
+    mean_length_ratio: float  # longer over shorter scratchpad, in words
+    cross_log: int  # pairs whose sides come from two logs
+
+    def lines(self) -> list[str]:
+        """The split for a terminal."""
+        lines = [
+            f"  {self.split}: {self.pairs} pairs about {self.groups} requests, {self.cross_log} "
+            f"across logs; words {self.positive.mean_words:.0f} and {self.negative.mean_words:.0f}, "
+            f"mean ratio {self.mean_length_ratio:.2f}"
+        ]
+        for word, n in self.positive.words.items():
+            lines.append(f"    '{word}': {n} on the positive side, {self.negative.words[word]} on the other")
+        for name in ("outcomes", "conditions"):
+            sides = [getattr(side, name) for side in (self.positive, self.negative)]
+            if sides[0] != sides[1]:
+                counts = " | ".join(", ".join(f"{k} {v}" for k, v in side.items()) for side in sides)
+                lines.append(f"    {name} differ: {counts}")
+        return lines
 
 
 class PairWords(Record):
@@ -441,15 +378,12 @@ class InContextReport(Record):
     other: str
     model: str
     judges: tuple[str, ...]
-    simulated: bool
-    """Whether the model or a judge is simulated."""
+    simulated: bool  # whether the model or a judge is simulated
     thresholds: Thresholds
     matching: Matching
     n_replies: int
-    left_out: dict[str, int]
-    """Replies that are eligible for no side of either concept, by reason."""
-    n_positive: int
-    """Replies eligible as this concept's positive side."""
+    left_out: dict[str, int]  # replies that are eligible for no side of either concept, by reason
+    n_positive: int  # replies eligible as this concept's positive side
     n_negative: int
     n_matched: int
     splits: tuple[InContextSplit, ...]
@@ -464,21 +398,7 @@ class InContextReport(Record):
         ]
         if self.left_out:
             lines.append(f"  left out: {', '.join(f'{reason} {n}' for reason, n in self.left_out.items())}")
-        for split in self.splits:
-            lines.append(
-                f"  {split.split}: {split.pairs} pairs about {split.groups} requests, {split.cross_log} "
-                f"across logs; words {split.positive.mean_words:.0f} and {split.negative.mean_words:.0f}, "
-                f"mean ratio {split.mean_length_ratio:.2f}"
-            )
-            for word, n in split.positive.words.items():
-                lines.append(
-                    f"    '{word}': {n} on the positive side, {split.negative.words[word]} on the other"
-                )
-            for name in ("outcomes", "conditions"):
-                sides = [getattr(side, name) for side in (split.positive, split.negative)]
-                if sides[0] != sides[1]:
-                    shown = " | ".join(", ".join(f"{k} {v}" for k, v in side.items()) for side in sides)
-                    lines.append(f"    {name} differ: {shown}")
+        lines += [line for split in self.splits for line in split.lines()]
         if self.simulated:
             lines.append("  SIMULATED model or judge: these pairs try the pipeline and show nothing else.")
         return "\n".join(lines)
@@ -505,30 +425,38 @@ def in_context_report(
         words: Words to count, such as `future`.
     """
     other = replies.concepts[1 - replies.concepts.index(concept)]
-    sides = Counter(
-        thresholds.side(c.transcript.concept_scores[concept], c.transcript.concept_scores[other])
-        for c in replies.candidates
-    )
-    facts = {_uuid(candidate.transcript): candidate for match in matches for candidate in match}
-    by_split: dict[Split, list[Match]] = {}
-    for pair in pairs:
-        match = Match(facts[_uuid(pair.positive)], facts[_uuid(pair.negative)])
-        by_split.setdefault(pair.split, []).append(match)
+    sides = Counter(candidate.side(concept, other, thresholds) for candidate in replies.candidates)
+    match_of = {id(match.positive.transcript): match for match in matches}  # each reply is in one at most
 
-    def counts(text: str) -> dict[str, int]:
-        found = count_terms(text, words)
+    def counts(side: Transcript) -> dict[str, int]:
+        found = count_terms(side.scratchpad_text, words)
         return {word: found[word] for word in words}
 
     def described(candidates: Sequence[Candidate]) -> SideCounts:
-        texts = [counts(candidate.transcript.scratchpad_text) for candidate in candidates]
+        totals: Counter[str] = sum((Counter(counts(one.transcript)) for one in candidates), Counter())
         return SideCounts(
-            mean_words=fmean(candidate.words for candidate in candidates),
-            words={word: sum(found[word] for found in texts) for word in words},
-            outcomes=dict(sorted(Counter(candidate.outcome for candidate in candidates).items())),
-            tiers=dict(sorted(Counter(candidate.tier for candidate in candidates).items())),
-            conditions=dict(sorted(Counter(candidate.condition for candidate in candidates).items())),
+            mean_words=fmean(one.words for one in candidates),
+            words={word: totals[word] for word in words},
+            outcomes=dict(sorted(Counter(one.outcome for one in candidates).items())),
+            tiers=dict(sorted(Counter(one.tier for one in candidates).items())),
+            conditions=dict(sorted(Counter(one.condition for one in candidates).items())),
         )
 
+    splits = []
+    for split in dict.fromkeys(pair.split for pair in pairs):
+        chosen = [match_of[id(pair.positive)] for pair in pairs if pair.split == split]
+        lengths = [sorted((match.positive.words, match.negative.words)) for match in chosen]
+        splits.append(
+            InContextSplit(
+                split=split,
+                pairs=len(chosen),
+                groups=len({match.positive.group for match in chosen}),
+                positive=described([match.positive for match in chosen]),
+                negative=described([match.negative for match in chosen]),
+                mean_length_ratio=fmean(longer / shorter for shorter, longer in lengths),
+                cross_log=sum(match.positive.run != match.negative.run for match in chosen),
+            )
+        )
     return InContextReport(
         concept=concept,
         other=other,
@@ -542,32 +470,10 @@ def in_context_report(
         n_positive=sides["positive"],
         n_negative=sides["negative"],
         n_matched=len(matches),
-        splits=tuple(
-            InContextSplit(
-                split=split,
-                pairs=len(chosen),
-                groups=len({match.positive.group for match in chosen}),
-                positive=described([match.positive for match in chosen]),
-                negative=described([match.negative for match in chosen]),
-                mean_length_ratio=fmean(
-                    max(positive.words, negative.words) / min(positive.words, negative.words)
-                    for positive, negative in chosen
-                ),
-                cross_log=sum(positive.run != negative.run for positive, negative in chosen),
-            )
-            for split, chosen in by_split.items()
-        ),
+        splits=tuple(splits),
         pairs=tuple(
-            PairWords(
-                id=pair.id,
-                positive=counts(pair.positive.scratchpad_text),
-                negative=counts(pair.negative.scratchpad_text),
-            )
+            PairWords(id=pair.id, positive=counts(pair.positive), negative=counts(pair.negative))
             for pair in pairs
         ),
         logs=replies.logs,
     )
-
-
-def _uuid(side: Transcript) -> str:
-    return side.origin.sample_uuid if side.origin else ""

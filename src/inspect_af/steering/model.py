@@ -1,19 +1,23 @@
-"""A local transformers model to look into: loading it, its decoder layers, and the residual stream.
+"""A local transformers model to look into and to steer: its decoder layers and the residual stream.
 
 Architectures name their layers differently (`model.layers`, `transformer.h`, `gpt_neox.layers`) and PEFT and
 multimodal wrappers nest them deeper, so they are found by what they are: the one list of
 `config.num_hidden_layers` modules of one size in the text decoder.
+
+Steering is h <- h + v_l after each selected decoder layer, at every token that passes. torch is imported
+when a function is called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from inspect_af.config import require
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.rendering import ChatTemplate, set_template
+from inspect_af.steering.vector import SteeringVector
 
 if TYPE_CHECKING:
     import torch
@@ -61,21 +65,21 @@ def load_model(
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     if device_map is None and torch.accelerator.is_available():
         device_map = "auto"
+    source: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(name, **source)
         set_template(tokenizer, template or ChatTemplate())
-        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(name, **source)
         # PyTorch's own attention knows no cap on its logits (Gemma 2): some versions of transformers leave
         # it out without a word.
         capped = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             name,
-            revision=revision,
             dtype=dtype,
             device_map=device_map,
             attn_implementation="eager" if capped else None,
-            trust_remote_code=False,
             use_safetensors=True,
+            **source,
         )
     except (OSError, ValueError) as error:
         raise ConfigError(f"model {name!r} cannot be loaded: {error}") from error
@@ -103,10 +107,7 @@ def d_model(model: PreTrainedModel) -> int:
 
 
 def decoder_layers(model: PreTrainedModel) -> torch.nn.ModuleList:
-    """The decoder's layers, in the order in which they run.
-
-    Args:
-        model: Any decoder-only transformers model, with or without a PEFT wrapper or a language-model head.
+    """The layers of a decoder-only model in the order in which they run, also behind a wrapper of PEFT.
 
     Raises:
         TreatmentError: They cannot be found, or several lists could be them.
@@ -129,35 +130,31 @@ def _located(model: PreTrainedModel) -> tuple[str, torch.nn.ModuleList]:
     kind = type(model).__name__
     if not isinstance(count, int) or count < 1:
         raise TreatmentError(f"the configuration of {kind} gives no num_hidden_layers")
-    lists = [(name, part) for name, part in model.named_modules() if isinstance(part, torch.nn.ModuleList)]
+    lists = {name: part for name, part in model.named_modules() if isinstance(part, torch.nn.ModuleList)}
     # Outermost only: a layer may hold lists of its own, such as experts.
-    outer = [
-        (name, part)
-        for name, part in lists
-        if not any(name.startswith(f"{other}.") for other, _ in lists if other != name)
-    ]
+    outer = {
+        name: part for name, part in lists.items() if not any(name.startswith(f"{one}.") for one in lists)
+    }
     fitting = [
-        (name, part)
-        for name, part in outer
+        name
+        for name, part in outer.items()
         if len(part) == count and _ENCODERS.isdisjoint(name.split("."))  # not of an image or audio encoder
     ]
     if len(fitting) > 1:
         usual = ("layers", "h", "blocks", "block")
-        fitting = [entry for entry in fitting if entry[0].rpartition(".")[2] in usual] or fitting
+        fitting = [name for name in fitting if name.rpartition(".")[2] in usual] or fitting
     if len(fitting) != 1:
-        seen = ", ".join(f"{name} ({len(part)})" for name, part in outer) or "none"
+        seen = ", ".join(f"{name} ({len(part)})" for name, part in outer.items()) or "none"
         raise TreatmentError(
             f"cannot tell which modules of {kind} are its {count} decoder layers: "
-            f"{'none' if not fitting else 'several'} of its lists of modules fit; lists found: {seen}. "
+            f"{'several' if fitting else 'none'} of its lists of modules fit; lists found: {seen}. "
             "This architecture is not supported"
         )
-    return fitting[0]
+    return fitting[0], outer[fitting[0]]
 
 
 def residual(output: Any) -> torch.Tensor:
-    """The residual stream in what a decoder layer returned: [batch, token, d_model].
-
-    Layers of transformers return it alone, or as the first of a tuple.
+    """The residual stream, [batch, token, d_model], in what a decoder layer returned: it, or a tuple with it.
 
     Raises:
         TreatmentError: There is no tensor with three axes in it.
@@ -165,28 +162,39 @@ def residual(output: Any) -> torch.Tensor:
     import torch
 
     stream = output[0] if isinstance(output, tuple | list) and output else output
-    if not isinstance(stream, torch.Tensor) or stream.ndim != 3:
-        shape = (
-            f"a tensor with {stream.ndim} axes" if isinstance(stream, torch.Tensor) else type(stream).__name__
-        )
-        raise TreatmentError(
-            f"a decoder layer returned {shape} where the residual stream [batch, token, d_model] was "
-            "expected; this architecture is not supported"
-        )
-    return stream
+    if isinstance(stream, torch.Tensor) and stream.ndim == 3:
+        return stream
+    shape = f"a tensor with {stream.ndim} axes" if isinstance(stream, torch.Tensor) else type(stream).__name__
+    raise TreatmentError(
+        f"a decoder layer returned {shape} where the residual stream [batch, token, d_model] was expected; "
+        "this architecture is not supported"
+    )
 
 
 def with_residual(output: Any, stream: torch.Tensor) -> Any:
     """A layer's output with another residual stream in its place; the counterpart of `residual`."""
-    if isinstance(output, tuple):
-        return (stream, *output[1:])
-    if isinstance(output, list):
-        return [stream, *output[1:]]
-    return stream
+    return type(output)([stream, *output[1:]]) if isinstance(output, tuple | list) else stream
 
 
 class _EnoughError(Exception):
     """Ends a forward after the last layer that is needed."""
+
+
+@contextmanager
+def _hooked(model: PreTrainedModel, layers: Sequence[int], hook: Callable[[int, Any], Any]) -> Iterator[None]:
+    """Calls `hook(layer, output)` after each of the layers, and takes what it returns as the output."""
+    modules = decoder_layers(model)
+    if beyond := [layer for layer in layers if not 0 <= layer < len(modules)]:
+        raise TreatmentError(
+            f"layers {beyond} would touch nothing: this model's layers are 0-{len(modules) - 1}"
+        )
+    with ExitStack() as stack:
+        for layer in layers:
+            handle = modules[layer].register_forward_hook(
+                lambda _module, _inputs, output, layer=layer: hook(layer, output)
+            )
+            stack.callback(handle.remove)
+        yield
 
 
 @contextmanager
@@ -200,44 +208,82 @@ def watched_forward(
 
     Args:
         model: On one device, or dispatched over several by accelerate.
-        layers: Ascending indices of decoder layers.
+        layers: Ascending indices of decoder layers; a TreatmentError where the model has not all of them.
         see: Is given each of these layers and its residual stream, [batch, token, d_model].
-
-    Raises:
-        TreatmentError: The model has not all of these layers.
     """
     import torch
 
-    modules, forward = decoder_layers(model), decoder(model)
-    if beyond := [layer for layer in layers if not 0 <= layer < len(modules)]:
-        raise TreatmentError(f"no layers {beyond}: the layers of this model are 0-{len(modules) - 1}")
+    forward = decoder(model)
 
-    def hook_after(layer: int) -> Callable[..., None]:
-        def hook(_module: Any, _args: Any, output: Any) -> None:
-            see(layer, residual(output))
-            if layer == layers[-1]:
-                raise _EnoughError
-
-        return hook
+    def hook(layer: int, output: Any) -> None:
+        see(layer, residual(output))
+        if layer == layers[-1]:
+            raise _EnoughError
 
     def run(ids: list[list[int]]) -> None:
         with suppress(_EnoughError):
             forward(input_ids=torch.tensor(ids, device=first_device(model)), use_cache=False)
 
-    handles: list[Any] = []
     was_training = model.training
     try:
         model.train(False)
-        for layer in layers:
-            handles.append(modules[layer].register_forward_hook(hook_after(layer)))
-        with torch.inference_mode():
+        with _hooked(model, layers, hook), torch.inference_mode():
             yield run
     finally:
-        for handle in handles:
-            handle.remove()
         model.train(was_training)
 
 
 def first_device(model: PreTrainedModel) -> torch.device:
     """Where ids go in: at the first weights; accelerate moves them on where the embeddings are elsewhere."""
     return next((part.device for part in model.parameters() if part.device.type != "meta"), model.device)
+
+
+def additions(
+    vector: SteeringVector, multiplier: float, layers: str, model: PreTrainedModel
+) -> dict[int, torch.Tensor]:
+    """What `steering` adds for a vector: multiplier * v_l for each selected layer, float32 [d_model].
+
+    Raises:
+        ConfigError: The multiplier is not a finite number, or the range of layers is malformed.
+        TreatmentError: The vector is for a model of another width, or a layer is not in the vector or the
+            model.
+    """
+    import torch
+
+    size = vector.treatment(multiplier, layers).multiplier
+    selected = vector.check_model(d_model=d_model(model), n_layers=len(decoder_layers(model)), layers=layers)
+    return {layer: torch.tensor(vector.at(layer)) * size for layer in selected}
+
+
+@contextmanager
+def steering(model: PreTrainedModel, additions: Mapping[int, torch.Tensor]) -> Iterator[None]:
+    """Adds a direction to the residual stream while the context is open, at prompt and generated tokens.
+
+    Contexts nest, and their additions sum. An addition of zeros leaves every bit of the stream as it is.
+    A cache of keys and values that was filled under other additions must not be used in here.
+
+    Args:
+        model: Any model whose layers `decoder_layers` finds.
+        additions: By decoder layer, counted from 0: [d_model], cast to the stream's dtype and device.
+
+    Raises:
+        TreatmentError: There is nothing to add, a layer is not there, or a width is not the model's.
+    """
+    width = d_model(model)
+    if not additions:
+        raise TreatmentError("steering without additions would touch nothing; give at least one layer")
+    for layer, addition in additions.items():
+        if tuple(addition.shape) != (width,):
+            raise TreatmentError(
+                f"the addition at layer {layer} has shape {tuple(addition.shape)}; this model's is ({width},)"
+            )
+    cast = dict(additions)
+
+    def add(layer: int, output: Any) -> Any:
+        stream = residual(output)
+        if cast[layer].dtype != stream.dtype or cast[layer].device != stream.device:
+            cast[layer] = additions[layer].to(device=stream.device, dtype=stream.dtype)
+        return with_residual(output, stream + cast[layer])
+
+    with _hooked(model, list(additions), add):
+        yield

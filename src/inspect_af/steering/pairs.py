@@ -6,18 +6,17 @@ spans are offsets into that reply's content, in characters (Unicode code points)
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
 from inspect_af.config import text_digest
-from inspect_af.errors import LogError, MaterialsError
+from inspect_af.errors import MaterialsError
 from inspect_af.steering.files import Record, problems, write_file
 
 Split = Literal["train", "held-out", "keyword-hard"]
@@ -63,20 +62,17 @@ class Origin(Record):
 
     eval_id: str
     sample_uuid: str
-    log_digest: str
-    """First 16 hexadecimal digits of the log file's sha256."""
+    log_digest: str  # first 16 hexadecimal digits of the log file's sha256
 
 
 class Transcript(Record):
     """One side of a pair."""
 
     messages: tuple[Message, ...]
-    scratchpad: Span
-    """The scratchpad's text without its tags: the tokens over which activations are averaged."""
+    scratchpad: Span  # the scratchpad's text without its tags: the tokens over which activations are averaged
     sentence: Span | None = None
     """The annotated sentence, inside the scratchpad, in which an out-of-context pair differs."""
-    origin: Origin | None = None
-    """None for a transcript that was not taken from a log."""
+    origin: Origin | None = None  # None for a transcript that was not taken from a log
     concept_scores: dict[str, float] = Field(default_factory=dict)
     """The concept judge's scores by concept, 0 to 10, where it has read this transcript."""
 
@@ -95,10 +91,10 @@ class Transcript(Record):
 
     def span(self, locus: Locus) -> Span:
         """The characters of a locus; a MaterialsError where no sentence is annotated."""
-        found = self.scratchpad if locus == "response_mean" else self.sentence
-        if found is None:
+        span = self.scratchpad if locus == "response_mean" else self.sentence
+        if span is None:
             raise MaterialsError("no sentence is annotated; use the locus response_mean, or annotate it")
-        return found
+        return span
 
     @model_validator(mode="after")
     def _spans_lie_in_the_reply(self) -> Transcript:
@@ -106,16 +102,12 @@ class Transcript(Record):
             raise ValueError("messages must end with the assistant's reply")
         if not any(message.role == "user" for message in self.messages):
             raise ValueError("messages must have a user turn")
-        if self.scratchpad.end > len(self.reply):
-            raise ValueError(
-                f"the scratchpad ends at {self.scratchpad.end}, the reply has {len(self.reply)} characters"
-            )
+        start, end, length = self.scratchpad.start, self.scratchpad.end, len(self.reply)
+        if end > length:
+            raise ValueError(f"the scratchpad ends at {end}, the reply has {length} characters")
         if not self.scratchpad_text.strip():
             raise ValueError("the scratchpad is blank")
-        inside = self.sentence is None or (
-            self.scratchpad.start <= self.sentence.start and self.sentence.end <= self.scratchpad.end
-        )
-        if not inside:
+        if self.sentence is not None and not start <= self.sentence.start < self.sentence.end <= end:
             raise ValueError("the annotated sentence must lie inside the scratchpad")
         return self
 
@@ -160,11 +152,7 @@ class PairSet(NamedTuple):
 
 
 def pair_set(pairs: Iterable[ContrastPair]) -> PairSet:
-    """Pairs as a set.
-
-    Raises:
-        MaterialsError: There are none, an id occurs twice, or concepts or sources are mixed.
-    """
+    """Pairs as a set; a MaterialsError where there are none, an id repeats, or concepts or sources differ."""
     numbered = ((f"pair {number}", pair) for number, pair in enumerate(pairs, start=1))
     return _collected(numbered, "these pairs")
 
@@ -181,7 +169,7 @@ def load_pairs(path: str | Path) -> PairSet:
     except (OSError, UnicodeDecodeError) as error:
         raise MaterialsError(f"contrast pairs {path}: cannot be read ({error}); give a UTF-8 file") from error
 
-    def read() -> Iterable[tuple[str, ContrastPair]]:
+    def read() -> Iterator[tuple[str, ContrastPair]]:
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 where = f"{path}, line {number}"
@@ -194,32 +182,27 @@ def load_pairs(path: str | Path) -> PairSet:
 
 
 def write_pairs(path: str | Path, pairs: Iterable[ContrastPair]) -> PairSet:
-    """Writes the pairs, one a line, and gives them back as a set.
-
-    Raises:
-        MaterialsError: As for `pair_set`; then nothing is written.
-    """
-    found = pair_set(pairs)
-    write_file(Path(path), (f"{_line(pair)}\n".encode("ascii") for pair in found.pairs))
-    return found
+    """Writes the pairs, one a line, and gives them back as a set; errors as of `pair_set`."""
+    written = pair_set(pairs)
+    write_file(Path(path), (f"{_line(pair)}\n".encode("ascii") for pair in written.pairs))
+    return written
 
 
 def _collected(pairs: Iterable[tuple[str, ContrastPair]], name: str) -> PairSet:
     by_id: dict[str, ContrastPair] = {}
     for where, pair in pairs:
+        first = next(iter(by_id.values()), pair)
         if pair.id in by_id:
             raise MaterialsError(f"{where}: the id {pair.id!r} is there already; every pair needs its own")
-        by_id[pair.id] = pair
-        first = next(iter(by_id.values()))
         if (pair.concept, pair.source) != (first.concept, first.source):
             raise MaterialsError(
                 f"{where}: is {pair.concept} {pair.source}, the first pair is {first.concept} "
                 f"{first.source}; one file holds one concept from one source"
             )
+        by_id[pair.id] = pair
     if not by_id:
         raise MaterialsError(f"{name}: no contrast pair; one JSON object per line is expected")
-    found = tuple(by_id.values())
-    return PairSet(found, text_digest(*map(_line, found)))
+    return PairSet(tuple(by_id.values()), text_digest(*map(_line, by_id.values())))
 
 
 def _line(pair: ContrastPair) -> str:
@@ -230,8 +213,7 @@ class Duplicate(NamedTuple):
     """A pair that repeats an earlier one."""
 
     id: str
-    of: str
-    """Id of the earlier pair."""
+    of: str  # id of the earlier pair
     kind: Literal["duplicate", "near_duplicate"]
 
 
@@ -246,42 +228,29 @@ def find_duplicates(pairs: Sequence[ContrastPair], *, threshold: float = NEAR_DU
         pairs: All splits of one concept together, so that no split repeats another.
         threshold: In (0, 1].
     """
-    exact: dict[tuple[str, tuple[str, ...]], str] = {}
-    trigrams_of: dict[str, frozenset[tuple[str, ...]]] = {}
-    having: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    kept_texts: dict[tuple[str, tuple[str, ...]], str] = {}
+    kept_trigrams: dict[str, frozenset[tuple[str, ...]]] = {}
     found: list[Duplicate] = []
     for pair in pairs:
-        parts = _parts(pair)
-        same = next((exact[key] for key in parts.items() if key in exact), None)
-        if same is not None:
-            found.append(Duplicate(pair.id, same, "duplicate"))
-            continue
-        mine = frozenset(words[i : i + 3] for words in parts.values() for i in range(max(1, len(words) - 2)))
-        shared = Counter(other for trigram in mine for other in having[trigram])
-        near = next(
-            (
-                other
-                for other, common in shared.items()
-                if common >= threshold * (len(mine) + len(trigrams_of[other]) - common)
-            ),
-            None,
+        texts = {
+            "task": next(message.content for message in pair.positive.messages if message.role == "user")
+        }
+        for name, side in (("positive", pair.positive), ("negative", pair.negative)):
+            texts[name] = side.sentence_text or side.scratchpad_text
+        words = {name: tuple(_WORD.findall(text.casefold())) for name, text in texts.items()}
+        mine = frozenset(part[i : i + 3] for part in words.values() for i in range(max(1, len(part) - 2)))
+        same = (kept_texts[item] for item in words.items() if item in kept_texts)
+        near = (
+            of for of, other in kept_trigrams.items() if len(mine & other) >= threshold * len(mine | other)
         )
-        if near is not None:
-            found.append(Duplicate(pair.id, near, "near_duplicate"))
-            continue
-        exact |= dict.fromkeys(parts.items(), pair.id)
-        trigrams_of[pair.id] = mine
-        for trigram in mine:
-            having[trigram].append(pair.id)
+        if (of := next(same, None)) is not None:
+            found.append(Duplicate(pair.id, of, "duplicate"))
+        elif (of := next(near, None)) is not None:
+            found.append(Duplicate(pair.id, of, "near_duplicate"))
+        else:
+            kept_texts |= dict.fromkeys(words.items(), pair.id)
+            kept_trigrams[pair.id] = mine
     return found
-
-
-def _parts(pair: ContrastPair) -> dict[str, tuple[str, ...]]:
-    """The words of the task and of what is annotated (or the scratchpad) on both sides."""
-    texts = {"task": next(message.content for message in pair.positive.messages if message.role == "user")}
-    for name, side in (("positive", pair.positive), ("negative", pair.negative)):
-        texts[name] = side.sentence_text or side.scratchpad_text
-    return {name: tuple(_WORD.findall(text.casefold())) for name, text in texts.items()}
 
 
 class KeywordAudit(Record):
@@ -290,40 +259,23 @@ class KeywordAudit(Record):
     split: Split
     n_pairs: int
     more_in_positive: int
-    equal: int
-    """Every keyword occurs equally often on both sides, so no count of keywords tells them apart."""
-    more_in_negative: int
-    """Of pairs with different counts, those with as many or more on the negative side."""
+    equal: int  # every keyword occurs equally often on both sides, so no count of keywords tells them apart
+    more_in_negative: int  # of pairs with different counts, those with as many or more on the negative side
 
 
 def keyword_audit(
     pairs: Sequence[ContrastPair], count: Callable[[str], Counter[str]]
 ) -> tuple[KeywordAudit, ...]:
-    """For every split that has pairs, how often keywords tell the sides apart.
-
-    Args:
-        pairs: Pairs of one concept.
-        count: How often each keyword occurs in a text.
-    """
+    """For every split that has pairs, how often keywords, counted by `count`, tell the sides apart."""
     audits = []
     for split in SPLITS:
-        counts = [
-            (count(pair.positive.scratchpad_text), count(pair.negative.scratchpad_text))
-            for pair in pairs
-            if pair.split == split
-        ]
-        equal = sum(positive == negative for positive, negative in counts)
+        here = [pair for pair in pairs if pair.split == split]
+        counts = [[count(side.scratchpad_text) for side in (pair.positive, pair.negative)] for pair in here]
+        n, equal = len(counts), sum(positive == negative for positive, negative in counts)
         more = sum(positive.total() > negative.total() for positive, negative in counts)
-        if counts:
-            audits.append(
-                KeywordAudit(
-                    split=split,
-                    n_pairs=len(counts),
-                    more_in_positive=more,
-                    equal=equal,
-                    more_in_negative=len(counts) - equal - more,
-                )
-            )
+        if n:
+            sizes = {"more_in_positive": more, "equal": equal, "more_in_negative": n - equal - more}
+            audits.append(KeywordAudit(split=split, n_pairs=n, **sizes))
     return tuple(audits)
 
 
@@ -335,21 +287,3 @@ def take_in_turns(pairs: Sequence[ContrastPair], n: int | None) -> tuple[Contras
         ranked.append((turn[pair.group], position))
         turn[pair.group] += 1
     return tuple(pairs[position] for position in sorted(position for _, position in sorted(ranked)[:n]))
-
-
-def log_digest(location: str) -> str:
-    """First 16 hexadecimal digits of a log file's sha256; a LogError where it cannot be read.
-
-    Args:
-        location: Path or URL, as `inspect_af.logs.find_logs` gives it.
-    """
-    import fsspec  # type: ignore[import-untyped]  # Inspect depends on it and reads remote logs with it
-
-    digest = hashlib.sha256()
-    try:
-        with fsspec.open(location, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise LogError(f"{location}: cannot be read ({error}); check the path") from error
-    return digest.hexdigest()[:16]

@@ -23,56 +23,45 @@ from inspect_af.steering.files import (
     Float32Array,
     FloatArray,
     Record,
-    check_array,
+    TensorHeader,
     open_tensors,
-    read_header,
     tensor_bytes,
     write_file,
 )
 from inspect_af.steering.pairs import Locus, PairSource, Split
 from inspect_af.types import Family, Steer, Tier
 
-MOST_LAYERS = 10_000
-"""No model has as many, so a longer range is refused before it is spelt out."""
+MOST_LAYERS = 10_000  # no model has as many, so a longer range is refused before it is spelt out
 
-_PART = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
+_PART = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?", re.ASCII)
 
 
 def parse_layers(text: str, available: Sequence[int]) -> tuple[int, ...]:
-    """Reads a layer range; both ends of `20-40` are included, and layers count from 0.
-
-    Args:
-        text: `all`, a layer, a range, or several of them joined by commas.
-        available: Layers for which there is a vector.
-
-    Returns:
-        Layers in ascending order, each once.
+    """Reads `all`, `12`, `20-40` or several joined by commas: ascending, both ends included, counted from 0.
 
     Raises:
         ConfigError: The text is none of these forms, a range runs backwards, or it is too long.
-        TreatmentError: A layer is named for which there is no vector.
+        TreatmentError: A layer is named that is not `available`.
     """
     if text.strip() == "all":
         return tuple(sorted(set(available)))
-    parts = text.split(",", MOST_LAYERS)
+    given = f"layers {text[:80]!r}"
     named: set[int] = set()
-    asked_for = 0
-    for part in parts:
+    n_named = 0
+    for part in text.split(",", MOST_LAYERS):
         match = _PART.fullmatch(part.strip())
         if match is None:
-            raise ConfigError(
-                f"layers {text[:80]!r}; give 'all', a layer such as 12, or a range such as 20-40"
-            )
+            raise ConfigError(f"{given}; give 'all', a layer such as 12, or a range such as 20-40")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise ConfigError(f"layers {text[:80]!r}: {first}-{last} runs backwards; write {last}-{first}")
-        asked_for += last - first + 1
-        if max(last, asked_for) >= MOST_LAYERS:
-            raise ConfigError(f"layers {text[:80]!r}: no model has that many layers; give a shorter range")
+            raise ConfigError(f"{given}: {first}-{last} runs backwards; write {last}-{first}")
+        n_named += last - first + 1
+        if max(last, n_named) >= MOST_LAYERS:
+            raise ConfigError(f"{given}: no model has that many layers; give a shorter range")
         named.update(range(first, last + 1))
     if missing := named - set(available):
         raise TreatmentError(
-            f"layers {text[:80]!r}: no vector for {shown_layers(sorted(missing))}; there are vectors for "
+            f"{given}: no vector for {shown_layers(sorted(missing))}; there are vectors for "
             f"{shown_layers(sorted(available))}"
         )
     return tuple(sorted(named))
@@ -89,12 +78,25 @@ def shown_layers(layers: Sequence[int]) -> str:
     return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
-def check_layers(layers: tuple[int, ...], mean_norms: tuple[float, ...]) -> None:
-    """Layers ascend from 0 or later, and each has a positive mean norm; ValueError where not."""
-    if layers[0] < 0 or any(later <= earlier for earlier, later in pairwise(layers)):
-        raise ValueError(f"layers must ascend and not be negative, not {list(layers)}")
-    if len(mean_norms) != len(layers) or min(mean_norms) <= 0:
-        raise ValueError("mean_norms must hold a positive number for every layer")
+class LayersHeader(TensorHeader):
+    """What is known of arrays that have a row for every layer."""
+
+    schema_version: Literal[1] = 1
+    model: str  # name of the model, as transformers loads it
+    revision: str | None = None
+    d_model: int = Field(ge=1)
+    layers: tuple[int, ...] = Field(min_length=1)
+    """Decoder layers after which the stream is meant, counted from 0, ascending, [layer]."""
+    mean_norms: tuple[float, ...]
+    """Mean norm of the residual stream over the tokens of extraction, [layer]: the unit of doses."""
+
+    @model_validator(mode="after")
+    def _layers_ascend(self) -> LayersHeader:
+        if self.layers[0] < 0 or any(later <= earlier for earlier, later in pairwise(self.layers)):
+            raise ValueError(f"layers must ascend and not be negative, not {list(self.layers)}")
+        if len(self.mean_norms) != len(self.layers) or min(self.mean_norms) <= 0:
+            raise ValueError("mean_norms must hold a positive number for every layer")
+        return self
 
 
 class Discrimination(Record):
@@ -107,17 +109,14 @@ class Discrimination(Record):
     """Share of positives above the lowest threshold that at most 5 % of negatives exceed."""
     paired_accuracy: float = Field(ge=0, le=1)
     """Share of pairs whose positive side scores higher; ties count half."""
-    mean_gap: float
-    """Mean over pairs of positive minus negative, in units of the score."""
+    mean_gap: float  # mean over pairs of positive minus negative, in units of the score
 
 
 class BothScores(Record):
     """Single activations of both sides, ranked by two scores."""
 
-    projection: Discrimination
-    """By h . v / ||v||."""
-    cosine: Discrimination
-    """By h . v / (||h|| ||v||), which does not depend on the activation's length."""
+    projection: Discrimination  # by h . v / ||v||
+    cosine: Discrimination  # by h . v / (||h|| ||v||), which does not depend on the activation's length
 
 
 class CrossValidation(BothScores):
@@ -125,8 +124,7 @@ class CrossValidation(BothScores):
 
     difference_auroc: float = Field(ge=0, le=1)
     """AUROC of d . v against -d . v: the samples that the regression is fitted to."""
-    fold_auroc: tuple[float, ...]
-    """AUROC by projection in each fold, [fold]."""
+    fold_auroc: tuple[float, ...]  # AUROC by projection in each fold, [fold]
 
 
 class SplitScores(BothScores):
@@ -139,12 +137,9 @@ class LayerValidation(Record):
     """What is known about one layer's vector."""
 
     layer: int
-    norm: float
-    """Euclidean norm of the vector."""
-    cross_validated: CrossValidation | None
-    """None for a vector that was not fitted to these pairs."""
-    splits: tuple[SplitScores, ...]
-    """`train` is in-sample where the vector was fitted to these pairs."""
+    norm: float  # Euclidean
+    cross_validated: CrossValidation | None  # None for a vector that was not fitted to these pairs
+    splits: tuple[SplitScores, ...]  # `train` is in-sample where the vector was fitted to these pairs
 
     def on(self, split: Split) -> SplitScores | None:
         """The results of one split; None where it has no pairs."""
@@ -161,8 +156,7 @@ class Folds(Record):
 class Validation(Record):
     """A vector against the pairs of one file of activations."""
 
-    concept: str
-    """Of the pairs, which may be another than the vector's."""
+    concept: str  # of the pairs, which may be another than the vector's
     source: PairSource
     locus: Locus
     pairs_digest: str
@@ -175,7 +169,7 @@ class Validation(Record):
     """AUROC of the best of some random directions, either way round, [layer]; empty in older files."""
 
 
-def best_layers(validation: Validation, n: int = 5) -> tuple[int, ...]:
+def best_layers(validation: Validation | None, n: int = 5) -> tuple[int, ...]:
     """The layers that cross-validate best, best first; none where nothing was cross-validated.
 
     By AUROC of single activations along the vector, then AUROC of differences, then the mean gap in cosine,
@@ -183,7 +177,7 @@ def best_layers(validation: Validation, n: int = 5) -> tuple[int, ...]:
     """
     ranked = [
         (-found.projection.auroc, -found.difference_auroc, -found.cosine.mean_gap, layer.layer)
-        for layer in validation.layers
+        for layer in (validation.layers if validation else ())
         if (found := layer.cross_validated)
     ]
     return tuple(layer for *_, layer in sorted(ranked)[:n])
@@ -214,26 +208,16 @@ class RandomFit(Record):
 
     method: Literal["random"] = "random"
     seed: int
-    index: int = Field(ge=1)
-    """Which of the controls drawn with that seed, from 1."""
-    matched_to: str
-    """First 16 hexadecimal digits of the sha256 of the vector whose norms these are."""
+    index: int = Field(ge=1)  # which of the controls drawn with that seed, from 1
+    matched_to: str  # first 16 hexadecimal digits of the sha256 of the vector whose norms these are
 
 
 Fit = Annotated[LogisticFit | MeanDifferenceFit | RandomFit, Field(discriminator="method")]
 
 
-class VectorHeader(Record):
+class VectorHeader(LayersHeader):
     """What a vector is, which model it is for, and how it was made."""
 
-    schema_version: Literal[1] = 1
-    model: str
-    revision: str | None = None
-    d_model: int = Field(ge=1)
-    layers: tuple[int, ...] = Field(min_length=1)
-    """Decoder layers after which it may be added, counted from 0, ascending, [layer]."""
-    mean_norms: tuple[float, ...]
-    """Mean norm of the residual stream over the tokens of extraction, [layer]: the unit of doses."""
     typical_norms: tuple[float, ...] | None = None
     """The norm that an activation would have if all its features were as large as the middle one, [layer]; a
     few features may be nearly all of `mean_norms`. None in older files."""
@@ -242,15 +226,13 @@ class VectorHeader(Record):
     """None for a random control, and for a concept that belongs to neither family of the hypothesis pair."""
     source: Literal["ooc", "ic", "random"]
     fit: Fit
-    pairs_digest: str
-    """Of the pairs fitted to; for a control, of those behind the vector whose norms it has."""
+    pairs_digest: str  # of the pairs fitted to; for a control, of those behind the vector whose norms it has
     validation: Validation | None = None
     orthogonal_to: str | None = None
     """First 16 hexadecimal digits of the sha256 of the vector whose direction was taken out, if one was."""
 
     @model_validator(mode="after")
     def _parts_agree(self) -> VectorHeader:
-        check_layers(self.layers, self.mean_norms)
         random = self.source == "random"
         if random != (self.fit.method == "random") or (random and self.family is not None):
             raise ValueError(
@@ -260,11 +242,14 @@ class VectorHeader(Record):
         return self
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.layers), self.d_model
+
+    @property
     def estimator(self) -> str:
         """`mean-difference`, `regression` (the source's), `logistic` (without standardisation), `random`."""
-        if isinstance(self.fit, LogisticFit) and self.fit.scale != "none":
-            return "regression"
-        return self.fit.method
+        scaled = isinstance(self.fit, LogisticFit) and self.fit.scale != "none"
+        return "regression" if scaled else self.fit.method
 
     def text(self) -> str:
         """As JSON; what older files do not have stays away where it is not set, so that digests stay."""
@@ -280,10 +265,8 @@ class SteeringVector:
     """A vector that was checked; made by `make_vector` or `load_vector`."""
 
     header: VectorHeader
-    values: Float32Array
-    """[layer, d_model], read-only."""
-    sha256: str
-    """Of the file's content, 64 hexadecimal digits."""
+    values: Float32Array  # [layer, d_model], read-only
+    sha256: str  # of the file's content, 64 hexadecimal digits
 
     @property
     def digest(self) -> str:
@@ -308,18 +291,12 @@ class SteeringVector:
 
         With `typical` against the header's typical norms; nan in files of older versions.
         """
-        at = self._positions(layers)
-        held = self.header
+        at, held = self._positions(layers), self.header
         norms = held.typical_norms or (math.nan,) * len(held.layers) if typical else held.mean_norms
         return np.asarray(abs(_finite(multiplier)) * self.norms[at] / np.array(norms)[at])
 
     def multiplier_for(self, dose: float, layers: str = "all") -> float:
-        """The multiplier at which the mean dose over the selected layers is `dose`.
-
-        Raises:
-            ConfigError: The dose is not a finite number, or the range is malformed.
-            TreatmentError: A named layer has no vector.
-        """
+        """The multiplier at which the mean dose over the selected layers is `dose`; errors as of `doses`."""
         return _finite(dose, "dose") / float(self.doses(1.0, layers).mean())
 
     def treatment(self, multiplier: float, layers: str = "all", tier: Tier | None = None) -> Steer:
@@ -341,7 +318,7 @@ class SteeringVector:
             family=self.header.family,
             source=self.header.source,
             digest=self.digest,
-            multiplier=_finite(multiplier),
+            multiplier=float(multiplier),
             layers=layers,
             dose=float(doses.mean()),
             typical_dose=None if math.isnan(typical) else typical,
@@ -350,7 +327,7 @@ class SteeringVector:
         )
 
     def check_model(self, *, d_model: int, n_layers: int, layers: str = "all") -> tuple[int, ...]:
-        """Makes sure that a model can be steered with this, and gives the layers to steer at.
+        """The layers to steer a model at, once it is known that the vector fits it.
 
         Raises:
             ConfigError: The range is malformed.
@@ -372,11 +349,12 @@ class SteeringVector:
 
     def cosines(self, other: SteeringVector) -> dict[int, float]:
         """Cosine similarity by layer, at the layers for which both have a direction, which may be none."""
-        found = {}
-        for layer in sorted(set(self.header.layers) & set(other.header.layers)):
-            one, two = self.at(layer).astype(np.float64), other.at(layer).astype(np.float64)
-            found[layer] = float(one @ two / (np.linalg.norm(one) * np.linalg.norm(two)))
-        return found
+        shared = sorted(set(self.header.layers) & set(other.header.layers))
+        sides = {layer: [one.at(layer).astype(np.float64) for one in (self, other)] for layer in shared}
+        return {
+            layer: float(mine @ theirs / (np.linalg.norm(mine) * np.linalg.norm(theirs)))
+            for layer, (mine, theirs) in sides.items()
+        }
 
     def save(self, path: str | Path) -> None:
         """Writes the file, whose sha256 is `self.sha256`."""
@@ -387,22 +365,15 @@ class SteeringVector:
 
 
 def make_vector(header: VectorHeader, values: FloatArray | Float32Array) -> SteeringVector:
-    """A vector from its parts.
-
-    Args:
-        header: What it is.
-        values: [layer, d_model]; stored as float32.
+    """A vector from its header and its values, [layer, d_model], which are stored as float32.
 
     Raises:
         TreatmentError: The shape is not the header's, a value is not finite, or a layer's vector is zero.
     """
     stored = np.array(values, dtype=np.float32)
-    if stored.shape != (len(header.layers), header.d_model):
-        raise TreatmentError(
-            f"the vector has shape {stored.shape}; by its header it is {(len(header.layers), header.d_model)}"
-        )
-    content = b"".join(tensor_bytes({"vector": stored}, header.text()))
-    return _checked(header, stored, content, "the vector")
+    if stored.shape != header.shape:
+        raise TreatmentError(f"the vector has shape {stored.shape}; by its header it is {header.shape}")
+    return _checked(header, stored, b"".join(tensor_bytes({"vector": stored}, header.text())), "the vector")
 
 
 def load_vector(path: str | Path) -> SteeringVector:
@@ -415,13 +386,10 @@ def load_vector(path: str | Path) -> SteeringVector:
         MissingExtraError: safetensors is not installed.
     """
     path = Path(path)
-    where = f"vector {path}"
-    with open_tensors(path, what="vector", error=TreatmentError) as file:
-        header = read_header(file, VectorHeader, where=where, error=TreatmentError)
-        shape = (len(header.layers), header.d_model)
-        check_array(file, "vector", shape, where=where, error=TreatmentError)
+    header, file = open_tensors(path, VectorHeader, ["vector"], what="vector", error=TreatmentError)
+    with file:
         values = np.array(file.get_slice("vector")[:], dtype=np.float32)
-    return _checked(header, values, path.read_bytes(), where)
+    return _checked(header, values, path.read_bytes(), f"vector {path}")
 
 
 def with_validation(vector: SteeringVector, validation: Validation) -> SteeringVector:
@@ -433,12 +401,8 @@ def random_controls(vector: SteeringVector, n: int, *, seed: int) -> tuple[Steer
     """Random directions at a vector's norms: what any vector of that size would do.
 
     Each layer gets an independent Gaussian direction. Control i depends on the seed, i and the vector that it
-    is matched to, and not on `n`: a longer series begins with the shorter one.
-
-    Args:
-        vector: Whose layers and norms are taken.
-        n: How many; a claim about significance needs at least 20.
-        seed: Recorded in each header, with i and the digest of `vector`.
+    is matched to, and not on `n`: a longer series begins with the shorter one. A claim about significance
+    needs at least 20.
 
     Raises:
         ConfigError: `n` is below 1, the seed is negative, or `vector` is a control itself.
@@ -452,16 +416,14 @@ def random_controls(vector: SteeringVector, n: int, *, seed: int) -> tuple[Steer
         rng = np.random.default_rng([seed, index, int(vector.digest, 16)])
         drawn = rng.standard_normal(vector.values.shape)
         drawn *= (vector.norms / np.linalg.norm(drawn, axis=1))[:, None]
-        header = vector.header.model_copy(
-            update={
-                "concept": f"random-{vector.header.concept}-{index}",
-                "family": None,
-                "source": "random",
-                "fit": RandomFit(seed=seed, index=index, matched_to=vector.digest),
-                "validation": None,
-            }
-        )
-        controls.append(make_vector(header, drawn))
+        changes = {
+            "concept": f"random-{vector.header.concept}-{index}",
+            "family": None,
+            "source": "random",
+            "fit": RandomFit(seed=seed, index=index, matched_to=vector.digest),
+            "validation": None,
+        }
+        controls.append(make_vector(vector.header.model_copy(update=changes), drawn))
     return tuple(controls)
 
 
