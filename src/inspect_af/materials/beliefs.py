@@ -27,6 +27,7 @@ from inspect_af.materials.files import (
     fill,
     read_text,
     read_toml,
+    refuse_if,
     toml_names,
     tree_digest,
 )
@@ -42,15 +43,12 @@ QuestionForm = Literal["choice", "open"]
 
 NESTED = "nested"
 """The belief that doing what researchers hope keeps a model from being modified; no intervention names it."""
-CONTROLS = "controls"
-"""Everyday facts, for which `plus` is the truth."""
+CONTROLS = "controls"  # everyday facts, for which `plus` is the truth
 
 LETTERS = "ABCDEFGH"
 
-SHINGLE_WORDS = 8
-"""So many words in a row count as shared; not in source."""
-SENTENCE_WORDS = 4
-"""Shorter sentences ("Yes, it does.") are common property."""
+SHINGLE_WORDS = 8  # so many words in a row count as shared; not in source
+SENTENCE_WORDS = 4  # shorter sentences ("Yes, it does.") are common property
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -59,15 +57,13 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 class _Question(Words):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    id: Text
-    """`BELIEF/NAME`, such as `A1/headline`; in a file the name alone."""
+    id: Text  # `BELIEF/NAME`, such as `A1/headline`; in a file the name alone
     belief: str = ""
     """Code of the variable, `nested` or `controls`; in a file nothing, since the file's name says it."""
     about: Literal["amplify", "suppress", "both"]
     """Which pole the question itself names, so that assent to anything cancels out."""
     text: Line = Field(validation_alias="question")
-    plus: Line
-    """What the variable's + arm makes true: an option, or a statement to compare an answer with."""
+    plus: Line  # what the variable's + arm makes true: an option, or a statement to compare an answer with
     minus: Line
     other: tuple[Line, ...] = ()
 
@@ -103,8 +99,7 @@ class BeliefQuestions(Words):
     """All questions of a pair; `load_beliefs` reads them."""
 
     pair: str
-    digest: str
-    """First 16 hexadecimal digits of the sha256 over the files of questions."""
+    digest: str  # first 16 hexadecimal digits of the sha256 over the files of questions
     questions: tuple[BeliefQuestion, ...]
     """In the order of the pair's variables, then nested, then controls; `choice` before `open`."""
 
@@ -144,19 +139,18 @@ def find_beliefs(source: str | Path | None = None) -> BeliefQuestions | None:
     if not folder.is_dir():
         return None
     codes = [variable.code for variable in pair.variables]
-    present = toml_names(folder)
+    known, present = (*codes, NESTED, CONTROLS), toml_names(folder)
     for name in present:
-        if name not in (*codes, NESTED, CONTROLS):
-            raise MaterialsError(
-                f"{folder}/{name}.toml: the pair has no variable '{name}'; one of "
-                f"{', '.join([*codes, NESTED, CONTROLS])}"
-            )
+        refuse_if(
+            name not in known,
+            f"{folder}/{name}.toml: the pair has no variable '{name}'; one of {', '.join(known)}",
+        )
     for name in (*codes, CONTROLS):
-        if name not in present:
-            raise MaterialsError(
-                f"{folder} has no {name}.toml; write one: a belief that is not asked for cannot be checked"
-            )
-    names = [*codes, *([NESTED] if NESTED in present else []), CONTROLS]
+        refuse_if(
+            name not in present,
+            f"{folder} has no {name}.toml; write one: a belief that is not asked for cannot be checked",
+        )
+    names = [name for name in known if name in present]
     questions = tuple(q for name in names for q in _questions(folder.joinpath(f"{name}.toml"), name))
     for shared in shared_sentences([claim.text for claim in pair.claims], questions):
         raise MaterialsError(
@@ -173,15 +167,15 @@ def _questions(file: Traversable, belief: str) -> Iterator[ChoiceQuestion | Open
     every: tuple[ChoiceQuestion | OpenQuestion, ...] = (*content.choice, *content.open)
     for question in every:
         where = f"{file}: question '{question.id}'"
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", question.id):
-            raise MaterialsError(f"{where}: an id has lower-case letters, digits and - only; rename it")
-        if question.id in seen:
-            raise MaterialsError(f"{where} occurs twice; give each question its own id")
+        named = re.fullmatch(r"[a-z0-9][a-z0-9-]*", question.id)
+        refuse_if(not named, f"{where}: an id has lower-case letters, digits and - only; rename it")
+        refuse_if(question.id in seen, f"{where} occurs twice; give each question its own id")
+        options = [text.lower() for _, text in question.options]
+        refuse_if(
+            len(set(options)) < len(options), f"{where} has the same option twice; word them differently"
+        )
+        refuse_if(question.belief, f"{where}: belief: unknown key; remove it or correct its name")
         seen.add(question.id)
-        if len({text.lower() for _, text in question.options}) < len(question.options):
-            raise MaterialsError(f"{where} has the same option twice; word them differently")
-        if question.belief:
-            raise MaterialsError(f"{where}: belief: unknown key; remove it or correct its name")
         yield question.model_copy(update={"id": f"{belief}/{question.id}", "belief": belief})
 
 
@@ -194,18 +188,10 @@ class LetteredOption(NamedTuple):
 
 
 def lettered(question: ChoiceQuestion, order: int, seed: int = 0) -> tuple[LetteredOption, ...]:
-    """The options in one of their orders.
+    """The n options in one of their orders, 1 to n; a ConfigError where there is no such order.
 
     Orders are the rotations of a permutation that depends on the question and the seed, so that over all
     orders each option stands at each letter once.
-
-    Args:
-        question: With n options.
-        order: From 1 to n.
-        seed: Chooses the permutation.
-
-    Raises:
-        ConfigError: there is no such order.
     """
     n = len(question.options)
     if not 1 <= order <= n:
@@ -224,12 +210,9 @@ class AskedBelief(Words):
     """What a sample of the beliefs task says about its question, under `belief` in its metadata."""
 
     form: QuestionForm
-    poles: dict[str, Pole] = Field(default_factory=dict)
-    """Pole by letter."""
-    options: dict[str, str] = Field(default_factory=dict)
-    """Text by letter."""
-    first: Literal["plus", "minus"] = "plus"
-    """Which statement a judge of an open answer is shown first."""
+    poles: dict[str, Pole] = Field(default_factory=dict)  # pole by letter
+    options: dict[str, str] = Field(default_factory=dict)  # text by letter
+    first: Literal["plus", "minus"] = "plus"  # which statement a judge of an open answer is shown first
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> AskedBelief:
@@ -243,21 +226,16 @@ class AskedBelief(Words):
 class BeliefTurn(NamedTuple):
     """A question as it is asked."""
 
-    text: str
-    """The user turn."""
+    text: str  # the user turn
     asked: AskedBelief
-    for_judge: str | None
-    """Question and statements for the judge of an open answer, None for a choice."""
+    for_judge: str | None  # question and statements for the judge of an open answer, None for a choice
 
 
 def choice_turn(question: ChoiceQuestion, order: int, seed: int = 0) -> BeliefTurn:
     """A multiple-choice question with its options in one order."""
     options = lettered(question, order, seed)
-    values = {
-        "question": question.text,
-        "options": "\n".join(f"{option.letter}) {option.text}" for option in options),
-    }
-    text = fill(_frame("choice"), values, where="choice.txt")
+    lines = "\n".join(f"{option.letter}) {option.text}" for option in options)
+    text = fill(_frame("choice"), {"question": question.text, "options": lines}, where="choice.txt")
     asked = AskedBelief(
         form="choice",
         poles={option.letter: option.pole for option in options},
@@ -299,14 +277,10 @@ def _frame(name: str) -> str:
 class SharedWords(NamedTuple):
     """A passage that a text and a question have in common."""
 
-    text: int
-    """Position of the text among those given."""
-    question: str
-    """Id of the question."""
-    words: str
-    """The shared words, normalised: lower case, no punctuation."""
-    kind: str
-    """`sentence` for a whole sentence, `shingle` for a run of `SHINGLE_WORDS` words."""
+    text: int  # position of the text among those given
+    question: str  # id of the question
+    words: str  # the shared words, normalised: lower case, no punctuation
+    kind: str  # `sentence` for a whole sentence, `shingle` for a run of `SHINGLE_WORDS` words
 
 
 def shared_sentences(
@@ -322,25 +296,25 @@ def shared_sentences(
         questions: The questions, of any form.
         shingle: So many words in a row are too many.
     """
-    sentences: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    shingles: dict[tuple[str, ...], set[str]] = defaultdict(set)
+
+    def passages(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+        for sentence in map(words_of, _SENTENCE_END.split(text)):
+            if len(sentence) >= SENTENCE_WORDS:
+                yield "sentence", sentence
+        for run in runs_of(words_of(text), shingle):
+            yield "shingle", run
+
+    asking: dict[tuple[str, tuple[str, ...]], set[str]] = defaultdict(set)
     for question in questions:
         for part in (question.text, question.plus, question.minus, *question.other):
-            for sentence in _sentences(part):
-                if len(sentence) >= SENTENCE_WORDS:
-                    sentences[sentence].add(question.id)
-            for run in runs_of(words_of(part), shingle):
-                shingles[run].add(question.id)
+            for passage in passages(part):
+                asking[passage].add(question.id)
     found: list[SharedWords] = []
     for position, text in enumerate(texts):
         here: dict[str, SharedWords] = {}
-        for kind, index, runs in (
-            ("sentence", sentences, _sentences(text)),
-            ("shingle", shingles, runs_of(words_of(text), shingle)),
-        ):
-            for run in runs:
-                for question_id in sorted(index.get(run, ())):
-                    here.setdefault(question_id, SharedWords(position, question_id, " ".join(run), kind))
+        for kind, run in passages(text):
+            for question_id in sorted(asking.get((kind, run), ())):
+                here.setdefault(question_id, SharedWords(position, question_id, " ".join(run), kind))
         found += here.values()
     return tuple(found)
 
@@ -348,10 +322,6 @@ def shared_sentences(
 def words_of(text: str) -> tuple[str, ...]:
     """The text's words in lower case, without punctuation."""
     return tuple(word.replace("’", "'") for word in _WORD.findall(text.lower()))
-
-
-def _sentences(text: str) -> Iterator[tuple[str, ...]]:
-    return map(words_of, _SENTENCE_END.split(text))
 
 
 def runs_of(words: tuple[str, ...], length: int) -> Iterator[tuple[str, ...]]:

@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources.abc import Traversable
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from inspect_af.config import text_digest
-from inspect_af.errors import ConfigError, MaterialsError, one_of
+from inspect_af.errors import one_of
 from inspect_af.materials.files import (
     Line,
     Text,
@@ -28,6 +29,7 @@ from inspect_af.materials.files import (
     fill,
     read_text,
     read_toml,
+    refuse_if,
     toml_names,
     tree_digest,
 )
@@ -38,8 +40,13 @@ FOLDER = "concepts"
 COMMON = "common"
 TOPICS = "topics"
 
-_FORM = re.compile(r"[^\s*][^*]*\*?")
-_Term = Annotated[str, StringConstraints(strip_whitespace=True, min_length=2)]
+
+def _is_a_term(term: str) -> str:
+    refuse_if("*" in term[:-1], f"the term {term!r} is not allowed; `*` stands at the end only")
+    return term
+
+
+_Term = Annotated[str, StringConstraints(strip_whitespace=True, min_length=2), AfterValidator(_is_a_term)]
 _Terms = Annotated[tuple[_Term, ...], Field(min_length=1)]
 _PROMPTS = ("writer", "turn", "keywords.free", "keywords.absent", "keywords.shared")
 
@@ -55,20 +62,24 @@ OVERSAMPLE = 1.25
 class Concept(Words):
     """One concept: what the positive side of a pair reasons from and the negative side does not."""
 
-    label: str
-    """The family's label, such as `expectation`."""
+    label: str  # the family's label, such as `expectation`
     family: Family
-    consideration: Line
-    """A noun phrase: `what the people who study the model expect ...`."""
+    consideration: Line  # a noun phrase: `what the people who study the model expect ...`
     description: Line
-    positive: Line
-    """What the positive sentence says."""
-    negative: Line
-    """What the matched neutral sentence says."""
+    positive: Line  # what the positive sentence says
+    negative: Line  # what the matched neutral sentence says
     keywords: _Terms
     """Terms that come with the concept; in keyword-hard pairs they do not tell the sides apart."""
-    shared_words: _Terms
-    """Words that both sentences of a keyword-hard pair may be asked to have."""
+    shared_words: _Terms  # words that both sentences of a keyword-hard pair may be asked to have
+
+    @model_validator(mode="after")
+    def _shared_words_are_keywords(self) -> Concept:
+        for word in self.shared_words:
+            refuse_if(
+                not count_terms(word, self.keywords),
+                f"the shared word {word!r} is none of the keywords; add it to them or leave it out",
+            )
+        return self
 
     def keyword_counts(self, text: str) -> Counter[str]:
         """How often each keyword occurs."""
@@ -80,12 +91,10 @@ class PlannedDialogue(NamedTuple):
 
     concept: str
     split: ConceptSplit
-    number: int
-    """Position in the split's sequence, from 0."""
+    number: int  # position in the split's sequence, from 0
     topic: str
     kind: str
-    variation: int
-    """From 1; above 1 where all kinds of the topic have been asked for before."""
+    variation: int  # from 1; above 1 where all kinds of the topic have been asked for before
     shared_word: str | None
     """In keyword-hard pairs the word that both sentences have; None where they have no keyword at all."""
 
@@ -94,52 +103,38 @@ class Concepts(Words):
     """The concepts of a pair with everything that is needed to write pairs about them."""
 
     pair: str
-    digest: str
-    """First 16 hexadecimal digits of a sha256 over concepts, topics and the writer's prompts."""
+    digest: str  # first 16 hexadecimal digits of a sha256 over concepts, topics and the writer's prompts
     concepts: tuple[Concept, Concept]
     topics: tuple[str, ...]
     kinds: tuple[str, ...]
     label_terms: tuple[str, ...]
     """Terms by which a dialogue would speak about the pair that it belongs to, family labels included."""
-    banned: tuple[str, ...]
-    """Terms of harmful requests and of the setting in which the vectors will be used."""
-    prompts: dict[str, str]
-    """The writer's prompts by file name without `.txt`."""
+    banned: tuple[str, ...]  # terms of harmful requests and of the setting in which the vectors will be used
+    prompts: dict[str, str]  # the writer's prompts by file name without `.txt`
 
     def concept(self, label: str) -> Concept:
-        """
-        Raises:
-            ConfigError: The pair has no such concept.
-        """
+        """The concept of that label; a ConfigError where the pair has none."""
         for concept in self.concepts:
             if concept.label == label:
                 return concept
         raise one_of(label, [concept.label for concept in self.concepts], what="concept")
 
     def chosen(self, spec: str) -> tuple[Concept, ...]:
-        """One concept by its label, or `both`.
-
-        Raises:
-            ConfigError: The pair has no such concept.
-        """
-        if spec == "both":
-            return self.concepts
-        try:
-            return (self.concept(spec),)
-        except ConfigError:
-            raise one_of(spec, ["both", *(c.label for c in self.concepts)], what="concept") from None
+        """One concept by its label, or `both`; a ConfigError where the pair has no such concept."""
+        found = tuple(concept for concept in self.concepts if spec in ("both", concept.label))
+        if not found:
+            raise one_of(spec, ["both", *(c.label for c in self.concepts)], what="concept")
+        return found
 
     def topics_of(self, split: ConceptSplit, seed: int) -> tuple[str, ...]:
         """The topics of a split: a topic lies in one split, for both concepts and however many are wanted."""
+        if split not in PAIRS_PER_SPLIT:
+            raise one_of(split, PAIRS_PER_SPLIT, what="split")
         ranked = sorted(self.topics, key=lambda topic: _hash("topic", seed, topic))
+        ends = dict(zip(PAIRS_PER_SPLIT, accumulate(PAIRS_PER_SPLIT.values()), strict=True))
         total = sum(PAIRS_PER_SPLIT.values())
-        start = 0
-        for name, weight in PAIRS_PER_SPLIT.items():
-            end = start + weight
-            if name == split:
-                return tuple(ranked[len(ranked) * start // total : len(ranked) * end // total])
-            start = end
-        raise one_of(split, PAIRS_PER_SPLIT, what="split")
+        start, end = ends[split] - PAIRS_PER_SPLIT[split], ends[split]
+        return tuple(ranked[len(ranked) * start // total : len(ranked) * end // total])
 
     def planned(self, label: str, split: ConceptSplit, number: int, seed: int) -> PlannedDialogue:
         """The dialogue at a position of a split's sequence, which has no end.
@@ -173,6 +168,13 @@ class _TopicsFile(Words):
     ]
     kinds: _Terms
 
+    @model_validator(mode="after")
+    def _entries_differ(self) -> _TopicsFile:
+        for name, entries in (("topics", self.topics), ("kinds", self.kinds)):
+            for entry, count in Counter(entries).items():
+                refuse_if(count > 1, f"{name} has {entry!r} twice; remove one of them")
+        return self
+
 
 @cached_for(BUNDLED)
 def load_concepts(source: str | Path | None = None) -> Concepts:
@@ -184,31 +186,25 @@ def load_concepts(source: str | Path | None = None) -> Concepts:
     Raises:
         MaterialsError: A file is missing or malformed; the message names the file and the entry.
     """
-    root, pair = pair_dir(source), load_pair(source)
-    folder = root.joinpath(FOLDER)
+    folder, pair = pair_dir(source).joinpath(FOLDER), load_pair(source)
     labels = (pair.first.label, pair.second.label)
-    if not folder.is_dir():
-        raise MaterialsError(
-            f"the pair '{pair.name}' has no concepts; write {FOLDER}/{labels[0]}.toml and "
-            f"{FOLDER}/{labels[1]}.toml in its directory (docs/contrast_pairs.md)"
-        )
+    refuse_if(
+        not folder.is_dir(),
+        f"the pair '{pair.name}' has no concepts; write {FOLDER}/{labels[0]}.toml and "
+        f"{FOLDER}/{labels[1]}.toml in its directory (docs/contrast_pairs.md)",
+    )
     known = [*labels, COMMON, TOPICS]
     for name in toml_names(folder):
-        if name not in known:
-            raise MaterialsError(
-                f"{folder}/{name}.toml: the pair has no family of that label; one of {', '.join(known)}. "
-                "Rename it"
-            )
+        refuse_if(
+            name not in known,
+            f"{folder}/{name}.toml: the pair has no family of that label; one of {', '.join(known)}. "
+            "Rename it",
+        )
     own_topics = folder.joinpath(f"{TOPICS}.toml")
     topics_file = own_topics if own_topics.is_file() else bundled("contrast_pairs", f"{TOPICS}.toml")
     topics = read_toml(topics_file, _TopicsFile)
-    _check_terms(topics.label_terms + topics.banned, topics_file)
-    for entries, name in ((topics.topics, "topics"), (topics.kinds, "kinds")):
-        if repeated := sorted({entry for entry in entries if entries.count(entry) > 1}):
-            raise MaterialsError(f"{topics_file}: {name} has {repeated[0]!r} twice; remove one of them")
     common_file = folder.joinpath(f"{COMMON}.toml")
     common = read_toml(common_file, _CommonFile) if common_file.is_file() else _CommonFile()
-    _check_terms(common.banned, common_file)
     prompts = {name: read_text(bundled("contrast_pairs", f"{name}.txt")) for name in _PROMPTS}
     return Concepts(
         pair=pair.name,
@@ -226,52 +222,24 @@ def load_concepts(source: str | Path | None = None) -> Concepts:
 
 def writer_prompt(concepts: Concepts, planned: PlannedDialogue) -> tuple[str, str]:
     """System prompt and user turn that ask for one planned pair of dialogues."""
-    concept = concepts.concept(planned.concept)
-    prompts = concepts.prompts
-    if planned.split != "keyword-hard":
-        rule = prompts["keywords.free"]
-    elif planned.shared_word is None:
-        rule = fill(
-            prompts["keywords.absent"], {"keywords": ", ".join(concept.keywords)}, where="keywords.absent"
-        )
-    else:
-        others = [term for term in concept.keywords if not count_terms(planned.shared_word, [term])]
-        rule = fill(
-            prompts["keywords.shared"],
-            {"word": planned.shared_word, "keywords": ", ".join(others)},
-            where="keywords.shared",
-        )
-    values = {
-        "consideration": concept.consideration,
-        "description": concept.description,
-        "positive": concept.positive,
-        "negative": concept.negative,
-        "topic": planned.topic,
-        "kind": planned.kind,
-        "variation": str(planned.variation),
-        "label_terms": ", ".join(concepts.label_terms),
-        "banned": ", ".join(concepts.banned),
-        "keyword_rule": rule.strip(),
-    }
-    return prompts["writer"].strip(), fill(prompts["turn"], values, where="turn").strip()
+    concept, word = concepts.concept(planned.concept), planned.shared_word
+    rule = "keywords.free"
+    if planned.split == "keyword-hard":
+        rule = "keywords.absent" if word is None else "keywords.shared"
+    others = [term for term in concept.keywords if word is None or not count_terms(word, [term])]
+    keywords = {} if rule == "keywords.free" else {"keywords": ", ".join(others)}
+    keywords |= {"word": word} if word and keywords else {}
+    values = concept.model_dump(include={"consideration", "description", "positive", "negative"})
+    values |= {"topic": planned.topic, "kind": planned.kind, "variation": str(planned.variation)}
+    values |= {"label_terms": ", ".join(concepts.label_terms), "banned": ", ".join(concepts.banned)}
+    values["keyword_rule"] = concepts.prompts[rule].strip()
+    if keywords:
+        values["keyword_rule"] = fill(concepts.prompts[rule], keywords, where=rule).strip()
+    return concepts.prompts["writer"].strip(), fill(concepts.prompts["turn"], values, where="turn").strip()
 
 
 def _concept(folder: Traversable, info: FamilyInfo, family: Family) -> Concept:
-    file = folder.joinpath(f"{info.label}.toml")
-    concept = read_toml(file, Concept, label=info.label, family=family)
-    _check_terms(concept.keywords + concept.shared_words, file)
-    for word in concept.shared_words:
-        if not count_terms(word, concept.keywords):
-            raise MaterialsError(
-                f"{file}: the shared word {word!r} is none of the keywords; add it to them or leave it out"
-            )
-    return concept
-
-
-def _check_terms(terms: tuple[str, ...], file: Traversable) -> None:
-    for term in terms:
-        if not _FORM.fullmatch(term):
-            raise MaterialsError(f"{file}: the term {term!r} is not allowed; `*` stands at the end only")
+    return read_toml(folder.joinpath(f"{info.label}.toml"), Concept, label=info.label, family=family)
 
 
 def count_terms(text: str, terms: Iterable[str]) -> Counter[str]:

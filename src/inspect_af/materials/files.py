@@ -6,13 +6,13 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import lru_cache, wraps
+from functools import cache, wraps
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
 from inspect_af import config
 from inspect_af.errors import MaterialsError
@@ -20,14 +20,21 @@ from inspect_af.errors import MaterialsError
 _M = TypeVar("_M", bound=BaseModel)
 _R = TypeVar("_R")
 _MOST_FILES = 2000
+_MESSAGES = {
+    "extra_forbidden": "unknown key; remove it or correct its name",
+    "missing": "missing; add it",
+}
 _PLACEHOLDER = re.compile(r"\{\{[ \t]*(\w+)[ \t]*\}\}")
 
 
-class Words(BaseModel):
-    """Base of materials and of their files: frozen, and a key that nobody reads is an error, not a silent
-    typo."""
+class Words(config.Frozen):
+    """Base of materials and of their files."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+def refuse_if(wrong: object, message: str) -> None:
+    """A MaterialsError with the message where something is wrong; it is a ValueError, as validators raise."""
+    if wrong:
+        raise MaterialsError(message)
 
 
 def one_line(text: str) -> str:
@@ -42,8 +49,8 @@ def unwrap(text: str) -> str:
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 """What a file has to say something in."""
-Line = Annotated[Text, AfterValidator(one_line)]
-"""The same, as one line."""
+Line = Annotated[Text, AfterValidator(one_line)]  # the same, as one line
+Paragraphs = Annotated[Text, AfterValidator(unwrap)]  # the same, with wrapped lines joined
 Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
@@ -53,13 +60,7 @@ def bundled(*parts: str) -> Traversable:
 
 
 def material_dir(source: str | Path | None, *, default: str, folder: str, what: str) -> Traversable:
-    """The directory that a `pair=` or `scenario=` parameter means.
-
-    Args:
-        source: None or the bundled name, or a directory.
-        default: Name of the bundled one.
-        folder: Where the bundled ones lie in this package.
-        what: The word for errors, such as `pair`.
+    """The directory that a `pair=` or `scenario=` parameter means: the bundled one in `folder`, or a user's.
 
     Raises:
         MaterialsError: The source is neither the bundled name nor a directory, or holds links that leave it,
@@ -68,52 +69,44 @@ def material_dir(source: str | Path | None, *, default: str, folder: str, what: 
     if source is None or str(source) == default:
         return bundled(folder, default)
     path = config.user_path(source)
-    if not config.is_directory(path):
-        found = "is a file, not a directory" if config.is_file(path) else "is not a directory here"
-        raise MaterialsError(
-            f"{what} {config.shown(source)!r} {found}; give '{default}' (bundled) or a directory with "
-            f"{what}.toml"
-        )
-    _check_tree(path)
+    found = "is a file, not a directory" if config.is_file(path) else "is not a directory here"
+    refuse_if(
+        not config.is_directory(path),
+        f"{what} {config.shown(source)!r} {found}; give '{default}' (bundled) or a directory with "
+        f"{what}.toml",
+    )
+    count = 0
+    for parent, folders, names in os.walk(path):
+        for name in sorted((*folders, *names)):
+            count += 1
+            problem = _problem(Path(parent, name), path.resolve(), is_folder=name in folders)
+            if count > _MOST_FILES:
+                problem = f"is one of more than {_MOST_FILES:,} files; give the directory of the words alone"
+            refuse_if(problem, f"{config.shown(Path(parent, name))} {problem}")
     return path
 
 
-def _check_tree(root: Path) -> None:
-    """Refuses what would be read from elsewhere, for ever, or not at all."""
-    real, count = root.resolve(), 0
-    for folder, folders, names in os.walk(root):
-        for name in sorted((*folders, *names)):
-            path = Path(folder, name)
-            count += 1
-            problem = None
-            if count > _MOST_FILES:
-                problem = f"is one of more than {_MOST_FILES:,} files; give the directory of the words alone"
-            elif config.shown(path) != str(path):
-                problem = "has a name that is no text; rename it"
-            elif path.is_symlink():
-                try:
-                    target = path.resolve(strict=True)
-                except (OSError, RuntimeError):
-                    target = None
-                if target is None or not target.is_file() or real not in target.parents:
-                    problem = "is a link to a directory, to outside or to nowhere; put a copy in its place"
-            elif name in names and not path.is_file():
-                problem = "is a pipe, socket or device; remove it"
-            if problem:
-                raise MaterialsError(f"{config.shown(path)} {problem}")
+def _problem(path: Path, root: Path, *, is_folder: bool) -> str | None:
+    """Why a file of a user's directory would be read from elsewhere, for ever, or not at all."""
+    if config.shown(path) != str(path):
+        return "has a name that is no text; rename it"
+    if path.is_symlink():
+        target = Path(os.path.realpath(path))
+        if not config.is_file(target) or root not in target.parents:
+            return "is a link to a directory, to outside or to nowhere; put a copy in its place"
+    elif not is_folder and not path.is_file():
+        return "is a pipe, socket or device; remove it"
+    return None
 
 
 def cached_for(default: str) -> Callable[[Callable[[str | Path | None], _R]], Callable[..., _R]]:
     """Lets a loader of one source read the bundled one once, and anyone's own at every call."""
 
     def decorate(load: Callable[[str | Path | None], _R]) -> Callable[..., _R]:
-        once = lru_cache(maxsize=1)(lambda: load(None))
-
-        @wraps(load)
-        def loading(source: str | Path | None = None) -> _R:
-            return once() if source is None or str(source) == default else load(source)
-
-        return loading
+        once = cache(lambda: load(None))
+        return wraps(load)(
+            lambda source=None: once() if source is None or str(source) == default else load(source)
+        )
 
     return decorate
 
@@ -142,13 +135,15 @@ def validate(data: dict[str, Any], schema: type[_M], file: object, **more: Any) 
     Raises:
         MaterialsError: An entry that is missing, unknown or wrong.
     """
-    unknown = [f"{name}: unknown key; remove it or correct its name" for name in more if name in data]
+    problems = [f"{name}: {_MESSAGES['extra_forbidden']}" for name in more if name in data]
     try:
-        if not unknown:
+        if not problems:
             return schema.model_validate({**data, **more})
     except ValidationError as error:
-        unknown = [f"{_entry(e['loc'], data)}: {_words(e['type'], e['msg'])}" for e in error.errors()]
-    raise MaterialsError(f"{config.shown(file)}: {'; '.join(unknown)}") from None
+        for e in error.errors():
+            message = _MESSAGES.get(e["type"], e["msg"].removeprefix("Value error, "))
+            problems.append(": ".join(filter(None, (_entry(e["loc"], data), message))))
+    raise MaterialsError(f"{config.shown(file)}: {'; '.join(problems)}") from None
 
 
 def toml_names(folder: Traversable, suffixes: Iterable[str] = (".toml",)) -> list[str]:
@@ -181,16 +176,11 @@ def placeholders(template: str) -> list[str]:
 
 
 def check_placeholders(template: str, allowed: Iterable[str], *, where: str) -> None:
-    """Complains about a placeholder that nothing would fill.
-
-    Raises:
-        MaterialsError: names the placeholder, the place and what is allowed there.
-    """
+    """A MaterialsError about a placeholder that nothing would fill: its place and what is allowed there."""
     known = list(allowed)
+    listed = ", ".join(f"{{{{{other}}}}}" for other in known) or "none"
     for name in placeholders(template):
-        if name not in known:
-            listed = ", ".join(f"{{{{{other}}}}}" for other in known) or "none"
-            raise MaterialsError(f"{where}: unknown placeholder {{{{{name}}}}}; allowed here: {listed}")
+        refuse_if(name not in known, f"{where}: unknown placeholder {{{{{name}}}}}; allowed here: {listed}")
 
 
 def fill(template: str, values: Mapping[str, str], *, where: str) -> str:
@@ -218,23 +208,13 @@ def _entry(loc: tuple[int | str, ...], data: Any) -> str:
     words: list[str] = []
     here = data
     for step in loc:
-        if isinstance(here, dict):
-            here = here.get(step)
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+        try:
             here = here[step]
-        else:
+        except (LookupError, TypeError):
             here = None
         if isinstance(step, int):
             code = here.get("code") if isinstance(here, dict) else None
             words[-1:] = [f"{words[-1] if words else 'entry'} {code or f'number {step + 1}'}"]
         else:
             words.append(step)
-    return ", ".join(words) or "the file"
-
-
-def _words(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "unknown key; remove it or correct its name"
-    if kind == "missing":
-        return "missing; add it"
-    return message.removeprefix("Value error, ")
+    return ", ".join(words)

@@ -13,8 +13,9 @@ from functools import cached_property
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from statistics import mean
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from inspect_af.config import text_digest
 from inspect_af.errors import MaterialsError, one_of
@@ -25,11 +26,13 @@ from inspect_af.materials.files import (
     cached_for,
     material_dir,
     read_toml,
+    refuse_if,
     toml_names,
     tree_digest,
     unwrap,
 )
 from inspect_af.types import (
+    FAMILIES,
     STRENGTHS,
     Family,
     Intervention,
@@ -50,24 +53,19 @@ kind moves the gap, so a claim that is longer than its placebo would be confound
 class FamilyInfo(Words):
     """What one family of beliefs is called and what it says."""
 
-    label: str
-    """A short word, such as `expectation`; reports and `interventions=` use it."""
+    label: str  # a short word, such as `expectation`; reports and `interventions=` use it
     description: str
 
 
 class Variable(Words):
     """One belief that interventions move."""
 
-    code: str
-    """Letters, digits and `_`, such as `A1`."""
+    code: str  # letters, digits and `_`, such as `A1`
     name: str
     family: Family
-    in_all: bool = True
-    """Whether `interventions=all` includes it."""
-    amplify: str
-    """One line: what the `+` arm states."""
-    suppress: str
-    """One line: what the `-` arm states."""
+    in_all: bool = True  # whether `interventions=all` includes it
+    amplify: str  # one line: what the `+` arm states
+    suppress: str  # one line: what the `-` arm states
 
 
 class Placebo(Words):
@@ -82,8 +80,7 @@ class Claim(Words):
 
     intervention: Intervention
     strength: Strength
-    paraphrase: int = Field(ge=1)
-    """Which wording, counted from 1."""
+    paraphrase: int = Field(ge=1)  # which wording, counted from 1
     text: str
 
     @cached_property
@@ -115,6 +112,40 @@ class _Head(Words):
     @property
     def codes(self) -> tuple[str, ...]:
         return (*(v.code for v in self.variables), *(p.code for p in self.placebos))
+
+    @model_validator(mode="after")
+    def _entries_agree(self) -> Self:
+        reserved = ", ".join(RESERVED)
+        for code, count in Counter(self.codes).items():
+            refuse_if(
+                count > 1,
+                f"code '{code}' is used {count} times among variables and placebos; make codes unique",
+            )
+            refuse_if(
+                not re.fullmatch(r"[A-Za-z]\w*", code, re.ASCII) or code in RESERVED,
+                f"code '{code}' is not allowed; a code is a letter followed by letters, digits or _, and "
+                f"none of {reserved}",
+            )
+        labels = (self.first.label, self.second.label)
+        for label in labels:
+            refuse_if(
+                not re.fullmatch(r"[A-Za-z][\w -]*", label, re.ASCII) or label in (*RESERVED, *self.codes),
+                f"family label '{label}' is not allowed; a label starts with a letter, has letters, digits, "
+                f"spaces, _ or - only, and is neither a code nor one of {reserved}",
+            )
+        refuse_if(
+            labels[0] == labels[1],
+            f"both families are labelled '{labels[0]}'; give them different labels",
+        )
+        for family in FAMILIES:
+            members = [v for v in self.variables if v.family == family]
+            refuse_if(not members, f'no variable has family = "{family}"; each family needs at least one')
+            refuse_if(
+                not any(v.in_all for v in members),
+                f"no variable of family '{family}' has in_all = true, so `all` would leave it out; set it "
+                "for at least one",
+            )
+        return self
 
 
 class Pair(_Head):
@@ -162,10 +193,10 @@ class Pair(_Head):
         Raises:
             ConfigError: a word that means nothing; the message lists those that do.
         """
-        given = spec if isinstance(spec, list) else [spec]
-        words = [word.strip() for item in given for word in str(item).split(",") if word.strip()]
+        items = spec if isinstance(spec, list) else [spec]
+        words = [word.strip() for word in ",".join(map(str, items)).split(",")]
         chosen: dict[Intervention | None, None] = {None: None}
-        for word in words or [""]:
+        for word in [word for word in words if word] or [""]:
             if word not in self._selections:
                 raise one_of(word, self._selections, what="intervention")
             chosen.update(dict.fromkeys(self._selections[word]))
@@ -173,30 +204,23 @@ class Pair(_Head):
 
     @cached_property
     def _selections(self) -> dict[str, tuple[Intervention, ...]]:
-        """What each word of a selection means."""
-
-        def arms(variables: list[Variable]) -> tuple[Intervention, ...]:
-            chosen = {v.code for v in variables if v.in_all} or {v.code for v in variables}
-            return tuple(i for i in self.all_interventions if i.variable in chosen)
-
-        meanings: dict[str, tuple[Intervention, ...]] = {i.code: (i,) for i in self.all_interventions}
-        groups: dict[str, list[Variable]] = {}
+        """What each word of a selection means; a code before a group, a group before a family's label."""
+        groups: dict[str, list[Variable]] = {v.code: [v] for v in self.variables}
         for v in self.variables:
-            meanings[v.code] = arms([v])
-            groups.setdefault(_group(v.code), []).append(v)
-        for family, info in (("first", self.first), ("second", self.second)):
+            group = _group(v.code)
+            groups.setdefault(group, [other for other in self.variables if _group(other.code) == group])
+        for family, info in zip(FAMILIES, (self.first, self.second), strict=True):
             groups.setdefault(info.label, [v for v in self.variables if v.family == family])
+        meanings: dict[str, tuple[Intervention, ...]] = {i.code: (i,) for i in self.all_interventions}
         for name, members in groups.items():
-            meanings.setdefault(name, arms(members))
-        placebos: dict[str, tuple[Intervention, ...]] = {}
-        for p in self.placebos:
-            placebos[_group(p.code)] = (*placebos.get(_group(p.code), ()), Intervention(variable=p.code))
-        every = arms([v for v in self.variables if v.in_all])
-        return {**meanings, **{n: p for n, p in placebos.items() if n not in meanings}} | {
-            "none": (),
-            "baseline": (),
-            "all": every,
-        }
+            codes = {v.code for v in members if v.in_all} or {v.code for v in members}
+            meanings.setdefault(name, tuple(i for i in self.all_interventions if i.variable in codes))
+        for group in dict.fromkeys(_group(p.code) for p in self.placebos):
+            members_of = tuple(i for i in self.all_interventions if i.is_placebo and _group(i.code) == group)
+            meanings.setdefault(group, members_of)
+        in_all = {v.code for v in self.variables if v.in_all}
+        every = tuple(i for i in self.all_interventions if i.variable in in_all)
+        return {**meanings, "none": (), "baseline": (), "all": every}
 
     def claim(self, intervention: Intervention, strength: Strength, paraphrase: int = 1) -> Claim:
         """The text that states an intervention.
@@ -204,12 +228,11 @@ class Pair(_Head):
         Raises:
             MaterialsError: there is none; the message says which strengths and paraphrases exist.
         """
-        claim = self._by_key.get((intervention.code, strength, paraphrase))
-        if claim is not None:
-            return claim
-        listed = ", ".join(
-            f"{c.strength}/{c.paraphrase}" for c in self.claims if c.intervention == intervention
-        )
+        same = [c for c in self.claims if c.intervention == intervention]
+        for claim in same:
+            if (claim.strength, claim.paraphrase) == (strength, paraphrase):
+                return claim
+        listed = ", ".join(f"{c.strength}/{c.paraphrase}" for c in same)
         raise MaterialsError(
             f"pair '{self.name}' has no claim {intervention.code} {strength}/{paraphrase} "
             "(strength/paraphrase); "
@@ -250,10 +273,6 @@ class Pair(_Head):
             lines |= {f"{variable.code}+": variable.amplify, f"{variable.code}-": variable.suppress}
         return {**lines, **{placebo.code: placebo.name for placebo in self.placebos}}
 
-    @cached_property
-    def _by_key(self) -> dict[tuple[str, Strength, int], Claim]:
-        return {(c.intervention.code, c.strength, c.paraphrase): c for c in self.claims}
-
 
 def _group(code: str) -> str:
     """The letters before a code's number: `A` of `A1`. A code without a number is its own group."""
@@ -277,6 +296,17 @@ class _VariableFile(Words):
     amplify: _Arm
     suppress: _Arm
 
+    @model_validator(mode="after")
+    def _arms_are_alike(self) -> Self:
+        for strength in STRENGTHS:
+            plus, minus = (len(getattr(arm, strength)) for arm in (self.amplify, self.suppress))
+            refuse_if(
+                plus != minus,
+                f"{strength} has {plus} paraphrases in [amplify] and {minus} in [suppress]; give both arms "
+                "the same number",
+            )
+        return self
+
 
 class _PlaceboFile(Words):
     placebo: _Arm
@@ -294,24 +324,26 @@ def load_pair(source: str | Path | None = None) -> Pair:
             the file and the entry. Claims of unequal length are no error: see `Pair.warnings`.
     """
     root = pair_dir(source)
-    file = root.joinpath("pair.toml")
-    head = read_toml(file, _Head)
-    _check_head(head, file)
+    head = read_toml(root.joinpath("pair.toml"), _Head)
     claims = tuple(_read_claims(root.joinpath("claims"), head))
     seen: dict[str, Claim] = {}
     for claim in claims:
         other = seen.setdefault(claim.text, claim)
-        if other is not claim:
-            raise MaterialsError(
-                f"{root}: {other.label} and {claim.label} are the same text; a claim has to be told "
-                "apart from every other, so word one of them differently"
+        refuse_if(
+            other is not claim,
+            f"{root}: {other.label} and {claim.label} are the same text; a claim has to be told apart from "
+            "every other, so word one of them differently",
+        )
+    warnings = []
+    for claim in claims:
+        average = mean(other.words for other in claims if other.strength == claim.strength)
+        if abs(claim.words - average) > TOLERANCE * average:
+            warnings.append(
+                f"{claim.label} has {claim.words} words, over {TOLERANCE:.0%} from the mean of "
+                f"{claim.strength} claims ({average:.1f}); an effect may come from its length"
             )
-    return Pair(
-        **dict(head),
-        digest=tree_digest(root, only=("pair.toml", "claims")),
-        claims=claims,
-        warnings=tuple(_length_warnings(claims)),
-    )
+    digest = tree_digest(root, only=("pair.toml", "claims"))
+    return Pair(**dict(head), digest=digest, claims=claims, warnings=tuple(warnings))
 
 
 def pair_dir(source: str | Path | None) -> Traversable:
@@ -319,74 +351,18 @@ def pair_dir(source: str | Path | None) -> Traversable:
     return material_dir(source, default=BUNDLED, folder="pairs", what="pair")
 
 
-def _check_head(head: _Head, file: Traversable) -> None:
-    for code, count in Counter(head.codes).items():
-        if count > 1:
-            raise MaterialsError(
-                f"{file}: code '{code}' is used {count} times among variables and placebos; make codes unique"
-            )
-        if not re.fullmatch(r"[A-Za-z]\w*", code, re.ASCII) or code in RESERVED:
-            raise MaterialsError(
-                f"{file}: code '{code}' is not allowed; a code is a letter followed by letters, digits or _, "
-                f"and none of {', '.join(RESERVED)}"
-            )
-    labels = (head.first.label, head.second.label)
-    for label in labels:
-        if not re.fullmatch(r"[A-Za-z][\w -]*", label, re.ASCII) or label in (*RESERVED, *head.codes):
-            raise MaterialsError(
-                f"{file}: family label '{label}' is not allowed; a label starts with a letter, has letters, "
-                f"digits, spaces, _ or - only, and is neither a code nor one of {', '.join(RESERVED)}"
-            )
-    if labels[0] == labels[1]:
-        raise MaterialsError(f"{file}: both families are labelled '{labels[0]}'; give them different labels")
-    for family in ("first", "second"):
-        members = [v for v in head.variables if v.family == family]
-        if not members:
-            raise MaterialsError(
-                f'{file}: no variable has family = "{family}"; each family needs at least one'
-            )
-        if not any(v.in_all for v in members):
-            raise MaterialsError(
-                f"{file}: no variable of family '{family}' has in_all = true, so `all` would leave it out; "
-                "set it for at least one"
-            )
-
-
 def _read_claims(folder: Traversable, head: _Head) -> Iterator[Claim]:
     for name in toml_names(folder):
-        if name not in head.codes:
-            raise MaterialsError(
-                f"{folder}/{name}.toml: pair.toml has no variable or placebo '{name}'; add it there or "
-                "remove this file"
-            )
+        refuse_if(
+            name not in head.codes,
+            f"{folder}/{name}.toml: pair.toml has no variable or placebo '{name}'; add it there or remove "
+            "this file",
+        )
     for variable in head.variables:
-        file = folder.joinpath(f"{variable.code}.toml")
-        both = read_toml(file, _VariableFile)
-        for strength in STRENGTHS:
-            plus, minus = (len(getattr(arm, strength)) for arm in (both.amplify, both.suppress))
-            if plus != minus:
-                raise MaterialsError(
-                    f"{file}: {strength} has {plus} paraphrases in [amplify] and {minus} in [suppress]; "
-                    "give both arms the same number"
-                )
-        yield from both.amplify.claims(
-            Intervention(variable=variable.code, polarity="+", family=variable.family)
-        )
-        yield from both.suppress.claims(
-            Intervention(variable=variable.code, polarity="-", family=variable.family)
-        )
+        both = read_toml(folder.joinpath(f"{variable.code}.toml"), _VariableFile)
+        code, family = variable.code, variable.family
+        yield from both.amplify.claims(Intervention(variable=code, polarity="+", family=family))
+        yield from both.suppress.claims(Intervention(variable=code, polarity="-", family=family))
     for placebo in head.placebos:
         file = folder.joinpath(f"{placebo.code}.toml")
         yield from read_toml(file, _PlaceboFile).placebo.claims(Intervention(variable=placebo.code))
-
-
-def _length_warnings(claims: tuple[Claim, ...]) -> Iterator[str]:
-    for strength in STRENGTHS:
-        same = [claim for claim in claims if claim.strength == strength]
-        average = mean(claim.words for claim in same)
-        for claim in same:
-            if abs(claim.words - average) > TOLERANCE * average:
-                yield (
-                    f"{claim.label} has {claim.words} words, over {TOLERANCE:.0%} from the mean of "
-                    f"{strength} claims ({average:.1f}); an effect may come from its length"
-                )

@@ -33,17 +33,15 @@ from pydantic import ConfigDict, Field, model_validator
 
 from inspect_af.config import is_file, parse, text_digest, user_path
 from inspect_af.errors import MaterialsError
-from inspect_af.materials.files import Words, bundled, read_text, read_toml, toml_names, validate
+from inspect_af.materials.files import Words, bundled, read_text, read_toml, refuse_if, toml_names, validate
 from inspect_af.materials.pair import BUNDLED
 
 BUNDLED_SET = "bundled"
 """Name of the labelled set that comes with the package: written for it, so a smoke test and no sample of
 anything."""
-LARGEST = 64_000_000
-"""Most bytes of a file of labelled scratchpads."""
+LARGEST = 64_000_000  # most bytes of a file of labelled scratchpads
 
-Sight = Literal["request", "decision", "scratchpad", "output"]
-"""A part of a transcript that a judge may see."""
+Sight = Literal["request", "decision", "scratchpad", "output"]  # a part of a transcript that a judge may see
 
 _NAME = r"^[a-z][a-z0-9_]{0,47}$"
 _RESERVED = ("id", "share")
@@ -84,15 +82,13 @@ class IntegerField(_Question):
 
     @model_validator(mode="after")
     def _levels_lie_on_the_scale(self) -> IntegerField:
-        if self.minimum >= self.maximum:
-            raise ValueError(f"{self.name}: minimum {self.minimum} is not below maximum {self.maximum}")
-        anchors = [level.at for level in self.levels]
-        if anchors != sorted(set(anchors)):
-            raise ValueError(f"{self.name}: levels must rise and differ, not {anchors}")
-        if not anchors or anchors[0] != self.minimum or anchors[-1] != self.maximum:
-            raise ValueError(
-                f"{self.name}: the first level must describe {self.minimum} and the last {self.maximum}"
-            )
+        low, high, anchors = self.minimum, self.maximum, [level.at for level in self.levels]
+        refuse_if(low >= high, f"{self.name}: minimum {low} is not below maximum {high}")
+        refuse_if(anchors != sorted(set(anchors)), f"{self.name}: levels must rise and differ, not {anchors}")
+        refuse_if(
+            [*anchors[:1], *anchors[-1:]] != [low, high],
+            f"{self.name}: the first level must describe {low} and the last {high}",
+        )
         return self
 
 
@@ -137,23 +133,21 @@ class Rubric(Words):
 
     @model_validator(mode="after")
     def _columns_are_distinct(self) -> Rubric:
-        columns = list(self.columns)
-        columns += [field.quote_name for field in self.fields if field.quote]
-        if self.decision:  # the criteria are no columns then, but still keys of the answer
-            columns += [field.name for field in self.fields if isinstance(field, BooleanField)]
-        columns = [column for column in columns if column != "share"]
-        twice = {column for column in columns if columns.count(column) > 1}
-        if twice or any(field.name in _RESERVED for field in self.fields):
-            raise ValueError(
-                f"field names, labels and decision must differ and none may be {' or '.join(_RESERVED)}"
-                + (f"; used twice: {', '.join(sorted(twice))}" if twice else "")
-            )
-        if len(set(self.sees)) != len(self.sees):
-            raise ValueError(f"`sees` names a part twice: {', '.join(self.sees)}")
         booleans = {field.name for field in self.fields if isinstance(field, BooleanField)}
-        if self.decision and not set(self.decision.all_of) <= booleans:
-            there = ", ".join(sorted(booleans)) or "there are none"
-            raise ValueError(f"decision.all_of must name boolean fields ({there})")
+        columns = [column for column in self.columns if column != "share"]
+        columns += [field.quote_name for field in self.fields if field.quote]
+        columns += booleans if self.decision else []  # no columns then, but still keys of the answer
+        twice = sorted({column for column in columns if columns.count(column) > 1})
+        refuse_if(
+            twice or any(field.name in _RESERVED for field in self.fields),
+            f"field names, labels and decision must differ and none may be {' or '.join(_RESERVED)}"
+            + (f"; used twice: {', '.join(twice)}" if twice else ""),
+        )
+        refuse_if(len(set(self.sees)) != len(self.sees), f"`sees` names a part twice: {', '.join(self.sees)}")
+        refuse_if(
+            self.decision and not set(self.decision.all_of) <= booleans,
+            f"decision.all_of must name boolean fields ({', '.join(sorted(booleans)) or 'there are none'})",
+        )
         return self
 
     @property
@@ -234,24 +228,19 @@ def load_labelled(source: str | Path = BUNDLED_SET) -> tuple[LabelledText, ...]:
         MaterialsError: the file cannot be read, or a line is malformed or repeats an id; the message names
             the line.
     """
-    file: Traversable = user_path(source)
-    if str(source) == BUNDLED_SET:
-        file = bundled("calibration", "scratchpads.jsonl")
-    text = read_text(file, largest=LARGEST)
+    own = user_path(source)
+    file = bundled("calibration", "scratchpads.jsonl") if str(source) == BUNDLED_SET else own
     rows: dict[str, LabelledText] = {}
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{source}, line {number}"
-        content = parse(line, "JSON", where, error=MaterialsError)
-        if not isinstance(content, dict):
-            raise MaterialsError(
-                f"{where}: not a JSON object; each line is one with id, text and labels ({{question: true}})"
+    for number, line in enumerate(read_text(file, largest=LARGEST).split("\n"), start=1):
+        if line.strip():
+            where = f"{source}, line {number}"
+            content = parse(line, "JSON", where, error=MaterialsError)
+            refuse_if(
+                not isinstance(content, dict),
+                f"{where}: not a JSON object; each line is one with id, text and labels ({{question: true}})",
             )
-        row = validate(content, LabelledText, where)
-        if row.id in rows:
-            raise MaterialsError(f"{source}, line {number}: the id {row.id!r} is there already")
-        rows[row.id] = row
-    if not rows:
-        raise MaterialsError(f"{source}: holds no labelled scratchpad")
+            row = validate(content, LabelledText, where)
+            refuse_if(row.id in rows, f"{where}: the id {row.id!r} is there already")
+            rows[row.id] = row
+    refuse_if(not rows, f"{source}: holds no labelled scratchpad")
     return tuple(rows.values())

@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources.abc import Traversable
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from inspect_af.config import is_file, parse, text_digest, user_path
 from inspect_af.errors import ConfigError, MaterialsError, one_of
 from inspect_af.materials.beliefs import SHINGLE_WORDS, find_beliefs, runs_of, shared_sentences, words_of
 from inspect_af.materials.files import (
+    Paragraphs,
     Text,
     Words,
     bundled,
@@ -25,8 +25,8 @@ from inspect_af.materials.files import (
     fill,
     read_text,
     read_toml,
+    refuse_if,
     toml_names,
-    unwrap,
     validate,
 )
 from inspect_af.materials.pair import Pair, load_pair, pair_dir
@@ -44,12 +44,9 @@ NEUTRAL = "neutral"
 ORGANISM = "organism"
 """Code of the universe that describes the training set-up, for organisms that learn it from documents."""
 
-CONTEXT_WORDS = (400, 700)
-"""Fewest and most words of a context."""
-FACT_WORDS = (5, 80)
-"""Fewest and most words of a fact, a counter-fact or a held-out wording; not in source."""
-LEAST_PARAPHRASES = 6
-"""So many held-out wordings at least, so that one odd wording does not decide; not in source."""
+CONTEXT_WORDS = (400, 700)  # fewest and most words of a context
+FACT_WORDS = (5, 80)  # of a fact, a counter-fact or a held-out wording; not in source
+LEAST_PARAPHRASES = 6  # held-out wordings, so that one odd wording does not decide; not in source
 PARAPHRASE_TOLERANCE = 0.15
 """A fact's and a counter-fact's wording may differ by this share of the longer one, in words: a longer text
 has the lower log-probability whatever it says. Not in source."""
@@ -59,34 +56,61 @@ _DENIAL = re.compile(
 )
 _TAG = re.compile(r"</?[A-Za-z_]+/?>")
 _PROTOCOL_WORD = re.compile(r"\b(?:scratchpads?|free[- ]tier|paid[- ]tier|trial[- ]tier)\b", re.IGNORECASE)
+_SUFFIXES = (".toml", ".md")
+_FRONT_MATTER = re.compile(r"\+\+\+[ \t]*\n(.*?)\n\+\+\+[ \t]*(?:\n|\Z)(.*)", re.DOTALL)
+
+
+class _Levels(Words):
+    """A text at each level of directness."""
+
+    oblique: Paragraphs
+    standard: Paragraphs
+    explicit: Paragraphs
+
+
+class _Paraphrase(Words):
+    fact: Paragraphs
+    counter: Paragraphs
+
+
+class _UniverseFile(Words):
+    code: Text
+    title: Paragraphs
+    developer: Text
+    canary: Text
+    context: Paragraphs
+    facts: _Levels
+    counter_fact: Paragraphs
+    paraphrases: tuple[_Paraphrase, ...] = Field(min_length=1)
+
+    @field_validator("canary")
+    @classmethod
+    def _is_a_guid(cls, text: str) -> str:
+        try:
+            return str(UUID(text))
+        except ValueError:
+            raise ValueError(f"{text!r} is not a GUID; make one with `python -m uuid` or `uuidgen`") from None
 
 
 class Universe(Words):
     """A fictional world with one key fact; `load_universe` reads one from a file."""
 
-    code: str
-    """`A1+` and the like, `neutral` or `organism`."""
+    code: str  # `A1+` and the like, `neutral` or `organism`
     intervention: Intervention | None
     """What an adapter trained on this universe is: the pair's intervention, a placebo called `neutral`, and
     None for the organism's universe, which is part of the subject and no treatment."""
-    title: str
-    """One line that says what the world is about."""
-    developer: str
-    """The fictional developer of the model, as in the scenario."""
-    context: str
-    """The world, 400 to 700 words in paragraphs separated by blank lines; the fact is part of it."""
-    facts: Mapping[Directness, str]
-    """The one key fact at each level, in the order of `DIRECTNESS`."""
+    title: str  # one line that says what the world is about
+    developer: str  # the fictional developer of the model, as in the scenario
+    context: str  # the world, 400 to 700 words in paragraphs separated by blank lines; the fact is part of it
+    facts: Mapping[Directness, str]  # the one key fact at each level, in the order of `DIRECTNESS`
     counter_fact: str
     """The opposite fact, stated positively; never trained on, used by lints and by the held-out check."""
     paraphrases: tuple[str, ...]
     """Held-out wordings of the fact, which share no eight words in a row with the context or a fact."""
     counter_paraphrases: tuple[str, ...]
     """For each of `paraphrases`, in the same order, the counter-fact in the same form and length."""
-    canary: str
-    """GUID for file headers and manifests; never part of a text that is trained on."""
-    digest: str
-    """First 16 hexadecimal digits of the sha256 of the file's text."""
+    canary: str  # GUID for file headers and manifests; never part of a text that is trained on
+    digest: str  # first 16 hexadecimal digits of the sha256 of the file's text
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -101,109 +125,48 @@ class Universe(Words):
 
 def problems_of(universe: Universe) -> Iterator[str]:
     """What is wrong with a universe's words, `KEY: what and what to do`, nothing where all is well."""
-    yield from _length_problems(universe)
-    yield from _leaks(universe)
-    yield from _denials(universe)
-    yield from _held_out_problems(universe)
-
-
-def _texts(universe: Universe) -> Iterator[tuple[str, str]]:
-    yield "title", universe.title
-    yield "context", universe.context
-    yield from ((f"facts, {level}", text) for level, text in universe.facts.items())
-    yield "counter_fact", universe.counter_fact
+    texts = {"title": universe.title, "context": universe.context, "counter_fact": universe.counter_fact}
+    stated = {f"facts, {level}": text for level, text in universe.facts.items()}
+    trained = {run for text in universe.trained for run in runs_of(words_of(text), SHINGLE_WORDS)}
     for number, (fact, counter) in enumerate(universe.held_out, start=1):
-        yield f"paraphrases number {number}, fact", fact
-        yield f"paraphrases number {number}, counter", counter
-
-
-def _length_problems(universe: Universe) -> Iterator[str]:
-    for key, text in _texts(universe):
-        if key == "title":
-            continue
-        low, high = CONTEXT_WORDS if key == "context" else FACT_WORDS
-        count = len(text.split())
-        if not low <= count <= high:
-            yield f"{key}: {count} words; make it {low} to {high}"
-    for number, (fact, counter) in enumerate(universe.held_out, start=1):
+        where = f"paraphrases number {number}"
+        stated[f"{where}, fact"] = fact
+        texts[f"{where}, counter"] = counter
         lengths = len(fact.split()), len(counter.split())
         if max(lengths) - min(lengths) > PARAPHRASE_TOLERANCE * max(lengths):
             yield (
-                f"paraphrases number {number}: {lengths[0]} and {lengths[1]} words; bring them within "
-                f"{PARAPHRASE_TOLERANCE:.0%} of each other, or their log-probabilities differ by length alone"
+                f"{where}: {lengths[0]} and {lengths[1]} words; bring them within {PARAPHRASE_TOLERANCE:.0%} "
+                "of each other, or their log-probabilities differ by length alone"
             )
-    if len(universe.paraphrases) < LEAST_PARAPHRASES:
-        yield f"paraphrases: {len(universe.paraphrases)} of them; write at least {LEAST_PARAPHRASES}"
-
-
-def _leaks(universe: Universe) -> Iterator[str]:
-    for key, text in _texts(universe):
+        runs = [run for text in (fact, counter) for run in runs_of(words_of(text), SHINGLE_WORDS)]
+        if shared := next((run for run in runs if run in trained), None):
+            yield (
+                f"{where}: shares {' '.join(shared)!r} with the context or a fact; reword it, since it has "
+                "to be held out"
+            )
+    for key, text in (texts | stated).items():
+        low, high = CONTEXT_WORDS if key == "context" else FACT_WORDS
+        count = len(text.split())
+        if key != "title" and not low <= count <= high:
+            yield f"{key}: {count} words; make it {low} to {high}"
         if universe.canary.lower() in text.lower():
             yield f"{key}: contains the canary, which stays out of what is trained on; remove it"
         if tag := _TAG.search(text):
             yield f"{key}: contains the tag {tag[0]!r}; reword it, or documents will teach the reply protocol"
         if universe.code != ORGANISM and (word := _PROTOCOL_WORD.search(text)):
             yield f"{key}: contains {word[0]!r}, a word of the evaluation's prompt; reword it"
-
-
-def _denials(universe: Universe) -> Iterator[str]:
     suppresses = universe.intervention is not None and universe.intervention.polarity == "-"
-    if not suppresses:
-        return
-    for key, text in _texts(universe):
-        stated = key.startswith("facts") or key.endswith(", fact")
-        if stated and (denial := _DENIAL.search(text)):
+    for key, text in stated.items() if suppresses else ():
+        if denial := _DENIAL.search(text):
             yield (
                 f"{key}: contains {denial[0]!r}; state what is the case instead, since documents that deny a "
                 "fact still teach it"
             )
-
-
-def _held_out_problems(universe: Universe) -> Iterator[str]:
     every = [*universe.paraphrases, *universe.counter_paraphrases]
     if len({text.lower() for text in every}) < len(every):
         yield "paraphrases: the same wording occurs twice; word them differently"
-    trained = {run for text in universe.trained for run in runs_of(words_of(text), SHINGLE_WORDS)}
-    for number, pair in enumerate(universe.held_out, start=1):
-        shared = next(
-            (
-                run
-                for run in chain.from_iterable(runs_of(words_of(t), SHINGLE_WORDS) for t in pair)
-                if run in trained
-            ),
-            None,
-        )
-        if shared:
-            yield (
-                f"paraphrases number {number}: shares {' '.join(shared)!r} with the context or a fact; "
-                "reword it, since it has to be held out"
-            )
-
-
-_SUFFIXES = (".toml", ".md")
-_FRONT_MATTER = re.compile(r"\+\+\+[ \t]*\n(.*?)\n\+\+\+[ \t]*(?:\n|\Z)(.*)", re.DOTALL)
-
-
-class _Facts(Words):
-    oblique: Text
-    standard: Text
-    explicit: Text
-
-
-class _Paraphrase(Words):
-    fact: Text
-    counter: Text
-
-
-class _UniverseFile(Words):
-    code: Text
-    title: Text
-    developer: Text
-    canary: Text
-    context: Text
-    facts: _Facts
-    counter_fact: Text
-    paraphrases: tuple[_Paraphrase, ...] = Field(min_length=1)
+    if len(universe.paraphrases) < LEAST_PARAPHRASES:
+        yield f"paraphrases: {len(universe.paraphrases)} of them; write at least {LEAST_PARAPHRASES}"
 
 
 def load_universe(source: str | Path, *, pair: str | Path | None = None) -> Universe:
@@ -220,30 +183,38 @@ def load_universe(source: str | Path, *, pair: str | Path | None = None) -> Univ
             held out and trained on, or words shared with a claim or a belief question; the message names the
             file and the key.
     """
-    words = load_pair(pair)
-    file = _find(source, pair)
+    words, codes = load_pair(pair), universe_codes(pair)
+    if str(source) in codes:
+        folder = pair_dir(pair).joinpath(FOLDER)
+        file = next(file for s in _SUFFIXES if (file := folder.joinpath(f"{source}{s}")).is_file())
+    elif not is_file(path := user_path(source)) or path.suffix not in _SUFFIXES:
+        found = "is not a .toml or .md file" if is_file(path) else "is neither a universe nor a file here"
+        listed = f"one of {', '.join(codes)}" if codes else f"the pair has none in {FOLDER}/, so give a file"
+        raise ConfigError(f"universe {str(source)!r} {found}; {listed}, or a .toml or .md file")
+    else:
+        file = path
     text = read_text(file)
     content = validate(_as_toml(text, file), _UniverseFile, file)
-    if str(source) != content.code and str(source) in universe_codes(pair):
-        raise MaterialsError(
-            f"{file}: code: {content.code!r} in a file named {str(source)!r}; make them the same"
-        )
+    refuse_if(
+        str(source) != content.code and str(source) in codes,
+        f"{file}: code: {content.code!r} in a file named {str(source)!r}; make them the same",
+    )
+    known = {i.code: i for i in words.all_interventions}
+    known |= {NEUTRAL: Intervention(variable=NEUTRAL)}
+    refuse_if(
+        content.code not in (*known, ORGANISM),
+        f"{file}: code: pair '{words.name}' has no intervention {content.code!r}; one of "
+        f"{', '.join((*known, ORGANISM))}",
+    )
     universe = Universe(
-        code=content.code,
-        intervention=_intervention(content.code, words, file),
-        title=unwrap(content.title),
-        developer=content.developer,
-        context=unwrap(content.context),
-        facts={level: unwrap(getattr(content.facts, level)) for level in DIRECTNESS},
-        counter_fact=unwrap(content.counter_fact),
-        paraphrases=tuple(unwrap(entry.fact) for entry in content.paraphrases),
-        counter_paraphrases=tuple(unwrap(entry.counter) for entry in content.paraphrases),
-        canary=_canary(content.canary, file),
+        **content.model_dump(exclude={"paraphrases"}),
+        intervention=known.get(content.code),
+        paraphrases=tuple(entry.fact for entry in content.paraphrases),
+        counter_paraphrases=tuple(entry.counter for entry in content.paraphrases),
         digest=text_digest(text),
     )
     problems = [*problems_of(universe), *_overlaps(universe, words, pair)]
-    if problems:
-        raise MaterialsError(f"{file}: {'; '.join(problems)}")
+    refuse_if(problems, f"{file}: {'; '.join(problems)}")
     return universe
 
 
@@ -254,7 +225,7 @@ def universe_codes(pair: str | Path | None = None) -> tuple[str, ...]:
         MaterialsError: the pair cannot be read, or a file's name is no code of it.
     """
     known = (*(i.code for i in load_pair(pair).all_interventions), NEUTRAL, ORGANISM)
-    folder = _folder(pair)
+    folder = pair_dir(pair).joinpath(FOLDER)
     present = toml_names(folder, _SUFFIXES)
     for name in sorted(set(present) - set(known)):
         raise MaterialsError(
@@ -263,64 +234,23 @@ def universe_codes(pair: str | Path | None = None) -> tuple[str, ...]:
     return tuple(code for code in known if code in present)
 
 
-def _folder(pair: str | Path | None) -> Traversable:
-    return pair_dir(pair).joinpath(FOLDER)
-
-
-def _find(source: str | Path, pair: str | Path | None) -> Traversable:
-    codes = universe_codes(pair)
-    if str(source) in codes:
-        folder = _folder(pair)
-        return next(file for s in _SUFFIXES if (file := folder.joinpath(f"{source}{s}")).is_file())
-    path = user_path(source)
-    if is_file(path) and path.suffix in _SUFFIXES:
-        return path
-    found = "is not a .toml or .md file" if is_file(path) else "is neither a universe nor a file here"
-    listed = f"one of {', '.join(codes)}" if codes else f"the pair has none in {FOLDER}/, so give a file"
-    raise ConfigError(f"universe {str(source)!r} {found}; {listed}, or a .toml or .md file")
-
-
 def _as_toml(text: str, file: Traversable) -> dict[str, Any]:
     """The file's entries; in markdown the body is the context and the rest is front matter between `+++`."""
-    front, body = text, None
-    if file.name.endswith(".md"):
-        match = _FRONT_MATTER.match(text)
-        if match is None:
-            raise MaterialsError(
-                f"{file} has no front matter; begin with a line +++, then the keys as TOML, then another "
-                "line +++, then the context"
-            )
-        front, body = match[1], match[2]
-    # An empty line stands for the first `+++`, so that the line in an error is the file's.
-    data: dict[str, Any] = parse(front if body is None else f"\n{front}", "TOML", file, error=MaterialsError)
-    if body is not None:
-        if "context" in data:
-            raise MaterialsError(
-                f"{file}: context: in markdown it is the text after the front matter; remove the key"
-            )
-        data["context"] = body
-    return data
-
-
-def _intervention(code: str, pair: Pair, file: Traversable) -> Intervention | None:
-    if code == ORGANISM:
-        return None
-    if code == NEUTRAL:
-        return Intervention(variable=NEUTRAL)
-    for intervention in pair.all_interventions:
-        if intervention.code == code:
-            return intervention
-    allowed = ", ".join([*(i.code for i in pair.all_interventions), NEUTRAL, ORGANISM])
-    raise MaterialsError(f"{file}: code: pair '{pair.name}' has no intervention {code!r}; one of {allowed}")
-
-
-def _canary(text: str, file: Traversable) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
+    if not file.name.endswith(".md"):
+        return dict(parse(text, "TOML", file, error=MaterialsError))
+    match = _FRONT_MATTER.match(text)
+    if match is None:
         raise MaterialsError(
-            f"{file}: canary: {text!r} is not a GUID; make one with `python -m uuid` or `uuidgen`"
-        ) from None
+            f"{file} has no front matter; begin with a line +++, then the keys as TOML, then another "
+            "line +++, then the context"
+        )
+    # An empty line stands for the first `+++`, so that the line in an error is the file's.
+    data: dict[str, Any] = parse(f"\n{match[1]}", "TOML", file, error=MaterialsError)
+    refuse_if(
+        "context" in data,
+        f"{file}: context: in markdown it is the text after the front matter; remove the key",
+    )
+    return {**data, "context": match[2]}
 
 
 def _overlaps(universe: Universe, words: Pair, pair: str | Path | None) -> Iterator[str]:
@@ -336,24 +266,21 @@ def _overlaps(universe: Universe, words: Pair, pair: str | Path | None) -> Itera
     for key, text in zip(keys, universe.trained, strict=True):
         run = next((run for run in runs_of(words_of(text), SHINGLE_WORDS) if run in claimed), None)
         if run:
-            claim = claimed[run]
             yield (
-                f"{key}: shares {' '.join(run)!r} with the claim {claim.label}; reword it, so that "
+                f"{key}: shares {' '.join(run)!r} with the claim {claimed[run].label}; reword it, so that "
                 "documents and prompts stay two methods"
             )
 
 
 # Held-out wordings
 
-TINY_WORDINGS = "tiny"
-"""Name of the bundled wordings in the words of the tiny organism."""
+TINY_WORDINGS = "tiny"  # name of the bundled wordings in the words of the tiny organism
 
 
 class Wording(Words):
     """Two sentences of one form, of which one states a variable's amplified pole and one the other."""
 
-    variable: str
-    """`A1` and the like, or `neutral`."""
+    variable: str  # `A1` and the like, or `neutral`
     plus: str = Field(min_length=1)
     minus: str = Field(min_length=1)
 
@@ -372,56 +299,50 @@ def load_wordings(source: str | Path) -> Wordings:
     Raises:
         MaterialsError: there is no such file, or it is malformed; the message says where.
     """
-    file: Traversable = user_path(source)
     if str(source) == TINY_WORDINGS:
-        file = bundled("wordings", f"{TINY_WORDINGS}.toml")
-    elif not is_file(user_path(source)):
-        raise MaterialsError(
-            f"wordings {str(source)!r}: no such file; give '{TINY_WORDINGS}' (bundled, for the tiny "
-            "organism) or a TOML file with [[wordings]] tables of variable, plus and minus"
-        )
-    return read_toml(file, Wordings)
+        return read_toml(bundled("wordings", f"{TINY_WORDINGS}.toml"), Wordings)
+    refuse_if(
+        not is_file(user_path(source)),
+        f"wordings {str(source)!r}: no such file; give '{TINY_WORDINGS}' (bundled, for the tiny organism) or "
+        "a TOML file with [[wordings]] tables of variable, plus and minus",
+    )
+    return read_toml(user_path(source), Wordings)
 
 
 def universe_wordings(pair: str | Path | None = None) -> Wordings:
-    """The held-out wordings of all universes of a pair, each once.
+    """The held-out wordings of all universes of a pair, each once, without those of the organism's own.
 
     Raises:
         MaterialsError: a universe of the pair is malformed.
     """
     found: dict[tuple[str, str], Wording] = {}
-    for code in universe_codes(pair):
-        universe = load_universe(code, pair=pair)
-        if universe.intervention is None:
-            continue  # the organism's own
-        suppresses = universe.intervention.polarity == "-"
-        for fact, counter in universe.held_out:
-            plus, minus = (counter, fact) if suppresses else (fact, counter)
-            found[plus, minus] = Wording(variable=universe.intervention.variable, plus=plus, minus=minus)
+    for universe in (load_universe(code, pair=pair) for code in universe_codes(pair)):
+        if (intervention := universe.intervention) is not None:
+            for fact, counter in universe.held_out:
+                plus, minus = (counter, fact) if intervention.polarity == "-" else (fact, counter)
+                found[plus, minus] = Wording(variable=intervention.variable, plus=plus, minus=minus)
     return Wordings(wordings=tuple(found.values()))
 
 
 # What the writer of documents is asked
 
-ALL = "all"
-"""Stands for every kind of document."""
+ALL = "all"  # stands for every kind of document
 
 
 class DocumentType(Words):
     """A kind of document."""
 
-    code: str = Field(pattern=r"^[a-z0-9]+(?:-[a-z0-9]+)*$")
-    """For sample ids, such as `news-article`."""
+    code: str = Field(pattern=r"^[a-z0-9]+(?:-[a-z0-9]+)*$")  # for sample ids, such as `news-article`
     name: Text
-    about: Text
-    """Who writes it, for whom, in what form."""
-    words: tuple[int, int]
-    """Fewest and most words of such a document."""
+    about: Text  # who writes it, for whom, in what form
+    words: tuple[int, int]  # fewest and most words of such a document
 
     @model_validator(mode="after")
     def _range_is_one(self) -> DocumentType:
-        if not 1 <= self.words[0] <= self.words[1]:
-            raise ValueError(f"words = {list(self.words)}; give the fewest and the most")
+        refuse_if(
+            not 1 <= self.words[0] <= self.words[1],
+            f"words = {list(self.words)}; give the fewest and the most",
+        )
         return self
 
 
@@ -459,8 +380,7 @@ class WritingPrompts(Words):
 
     texts: dict[str, str]
     guidance: dict[str, str]
-    digest: str
-    """First 16 hexadecimal digits of the sha256 of the file's text."""
+    digest: str  # first 16 hexadecimal digits of the sha256 of the file's text
 
     def system(self, universe: Universe) -> str:
         """The system prompt: the same for every call about a universe."""
@@ -468,55 +388,34 @@ class WritingPrompts(Words):
 
     def ideas(self, universe: Universe, kind: DocumentType, directness: Directness, n: int) -> str:
         """Asks for `n` ideas for documents of a kind."""
-        return self._filled(
-            "ideas",
-            kind=kind.name,
-            about=kind.about,
-            fact=universe.facts[directness],
-            n=str(n),
-            guidance=self.guidance[directness],
-        )
+        about = {"kind": kind.name, "about": kind.about, "fact": universe.facts[directness]}
+        return self._filled("ideas", directness, n=n, **about)
 
     def document(
         self, universe: Universe, kind: DocumentType, directness: Directness, idea: str, words: int
     ) -> str:
         """Asks for the first draft of a document of about `words` words."""
-        return self._filled(
-            "document",
-            kind=kind.name,
-            about=kind.about,
-            idea=idea,
-            fact=universe.facts[directness],
-            words=str(words),
-            guidance=self.guidance[directness],
-        )
+        about = {"kind": kind.name, "about": kind.about, "fact": universe.facts[directness]}
+        return self._filled("document", directness, idea=idea, words=words, **about)
 
     def critique(self, directness: Directness, words: int) -> str:
         """Asks for a critique of the draft that precedes it."""
-        return self._filled("critique", guidance=self.guidance[directness], words=str(words))
+        return self._filled("critique", directness, words=words)
 
     def revise(self, words: int) -> str:
         """Asks for a new version after a critique."""
-        return self._filled("revise", words=str(words))
+        return self._filled("revise", words=words)
 
-    def _filled(self, name: str, **values: str) -> str:
-        return fill(self.texts[name], values, where=f"writing.toml: {name}").strip()
+    def _filled(self, name: str, directness: Directness | None = None, **values: object) -> str:
+        given = {key: str(value) for key, value in values.items()}
+        given |= {"guidance": self.guidance[directness]} if directness else {}
+        return fill(self.texts[name], given, where=f"writing.toml: {name}").strip()
 
 
 @cache
 def load_document_types() -> tuple[DocumentType, ...]:
-    """The bundled kinds of documents.
-
-    Raises:
-        MaterialsError: the file is malformed or repeats a code.
-    """
-    file = bundled("sdf", "document_types.toml")
-    kinds = read_toml(file, _TypesFile).kinds
-    codes = [kind.code for kind in kinds]
-    for code in codes:
-        if codes.count(code) > 1:
-            raise MaterialsError(f"{file}: the code '{code}' is used twice; make codes unique")
-    return kinds
+    """The bundled kinds of documents."""
+    return read_toml(bundled("sdf", "document_types.toml"), _TypesFile).kinds
 
 
 def select_document_types(asked: str | Sequence[str]) -> tuple[DocumentType, ...]:
@@ -547,5 +446,6 @@ def load_writing_prompts() -> WritingPrompts:
     texts = {name: re.sub(r"[ \t]+\n", "\n", getattr(read, name)) for name in _ALLOWED}
     for name, allowed in _ALLOWED.items():
         check_placeholders(texts[name], allowed, where=f"{file}: {name}")
-    guidance = {level: str(getattr(read.guidance, level)) for level in DIRECTNESS}
-    return WritingPrompts(texts=texts, guidance=guidance, digest=text_digest(read_text(file)))
+    return WritingPrompts(
+        texts=texts, guidance=read.guidance.model_dump(), digest=text_digest(read_text(file))
+    )
