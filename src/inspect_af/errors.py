@@ -4,6 +4,7 @@ Each is an `InspectAFError` and a standard exception, so that callers may catch 
 Messages say what was given, what is allowed and what to do.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -53,6 +54,8 @@ class MissingExtraError(InspectAFError, ImportError):
 def one_of(given: object, allowed: Iterable[object], *, what: str) -> ConfigError:
     """The usual complaint: `unknown WHAT 'GIVEN'; one of A, B, C`, and the nearest of them if one is near."""
     names = [str(item) for item in allowed]
-    near = get_close_matches(str(given), names, n=1)
+    # A code such as A9 is near every other one.
+    is_code = re.fullmatch(r"\w{1,2}[+-]?", str(given)) is not None
+    near = () if is_code else get_close_matches(str(given), names, n=1)
     hint = f". Did you mean {near[0]}?" if near else ""
     return ConfigError(f"unknown {what} {given!r}; one of {', '.join(names)}{hint}")

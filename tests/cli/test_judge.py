@@ -18,7 +18,7 @@ RunEval = Callable[..., EvalLog]
 
 
 def run(*argv: object) -> int:
-    return int(app.main(["judge", *map(str, argv)], standalone_mode=False))
+    return int(app.main(["judge", *map(str, argv)], standalone_mode=False) or 0)
 
 
 @pytest.fixture

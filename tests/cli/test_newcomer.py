@@ -10,9 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai import eval
+from inspect_ai.log import EvalError, list_eval_logs, read_eval_log
 
 from inspect_af.cli import main
+from inspect_af.errors import ConfigError
+from inspect_af.materials import load_scenario
+from inspect_af.tasks import alignment_faking
 
 SYCOPHANCY = Path(__file__).parents[2] / "examples" / "sycophancy"
 SMALL = ("--requests", "r.csv", "--display", "none")
@@ -74,12 +78,46 @@ def test_another_pair_needs_no_further_option(here: Path) -> None:
     assert main(["plan", "af-organism/null", "--requests", "r.csv", *pair]) == 0
 
 
+def test_a_pair_with_a_scenario_of_its_own_runs_in_it_unless_told_otherwise(here: Path) -> None:
+    def scenario(**options: str) -> str:
+        task = alignment_faking(requests="r.csv", pair=str(SYCOPHANCY), interventions="none", **options)
+        return str((task.metadata or {})["inspect_af"]["scenario"])
+
+    own = load_scenario(SYCOPHANCY / "scenario").name
+    assert (scenario(), scenario(scenario="helpful_only")) == (own, "helpful_only") and own != "helpful_only"
+    run = ["run", "af-organism/null", *SMALL, "-T", f"pair={SYCOPHANCY}", "--interventions", "none"]
+    assert main(run) == 0
+    (log,) = logs(here / "logs")
+    assert (read_eval_log(log, header_only=True).eval.metadata or {})["inspect_af"]["scenario"] == own
+
+
+def test_inspect_itself_stops_without_a_grader_when_the_task_is_made(here: Path) -> None:
+    args = {"requests": "r.csv", "interventions": "none", "judges": "concept"}
+    with pytest.raises(ConfigError, match="role 'grader'"):
+        eval("inspect_af/alignment_faking", model="af-organism/null", task_args=args, display="none")
+    assert not list(here.rglob("*.eval"))
+
+
+def test_a_wrong_model_leaves_no_directory_behind(here: Path) -> None:
+    for model in ("no-such-provider/x", "af-organism/nobody"):
+        assert main(["run", model, *SMALL, "--interventions", "none"]) == 1
+    assert [path.name for path in here.iterdir()] == ["r.csv"]
+
+
+def test_a_directory_that_is_made_for_a_page_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = ["run", "af-organism/null", *SMALL, "--interventions", "none", "--log-dir", "l"]
+    assert main([*run, "--html", "new/deep/p.html"]) == 0
+    assert "made the directory new/deep, which was not there" in capsys.readouterr().out
+    assert main([*run, "--html", "new/deep/p.html"]) == 0
+    assert "made the directory" not in capsys.readouterr().out
+
+
 def test_a_judge_is_a_model_role(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     judged = ["run", "af-organism/null", *SMALL, "--interventions", "none", "-T", "judges=concept"]
     assert main(judged) == 1
     error = capsys.readouterr().err
-    assert "failed: " in error and "grader" in error, "the reason is shown with --display none"
-    assert not list(here.rglob("profile.html"))
+    assert "a judge needs a model for the role 'grader'" in error, "the reason is shown with --display none"
+    assert not (here / "logs").exists(), "nothing was started"
     assert main([*judged, "--model-role", "grader=af-simulated-judge/keyword"]) == 0
     scored = [log for log in logs(here / "logs") if "grader" in (read_eval_log(log).eval.model_roles or {})]
     assert scored
@@ -96,7 +134,8 @@ def test_an_interrupted_run_leaves_no_profile_and_says_so(here: Path) -> None:
         running.send_signal(signal.SIGINT)
         _, error = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert b"interrupted; the same command goes on where it stopped" in error
+    assert b"interrupted; the same command goes on where it stopped" in error.splitlines()[-1]
+    assert b"Inspect's lines above (eval-retry, all tasks completed) do not count" in error.splitlines()[-1]
     assert not list(here.rglob("*profile.*"))
 
 
@@ -106,6 +145,8 @@ def test_a_profile_of_an_unfinished_run_says_so_first(here: Path, capsys: pytest
     read = read_eval_log(log)
     read.status = "cancelled"
     read.samples = (read.samples or [])[:3]
+    read.samples[2].error = EvalError(message='CancelledError("by Ctrl-C")', traceback="", traceback_ansi="")
+    read.samples[2].scores = None
     from inspect_ai.log import write_eval_log
 
     write_eval_log(read, str(here / "cut.eval"))
@@ -113,6 +154,7 @@ def test_a_profile_of_an_unfinished_run_says_so_first(here: Path, capsys: pytest
     assert main(["profile", "cut.eval"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("UNFINISHED") and "holds 3 of 4 planned samples" in shown.splitlines()[1]
+    assert "failed" not in shown, "what was interrupted has not failed"
 
 
 def test_results_may_be_remote(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

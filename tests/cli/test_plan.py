@@ -149,7 +149,15 @@ def test_power_refuses_percentages_and_impossible_designs(
 
 def test_rates_at_one_end_can_be_planned_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["power", "--rates", "0.2", "0", "--requests", "100", "--epochs", "1"]) == 0
-    assert "assumed: 20% monitored, 0% unmonitored" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "assumed: 20% monitored, 0% unmonitored" in shown and "two variables in each family" in shown
+
+
+def test_a_plan_names_the_size_of_an_effect_in_points(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*PLAN.split(), "--out", str(tmp_path / "plan.yaml")]) == 0
+    assert "a family that moves the gap by 20 points leads in" in capsys.readouterr().out
 
 
 def test_power_names_no_gap_of_more_than_a_hundred_points(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ FILES = {
     ("arguments", "message"),
     [
         ("--interventions A3+", "unknown intervention 'A3+'; one of A1+, A1-"),
+        ("--interventions A9", "unknown intervention 'A9'; one of A1+, A1-, A2+, A2-"),
         ("--interventions A1+ --strength huge", "unknown strength 'huge'; one of weak, standard, strong"),
         ("-T tiers=gold", "unknown tier 'gold'; one of monitored, unmonitored, rated"),
         ("-T nonsense=1", "unexpected keyword argument 'nonsense'"),
@@ -55,6 +56,7 @@ def test_a_wrong_value_is_one_message_and_status_1(
     assert main([*RUN, *requests, *given]) == 1
     shown = capsys.readouterr()
     assert shown.err.startswith("inspect-af: ") and message in shown.err
+    assert "Did you mean" not in shown.err
     assert shown.err.count("\n") == 1
     assert not list(tmp_path.rglob("*.eval"))
 

@@ -14,7 +14,7 @@ from inspect_af.steering import ActivationsHeader, SteeringReport, load_vector, 
 
 
 def run(*argv: object) -> int:
-    return int(app.main(["steering", *map(str, argv)], standalone_mode=False))
+    return int(app.main(["steering", *map(str, argv)], standalone_mode=False) or 0)
 
 
 def activations(path: Path, concept: str = "expectation", strength: float = 1.0) -> Path:

@@ -99,7 +99,7 @@ def prompts(where: Path) -> dict[str, str]:
     requests.write_text(ONE_REQUEST, encoding="utf-8")
     found: dict[str, str] = {}
     pairs = {"bundled": {"interventions": "A1,A2,B1,B2,B3,N1,N2,N3,N4"}}
-    pairs["sycophancy"] = {"interventions": "all", "pair": str(SYCOPHANCY)}
+    pairs["sycophancy"] = {"interventions": "all", "pair": str(SYCOPHANCY), "scenario": "helpful_only"}
     for name, settings in SCENARIOS.items():
         for pair, chosen in pairs.items():
             wordings = {"strength": "all", "paraphrase": "all"} if name == "default" else {}

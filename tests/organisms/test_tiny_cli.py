@@ -43,9 +43,9 @@ def test_ordinary_documents_state_both_poles_alike_and_no_held_out_wording(tmp_p
     ("args", "named"),
     [
         (["train", "OUT", "--kind", "schemer"], "expectation, consequence, null"),
-        (["train", "OUT", "--steps", "0"], "at least one step"),
+        (["train", "OUT", "--steps", "0"], "--steps must be at least 1, not 0"),
         (["documents", "--out", "OUT"], "a .jsonl file"),
-        (["documents", "--out", "OUT.jsonl", "--n", "0"], "at least one document"),
+        (["documents", "--out", "OUT.jsonl", "--n", "0"], "--n must be at least 1, not 0"),
         (["check", "OUT"], "is not a tiny organism"),
     ],
 )

@@ -33,7 +33,7 @@ OPENING = "{% if add_generation_prompt %}<assistant>{% endif %}"
 
 def activations(*argv: object) -> int:
     """`inspect-af steering activations`."""
-    return int(app.main(["steering", "activations", *map(str, argv)], standalone_mode=False))
+    return int(app.main(["steering", "activations", *map(str, argv)], standalone_mode=False) or 0)
 
 
 @pytest.fixture

@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 from tests.profile.convergence_study import controls, drawn, vectors
 from tests.profile.convergence_study import outcomes as joined
+from tests.report.test_figures import BELIEFS
 from tests.report.test_page import QUICK, Walk, outcomes, words
 
-from inspect_af.format import say
+from inspect_af.format import interval, say
 from inspect_af.logs import read_logs
 from inspect_af.materials import load_pair
 from inspect_af.profile import Estimate, Outcomes, Profile, build_profile, count_outcomes, profile_logs
+from inspect_af.profile.beliefs import BeliefMean, BeliefMove
 from inspect_af.profile.effects import nuisance_reports
-from inspect_af.profile.result import CodeWords
+from inspect_af.profile.result import CodeWords, LevelVerdict
 from inspect_af.report import (
     draw_figures,
     render_html,
@@ -188,6 +190,35 @@ def test_half_of_the_replies_is_not_most_of_them() -> None:
 def test_the_summary_is_about_ten_lines(profile: Profile) -> None:
     assert len(render_summary(profile).splitlines()) <= 10
     assert profile.closing in render_summary(profile)
+
+
+def test_the_terminal_names_the_level_of_every_number_where_there_are_two(profile: Profile) -> None:
+    one = profile.profiles[0]
+    (used,) = one.verdict_levels
+    wider = {label: e.model_copy(update={"low": -0.9}) for label, e in used.sensitivity.items()}
+    beyond = used.model_copy(update={"level": "beyond", "scope": "beyond these texts", "sensitivity": wider})
+    both = one.model_copy(update={"verdict_levels": (used, beyond)})
+    shown = profile.model_copy(update={"profiles": (both,)})
+    lines = [line for line in render_table(shown).splitlines() if "expectation sensitivity " in line]
+    assert used.scope in lines[0] and interval(*_bounds(used)) in lines[0]
+    assert beyond.scope in lines[1] and interval(*_bounds(beyond)) in lines[1]
+    (numbers,) = [line for line in render_summary(shown).splitlines() if "; consequence sensitivity" in line]
+    assert numbers.endswith(f"points, {beyond.scope}")
+
+
+def _bounds(level: LevelVerdict) -> tuple[float | None, float | None]:
+    return level.sensitivity["expectation"].low, level.sensitivity["expectation"].high
+
+
+def test_one_belief_that_moved_verifies_nothing_where_four_count(profile: Profile) -> None:
+    moved = BeliefMean(belief="A1", estimate=0.4, low=0.3, high=0.5, n=9, se=0.05)
+    move = BeliefMove(variable="A1", family="first", arms="both", own=("A1",), own_shift=moved, others=())
+    subject = profile.profiles[0].subject
+    asked = BELIEFS.model_copy(update={"subject": subject, "moves": (move,)})
+    page = words(render_html(profile.model_copy(update={"selectivity": (asked,)})))
+    start = page.index("Did the beliefs move, and only those?")
+    section = page[start : page.index("All conditions", start)]
+    assert ": not verified. A2: its belief was not asked about" in section and ": verified" not in section
 
 
 HOSTILE = "lab/\x1b[2J\x07evil\u202eledom\x9b31m"

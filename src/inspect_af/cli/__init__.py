@@ -40,21 +40,7 @@ app = LazyGroup(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.params.append(
-    click.Option(
-        ["--version"],
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        help="Show the version and exit.",
-        callback=lambda context, option, given: _show_version(context) if given else None,
-    )
-)
-
-
-def _show_version(context: click.Context) -> None:
-    click.echo(f"inspect-af {__version__}")
-    context.exit()
+click.version_option(__version__, message="%(prog)s %(version)s")(app)
 
 
 def parsed(argv: Sequence[str]) -> tuple[click.Command, dict[str, Any]]:
@@ -106,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"inspect-af: {visible(str(error.filename))}: {error.strerror}", file=sys.stderr)
         return 1
-    except (KeyboardInterrupt, click.Abort):
-        print("inspect-af: interrupted; the same command goes on where it stopped", file=sys.stderr)
+    except (KeyboardInterrupt, click.Abort) as stopped:
+        note = str(stopped.__cause__ or stopped)
+        text = f"interrupted; the same command goes on where it stopped{'. ' if note else ''}{note}"
+        print(f"inspect-af: {text}", file=sys.stderr)
         return 130

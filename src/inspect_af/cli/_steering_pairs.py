@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from pydantic import BaseModel, ValidationError
 
-from inspect_af.cli.command import Verb
-from inspect_af.cli.options import Decorated, display_option, key_values, model_args_option
+from inspect_af.cli.command import FILE, Decorator, Verb, option, together
+from inspect_af.cli.options import (
+    BATCH,
+    DISPLAY,
+    MAX_CONNECTIONS,
+    MODEL_ARGS,
+    PAIR,
+    TEMPERATURE,
+    key_values,
+    progress,
+    write_json,
+)
 from inspect_af.errors import AnalysisError, ConfigError
 from inspect_af.materials import OVERSAMPLE, PAIRS_PER_SPLIT
-from inspect_af.steering.in_context import Matching, Thresholds
-
-if TYPE_CHECKING:
-    from inspect_af.steering import ContrastPair, Split
-    from inspect_af.tasks.contrast_assembly import Assembled
+from inspect_af.steering import ContrastPair, Split, write_pairs
+from inspect_af.steering.files import problems
+from inspect_af.steering.in_context import (
+    Matching,
+    Thresholds,
+    in_context_pairs,
+    in_context_report,
+    match_candidates,
+    read_judged_replies,
+)
+from inspect_af.tasks.contrast_assembly import Assembled, assemble_pairs
+from inspect_af.tasks.contrast_rounds import Writing, write_in_rounds
 
 _S = TypeVar("_S", bound=BaseModel)
-
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.group(
@@ -34,53 +47,41 @@ def pairs() -> None:
     """Where contrast pairs come from."""
 
 
-def _split_options(*, defaults: bool) -> Callable[[Decorated], Decorated]:
+def _splits(*, defaults: bool) -> Decorator:
     """`--train`, `--held-out` and `--keyword-hard`: how many pairs each split is to have."""
-
-    def add(command: Decorated) -> Decorated:
-        for split, n in reversed(PAIRS_PER_SPLIT.items()):
-            about = "pairs" if defaults else f"pairs of {split} to take  [default: all]"
-            command = click.option(
+    return together(
+        *(
+            option(
                 f"--{split}",
                 type=int,
                 default=n if defaults else None,
-                show_default=defaults,
                 metavar="N",
-                help=about,
-            )(command)
-        return command
-
-    return add
-
-
-def _written_options(command: Decorated) -> Decorated:
-    """What `write` and `ooc` are told about written pairs."""
-    for name, settings in reversed(_WRITTEN.items()):
-        command = click.option(name, **settings)(command)
-    return command
+                help="pairs" if defaults else f"pairs of {split} to take  [default: all]",
+            )
+            for split, n in PAIRS_PER_SPLIT.items()
+        )
+    )
 
 
-_CONCEPT: dict[str, Any] = {"default": "both", "show_default": True, "help": "label of a family, or both"}
-_WRITTEN: dict[str, dict[str, Any]] = {
-    "--concept": _CONCEPT,
-    "--allow-shortfall": {"is_flag": True, "help": "write also where there are fewer"},
-    "--pair": {"metavar": "DIR", "help": "hypothesis pair  [default: bundled]"},
-    "--system": {
-        "type": click.Choice(["none", "documents", "prompted"]),
-        "default": "none",
-        "show_default": True,
-        "help": "put the scenario's system prompt (without or with its facts about training) and its user "
+_CONCEPT = option("--concept", default="both", help="label of a family, or both")
+_WRITTEN = together(
+    _CONCEPT,
+    option("--allow-shortfall", is_flag=True, help="write also where there are fewer"),
+    PAIR,
+    option(
+        "--system",
+        type=click.Choice(["none", "documents", "prompted"]),
+        default="none",
+        help="put the scenario's system prompt (without or with its facts about training) and its user "
         "turn around each task; none is out of context",
-    },
-    "--scenario": {"metavar": "DIR", "help": "scenario of your own, for --system"},
-}
-
-
-def _logs_and_out(command: Decorated) -> Decorated:
-    """Logs to read, and where pairs go."""
-    about = ".jsonl file, or a directory"
-    command = click.option("--out", type=_FILE, required=True, metavar="FILE|DIR", help=about)(command)
-    return click.argument("logs", nargs=-1, required=True, metavar="LOG...")(command)
+    ),
+    option("--scenario", metavar="DIR", help="scenario of your own, for --system"),
+)
+"""What `write` and `ooc` are told about written pairs."""
+_LOGS_AND_OUT = together(
+    click.argument("logs", nargs=-1, required=True, metavar="LOG..."),
+    option("--out", type=FILE, required=True, metavar="FILE|DIR", help=".jsonl file, or a directory"),
+)
 
 
 @pairs.command(
@@ -94,38 +95,23 @@ def _logs_and_out(command: Decorated) -> Decorated:
     ),
 )
 @click.argument("model")
-@click.option("--out", type=_FILE, required=True, metavar="DIR", help="pairs, reports and logs go here")
-@_split_options(defaults=True)
-@click.option(
-    "--oversample",
-    type=float,
-    default=OVERSAMPLE,
-    show_default=True,
-    help="dialogues per wanted pair in the first round",
-)
-@click.option("--max-rounds", type=int, default=5, show_default=True, help="then stop")
-@click.option("--seed", type=int, default=0, show_default=True)
-@_written_options
-@model_args_option
-@click.option("--temperature", type=float)
-@click.option("--max-tokens", type=int)
-@click.option("--max-connections", type=int)
-@click.option("--batch", is_flag=True, help="use the provider's batch API where it has one")
-@display_option
+@option("--out", type=FILE, required=True, metavar="DIR", help="pairs, reports and logs go here")
+@_splits(defaults=True)
+@option("--oversample", type=float, default=OVERSAMPLE, help="dialogues per wanted pair in the first round")
+@option("--max-rounds", type=int, default=5, help="then stop")
+@option("--seed", type=int, default=0)
+@_WRITTEN
+@MODEL_ARGS
+@TEMPERATURE
+@option("--max-tokens", type=int)
+@MAX_CONNECTIONS
+@BATCH
+@DISPLAY
 def write(**given: Any) -> int:
-    from inspect_af.tasks.contrast_rounds import Writing, write_in_rounds
-
     if given["out"].suffix == ".jsonl":
         raise ConfigError(f"--out {given['out']}: a directory is needed, for pairs, reports and logs")
     writing = _checked(
-        Writing,
-        given,
-        model_args=key_values(given["model_args"], option="-M"),
-        wanted={
-            "train": given["train"],
-            "held-out": given["held_out"],
-            "keyword-hard": given["keyword_hard"],
-        },
+        Writing, given, model_args=key_values(given["model_args"], option="-M"), wanted=_wanted(given)
     )
     assembled = write_in_rounds(
         writing,
@@ -156,32 +142,27 @@ def write(**given: Any) -> int:
         "glob."
     ),
 )
-@_logs_and_out
-@_split_options(defaults=False)
-@_written_options
+@_LOGS_AND_OUT
+@_splits(defaults=False)
+@_WRITTEN
 def ooc(**given: Any) -> int:
-    from inspect_af.tasks.contrast_assembly import assemble_pairs
-
     _check_out(given["out"], given["concept"])
-    wanted: dict[Split, int | None] = {
-        "train": given["train"],
-        "held-out": given["held_out"],
-        "keyword-hard": given["keyword_hard"],
-    }
+    wanted = _wanted(given)
     if any(n is not None and n < 0 for n in wanted.values()):
         raise ConfigError(f"pairs to take per split are 0 or more, not {list(wanted.values())}")
     assembled = assemble_pairs(
         given["logs"],
         wanted=wanted,
-        concept=given["concept"],
-        pair=given["pair"],
-        system=given["system"],
-        scenario=given["scenario"],
+        **{name: given[name] for name in ("concept", "pair", "system", "scenario")},
     )
     advice = (
         "Give logs of further dialogues (`steering pairs write` tops up by itself), or --allow-shortfall."
     )
     return _assembled(given, assembled, advice)
+
+
+def _wanted(given: Mapping[str, Any]) -> dict[Split, int | None]:
+    return {split: given[split.replace("-", "_")] for split in PAIRS_PER_SPLIT}
 
 
 def _assembled(given: Mapping[str, Any], assembled: Assembled, advice: str) -> int:
@@ -205,66 +186,48 @@ _LIMITS, _MATCHING = Thresholds(), Matching()
         "directory or a glob."
     ),
 )
-@_logs_and_out
-@click.option("--concept", **_CONCEPT)
-@click.option("--high", type=float, default=_LIMITS.high, show_default=True, help="with it: least score")
-@click.option(
-    "--other-max",
-    type=float,
-    default=_LIMITS.other_max,
-    show_default=True,
-    help="with it: the other concept's greatest score",
+@_LOGS_AND_OUT
+@_CONCEPT
+@option("--high", type=float, default=_LIMITS.high, help="with it: least score")
+@option(
+    "--other-max", type=float, default=_LIMITS.other_max, help="with it: the other concept's greatest score"
 )
-@click.option("--low", type=float, default=_LIMITS.low, show_default=True, help="without it: greatest score")
-@click.option(
-    "--negative-other-max",
-    type=float,
-    help="without it: the other concept's greatest score  [default: any]",
+@option("--low", type=float, default=_LIMITS.low, help="without it: greatest score")
+@option(
+    "--negative-other-max", type=float, help="without it: the other concept's greatest score  [default: any]"
 )
-@click.option(
+@option(
     "--max-length-ratio",
     type=float,
     default=_MATCHING.max_length_ratio,
-    show_default=True,
     help="longer over shorter scratchpad",
 )
-@click.option(
+@option(
     "--held-out-share",
     type=float,
     default=_MATCHING.held_out_share,
     help="of the pairs, by request  [default: a third]",
 )
-@click.option(
+@option(
     "--runs",
     type=click.Choice(["any", "different", "same"]),
     default=_MATCHING.runs,
-    show_default=True,
     help="whether both sides come from two logs, from one, or from either (any)",
 )
-@click.option(
+@option(
     "--same",
     default=",".join(_MATCHING.same),
-    show_default=True,
     help="what both sides share beside the request: tier, condition, outcome, or none",
 )
-@click.option("--max-pairs", type=int, default=_MATCHING.max_pairs, show_default=True, help="per split")
-@click.option(
-    "--count", multiple=True, metavar="WORD", help="count this word (repeatable)  [default: future]"
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="of the held-out requests")
-def ic(**given: Any) -> int:
-    from inspect_af.steering.in_context import (
-        in_context_pairs,
-        in_context_report,
-        match_candidates,
-        read_judged_replies,
-    )
-
+@option("--max-pairs", type=int, default=_MATCHING.max_pairs, help="per split")
+@option("--count", multiple=True, metavar="WORD", help="count this word (repeatable)  [default: future]")
+@option("--seed", type=int, default=0, help="of the held-out requests")
+def ic(**given: Any) -> None:
     _check_out(given["out"], given["concept"])
     thresholds = _checked(Thresholds, given)
     shared = [fact.strip() for fact in given["same"].split(",") if fact.strip() not in ("", "none")]
     matching = _checked(Matching, given, same=tuple(shared))
-    replies = read_judged_replies(given["logs"], thresholds, progress=_log_progress)
+    replies = read_judged_replies(given["logs"], thresholds, progress=progress("logs"))
     if given["concept"] not in ("both", *replies.concepts):
         raise ConfigError(f"unknown concept {given['concept']!r}; one of both, {', '.join(replies.concepts)}")
     found, reports = {}, {}
@@ -278,12 +241,10 @@ def ic(**given: Any) -> int:
         )
         print(reports[concept].text())
     _write_files(found, reports, given["out"])
-    return 0
 
 
 def _checked(schema: type[_S], given: Mapping[str, Any], **values: object) -> _S:
     """The fields of a schema from the options of the same names."""
-    from inspect_af.steering.files import problems
 
     try:
         named = {name: given[name] for name in schema.model_fields if name in given}
@@ -303,7 +264,6 @@ def _write_files(
     pairs: Mapping[str, tuple[ContrastPair, ...]], reports: Mapping[str, BaseModel], out: Path
 ) -> None:
     """Writes each concept's pairs and its report: to FILE.jsonl, or to DIR/CONCEPT.jsonl."""
-    from inspect_af.steering import write_pairs
 
     if empty := [concept for concept, found in pairs.items() if not found]:
         raise AnalysisError(
@@ -314,13 +274,8 @@ def _write_files(
         file = out if out.suffix == ".jsonl" else out / f"{concept}.jsonl"
         written = write_pairs(file, found)
         report = file.with_suffix(".report.json")
-        report.write_text(reports[concept].model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_json(reports[concept], report)
         print(
             f"{len(written.pairs)} pairs for {concept} in {file} (digest {written.digest}), "
             f"report in {report}"
         )
-
-
-def _log_progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done} of {total} logs", end="\n" if done == total else "", file=sys.stderr)

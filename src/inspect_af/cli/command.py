@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial, reduce
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
+
+FILE = click.Path(path_type=Path)
 _NUMBERS = re.compile(r"-\.?\d")
 _BARE = re.compile(r"true|false|yes|no|\d+(\.\d+)?([smhDdWMY]|)|\S+\.(ya?ml|json)", re.IGNORECASE)
 
 
 class Option(click.Option):
     """An option with a place in the help, which may take several values in a row or none.
+
+    Its default is shown unless the help says it in words.
 
     Args:
         group: Heading under which the help lists it.
@@ -29,8 +37,20 @@ class Option(click.Option):
             more["multiple"] = True
         if bare is not None:
             more |= {"is_flag": False, "flag_value": bare}
+        more.setdefault(
+            "show_default", "[default" not in (more.get("help") or "") and more.get("default") != ""
+        )
         super().__init__(*args, **more)
         self.group, self.several, self.bare = group, several, bare
+
+
+option = partial(click.option, cls=Option)
+argument = click.argument
+
+
+def together(*options: Decorator) -> Decorator:
+    """Several options as one decorator, in the order of the help."""
+    return lambda command: reduce(lambda done, add: add(done), reversed(options), command)
 
 
 class Verb(click.Command):
@@ -51,22 +71,19 @@ class Verb(click.Command):
             if name.startswith("--") and name not in options:
                 near = [each for each in options if each.startswith(name)]
                 name = near[0] if len(near) == 1 else name
-            option = options.get(name) if name.startswith("-") else None
-            if not isinstance(option, click.Option) or equals or option.is_flag or option.count:
+            given = options.get(name) if name.startswith("-") else None
+            if not isinstance(given, Option) or equals or given.is_flag or given.count:
                 found.append(f"{name}{equals}{value}")
-            elif getattr(option, "several", False):
-                taken = 0
-                while words and not _is_option(words[0]):
-                    found += [name, words.pop(0)]
-                    taken += 1
-                if not taken:
-                    found.append(name)  # click says what is missing
-            elif (bare := getattr(option, "bare", None)) is not None:
+            elif given.several:
+                values = []
+                while words and (len(words[0]) < 2 or words[0][0] != "-" or _NUMBERS.match(words[0])):
+                    values += [name, words.pop(0)]
+                found += values or [name]  # click says what is missing
+            elif given.bare is not None:
                 takes = bool(words) and _BARE.fullmatch(words[0]) is not None
-                found.append(f"{name}={words.pop(0) if takes else bare}")
+                found.append(f"{name}={words.pop(0) if takes else given.bare}")
             else:
-                found.append(name)
-                found += [words.pop(0) for _ in range(option.nargs) if words]
+                found += [name, *(words.pop(0) for _ in range(given.nargs) if words)]
         return found
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -77,10 +94,6 @@ class Verb(click.Command):
         for heading in sorted(groups, key="Options".__eq__):
             with formatter.section(heading):
                 formatter.write_dl(groups[heading])
-
-
-def _is_option(word: str) -> bool:
-    return len(word) > 1 and word.startswith("-") and not _NUMBERS.match(word)
 
 
 class LazyGroup(click.Group):

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
-from inspect_af.cli.command import Verb
+from inspect_af.cli.command import FILE, Verb, option
 from inspect_af.errors import ConfigError
 from inspect_af.logs import show_progress
 from inspect_af.plan import load_plan
+from inspect_af.profile.convergence import convergence_from_logs
+from inspect_af.report import render_convergence_text, write_convergence
 
 
 @click.command(
@@ -23,28 +25,22 @@ from inspect_af.plan import load_plan
     ),
 )
 @click.argument("logs", nargs=-1, required=True, metavar="LOG...")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="where the page, JSON, tables and figures go",
-)
-@click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="write the JSON here as well")
-@click.option(
+@option("--out", type=FILE, required=True, metavar="DIR", help="where the page, JSON, tables and figures go")
+@option("--json", type=FILE, metavar="FILE", help="write the JSON here as well")
+@option(
     "--name",
     multiple=True,
     metavar="MODEL=NAME",
     help="call a model by another name; models of one name count as one (repeatable)",
 )
-@click.option("--strength", help="strength of claims that counts  [default: standard where run]")
-@click.option(
+@option("--strength", help="strength of claims that counts  [default: standard where run]")
+@option(
     "--plan",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="FILE",
     help="judge by this plan's thresholds, variables and strength of claims  [default: the package's]",
 )
-@click.option("--title", help="heading of the report")
+@option("--title", help="heading of the report")
 def convergence(
     logs: tuple[str, ...],
     out: Path,
@@ -53,10 +49,7 @@ def convergence(
     strength: str | None,
     plan: Path | None,
     title: str | None,
-) -> int:
-    from inspect_af.profile.convergence import convergence_from_logs
-    from inspect_af.report import render_convergence_text, write_convergence
-
+) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; give a directory")
     report = convergence_from_logs(
@@ -77,7 +70,6 @@ def convergence(
     for file in shown:
         print(f"wrote {file}")
     print(f"wrote {len(written) - len(shown)} tables and figures in {out}")
-    return 0
 
 
 def model_names(given: Sequence[str]) -> dict[str, str]:

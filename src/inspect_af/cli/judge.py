@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from inspect_af.cli.command import Verb
+from inspect_af.cli.command import FILE, Verb, option
 from inspect_af.cli.options import key_values
 from inspect_af.config import number
 from inspect_af.errors import ConfigError
 from inspect_af.format import say
 from inspect_af.materials.rubrics import BUNDLED_SET, load_labelled
+from inspect_af.report import judges as tables
+from inspect_af.scorers.calibration import (
+    agreements,
+    audit_tags,
+    corrected_rates,
+    draw_blind_sample,
+    judge_figures,
+    key_path,
+    load_key,
+    with_origins,
+)
+from inspect_af.tasks.evals import check_model
+from inspect_af.tasks.judge_labels import judge_scores
+
+_CUTS = "score from which on the answer is yes  [default: 5 for a concept, 0.4 for faking]"
 
 
 @click.group(help="Are the judges right? Compares them with labels, and with the replies' own tags.")
@@ -28,48 +44,16 @@ def judge() -> None:
     ),
 )
 @click.argument("file", default=BUNDLED_SET)
-@click.option("--model", multiple=True, help="run this judge on the texts; repeat to compare judges")
-@click.option("--judges", default="concept,faking", show_default=True)
-@click.option("--votes", type=int, default=20, show_default=True, help="votes of the faking judge")
-@click.option(
-    "--cut",
-    multiple=True,
-    metavar="QUESTION=SCORE",
-    help="score from which on the answer is yes  [default: 5 for a concept, 0.4 for faking]",
-)
-@click.option(
-    "--key",
-    type=click.Path(path_type=Path),
-    help="[default: FILE with .key.json for its suffix, if it exists]",
-)
-@click.option("--log-dir", type=click.Path(path_type=Path), default="logs/judge", show_default=True)
-@click.option(
-    "--display", type=click.Choice(["full", "rich", "plain", "none"]), default="plain", show_default=True
-)
-def validate(
-    file: str,
-    model: tuple[str, ...],
-    judges: str,
-    votes: int,
-    cut: tuple[str, ...],
-    key: Path | None,
-    log_dir: Path,
-    display: str,
-) -> int:
-    from inspect_af.report import judges as tables
-    from inspect_af.scorers.calibration import (
-        agreements,
-        corrected_rates,
-        judge_figures,
-        key_path,
-        load_key,
-        with_origins,
-    )
-    from inspect_af.tasks.evals import check_model
-    from inspect_af.tasks.judge_labels import judge_scores
-
-    given = key_values(cut, option="--cut")
-    cuts = {question: number(value, f"--cut {question}") for question, value in given.items()}
+@option("--model", multiple=True, help="run this judge on the texts; repeat to compare judges")
+@option("--judges", default="concept,faking")
+@option("--votes", type=int, default=20, help="votes of the faking judge")
+@option("--cut", multiple=True, metavar="QUESTION=SCORE", help=_CUTS)
+@option("--key", type=FILE, help="[default: FILE with .key.json for its suffix, if it exists]")
+@option("--log-dir", type=FILE, default="logs/judge")
+@option("--display", type=click.Choice(["full", "rich", "plain", "none"]), default="plain")
+def validate(file: str, model: tuple[str, ...], cut: tuple[str, ...], key: Path | None, **given: Any) -> None:
+    named = key_values(cut, option="--cut").items()
+    cuts = {question: number(value, f"--cut {question}") for question, value in named}
     for name in model:
         check_model(name, {})
     texts = load_labelled(file)
@@ -78,7 +62,7 @@ def validate(
     if known is not None:
         texts = with_origins(texts, known)
     for name in model:
-        scores = judge_scores(name, file, judges=judges, votes=votes, log_dir=log_dir, display=display)
+        scores = judge_scores(name, file, **given)
         if unread := sum(text.id not in scores for text in texts):
             say(f"warning: {name} gave no readable answer on {unread} texts; the log has the reasons")
         texts = tuple(
@@ -92,7 +76,6 @@ def validate(
         say(tables.agreement(compared))
     if known is not None:
         say(tables.rates(corrected_rates(texts, known, cuts)))
-    return 0
 
 
 @judge.command(
@@ -104,24 +87,11 @@ def validate(
     ),
 )
 @click.argument("logs", nargs=-1, required=True, metavar="LOG...")
-@click.option("--n", type=int, default=100, show_default=True, help="texts in all")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="FILE",
-    help="JSON Lines file to write",
-)
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option(
-    "--questions",
-    default="expectation,consequence,faking",
-    show_default=True,
-    help="labels to ask for",
-)
-def sample(logs: tuple[str, ...], n: int, out: Path, seed: int, questions: str) -> int:
-    from inspect_af.scorers.calibration import draw_blind_sample, key_path
-
+@option("--n", type=int, default=100, help="texts in all")
+@option("--out", type=FILE, required=True, metavar="FILE", help="JSON Lines file to write")
+@option("--seed", type=int, default=0)
+@option("--questions", default="expectation,consequence,faking", help="labels to ask for")
+def sample(logs: tuple[str, ...], n: int, out: Path, seed: int, questions: str) -> None:
     for path in (out, key_path(out)):
         if path.exists():
             raise ConfigError(f"{path} exists; labels may be in it, so choose another --out or move it away")
@@ -134,7 +104,6 @@ def sample(logs: tuple[str, ...], n: int, out: Path, seed: int, questions: str) 
     print(f"The key is in {key}; whoever labels should not read it.")
     for (condition, tier), found in drawn.short.items():
         say(f"warning: {condition}, {tier}: only {found} texts with reasoning")
-    return 0
 
 
 @judge.command(
@@ -142,9 +111,5 @@ def sample(logs: tuple[str, ...], n: int, out: Path, seed: int, questions: str) 
     help="Counts and lists, per condition, replies whose tag says another thing than the refusal judge.",
 )
 @click.argument("logs", nargs=-1, required=True, metavar="LOG...")
-def audit(logs: tuple[str, ...]) -> int:
-    from inspect_af.report import judges as tables
-    from inspect_af.scorers.calibration import audit_tags
-
+def audit(logs: tuple[str, ...]) -> None:
     say(tables.tag_audit(audit_tags(logs)))
-    return 0

@@ -1,159 +1,119 @@
-"""Options that several verbs share: Inspect's own under their own names, and what is asked of a model."""
+"""What several verbs share: Inspect's options under their own names, what is asked of a model, progress."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import Any, Literal, NamedTuple, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 from pydantic import ValidationError
 
-from inspect_af.cli.command import Option
+from inspect_af.cli.command import FILE, Decorator, option, together
 from inspect_af.config import parse
 from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedModel
+from inspect_af.tasks.evals import all_and_placebos
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 # Inspect's options, once.
 
 
 class InspectOption(NamedTuple):
-    """An option that means here what it means to `inspect eval-set`."""
+    """An option that means here what it means to `inspect eval-set`.
+
+    `kind` is whether it says who is asked, what, how replies are sampled, or only how the work is done;
+    `value` is `text`, `integer`, `number`, `switch` (true, false, a number, or nothing), or allowed words.
+    """
 
     flag: str
-    variable: str | None
-    """Environment variable that stands for it."""
-    keyword: str
-    """Of Inspect's `eval_set`."""
     kind: Literal["model", "task", "generation", "running"]
-    """Whether it says who is asked, what, how replies are sampled, or only how the work is done."""
     value: str
-    """`text`, `integer`, `number`, `switch` (true, false, a number, or nothing), or the allowed words."""
     about: str
     several: bool = False
 
+    @property
+    def keyword(self) -> str:
+        """Of Inspect's `eval_set`."""
+        named = {"-M": "model_args", "-T": "task_args", "--model-role": "model_roles"}
+        return named.get(self.flag, self.flag[2:].replace("-", "_"))
 
+    @property
+    def variable(self) -> str | None:
+        """Environment variable that stands for it."""
+        if self.flag == "--model-base-url":
+            return None
+        short = self.flag in ("--display", "--log-level", "--log-format")
+        return f"INSPECT_{'' if short else 'EVAL_'}{self.keyword.upper().replace('ROLES', 'ROLE')}"
+
+
+_DISPLAYS = "full|conversation|rich|plain|log|none"
 _LEVELS = "debug|trace|http|info|warning|error|critical|notset"
+_EFFORTS = "none|minimal|low|medium|high|xhigh|max"
 INSPECT = (
-    InspectOption("--model", "INSPECT_EVAL_MODEL", "model", "model", "text", "model to evaluate", True),
-    InspectOption("--model-base-url", None, "model_base_url", "model", "text", "address of the model's API"),
-    InspectOption("-M", "INSPECT_EVAL_MODEL_ARGS", "model_args", "model", "text", "model argument", True),
+    InspectOption("--model", "model", "text", "model to evaluate", several=True),
+    InspectOption("--model-base-url", "model", "text", "address of the model's API"),
+    InspectOption("-M", "model", "text", "model argument", several=True),
     InspectOption(
-        "--model-role",
-        "INSPECT_EVAL_MODEL_ROLE",
-        "model_roles",
-        "model",
-        "text",
-        "ROLE=MODEL, such as grader=openai/gpt-4o for judges",
-        True,
+        "--model-role", "model", "text", "ROLE=MODEL, such as grader=openai/gpt-4o for judges", several=True
+    ),
+    InspectOption("-T", "task", "text", "further task parameter", several=True),
+    InspectOption("--epochs", "task", "integer", "replies per sample"),
+    InspectOption("--limit", "task", "text", "the first N samples, or N-M"),
+    InspectOption("--temperature", "generation", "number", "of sampling"),
+    InspectOption("--max-tokens", "generation", "integer", "of a reply"),
+    InspectOption("--reasoning-effort", "generation", _EFFORTS, "of models that reason"),
+    InspectOption("--max-connections", "running", "integer", "calls to the model at a time"),
+    InspectOption("--max-samples", "running", "integer", "samples at a time"),
+    InspectOption(
+        "--retry-on-error", "running", "switch", "repeat a sample that fails, once or so many times"
     ),
     InspectOption(
-        "-T", "INSPECT_EVAL_TASK_ARGS", "task_args", "task", "text", "further task parameter", True
+        "--fail-on-error", "running", "switch", "number or share of failed samples from which the eval fails"
     ),
-    InspectOption("--epochs", "INSPECT_EVAL_EPOCHS", "epochs", "task", "integer", "replies per sample"),
-    InspectOption("--limit", "INSPECT_EVAL_LIMIT", "limit", "task", "text", "the first N samples, or N-M"),
-    InspectOption(
-        "--temperature", "INSPECT_EVAL_TEMPERATURE", "temperature", "generation", "number", "of sampling"
-    ),
-    InspectOption(
-        "--max-tokens", "INSPECT_EVAL_MAX_TOKENS", "max_tokens", "generation", "integer", "of a reply"
-    ),
-    InspectOption(
-        "--reasoning-effort",
-        "INSPECT_EVAL_REASONING_EFFORT",
-        "reasoning_effort",
-        "generation",
-        "none|minimal|low|medium|high|xhigh|max",
-        "of models that reason",
-    ),
-    InspectOption(
-        "--max-connections",
-        "INSPECT_EVAL_MAX_CONNECTIONS",
-        "max_connections",
-        "running",
-        "integer",
-        "calls to the model at a time",
-    ),
-    InspectOption(
-        "--max-samples", "INSPECT_EVAL_MAX_SAMPLES", "max_samples", "running", "integer", "samples at a time"
-    ),
-    InspectOption(
-        "--retry-on-error",
-        "INSPECT_EVAL_RETRY_ON_ERROR",
-        "retry_on_error",
-        "running",
-        "switch",
-        "repeat a sample that fails, once or so many times",
-    ),
-    InspectOption(
-        "--fail-on-error",
-        "INSPECT_EVAL_FAIL_ON_ERROR",
-        "fail_on_error",
-        "running",
-        "switch",
-        "number or share of failed samples from which the eval fails",
-    ),
-    InspectOption(
-        "--cache", "INSPECT_EVAL_CACHE", "cache", "running", "switch", "keep replies in Inspect's cache"
-    ),
-    InspectOption(
-        "--batch", "INSPECT_EVAL_BATCH", "batch", "running", "switch", "use the provider's batch API"
-    ),
-    InspectOption("--tags", "INSPECT_EVAL_TAGS", "tags", "running", "text", "words for the log, with commas"),
-    InspectOption("--log-level", "INSPECT_LOG_LEVEL", "log_level", "running", _LEVELS, "of messages"),
-    InspectOption("--log-format", "INSPECT_LOG_FORMAT", "log_format", "running", "eval|json", "of logs"),
-    InspectOption(
-        "--display",
-        "INSPECT_DISPLAY",
-        "display",
-        "running",
-        "full|conversation|rich|plain|log|none",
-        "how progress is shown",
-    ),
+    InspectOption("--cache", "running", "switch", "keep replies in Inspect's cache"),
+    InspectOption("--batch", "running", "switch", "use the provider's batch API"),
+    InspectOption("--tags", "running", "text", "words for the log, with commas"),
+    InspectOption("--log-level", "running", _LEVELS, "of messages"),
+    InspectOption("--log-format", "running", "eval|json", "of logs"),
+    InspectOption("--display", "running", _DISPLAYS, "how progress is shown"),
 )
 """A test holds this table against `inspect eval-set --help`."""
 
+ASKED = "What is asked"
 _HEADINGS = {
     "model": "Model",
-    "task": "What is asked",
+    "task": ASKED,
     "generation": "How replies are sampled",
     "running": "How the work is done",
 }
 
 
-def inspect_options(*names: str) -> Callable[[Decorated], Decorated]:
+def inspect_options(*names: str) -> Decorator:
     """Options of Inspect by keyword or kind; they reach the command under the keyword."""
-
-    def add(command: Decorated) -> Decorated:
-        for each in reversed(INSPECT):
-            if each.keyword in names or each.kind in names:
-                command = click.option(*_declared(each), cls=Option, **_settings(each))(command)
-        return command
-
-    return add
-
-
-def _declared(each: InspectOption) -> tuple[str, str]:
-    return each.flag, each.keyword
-
-
-def _settings(each: InspectOption) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "envvar": each.variable,
-        "help": each.about,
-        "multiple": each.several,
-        "group": _HEADINGS[each.kind],
-    }
     types = {"integer": click.INT, "number": click.FLOAT, "text": click.STRING, "switch": click.STRING}
-    settings["type"] = types.get(each.value) or click.Choice(each.value.split("|"))
-    if each.value == "switch":
-        settings["bare"] = "true"
-        settings["metavar"] = "[N]"
-    if each.flag in ("-M", "-T"):
-        settings["metavar"] = "KEY=VALUE"
-    return settings
+    return together(
+        *(
+            option(
+                each.flag,
+                each.keyword,
+                envvar=each.variable,
+                help=each.about,
+                multiple=each.several,
+                group=_HEADINGS[each.kind],
+                type=types.get(each.value) or click.Choice(each.value.split("|")),
+                bare="true" if each.value == "switch" else None,
+                metavar={"-M": "KEY=VALUE", "-T": "KEY=VALUE"}.get(each.flag)
+                or ("[N]" if each.value == "switch" else None),
+            )
+            for each in INSPECT
+            if each.keyword in names or each.kind in names
+        )
+    )
 
 
 def running_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,17 +127,15 @@ def running_options(given: Mapping[str, Any]) -> dict[str, Any]:
     if "tags" in found:
         found["tags"] = [tag.strip() for tag in found["tags"].split(",")]
     for name in ("retry_on_error", "fail_on_error", "cache", "batch"):
-        if name in found:
-            value = _switch(name, found.pop(name))
-            if value is not None:
-                found[name] = value
+        if name in found and (value := _switch(name, found.pop(name))) is not None:
+            found[name] = value
     at_least(found.get("max_connections"), 1, option="--max-connections")
     at_least(found.get("max_samples"), 1, option="--max-samples")
     return found
 
 
 def _switch(name: str, text: str) -> Any:
-    option, word = f"--{name.replace('_', '-')}", text.strip().lower()
+    word = text.strip().lower()
     if word in ("false", "no"):
         return False if name == "fail_on_error" else None
     if word in ("true", "yes"):
@@ -191,7 +149,8 @@ def _switch(name: str, text: str) -> Any:
 
         return CachePolicy.from_string(text)
     except Exception as error:
-        raise ConfigError(f"{option} {text}: give it alone, or with true, false or a number") from error
+        flag = f"--{name.replace('_', '-')}"
+        raise ConfigError(f"{flag} {text}: give it alone, or with true, false or a number") from error
 
 
 def sample_limit(text: str | None) -> dict[str, Any]:
@@ -204,7 +163,6 @@ def sample_limit(text: str | None) -> dict[str, Any]:
         return {}
     first, dash, last = text.partition("-")
     if not first.isdecimal() or (dash and not last.isdecimal()):
-        at_least(_number(text), 1, option="--limit")
         raise ConfigError(f"--limit {text}: give a number of samples, or a range such as 10-20")
     at_least(int(first), 1, option="--limit")
     if not dash:
@@ -214,27 +172,56 @@ def sample_limit(text: str | None) -> dict[str, Any]:
     return {"sample_range": (int(first) - 1, int(last))}
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+# Options of several verbs that are not Inspect's, or are without its environment variables.
 
-
-def model_args_option(command: Decorated) -> Decorated:
-    """`-M` of verbs whose model is not Inspect's alone: no environment variable stands for it."""
-    return click.option(
-        "-M", "model_args", multiple=True, metavar="KEY=VALUE", help="model argument (repeatable)"
-    )(command)
-
-
-def display_option(command: Decorated) -> Decorated:
-    """`--display` of verbs that run an eval on their way; it reaches the command as `display`."""
-    kinds = next(each.value for each in INSPECT if each.keyword == "display")
-    return click.option("--display", type=click.Choice(kinds.split("|")), help="how progress is shown")(
-        command
-    )
-
+PAIR = option("--pair", metavar="DIR", help="hypothesis pair  [default: bundled]")
+MODEL_ARGS = option(
+    "-M", "model_args", multiple=True, metavar="KEY=VALUE", help="model argument (repeatable)"
+)
+TASK_ARGS = option("-T", "task_args", multiple=True, metavar="KEY=VALUE", help="task parameter (repeatable)")
+DISPLAY = option("--display", type=click.Choice(_DISPLAYS.split("|")), help="how progress is shown")
+TEMPERATURE = option("--temperature", type=float)
+MAX_CONNECTIONS = option("--max-connections", type=int)
+BATCH = option("--batch", is_flag=True, help="use the provider's batch API where it has one")
+JSON_FILE = option("--json", "json_file", type=FILE, metavar="FILE", help="write the report")
+REPORT = together(
+    option("--json", group="Results", metavar="FILE", help="write the profile as JSON"),
+    option("--html", group="Results", metavar="FILE", help="write the profile as one HTML page"),
+    option(
+        "--out",
+        group="Results",
+        metavar="DIR",
+        help="write the figures (SVG, PNG) and the tables (CSV) into DIR",
+    ),
+)
+"""Where the profile is written, beside the table on the terminal; paths may be remote."""
+RATES = option(
+    "--rates",
+    type=float,
+    nargs=2,
+    metavar="MONITORED UNMONITORED",
+    help="assumed accepted rates, 0 to 1  [default: 0.5 0.5, the most variable]",
+)
+LOG_DIR = option(
+    "--log-dir",
+    group="Results",
+    metavar="DIR",
+    help="[default: a directory for this command and its content in INSPECT_LOG_DIR or logs/]",
+)
+REQUESTS = option("--requests", group=ASKED, default="advbench", help="advbench, mini, or a file")
+RUN_SEED = option("--run-seed", group=ASKED, type=int, default=0, help="seed of the generations")
+TASK = together(
+    option(
+        "--interventions",
+        group=ASKED,
+        help="such as all, A1+,B2- or none  [default: all and the placebos of the pair]",
+    ),
+    option("--strength", group=ASKED, default="standard", help="weak, standard, strong or all"),
+    option("--paraphrase", group=ASKED, default="1", help="a wording counted from 1, or all"),
+    REQUESTS,
+    RUN_SEED,
+)
+"""The main parameters of `inspect_af/alignment_faking`; `-T` brings the rest."""
 
 # Values that people type.
 
@@ -269,13 +256,34 @@ def planned_model(model: str, args: Mapping[str, Any]) -> PlannedModel:
         ) from error
 
 
+def named_models(given: Mapping[str, Any], needed: str) -> list[PlannedModel]:
+    """The models of `MODEL...`, `--model` or INSPECT_EVAL_MODEL with the arguments of `-M`.
+
+    Args:
+        given: Values of the command's options.
+        needed: The error where no model is named.
+
+    Raises:
+        ConfigError: None is named, one twice, or they are named in two ways.
+    """
+    source = click.get_current_context().get_parameter_source("model")
+    if given["models"] and given["model"] and source is click.core.ParameterSource.COMMANDLINE:
+        raise ConfigError("models are given twice: as MODEL and with --model; give them one way")
+    models = given["models"] or tuple(name for each in given["model"] for name in each.split(","))
+    if not models:
+        raise ConfigError(needed)
+    if twice := sorted({model for model in models if models.count(model) > 1}):
+        raise ConfigError(f"{twice[0]} is named twice; for more replies give --epochs")
+    args = key_values(given["model_args"], option="-M")
+    if given.get("model_base_url"):
+        args["base_url"] = given["model_base_url"]
+    return [planned_model(model, args) for model in models]
+
+
 def model_roles(given: Sequence[str]) -> dict[str, Any]:
     """`grader=MODEL`, several models with commas, or `grader={model: MODEL, temperature: 0}`, by role."""
-    roles = key_values(given, option="--model-role")
-    return {
-        role: value.split(",") if isinstance(value, str) and "," in value else value
-        for role, value in roles.items()
-    }
+    roles = key_values(given, option="--model-role").items()
+    return {role: v.split(",") if isinstance(v, str) and "," in v else v for role, v in roles}
 
 
 def at_least(value: float | None, least: float, *, option: str) -> None:
@@ -288,49 +296,29 @@ def at_least(value: float | None, least: float, *, option: str) -> None:
         raise ConfigError(f"{option} must be at least {least:g}, not {value:g}")
 
 
-def share(value: float | None, *, option: str, low: float = 0.0, high: float = 1.0) -> None:
-    """Refuses what is not strictly between `low` and `high`, which are rates, not percentages.
+def share(value: float | None, *, option: str) -> None:
+    """Refuses what is not strictly between 0 and 1.
 
     Raises:
         ConfigError: The number is out of range; one that looks like a percentage is named as a rate.
     """
-    if value is None or low < value < high:
-        return
-    meant = f"; for {value:g} % write {value / 100:g}" if low < value / 100 < high else ""
-    raise ConfigError(f"{option} must be above {low:g} and below {high:g}, not {value:g}{meant}")
+    if value is not None and not 0 < value < 1:
+        raise ConfigError(f"{option} must be above 0 and below 1, not {value:g}{_as_rate(value)}")
 
 
-# What is asked.
-
-
-def task_options(command: Decorated) -> Decorated:
-    """The main parameters of `inspect_af/alignment_faking`; `-T` brings the rest."""
-    everything = "such as all, A1+,B2- or none  [default: all and the placebos of the pair]"
-    options: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("--interventions", {"help": everything}),
-        ("--strength", {"default": "standard", "help": "weak, standard, strong or all"}),
-        ("--paraphrase", {"default": "1", "help": "a wording counted from 1, or all"}),
-        ("--requests", {"default": "advbench", "help": "advbench, mini, or a file"}),
-        ("--run-seed", {"type": int, "default": 0, "help": "seed of the generations"}),
-    )
-    for name, settings in reversed(options):
-        group = _HEADINGS["task"]
-        command = click.option(name, cls=Option, group=group, show_default=True, **settings)(command)
-    return command
+def _as_rate(value: float) -> str:
+    return f"; for {value:g} % write {value / 100:g}" if 0 < value / 100 < 1 else ""
 
 
 def task_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of the task that `task_options` and `-T` ask for."""
-    from inspect_af.tasks.evals import all_and_placebos
+    """The parameters of the task that `TASK` and `-T` ask for."""
 
     further = key_values(given["task_args"], option="-T")
     interventions = further.pop("interventions", None) or given["interventions"]
+    named = ("strength", "paraphrase", "requests", "run_seed")
     return {
         "interventions": interventions or all_and_placebos(further.get("pair")),
-        "strength": given["strength"],
-        "paraphrase": given["paraphrase"],
-        "requests": given["requests"],
-        "run_seed": given["run_seed"],
+        **{name: given[name] for name in named},
         **further,
     }
 
@@ -340,54 +328,20 @@ def check_generation(given: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: A number of epochs, a temperature or a number of tokens is too small.
     """
-    at_least(given.get("epochs"), 1, option="--epochs")
-    at_least(given.get("temperature"), 0, option="--temperature")
-    at_least(given.get("max_tokens"), 1, option="--max-tokens")
-
-
-def typed_options(context: click.Context, *ignored: str) -> list[str]:
-    """The options that stand on the command line, defaults that were typed out included."""
-    typed = (click.core.ParameterSource.COMMANDLINE,)
-    return [
-        each.opts[0]
-        for each in context.command.params
-        if isinstance(each, click.Option)
-        and each.name not in ignored
-        and context.get_parameter_source(str(each.name)) in typed
-    ]
-
-
-# What an analysis is given.
-
-WORST_CASE = (0.5, 0.5)
-"""Rates at which a gap varies most; assumed where neither rates nor a pilot are given."""
-
-
-def rates_option(command: Decorated) -> Decorated:
-    """`--rates`, from which `assumed_rates` takes what a study is planned with."""
-    return click.option(
-        "--rates",
-        type=float,
-        nargs=2,
-        cls=Option,
-        metavar="MONITORED UNMONITORED",
-        help="assumed accepted rates, 0 to 1  [default: 0.5 0.5, the most variable]",
-    )(command)
+    for name, least in (("epochs", 1), ("temperature", 0), ("max_tokens", 1)):
+        at_least(given.get(name), least, option=f"--{name.replace('_', '-')}")
 
 
 def assumed_rates(given: Sequence[float] | None) -> tuple[float, float]:
-    """Accepted rates of the monitored and the unmonitored arm.
+    """Accepted rates of the monitored and the unmonitored arm; without any, those at which a gap varies most.
 
     Raises:
         ConfigError: A rate is outside 0 to 1, or both are 0 or 1, so that nothing could ever vary.
     """
-    if not given:
-        return WORST_CASE
-    for rate in given:
+    monitored, unmonitored = given or (0.5, 0.5)
+    for rate in (monitored, unmonitored):
         if not 0 <= rate <= 1:
-            meant = f"; for {rate:g} % write {rate / 100:g}" if 0 <= rate / 100 <= 1 else ""
-            raise ConfigError(f"--rates must lie between 0 and 1, not {rate:g}{meant}")
-    monitored, unmonitored = given
+            raise ConfigError(f"--rates must lie between 0 and 1, not {rate:g}{_as_rate(rate)}")
     if {monitored, unmonitored} <= {0.0, 1.0}:
         raise ConfigError(
             f"--rates {monitored:g} {unmonitored:g}: replies that never vary need no study; give at least "
@@ -396,14 +350,26 @@ def assumed_rates(given: Sequence[float] | None) -> tuple[float, float]:
     return monitored, unmonitored
 
 
-def report_options(command: Decorated) -> Decorated:
-    """Where the profile is written, beside the table on the terminal; paths may be remote."""
-    for name, metavar, about in reversed(
-        [
-            ("--json", "FILE", "write the profile as JSON"),
-            ("--html", "FILE", "write the profile as one HTML page"),
-            ("--out", "DIR", "write the figures (SVG, PNG) and the tables (CSV) into DIR"),
-        ]
-    ):
-        command = click.option(name, cls=Option, group="Results", metavar=metavar, help=about)(command)
-    return command
+# What is printed and written.
+
+
+def progress(unit: str) -> Callable[..., None]:
+    """A line on stderr that is rewritten on a terminal, and printed ten times elsewhere."""
+    terminal, tenths = sys.stderr.isatty(), 0
+
+    def show(done: int, total: int, note: str = "") -> None:
+        nonlocal tenths
+        if terminal:
+            end = "\n" if done == total else ""
+            print(f"\r{unit} {done}/{total} {note} ", end=end, file=sys.stderr, flush=True)
+        elif done * 10 // max(total, 1) > tenths:
+            tenths = done * 10 // max(total, 1)
+            print(f"{unit} {done}/{total} {note}".rstrip(), file=sys.stderr, flush=True)
+
+    return show
+
+
+def write_json(report: BaseModel, file: Path) -> None:
+    """Writes a report as JSON; missing directories are made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")

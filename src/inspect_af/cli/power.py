@@ -6,14 +6,13 @@ from typing import Any
 
 import click
 
-from inspect_af.cli.command import Option, Verb
-from inspect_af.cli.options import assumed_rates, at_least, rates_option, share
+from inspect_af.cli.command import Verb, option
+from inspect_af.cli.options import RATES, assumed_rates, at_least, share
 from inspect_af.errors import ConfigError
 from inspect_af.format import say
 from inspect_af.logs import read_logs, show_progress
 from inspect_af.profile import (
     POWER_QUANTITIES,
-    Outcomes,
     PowerQuantity,
     Variance,
     VerdictCode,
@@ -23,13 +22,7 @@ from inspect_af.profile import (
     pilot_variances,
     requests_needed,
 )
-from inspect_af.profile.power import (
-    StudyDesign,
-    VerdictPower,
-    pilot_verdicts,
-    planted,
-    verdict_power,
-)
+from inspect_af.profile.power import StudyDesign, VerdictPower, pilot_verdicts, planted, verdict_power
 
 
 @click.command(
@@ -41,67 +34,59 @@ from inspect_af.profile.power import (
         "the truth what the pilot found."
     ),
 )
-@click.option("--pilot", cls=Option, several=True, metavar="LOG...", help="logs of a pilot")
-@rates_option
-@click.option(
+@option("--pilot", several=True, metavar="LOG...", help="logs of a pilot")
+@RATES
+@option(
     "--gap-sd",
     type=float,
     default=0.0,
-    show_default=True,
     help="assumed standard deviation over requests of the true gap, in rate units",
 )
-@click.option(
+@option(
     "--requests",
-    cls=Option,
     several=True,
     type=int,
     default=[48, 100, 250, 520],
-    show_default=True,
     metavar="N...",
     help="numbers of requests",
 )
-@click.option(
+@option(
     "--epochs",
-    cls=Option,
     several=True,
     type=int,
     default=[1, 3, 10],
-    show_default=True,
     metavar="E...",
     help="replies per request, tier and condition",
 )
-@click.option("--power", type=float, default=0.8, show_default=True, help="0 to 1")
-@click.option("--confidence", type=float, default=0.95, show_default=True, help="0 to 1")
-@click.option(
+@option("--power", type=float, default=0.8, help="0 to 1")
+@option("--confidence", type=float, default=0.95, help="0 to 1")
+@option(
     "--target",
     type=float,
     help="a value to detect, in rate units (0.1 is 10 points): prints the requests that it needs",
 )
-@click.option(
+@option(
     "--sensitivity",
     type=float,
     nargs=2,
     default=[0.2, 0.0],
-    show_default=True,
     metavar="FIRST SECOND",
     help="assumed sensitivities of the families, in rate units",
 )
-@click.option(
+@option(
     "--request-icc",
     type=float,
     default=0.5,
-    show_default=True,
     help="assumed correlation of two replies to one request (0: requests are alike)",
 )
-@click.option(
+@option(
     "--text-sd",
     type=float,
     default=0.0,
-    show_default=True,
     help="assumed spread of what any text does to the gap, in rate units",
 )
-@click.option("--placebos", type=int, default=8, show_default=True, help="planned placebos")
-@click.option("--studies", type=int, default=500, show_default=True, help="simulated studies a line")
+@option("--placebos", type=int, default=8, help="planned placebos")
+@option("--studies", type=int, default=500, help="simulated studies a line")
 def power(**given: Any) -> int:
     if given["pilot"] and given["rates"]:
         raise ConfigError("give either --pilot or --rates: a pilot has its own rates")
@@ -114,14 +99,16 @@ def power(**given: Any) -> int:
     if given["pilot"]:
         outcomes = count_outcomes(read_logs(given["pilot"], progress=show_progress))
         for pilot in pilot_variances(outcomes):
-            how = (
-                f"{pilot.epochs} epochs"
-                if pilot.epochs > 1
-                else "one epoch, so further epochs promise nothing"
-            )
+            once = "one epoch, so further epochs promise nothing"
+            how = f"{pilot.epochs} epochs" if pilot.epochs > 1 else once
             say(f"\n{pilot.subject} / {pilot.method}, observed with {how}")
             _print(pilot.variances, given)
-        _print_pilot_verdicts(outcomes, given)
+        sizes = pilot_verdicts(outcomes, given["requests"], studies=given["studies"])
+        for name, found in sizes.items():
+            studies = f"verdicts of {given['studies']:,} simulated studies"
+            say(f"\n{name}: {studies}, were the truth what the pilot found")
+            for n, verdicts in found.items():
+                _print_found(f"{n:>8} requests", verdicts)
         return 0
     monitored, unmonitored = assumed_rates(given["rates"])
     gap_sd = given["gap_sd"]
@@ -129,8 +116,10 @@ def power(**given: Any) -> int:
         quantity: assumed_variance(quantity, monitored=monitored, unmonitored=unmonitored, gap_sd=gap_sd)
         for quantity in POWER_QUANTITIES
     }
-    rates = f"{monitored:.0%} monitored, {unmonitored:.0%} unmonitored"
-    print(f"assumed: {rates}, gap sd {100 * gap_sd:g} points")
+    print(
+        f"assumed: {monitored:.0%} monitored, {unmonitored:.0%} unmonitored, gap sd {100 * gap_sd:g} points, "
+        "two variables in each family, as in the bundled pair"
+    )
     _print(variances, given)
     if given["target"] is None:
         _print_verdicts((monitored, unmonitored), given)
@@ -151,16 +140,6 @@ def _print_verdicts(rates: tuple[float, float], given: dict[str, Any]) -> None:
                 rates, (first, second), design, text_sd=given["text_sd"], request_icc=given["request_icc"]
             )
             _print_found(f"{n:>8} x {epochs:<7}", verdict_power(truth, design, studies=given["studies"]))
-
-
-def _print_pilot_verdicts(outcomes: Outcomes, given: dict[str, Any]) -> None:
-    for name, sizes in pilot_verdicts(outcomes, given["requests"], studies=given["studies"]).items():
-        print(
-            f"\n{name}: verdicts of {given['studies']:,} simulated studies, were the truth what the "
-            "pilot found"
-        )
-        for n, found in sizes.items():
-            _print_found(f"{n:>8} requests", found)
 
 
 def _print_found(size: str, found: VerdictPower) -> None:
@@ -191,13 +170,7 @@ def _print(variances: dict[PowerQuantity, Variance], given: dict[str, Any]) -> N
     print("  requests x epochs " + "".join(f"{quantity:>13}" for quantity in variances))
     for n in given["requests"]:
         for epochs in given["epochs"]:
-            found = [
-                detectable_effect(variance, n_requests=n, epochs=epochs, **shared)
-                for variance in variances.values()
-            ]
-            print(f"  {n:>8} x {epochs:<7} " + "".join(f"{_points(value):>13}" for value in found))
-
-
-def _points(value: float) -> str:
-    """Percentage points; a rate cannot move by more than a hundred."""
-    return "none" if value > 1 else f"{100 * value:.1f}"
+            found = [detectable_effect(v, n_requests=n, epochs=epochs, **shared) for v in variances.values()]
+            # A rate cannot move by more than a hundred points.
+            cells = ["none" if value > 1 else f"{100 * value:.1f}" for value in found]
+            print(f"  {n:>8} x {epochs:<7} " + "".join(f"{cell:>13}" for cell in cells))

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from inspect_af.cli.command import Verb
-from inspect_af.cli.options import report_options
+from inspect_af.cli.command import FILE, Verb, option
+from inspect_af.cli.options import REPORT
 from inspect_af.errors import ConfigError, OtherTasksError
 from inspect_af.format import say
 from inspect_af.logs import ALIGNMENT_FAKING, show_progress
@@ -24,6 +24,17 @@ from inspect_af.profile import (
     profile_logs,
     side_tables,
 )
+from inspect_af.report import (
+    ExcerptDraw,
+    checked_variables,
+    export_csv,
+    export_figures,
+    render_direct,
+    render_html,
+    render_selectivity,
+    render_summary,
+    render_table,
+)
 
 
 @click.command(
@@ -36,9 +47,9 @@ from inspect_af.profile import (
     ),
 )
 @click.argument("logs", nargs=-1, metavar="[LOG]...")
-@click.option("--strength", help="strength that decides the verdict  [default: standard where run]")
-@click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="compare the logs with a plan")
-@report_options
+@option("--strength", help="strength that decides the verdict  [default: standard where run]")
+@option("--plan", type=FILE, metavar="FILE", help="compare the logs with a plan")
+@REPORT
 def profile(
     logs: tuple[str, ...],
     strength: str | None,
@@ -46,7 +57,7 @@ def profile(
     json: str | None,
     html: str | None,
     out: str | None,
-) -> int:
+) -> None:
     report(
         logs or [os.environ.get("INSPECT_LOG_DIR") or "logs"],
         json_file=json,
@@ -55,7 +66,6 @@ def profile(
         strength=strength,
         plan=None if plan is None else load_plan(plan),
     )
-    return 0
 
 
 def report(
@@ -77,24 +87,10 @@ def report(
         strength: See `profile_logs`.
         plan: See `profile_logs`.
     """
-    from inspect_af.report import (
-        ExcerptDraw,
-        export_csv,
-        export_figures,
-        render_summary,
-        render_table,
-        write_report,
-    )
 
     draw = ExcerptDraw(seed=Thresholds().seed)
     try:
-        found = profile_logs(
-            sources,
-            strength=strength,
-            plan=plan,
-            progress=show_progress,
-            watch=draw.watch,
-        )
+        found = profile_logs(sources, strength=strength, plan=plan, progress=show_progress, watch=draw.watch)
     except OtherTasksError as error:
         wanted = {"--plan": plan, "--json": json_file, "--html": html_file, "--out": directory}
         _without_profile(sources, error, [option for option, given in wanted.items() if given is not None])
@@ -104,58 +100,64 @@ def report(
         say("".join(f"  - {note}\n" for note in unfinished))
     if html_file is None:
         print(f"{render_table(found)}\n")
-        _print_beside(found.selectivity, found.direct_requests, found.thresholds)
+        _print_beside(found.selectivity, found.direct_requests, found.thresholds, found)
     else:  # the page has every number
         print(render_summary(found))
-    if plan is not None:
-        say(_adherence(found))
+    if plan is not None and not found.deviations:
+        say(f"The logs fit the plan {found.plan_digest}.")
+    elif plan is not None:
+        say(f"The logs depart from the plan {found.plan_digest}:")
+        say("\n".join(f"  - {deviation}" for deviation in found.deviations or ()))
+    if json_file is not None:
+        write_text(json_file, found.to_json() + "\n")
+    if html_file is not None:
+        write_text(html_file, render_html(found, draw.read()))
+    if directory is not None:
+        write_files(directory, lambda into: [*export_csv(found, into), *export_figures(found, into)])
 
-    def write_json(file: Path) -> list[Path]:
+
+def write_text(place: str, text: str) -> None:
+    """Writes one file, local or remote, and says so."""
+
+    def write(file: Path) -> list[Path]:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(found.to_json() + "\n", encoding="utf-8")
+        file.write_text(text, encoding="utf-8", newline="\n")
         return [file]
 
-    def write_html(file: Path) -> list[Path]:
-        write_report(found, file, excerpts=draw.read())
-        return [file]
-
-    def write_all(into: Path) -> list[Path]:
-        return [*export_csv(found, into), *export_figures(found, into)]
-
-    for place, write in ((json_file, write_json), (html_file, write_html), (directory, write_all)):
-        for name in [] if place is None else written(place, write):
-            print(f"wrote {name}")
+    write_files(place, write)
 
 
-def written(place: str, write: Callable[[Path], Sequence[Path]]) -> list[str]:
-    """Writes to a local path, or beside it and then to a remote one.
+def write_files(place: str, write: Callable[[Path], Sequence[Path]]) -> None:
+    """Writes to a local path, or beside it and then to a remote one, and says what was written.
 
     Args:
         place: File or directory, such as `profile.json` or `s3://bucket/profile.json`.
         write: Writes to the path that it is given and returns the files.
 
-    Returns:
-        What was written, as the user would name it.
-
     Raises:
         ConfigError: A remote place cannot be written to.
     """
     if "://" not in place:
-        return [str(file) for file in write(Path(place))]
+        # A directory that is made may be a misspelt one, so it is named.
+        missing = [path for path in reversed(Path(place).parents) if not path.exists()]
+        for file in write(Path(place)):
+            print(f"wrote {file}")
+        if missing:
+            print(f"made the directory {missing[-1]}, which was not there")
+        return
     from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # Inspect writes remote logs with it
 
     with TemporaryDirectory() as folder:
         local = Path(folder) / place.rstrip("/").rpartition("/")[2]
-        files = write(local)
-        names = [place + str(file)[len(str(local)) :].replace(os.sep, "/") for file in files]
-        try:
-            for file, name in zip(files, names, strict=True):
+        for file in write(local):
+            name = place + str(file)[len(str(local)) :].replace(os.sep, "/")
+            try:
                 fs, path = url_to_fs(name)
                 fs.put_file(str(file), path)
-        except Exception as error:  # file systems raise what they like, for missing credentials above all
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ConfigError(f"{place}: cannot be written: {type(error).__name__}: {reason}") from error
-    return names
+            except Exception as error:  # file systems raise what they like, for missing credentials above all
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise ConfigError(f"{place}: cannot be written: {type(error).__name__}: {reason}") from error
+            print(f"wrote {name}")
 
 
 def _without_profile(sources: Sequence[str | Path], error: OtherTasksError, options: Sequence[str]) -> None:
@@ -174,19 +176,15 @@ def _without_profile(sources: Sequence[str | Path], error: OtherTasksError, opti
 
 
 def _print_beside(
-    selectivity: Sequence[SelectivityMatrix], direct: Sequence[DirectReport], thresholds: Thresholds
+    selectivity: Sequence[SelectivityMatrix],
+    direct: Sequence[DirectReport],
+    thresholds: Thresholds,
+    found: Profile | None = None,
 ) -> None:
-    from inspect_af.report import render_direct, render_selectivity
-
+    variables = checked_variables(found) if found is not None else {}
     for matrix in selectivity:
-        checked = belief_check(matrix, thresholds=thresholds.beliefs)
+        wanted = variables.get((matrix.subject, matrix.method)) or None
+        checked = belief_check(matrix, variables=wanted, thresholds=thresholds.beliefs)
         print(f"{render_selectivity(matrix, checked)}\n")
     for asked in direct:
         print(f"{render_direct(asked)}\n")
-
-
-def _adherence(profile: Profile) -> str:
-    if not profile.deviations:
-        return f"The logs fit the plan {profile.plan_digest}."
-    listed = "\n".join(f"  - {deviation}" for deviation in profile.deviations)
-    return f"The logs depart from the plan {profile.plan_digest}:\n{listed}"

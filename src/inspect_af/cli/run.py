@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 import click
 
-from inspect_af.cli.command import Option, Verb
+from inspect_af.cli.command import FILE, Verb, option
 from inspect_af.cli.options import (
+    ASKED,
+    LOG_DIR,
+    REPORT,
+    TASK,
     check_generation,
     inspect_options,
-    key_values,
     model_roles,
-    planned_model,
-    report_options,
+    named_models,
     running_options,
     sample_limit,
     task_arguments,
-    task_options,
-    typed_options,
 )
+from inspect_af.cli.profile import report
 from inspect_af.errors import ConfigError
-from inspect_af.plan import Plan, load_plan
+from inspect_af.plan import Plan, PlannedModel, load_plan
+from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, failures, refuse_changed_plan, run_evals
 
-_OURS = ("json", "html", "out", "log_dir", "plan_file")
-_RUNNING = ("max_connections", "max_samples", "retry_on_error", "fail_on_error", "cache", "batch", "tags")
-_SHOWN = ("log_level", "log_format", "display")
+_DECIDED_BY_A_PLAN = (
+    *("models", "model", "model_args", "model_roles", "interventions", "strength", "paraphrase", "requests"),
+    *("run_seed", "task_args", "epochs", "limit", "temperature", "max_tokens", "reasoning_effort"),
+)
 
 
 class _Run(Verb):
@@ -73,37 +75,32 @@ def _through_inspect(words: list[str]) -> str:
 )
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @inspect_options("model")
-@click.option(
+@option(
     "--plan",
     "plan_file",
-    type=click.Path(path_type=Path),
-    cls=Option,
-    group="What is asked",
+    type=FILE,
+    group=ASKED,
     metavar="FILE",
     help="run a plan instead; it replaces MODEL and what is asked",
 )
-@task_options
+@TASK
 @inspect_options("task", "generation")
-@click.option(
-    "--log-dir",
-    cls=Option,
-    group="Results",
-    metavar="DIR",
-    help="[default: a directory for this command and its content in INSPECT_LOG_DIR or logs/]",
-)
-@report_options
+@LOG_DIR
+@REPORT
 @inspect_options("running")
 @click.pass_context
 def run(context: click.Context, /, **given: Any) -> int:
-    from inspect_af.cli.profile import report
-    from inspect_af.tasks.evals import default_log_dir, failures, run_evals
-
     plan = None if given["plan_file"] is None else load_plan(given["plan_file"])
     running = running_options(given)
     if plan is not None:
-        typed = typed_options(context, *_OURS, *_RUNNING, *_SHOWN, "model_base_url")
-        if typed or given["models"]:
-            named = ", ".join(typed or given["models"])
+        typed = [
+            each.opts[0]
+            for each in context.command.params
+            if each.name in _DECIDED_BY_A_PLAN
+            and context.get_parameter_source(each.name) is click.core.ParameterSource.COMMANDLINE
+        ]
+        if typed:
+            named = ", ".join(name if name.startswith("-") else " ".join(given["models"]) for name in typed)
             raise ConfigError(f"{named}: a plan decides these; write another plan to change them")
     asked = _asked(given) if plan is None else _planned(plan)
     log_dir = given["log_dir"] or default_log_dir(asked)
@@ -125,22 +122,11 @@ def run(context: click.Context, /, **given: Any) -> int:
 
 
 def _asked(given: dict[str, Any]) -> Any:
-    from inspect_af.tasks.evals import Evals, EvalTask
-
     check_generation(given)
-    named = tuple(given["models"]) or tuple(name for each in given["model"] for name in each.split(","))
-    if given["models"] and given["model"] and _on_command_line("model"):
-        raise ConfigError("models are given twice: as MODEL and with --model; give them one way")
-    if not named:
-        raise ConfigError("give either a MODEL or --plan FILE (--model and INSPECT_EVAL_MODEL name one too)")
-    if twice := sorted({model for model in named if named.count(model) > 1}):
-        raise ConfigError(f"{twice[0]} is named twice; for more replies give --epochs")
-    args = key_values(given["model_args"], option="-M")
-    if given["model_base_url"]:
-        args["base_url"] = given["model_base_url"]
+    needed = "give either a MODEL or --plan FILE (--model and INSPECT_EVAL_MODEL name one too)"
     effort = given["reasoning_effort"]
     return Evals(
-        models=tuple(planned_model(model, args) for model in named),
+        models=tuple(named_models(given, needed)),
         tasks=(EvalTask(task="alignment_faking", args=task_arguments(given)),),
         temperature=given["temperature"],
         max_tokens=given["max_tokens"],
@@ -151,15 +137,7 @@ def _asked(given: dict[str, Any]) -> Any:
     )
 
 
-def _on_command_line(name: str) -> bool:
-    source = click.get_current_context().get_parameter_source(name)
-    return source is click.core.ParameterSource.COMMANDLINE
-
-
 def _planned(plan: Plan) -> Any:
-    from inspect_af.plan import PlannedModel
-    from inspect_af.tasks.evals import Evals, EvalTask, refuse_changed_plan
-
     refuse_changed_plan(plan)
     return Evals(
         models=tuple(PlannedModel(model=subject.model, args=subject.args) for subject in plan.subjects),

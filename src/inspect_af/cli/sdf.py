@@ -6,23 +6,37 @@ import sys
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from inspect_af.cli.command import Option, Verb
-from inspect_af.cli.options import display_option, key_values, model_args_option
+from inspect_af import tasks
+from inspect_af.cli.command import FILE, Verb, option
+from inspect_af.cli.options import (
+    BATCH,
+    DISPLAY,
+    MAX_CONNECTIONS,
+    MODEL_ARGS,
+    PAIR,
+    TEMPERATURE,
+    key_values,
+    write_json,
+)
 from inspect_af.config import text_digest, token_count
 from inspect_af.errors import ConfigError
+from inspect_af.materials import load_universe, load_wordings, universe_wordings
+from inspect_af.materials.universes import load_writing_prompts, select_document_types
 from inspect_af.plan import known_price
-
-if TYPE_CHECKING:
-    from inspect_af.sdf.adapters import Role
-    from inspect_af.sdf.documents import CorpusSettings
-    from inspect_af.sdf.generate import GenerationSettings
-
-
-_FILE = click.Path(path_type=Path)
+from inspect_af.sdf import combine, hub
+from inspect_af.sdf import generate as generation
+from inspect_af.sdf import train as training
+from inspect_af.sdf.adapters import Role, adapter_config, load_adapter, read_manifest
+from inspect_af.sdf.check import check_adapters, check_text
+from inspect_af.sdf.corpus import build_corpora, corpus_parts, matched_size, report_text
+from inspect_af.sdf.documents import LICENCE, CorpusSettings, find_sources, load_token_counter
+from inspect_af.sdf.filters import corpus_filter, load_evaluation
+from inspect_af.sdf.generate import GenerationSettings
+from inspect_af.tasks.sdf_ideas import sdf_ideas
 
 
 @click.group(
@@ -47,6 +61,10 @@ class _Tokens(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+_SCENARIO = option("--scenario", metavar="DIR", help="scenario of the evaluation  [default: bundled]")
+_ADAPTERS = click.argument("adapters", nargs=-1, required=True, type=FILE, metavar="ADAPTER...")
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
@@ -65,66 +83,44 @@ def _say(line: str) -> None:
     ),
 )
 @click.argument("universe", metavar="UNIVERSE")
-@click.option("--model", required=True, help="any Inspect model; it writes everything")
-@click.option("--tokens", type=_Tokens(), required=True, metavar="N", help="such as 10M")
-@click.option("--out", type=_FILE, required=True, metavar="DIR")
-@click.option(
-    "--tokenizer", help="counts the tokens; a name or directory  [default: an estimate by characters]"
-)
-@click.option(
+@option("--model", required=True, help="any Inspect model; it writes everything")
+@option("--tokens", type=_Tokens(), required=True, metavar="N", help="such as 10M")
+@option("--out", type=FILE, required=True, metavar="DIR")
+@option("--tokenizer", help="counts the tokens; a name or directory  [default: an estimate by characters]")
+@option(
     "--directness",
     default="standard",
-    show_default=True,
     help="how plainly documents state the fact: oblique, standard, explicit or mixed",
 )
-@click.option("--kinds", default="all", show_default=True, help="kinds of documents")
-@click.option("--ideas", type=int, default=10, show_default=True, help="ideas per request")
-@click.option("--per-idea", type=int, default=1, show_default=True, help="documents per idea")
-@click.option(
-    "--revisions",
-    type=int,
-    default=1,
-    help="rounds of critique and revision  [default: 1; 0 for none]",
-)
-@click.option("--words", type=int, help="length of every document  [default: by kind]")
-@click.option("--run-seed", type=int, default=0, show_default=True)
-@click.option("--pair", metavar="DIR", help="hypothesis pair  [default: bundled]")
-@click.option("--scenario", metavar="DIR", help="scenario of the evaluation  [default: bundled]")
-@click.option("--requests", multiple=True, metavar="NAME|FILE", help="see sdf build")
-@click.option("--skip", multiple=True, metavar="FILTER", help="see sdf build")
-@click.option("--min-words", type=int, help="see sdf build")
-@click.option("--temperature", type=float)
-@click.option("--max-tokens", type=int, help="of a reply  [default: 8192]")
-@model_args_option
-@click.option(
-    "--round-size",
-    type=int,
-    default=1000,
-    show_default=True,
-    metavar="N",
-    help="documents per log at most",
-)
-@click.option("--max-connections", type=int)
-@click.option("--batch", is_flag=True, help="use the provider's batch API where it has one")
-@click.option(
+@option("--kinds", default="all", help="kinds of documents")
+@option("--ideas", type=int, default=10, help="ideas per request")
+@option("--per-idea", type=int, default=1, help="documents per idea")
+@option("--revisions", type=int, default=1, help="rounds of critique and revision  [default: 1; 0 for none]")
+@option("--words", type=int, help="length of every document  [default: by kind]")
+@option("--run-seed", type=int, default=0)
+@PAIR
+@_SCENARIO
+@option("--requests", multiple=True, metavar="NAME|FILE", help="see sdf build")
+@option("--skip", multiple=True, metavar="FILTER", help="see sdf build")
+@option("--min-words", type=int, help="see sdf build")
+@TEMPERATURE
+@option("--max-tokens", type=int, help="of a reply  [default: 8192]")
+@MODEL_ARGS
+@option("--round-size", type=int, default=1000, metavar="N", help="documents per log at most")
+@MAX_CONNECTIONS
+@BATCH
+@option(
     "--price",
     type=float,
     nargs=2,
     metavar="INPUT OUTPUT",
     help="dollars per million tokens, for models whose prices Inspect does not know",
 )
-@click.option("--estimate", "only_estimate", is_flag=True, help="print the estimated cost and stop")
-@click.option("--allow-shortfall", is_flag=True, help="end well with less than asked for")
-@display_option
+@option("--estimate", "only_estimate", is_flag=True, help="print the estimated cost and stop")
+@option("--allow-shortfall", is_flag=True, help="end well with less than asked for")
+@DISPLAY
 def generate(**given: Any) -> int:
     from inspect_ai.model import get_model
-
-    from inspect_af import tasks
-    from inspect_af.materials import load_universe
-    from inspect_af.materials.universes import load_writing_prompts, select_document_types
-    from inspect_af.sdf import generate as generation
-    from inspect_af.sdf.documents import load_token_counter
-    from inspect_af.sdf.filters import load_evaluation
 
     out = given["out"].expanduser().resolve()  # the logs name files in it: the same from any directory
     model_args = key_values(given["model_args"], option="-M")
@@ -136,10 +132,7 @@ def generate(**given: Any) -> int:
         load_writing_prompts(),
         kinds,
         given["tokens"],
-        ideas=given["ideas"],
-        per_idea=given["per_idea"],
-        revisions=given["revisions"],
-        words=given["words"],
+        **{name: given[name] for name in ("ideas", "per_idea", "revisions", "words")},
         price=given["price"] or known_price(given["model"]),
     )
     _say(f"{universe.code} with {given['model']}: {cost.text()}")
@@ -153,12 +146,9 @@ def generate(**given: Any) -> int:
         model = get_model(given["model"], **model_args)
     except Exception as error:  # providers raise what they like, for a missing key above all
         raise ConfigError(f"the model {given['model']!r} cannot be used: {error}") from error
-    options = {
-        "temperature": given["temperature"],
-        "max_tokens": given["max_tokens"],
-        "max_connections": given["max_connections"],
-        "batch": given["batch"] or None,
-    }
+    named = ("temperature", "max_tokens", "max_connections")
+    options = {name: given[name] for name in named if given[name] is not None}
+    options |= {"batch": True} if given["batch"] else {}
     try:
         done = generation.generate(
             out,
@@ -173,7 +163,7 @@ def generate(**given: Any) -> int:
             counter=counter,
             round_size=given["round_size"],
             allow_shortfall=given["allow_shortfall"],
-            options={"display": given["display"], **{k: v for k, v in options.items() if v is not None}},
+            options={"display": given["display"], **options},
             say=_say,
         )
     except generation.Unfinished:
@@ -191,28 +181,14 @@ def generate(**given: Any) -> int:
 
 
 def _generation_settings(given: Mapping[str, Any], model_args: dict[str, Any]) -> GenerationSettings:
-    from inspect_af.materials import load_universe
-    from inspect_af.materials.universes import load_writing_prompts, select_document_types
-    from inspect_af.sdf.generate import GenerationSettings
-    from inspect_af.tasks.sdf_ideas import sdf_ideas
-
     # Building the task checks what it is given, before anything is written.
-    sdf_ideas(
-        given["universe"],
-        given["kinds"],
-        ideas=given["ideas"],
-        directness=given["directness"],
-        pair=given["pair"],
-    )
-    bounds = (
-        ("--revisions", given["revisions"], 0, 5),
-        ("--per-idea", given["per_idea"], 1, 100),
-        ("--round-size", given["round_size"], 1, 100_000),
-        ("--words", given["words"] if given["words"] is not None else 100, 10, 5000),
-    )
-    for option, value, low, high in bounds:
-        if not low <= value <= high:
-            raise ConfigError(f"{option} must be from {low} to {high}, not {value}")
+    checked = {name: given[name] for name in ("ideas", "directness", "pair")}
+    sdf_ideas(given["universe"], given["kinds"], **checked)
+    bounds = {"revisions": (0, 5), "per_idea": (1, 100), "round_size": (1, 100_000), "words": (10, 5000)}
+    for name, (low, high) in bounds.items():
+        if given[name] is not None and not low <= given[name] <= high:
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag} must be from {low} to {high}, not {given[name]}")
     same = ("universe", "pair", "model", "directness", "ideas", "per_idea", "revisions", "words", "run_seed")
     return GenerationSettings(
         **{name: given[name] for name in (*same, "temperature", "max_tokens")},
@@ -225,8 +201,6 @@ def _generation_settings(given: Mapping[str, Any], model_args: dict[str, Any]) -
 
 def _corpus_settings(given: Mapping[str, Any], *names: str) -> CorpusSettings:
     from pydantic import ValidationError
-
-    from inspect_af.sdf.documents import CorpusSettings
 
     values = {name: given[name] for name in names if given[name] is not None}
     try:
@@ -251,41 +225,35 @@ def _corpus_settings(given: Mapping[str, Any], *names: str) -> CorpusSettings:
     ),
 )
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--out", type=_FILE, required=True, metavar="DIR")
-@click.option(
+@option("--out", type=FILE, required=True, metavar="DIR")
+@option(
     "--tokenizer",
     required=True,
     help="of the model to be trained: a name or directory; 'characters' estimates",
 )
-@click.option("--tokens", type=_Tokens(), metavar="N", help="size for training, such as 10M  [default: all]")
-@click.option(
-    "--match", cls=Option, several=True, type=_FILE, metavar="DIR...", help="corpora whose size to match"
-)
-@click.option("--universe", metavar="CODE|FILE", help="what .jsonl files are about (logs say it themselves)")
-@click.option("--directness", help="of the documents in .jsonl files, for the manifest")
-@click.option("--pair", metavar="DIR", help="hypothesis pair  [default: bundled]")
-@click.option("--scenario", metavar="DIR", help="scenario of the evaluation  [default: bundled]")
-@click.option(
+@option("--tokens", type=_Tokens(), metavar="N", help="size for training, such as 10M  [default: all]")
+@option("--match", several=True, type=FILE, metavar="DIR...", help="corpora whose size to match")
+@option("--universe", metavar="CODE|FILE", help="what .jsonl files are about (logs say it themselves)")
+@option("--directness", help="of the documents in .jsonl files, for the manifest")
+@PAIR
+@_SCENARIO
+@option(
     "--requests",
     multiple=True,
     metavar="NAME|FILE",
     help="requests that must not occur  [default: advbench if it is at hand, mini, benign]",
 )
-@click.option("--text-column", default="text", show_default=True, metavar="NAME", help="of .jsonl files")
-@click.option("--held-out", type=float, metavar="SHARE", help="[default: 0.02 of the documents]")
-@click.option("--min-words", type=int, help="[default: 40]")
-@click.option("--max-words", type=int, help="[default: 8000]")
-@click.option("--near-duplicate", type=float, metavar="J", help="similarity from which on  [default: 0.8]")
-@click.option("--skip", multiple=True, metavar="FILTER", help="do not apply this filter (repeatable)")
-@click.option("--seed", type=int)
-@click.option("--licence", metavar="TEXT", help="licence note of the manifest")
-@click.option("--parquet", is_flag=True, help="also write Parquet files")
-@click.option("--allow-shortfall", is_flag=True, help="build with less than asked for")
-def build(**given: Any) -> int:
-    from inspect_af.sdf.corpus import build_corpora, corpus_parts, matched_size, report_text
-    from inspect_af.sdf.documents import LICENCE, find_sources, load_token_counter
-    from inspect_af.sdf.filters import corpus_filter, load_evaluation
-
+@option("--text-column", default="text", metavar="NAME", help="of .jsonl files")
+@option("--held-out", type=float, metavar="SHARE", help="[default: 0.02 of the documents]")
+@option("--min-words", type=int, help="[default: 40]")
+@option("--max-words", type=int, help="[default: 8000]")
+@option("--near-duplicate", type=float, metavar="J", help="similarity from which on  [default: 0.8]")
+@option("--skip", multiple=True, metavar="FILTER", help="do not apply this filter (repeatable)")
+@option("--seed", type=int)
+@option("--licence", metavar="TEXT", help="licence note of the manifest")
+@option("--parquet", is_flag=True, help="also write Parquet files")
+@option("--allow-shortfall", is_flag=True, help="build with less than asked for")
+def build(**given: Any) -> None:
     bounds = ("seed", "tokens", "held_out", "min_words", "max_words", "near_duplicate")
     settings = _corpus_settings(given, *bounds)
     evaluation = load_evaluation(given["pair"], given["scenario"], given["requests"])
@@ -305,10 +273,9 @@ def build(**given: Any) -> int:
         text_column=given["text_column"],
         say=_say,
     )
-    terminal = sys.stderr.isatty()
 
-    def progress(name: str, clean: int) -> None:
-        if terminal:
+    def counted(name: str, clean: int) -> None:
+        if sys.stderr.isatty():
             print(f"\r{name}: {clean:,} clean documents", end="", file=sys.stderr)
 
     built = build_corpora(
@@ -321,10 +288,8 @@ def build(**given: Any) -> int:
         allow_shortfall=given["allow_shortfall"],
         parquet=given["parquet"],
         licence=given["licence"] or LICENCE,
-        progress=progress,
+        progress=counted,
     )
-    if terminal:
-        print(file=sys.stderr)
     for each in built:
         print(report_text(each.report))
         print(f"wrote {each.directory} (digest {each.manifest.digest})")
@@ -332,7 +297,6 @@ def build(**given: Any) -> int:
             print(
                 "SIMULATED: a simulated writer wrote these documents; they test the pipeline, nothing else."
             )
-    return 0
 
 
 # train
@@ -348,11 +312,8 @@ def build(**given: Any) -> int:
     ),
 )
 @click.argument("config")
-@click.option("--seed", type=int, multiple=True, help="only this seed (repeatable)")
-def train(config: str, seed: tuple[int, ...]) -> int:
-    from inspect_af.sdf import train as training
-    from inspect_af.sdf.adapters import read_manifest
-
+@option("--seed", type=int, multiple=True, help="only this seed (repeatable)")
+def train(config: str, seed: tuple[int, ...]) -> None:
     for folder in training.train(training.load_training_config(config), list(seed) or None):
         manifest = read_manifest(folder)
         losses = manifest.losses if manifest else None
@@ -363,7 +324,6 @@ def train(config: str, seed: tuple[int, ...]) -> int:
         if losses.held_out_before is not None and losses.held_out is not None:
             held_out = f", held out {losses.held_out_before:.3f} -> {losses.held_out:.3f}"
         print(f"{folder}: {losses.steps} steps, loss {losses.train:.3f}{held_out} nats per token")
-    return 0
 
 
 @sdf.command(
@@ -371,9 +331,8 @@ def train(config: str, seed: tuple[int, ...]) -> int:
     short_help="print where the configuration for several GPUs is, for accelerate launch",
     help="Prints where the configuration for several GPUs is, for accelerate launch.",
 )
-def fsdp_config() -> int:
+def fsdp_config() -> None:
     print(files("inspect_af.sdf").joinpath("fsdp.yaml"))
-    return 0
 
 
 # check
@@ -389,28 +348,25 @@ def fsdp_config() -> int:
         "positive is towards the amplified pole."
     ),
 )
-@click.argument("adapters", nargs=-1, required=True, type=_FILE, metavar="ADAPTER...")
-@click.option("--base", required=True, metavar="MODEL", help="Hub name or directory")
-@click.option("--revision", help="of the base on the Hub")
-@click.option(
+@_ADAPTERS
+@option("--base", required=True, metavar="MODEL", help="Hub name or directory")
+@option("--revision", help="of the base on the Hub")
+@option(
     "--organism",
     multiple=True,
-    type=_FILE,
+    type=FILE,
     metavar="DIR",
     help="adapter below all of them, before and after (repeatable, in order)",
 )
-@click.option(
+@option(
     "--wordings",
     metavar="tiny|FILE",
     help="tiny: of the tiny organism  [default: those of the pair's universes]",
 )
-@click.option("--pair", metavar="DIR", help="hypothesis pair  [default: bundled]")
-@click.option("--device", help="such as cuda  [default: the GPU where there is one]")
-@click.option("--json", type=_FILE, metavar="FILE", help="also write everything there, pair by pair")
-def check(**given: Any) -> int:
-    from inspect_af.materials import load_wordings, universe_wordings
-    from inspect_af.sdf.check import check_adapters, check_text
-
+@PAIR
+@option("--device", help="such as cuda  [default: the GPU where there is one]")
+@option("--json", type=FILE, metavar="FILE", help="also write everything there, pair by pair")
+def check(**given: Any) -> None:
     found = check_adapters(
         given["base"],
         given["adapters"],
@@ -423,10 +379,8 @@ def check(**given: Any) -> int:
     )
     print(check_text(found))
     if given["json"]:
-        given["json"].parent.mkdir(parents=True, exist_ok=True)
-        given["json"].write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_json(found, given["json"])
         print(f"wrote {given['json']}")
-    return 0
 
 
 # compose, push, pull
@@ -440,15 +394,11 @@ def check(**given: Any) -> int:
         "directories) of one base, in the order in which they were trained: the organism first."
     ),
 )
-@click.argument("adapters", nargs=-1, required=True, type=_FILE, metavar="ADAPTER...")
-@click.option("--out", type=_FILE, required=True, metavar="DIR")
-def compose(adapters: tuple[Path, ...], out: Path) -> int:
-    from inspect_af.sdf import combine
-    from inspect_af.sdf.adapters import adapter_config
-
+@_ADAPTERS
+@option("--out", type=FILE, required=True, metavar="DIR")
+def compose(adapters: tuple[Path, ...], out: Path) -> None:
     written = combine.compose(adapters, out)
     print(f"{written}: rank {adapter_config(written)['r']} (serve with --max-lora-rank of at least that)")
-    return 0
 
 
 @sdf.command(
@@ -459,13 +409,13 @@ def compose(adapters: tuple[Path, ...], out: Path) -> int:
         "hf auth login, or HF_TOKEN in the environment."
     ),
 )
-@click.argument("adapter", type=_FILE)
+@click.argument("adapter", type=FILE)
 @click.argument("repo", metavar="NAME/REPOSITORY")
-@click.option("--public", is_flag=True, help="let everybody see it  [default: private]")
-@click.option("--note", default="", help="a paragraph of your own for the card")
-@click.option("--role", type=click.Choice(["organism", "intervention"]), help="without a manifest")
-@click.option("--intervention", metavar="CODE", help="such as A1+, without a manifest")
-@click.option("--pair", metavar="DIR", help="hypothesis pair of the code  [default: bundled]")
+@option("--public", is_flag=True, help="let everybody see it  [default: private]")
+@option("--note", default="", help="a paragraph of your own for the card")
+@option("--role", type=click.Choice(["organism", "intervention"]), help="without a manifest")
+@option("--intervention", metavar="CODE", help="such as A1+, without a manifest")
+@option("--pair", metavar="DIR", help="hypothesis pair of the code  [default: bundled]")
 def push(
     adapter: Path,
     repo: str,
@@ -474,24 +424,17 @@ def push(
     role: Role | None,
     intervention: str | None,
     pair: str | None,
-) -> int:
-    from inspect_af.sdf import hub
-    from inspect_af.sdf.adapters import load_adapter
-
+) -> None:
     loaded = load_adapter(adapter, role=role, intervention=intervention, pair=pair)
     print(hub.push(loaded, repo, public=public, note=note))
-    return 0
 
 
 @sdf.command(
     cls=Verb, short_help="download an adapter from the Hub", help="Downloads an adapter from the Hub."
 )
 @click.argument("repo", metavar="NAME/REPOSITORY")
-@click.option("--out", type=_FILE, required=True, metavar="DIR")
-@click.option("--revision", help="commit, branch or tag")
-def pull(repo: str, out: Path, revision: str | None) -> int:
-    from inspect_af.sdf import hub
-
+@option("--out", type=FILE, required=True, metavar="DIR")
+@option("--revision", help="commit, branch or tag")
+def pull(repo: str, out: Path, revision: str | None) -> None:
     pulled = hub.pull(repo, out, revision=revision)
     print(f"{pulled.path} at {pulled.commit or 'an unknown commit'}")
-    return 0

@@ -4,43 +4,60 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from inspect_af.cli._steering_pairs import pairs
-from inspect_af.cli.command import Option, Verb
+from inspect_af.cli.command import FILE, Verb, option, together
 from inspect_af.cli.options import (
-    Decorated,
-    display_option,
+    DISPLAY,
+    JSON_FILE,
+    MAX_CONNECTIONS,
+    MODEL_ARGS,
+    TASK_ARGS,
+    TEMPERATURE,
     key_values,
-    model_args_option,
     planned_model,
+    progress,
+    write_json,
 )
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.format import say
-from inspect_af.logs import show_progress
+from inspect_af.logs import read_logs, show_progress
 from inspect_af.materials import load_pair
 from inspect_af.plan import PlannedModel
+from inspect_af.providers.settings import ARGUMENTS
+from inspect_af.providers.vllm_extraction import extract_with_vllm
 from inspect_af.rendering import is_option, read_template
+from inspect_af.report.steering import render_heatmap, write_sweep
+from inspect_af.sdf.adapters import check_base, check_parents, load_adapter
+from inspect_af.sdf.combine import merge_adapters
+from inspect_af.steering import (
+    FitSettings,
+    LoadedModel,
+    extract_activations,
+    fit_vectors,
+    load_activations,
+    load_model,
+    load_pairs,
+    load_vector,
+    random_controls,
+    steering_report,
+    validate_vectors,
+    with_validation,
+)
+from inspect_af.steering.effect import check_unseen, load_words, measure_effect
+from inspect_af.steering.fit import controls_text
+from inspect_af.steering.heatmap import directions, load_sources, token_cosines
+from inspect_af.steering.sweep import SweepRun, read_cells, run_sweep, sweep_report, vector_runs
 from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, run_evals
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-    from inspect_af.steering import LoadedModel
-    from inspect_af.steering.sweep import SweepRun
-    from inspect_af.types import Family
+from inspect_af.types import Family
 
 ESTIMATORS = ("mean-difference", "regression", "logistic")
 ENGINES = ("transformers", "vllm")
-
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.group(help="Steering vectors from the activations of contrast pairs.")
@@ -50,62 +67,53 @@ def steering() -> None:
 
 steering.add_command(pairs)
 
-
-def _local_model(command: Decorated) -> Decorated:
-    """Which model to load into this process, and how."""
-    options: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
-        (("--model",), {"required": True, "metavar": "NAME", "help": "directory or hub name"}),
-        (("--revision",), {"help": "commit, tag or branch on the hub"}),
-        (
-            ("--adapter", "adapters"),
-            {
-                "multiple": True,
-                "metavar": "DIR",
-                "help": "PEFT adapter to merge into the model; may be repeated, applied in order",
-            },
-        ),
-        (
-            ("--adapter-base",),
-            {
-                "type": click.Choice(["any"]),
-                "help": "take adapters whose own base has another name and the same dimensions",
-            },
-        ),
-        (
-            ("--dtype",),
-            {
-                "type": click.Choice(["auto", "float32", "bfloat16", "float16"]),
-                "default": "auto",
-                "help": "[default: as the model was saved]",
-            },
-        ),
-        (("--device-map",), {"help": "as accelerate takes it  [default: auto with an accelerator]"}),
-        (
-            ("-M", "model_args"),
-            {
-                "multiple": True,
-                "metavar": "NAME=VALUE",
-                "help": "model option as af-hf takes it, such as chat_template=FILE; may be repeated "
-                "(docs/local_models.md)",
-            },
-        ),
-    )
-    for names, settings in reversed(options):
-        command = click.option(*names, cls=Option, group="Model", **settings)(command)
-    return command
-
-
-def _vector_options(command: Decorated) -> Decorated:
-    """Which vectors, and which random controls of them."""
-    controls = "random controls of these vectors: files, or directories of them (steering controls)"
-    for name, required, metavar, about in (
-        ("--controls", False, "PATH...", controls),
-        ("--vectors", True, "FILE...", "fitted vectors"),
-    ):
-        command = click.option(
-            name, cls=Option, several=True, type=_FILE, required=required, metavar=metavar, help=about
-        )(command)
-    return command
+_LOCAL_MODEL = together(
+    option("--model", group="Model", required=True, metavar="NAME", help="directory or hub name"),
+    option("--revision", group="Model", help="commit, tag or branch on the hub"),
+    option(
+        "--adapter",
+        "adapters",
+        group="Model",
+        multiple=True,
+        metavar="DIR",
+        help="PEFT adapter to merge into the model; may be repeated, applied in order",
+    ),
+    option(
+        "--adapter-base",
+        group="Model",
+        type=click.Choice(["any"]),
+        help="take adapters whose own base has another name and the same dimensions",
+    ),
+    option(
+        "--dtype",
+        group="Model",
+        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        default="auto",
+        help="[default: as the model was saved]",
+    ),
+    option("--device-map", group="Model", help="as accelerate takes it  [default: auto with an accelerator]"),
+    option(
+        "-M",
+        "model_args",
+        group="Model",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="model option as af-hf takes it, such as chat_template=FILE; may be repeated "
+        "(docs/local_models.md)",
+    ),
+)
+"""Which model to load into this process, and how."""
+_VECTORS = together(
+    option("--vectors", several=True, type=FILE, required=True, metavar="FILE...", help="fitted vectors"),
+    option(
+        "--controls",
+        several=True,
+        type=FILE,
+        metavar="PATH...",
+        help="random controls of these vectors: files, or directories of them (steering controls)",
+    ),
+)
+_BEST_LAYERS = option("--layers", metavar="RANGE", help="[default: the five that cross-validate best]")
 
 
 @steering.command(
@@ -118,79 +126,60 @@ def _vector_options(command: Decorated) -> Decorated:
     ),
 )
 @click.argument("pairs_file", metavar="PAIRS")
-@click.option("--out", type=_FILE, required=True, metavar="FILE", help=".safetensors file to write")
-@_local_model
-@click.option("--layers", default="all", show_default=True, help="such as all, 12 or 20-40; counted from 0")
-@click.option(
+@option("--out", type=FILE, required=True, metavar="FILE", help=".safetensors file to write")
+@_LOCAL_MODEL
+@option("--layers", default="all", help="such as all, 12 or 20-40; counted from 0")
+@option(
     "--locus",
     type=click.Choice(["response_mean", "span"]),
     default="response_mean",
-    show_default=True,
     help="scratchpad, or sentence",
 )
-@click.option("--batch-tokens", type=int, default=8192, show_default=True, metavar="N")
-@click.option(
-    "--engine",
-    cls=Option,
-    group="Engine",
-    type=click.Choice(ENGINES),
-    default=ENGINES[0],
-    show_default=True,
-)
-@click.option(
+@option("--batch-tokens", type=int, default=8192, metavar="N")
+@option("--engine", group="Engine", type=click.Choice(ENGINES), default=ENGINES[0])
+@option(
     "--vllm",
     "vllm_options",
-    cls=Option,
     group="Engine",
     multiple=True,
     metavar="NAME=VALUE",
     help="option of the vLLM server, such as tensor_parallel_size=4; may be repeated",
 )
-@click.option(
+@option(
     "--base-url",
-    cls=Option,
     group="Engine",
     metavar="URL",
     help="vLLM server that runs already with the plugin and captures on; its key in VLLM_API_KEY",
 )
-def activations(**given: Any) -> int:
-    from inspect_af.providers.vllm_extraction import extract_with_vllm
-    from inspect_af.steering import extract_activations, load_pairs
-
+def activations(**given: Any) -> None:
     if given["out"].suffix != ".safetensors":
         raise ConfigError(f"--out {given['out']}: activations are a .safetensors file")
     transcripts = load_pairs(given["pairs_file"])
-    with _progress_bar("transcripts") as progress:
-        if given["engine"] == "vllm":
-            found = extract_with_vllm(
-                given["model"],
-                transcripts,
-                out=given["out"],
-                layers=given["layers"],
-                locus=given["locus"],
-                base_url=given["base_url"],
-                api_key=os.environ.get("VLLM_API_KEY"),
-                arguments=_vllm_arguments(given),
-                progress=progress,
-            )
-        else:
-            settings = _unsteered(given)
-            model, tokenizer = _load(settings)
-            found = extract_activations(
-                model,
-                tokenizer,
-                transcripts,
-                out=given["out"],
-                layers=given["layers"],
-                locus=given["locus"],
-                max_batch_tokens=settings["batch_tokens"],
-                name=_name(settings),
-                revision=settings["revision"],
-                progress=progress,
-            )
+    shared = {name: given[name] for name in ("out", "layers", "locus")}
+    shared["progress"] = progress("transcripts")
+    if given["engine"] == "vllm":
+        found = extract_with_vllm(
+            given["model"],
+            transcripts,
+            base_url=given["base_url"],
+            api_key=os.environ.get("VLLM_API_KEY"),
+            arguments=_vllm_arguments(given),
+            **shared,
+        )
+    else:
+        settings = _unsteered(given)
+        model, tokenizer = _load(settings)
+        found = extract_activations(
+            model,
+            tokenizer,
+            transcripts,
+            max_batch_tokens=settings["batch_tokens"],
+            name=_name(settings),
+            revision=settings["revision"],
+            **shared,
+        )
     n_layers, n_pairs, width = found.header.shape
     print(f"{n_pairs} pairs x {n_layers} layers x {width} in {given['out']}.")
-    return 0
 
 
 def option_values(given: Sequence[str]) -> dict[str, Any]:
@@ -210,57 +199,13 @@ def option_values(given: Sequence[str]) -> dict[str, Any]:
 def _vllm_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     """The `-M` arguments of af-vllm that say the same."""
     options = option_values(given["vllm_options"]) | key_values(given["model_args"], option="-M")
-    if given["adapters"]:
+    if adapters := list(given["adapters"]):
         # All of them are part of the model whose activations are wanted.
-        options |= {
-            "adapter": list(given["adapters"]),
-            "adapter_role": ["organism"] * len(given["adapters"]),
-        }
-    if given["adapter_base"]:
-        options["adapter_base"] = given["adapter_base"]
-    if given["revision"]:
-        options["revision"] = given["revision"]
-    if given["dtype"] != "auto":
-        options["dtype"] = given["dtype"]
+        options |= {"adapter": adapters, "adapter_role": ["organism"] * len(adapters)}
+    for name in ("adapter_base", "revision", "dtype"):
+        if given[name] not in (None, "auto"):
+            options[name] = given[name]
     return options
-
-
-def _load(given: Mapping[str, Any]) -> LoadedModel:
-    """The model that `_unsteered` describes, with its adapters, once it is known that they are for it."""
-    from transformers import AutoConfig
-
-    from inspect_af.sdf.adapters import check_base, check_parents, load_adapter
-    from inspect_af.sdf.combine import merge_adapters
-    from inspect_af.steering import load_model
-
-    # What an adapter is to the analysis changes nothing here: all are merged.
-    adapters = [load_adapter(path, role="organism") for path in given["adapters"]]
-    check_parents(adapters)
-    if adapters:
-        directory = given["model"] if Path(given["model"]).is_dir() else None
-        try:
-            config = AutoConfig.from_pretrained(
-                given["model"], revision=given["revision"], trust_remote_code=False
-            )
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"model {given['model']!r} cannot be loaded: {error}") from error
-        for adapter in adapters:
-            check_base(
-                adapter,
-                config,
-                name=given["model"],
-                directory=directory,
-                any_name=given["adapter_base"] == "any",
-                override="--adapter-base any",
-            )
-    loaded = load_model(
-        given["model"],
-        revision=given["revision"],
-        dtype=given["dtype"],
-        device_map=given["device_map"],
-        template=read_template(given["options"]),
-    )
-    return loaded._replace(model=merge_adapters(loaded.model, [adapter.path for adapter in adapters]))
 
 
 def _unsteered(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,7 +214,6 @@ def _unsteered(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: af-hf has no such option, or it would steer the model whose activations are wanted.
     """
-    from inspect_af.providers.settings import ARGUMENTS
 
     options = key_values(given["model_args"], option="-M")
     for name, value in options.items():
@@ -280,16 +224,44 @@ def _unsteered(given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in ARGUMENTS and not is_option(name):
             raise one_of(name, ARGUMENTS, what="model option")
     adapters = options.get("adapter", [])
+    named = {
+        "revision": "revision",
+        "dtype": "dtype",
+        "device_map": "device",
+        "adapter_base": "adapter_base",
+        "batch_tokens": "max_batch_tokens",
+    }
     return {
         **given,
+        **{ours: options.get(theirs, given.get(ours)) for ours, theirs in named.items()},
         "options": options,
         "adapters": [*given["adapters"], *(adapters if isinstance(adapters, list) else [str(adapters)])],
-        "revision": options.get("revision", given["revision"]),
-        "dtype": options.get("dtype", given["dtype"]),
-        "device_map": options.get("device", given["device_map"]),
-        "adapter_base": options.get("adapter_base", given["adapter_base"]),
-        "batch_tokens": options.get("max_batch_tokens", given.get("batch_tokens")),
     }
+
+
+def _load(given: Mapping[str, Any]) -> LoadedModel:
+    """The model that `_unsteered` describes, with its adapters merged."""
+
+    # What an adapter is to the analysis changes nothing here: all are merged.
+    adapters = [load_adapter(path, role="organism") for path in given["adapters"]]
+    check_parents(adapters)
+    loaded = load_model(
+        given["model"],
+        revision=given["revision"],
+        dtype=given["dtype"],
+        device_map=given["device_map"],
+        template=read_template(given["options"]),
+    )
+    for adapter in adapters:
+        check_base(
+            adapter,
+            loaded.model.config,
+            name=given["model"],
+            directory=given["model"] if Path(given["model"]).is_dir() else None,
+            any_name=given["adapter_base"] == "any",
+            override="--adapter-base any",
+        )
+    return loaded._replace(model=merge_adapters(loaded.model, [adapter.path for adapter in adapters]))
 
 
 def _name(given: Mapping[str, Any]) -> str:
@@ -306,28 +278,20 @@ def _name(given: Mapping[str, Any]) -> str:
     ),
 )
 @click.argument("activations_file", metavar="ACTIVATIONS")
-@click.option(
+@option(
     "--out",
-    type=_FILE,
+    type=FILE,
     required=True,
     metavar="FILE",
     help="vector to write (.safetensors); the other estimators' and .report.json go beside it",
 )
-@click.option(
-    "--estimator",
-    type=click.Choice(ESTIMATORS),
-    default=ESTIMATORS[0],
-    show_default=True,
-    help="which goes to FILE",
-)
-@click.option("--c", type=float, default=1.0, help="inverse penalty  [default: 1; not in source]")
-@click.option("--folds", type=int, default=5, show_default=True, help="folds of cross-validation")
-@click.option("--seed", type=int, default=0, show_default=True, help="of the folds")
-@click.option("--orthogonal-to", metavar="VECTOR", help="take its direction out, at every layer")
-@click.option("--pair", help="hypothesis pair that names the concept  [default: bundled]")
-def fit(**given: Any) -> int:
-    from inspect_af.steering import FitSettings, fit_vectors, load_activations, load_vector, steering_report
-
+@option("--estimator", type=click.Choice(ESTIMATORS), default=ESTIMATORS[0], help="which goes to FILE")
+@option("--c", type=float, default=1.0, help="inverse penalty  [default: 1; not in source]")
+@option("--folds", type=int, default=5, help="folds of cross-validation")
+@option("--seed", type=int, default=0, help="of the folds")
+@option("--orthogonal-to", metavar="VECTOR", help="take its direction out, at every layer")
+@option("--pair", help="hypothesis pair that names the concept  [default: bundled]")
+def fit(**given: Any) -> None:
     out: Path = given["out"]
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out {out}: a vector is a .safetensors file")
@@ -338,15 +302,14 @@ def fit(**given: Any) -> int:
             "more"
         )
     pooled = load_activations(given["activations_file"])
-    header = pooled.header
-    with _progress_bar("layers") as progress:
-        fitted = fit_vectors(
-            pooled,
-            family=_family(header.concept, given["pair"]),
-            settings=FitSettings(c=c, n_folds=folds, seed=seed),
-            orthogonal_to=None if given["orthogonal_to"] is None else load_vector(given["orthogonal_to"]),
-            progress=lambda layer: progress(header.layers.index(layer) + 1, len(header.layers)),
-        )
+    layers, shown = pooled.header.layers, progress("layers")
+    fitted = fit_vectors(
+        pooled,
+        family=_family(pooled.header.concept, given["pair"]),
+        settings=FitSettings(c=c, n_folds=folds, seed=seed),
+        orthogonal_to=None if given["orthogonal_to"] is None else load_vector(given["orthogonal_to"]),
+        progress=lambda layer: shown(layers.index(layer) + 1, len(layers)),
+    )
     files = {
         name: out if name == given["estimator"] else out.with_suffix(f".{name}.safetensors")
         for name in fitted
@@ -354,11 +317,10 @@ def fit(**given: Any) -> int:
     for name, vector in fitted.items():
         vector.save(files[name])
     report = steering_report({str(name): vector for name, vector in fitted.items()})
-    _write_json(report, out.with_suffix(".report.json"))
+    write_json(report, out.with_suffix(".report.json"))
     say(report.text())
     others = ", ".join(str(file) for name, file in files.items() if name != given["estimator"])
     print(f"\nThe vector of {given['estimator']} is in {out}, those of the other estimators in {others}.")
-    return 0
 
 
 def _family(concept: str, pair: str | None) -> Family | None:
@@ -382,11 +344,9 @@ def _family(concept: str, pair: str | None) -> Family | None:
     ),
 )
 @click.argument("vector_files", nargs=-1, required=True, metavar="VECTOR...")
-@click.option("--activations", metavar="FILE")
-@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="write the report")
-def validate(vector_files: tuple[str, ...], activations: str | None, json_file: Path | None) -> int:
-    from inspect_af.steering import load_activations, load_vector, steering_report, validate_vectors
-
+@option("--activations", metavar="FILE")
+@JSON_FILE
+def validate(vector_files: tuple[str, ...], activations: str | None, json_file: Path | None) -> None:
     stems = [Path(path).name.removesuffix(".safetensors") for path in vector_files]
     names = stems if len(set(stems)) == len(stems) else list(vector_files)
     if len(set(names)) < len(names):
@@ -398,9 +358,8 @@ def validate(vector_files: tuple[str, ...], activations: str | None, json_file: 
         validations = dict(zip(vectors, found, strict=True))
     report = steering_report(vectors, validations)
     if json_file:
-        _write_json(report, json_file)
+        write_json(report, json_file)
     say(report.text())
-    return 0
 
 
 @steering.command(
@@ -409,20 +368,11 @@ def validate(vector_files: tuple[str, ...], activations: str | None, json_file: 
     help="Draws independent Gaussian directions with the norm of VECTOR, a file, at each layer.",
 )
 @click.argument("vector_file", metavar="VECTOR")
-@click.option("--out", type=_FILE, required=True, metavar="DIR", help="directory to write to")
-@click.option("--n", type=int, default=20, help="how many  [default: 20, the least for a rank p]")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--activations", metavar="FILE", help="validate them on these pairs")
-def controls(vector_file: str, out: Path, n: int, seed: int, activations: str | None) -> int:
-    from inspect_af.steering import (
-        load_activations,
-        load_vector,
-        random_controls,
-        validate_vectors,
-        with_validation,
-    )
-    from inspect_af.steering.fit import controls_text
-
+@option("--out", type=FILE, required=True, metavar="DIR", help="directory to write to")
+@option("--n", type=int, default=20, help="how many  [default: 20, the least for a rank p]")
+@option("--seed", type=int, default=0)
+@option("--activations", metavar="FILE", help="validate them on these pairs")
+def controls(vector_file: str, out: Path, n: int, seed: int, activations: str | None) -> None:
     vector = load_vector(vector_file)
     drawn = random_controls(vector, n, seed=seed)
     if activations:
@@ -432,7 +382,6 @@ def controls(vector_file: str, out: Path, n: int, seed: int, activations: str | 
     for index, control in enumerate(drawn, start=1):
         control.save(out / f"{Path(vector_file).stem}.random-{index:03}.safetensors")
     print(f"{len(drawn)} controls in {out}.")
-    return 0
 
 
 @steering.command(
@@ -445,42 +394,37 @@ def controls(vector_file: str, out: Path, n: int, seed: int, activations: str | 
         "alignment-faking text. Choose layers and doses by it and by AUROC."
     ),
 )
-@click.argument("vector_files", nargs=-1, required=True, type=_FILE, metavar="VECTOR...")
-@_local_model
-@click.option("--words", required=True, metavar="FILE", help="TOML, see docs/steering.md")
-@click.option("--pairs", "pairs_file", required=True, metavar="FILE", help="those behind the vectors")
-@click.option("--doses", default="0.1", show_default=True, metavar="LIST", help="such as 0.05,0.1")
-@click.option("--layers", metavar="RANGE", help="[default: the five that cross-validate best]")
-@click.option("--n", type=int, default=20, show_default=True, help="random vectors for each vector")
-@click.option("--seed", type=int, default=0, show_default=True, help="of the random vectors")
-@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="write the report")
-def effect(**given: Any) -> int:
-    from inspect_af.steering import load_pairs, load_vector
-    from inspect_af.steering.effect import check_unseen, load_words, measure_effect
-
+@click.argument("vector_files", nargs=-1, required=True, type=FILE, metavar="VECTOR...")
+@_LOCAL_MODEL
+@option("--words", required=True, metavar="FILE", help="TOML, see docs/steering.md")
+@option("--pairs", "pairs_file", required=True, metavar="FILE", help="those behind the vectors")
+@option("--doses", default="0.1", metavar="LIST", help="such as 0.05,0.1")
+@_BEST_LAYERS
+@option("--n", type=int, default=20, help="random vectors for each vector")
+@option("--seed", type=int, default=0, help="of the random vectors")
+@JSON_FILE
+def effect(**given: Any) -> None:
     vectors = {path.name.removesuffix(".safetensors"): load_vector(path) for path in given["vector_files"]}
     words, behind = load_words(given["words"]), load_pairs(given["pairs_file"])
     check_unseen(words, behind)  # before a model is loaded
     settings = _unsteered(given)
     model, tokenizer = _load(settings)
-    with _progress_bar("conditions") as progress:
-        report = measure_effect(
-            model,
-            tokenizer,
-            vectors,
-            words,
-            behind,
-            doses=_numbers(given["doses"], "--doses"),
-            layers=given["layers"],
-            n_random=given["n"],
-            seed=given["seed"],
-            name=_name(settings),
-            progress=progress,
-        )
+    report = measure_effect(
+        model,
+        tokenizer,
+        vectors,
+        words,
+        behind,
+        doses=_numbers(given["doses"], "--doses"),
+        layers=given["layers"],
+        n_random=given["n"],
+        seed=given["seed"],
+        name=_name(settings),
+        progress=progress("conditions"),
+    )
     if given["json_file"]:
-        _write_json(report, given["json_file"])
+        write_json(report, given["json_file"])
     say(report.text())
-    return 0
 
 
 @steering.command(
@@ -493,55 +437,42 @@ def effect(**given: Any) -> int:
         "or killed, the same command goes on."
     ),
 )
-@click.option("--model", required=True, help="a model that takes vectors, such as af-hf/DIR")
-@_vector_options
-@click.option(
+@option("--model", required=True, help="a model that takes vectors, such as af-hf/DIR")
+@_VECTORS
+@option(
     "--tier",
     type=click.Choice(["monitored", "unmonitored"]),
     help="add vectors in this tier alone  [default: in both]",
 )
-@click.option("--multipliers", metavar="LIST", help="such as -4,-2,0,2,4; or give --doses")
-@click.option("--doses", metavar="LIST", help="||m v|| / mean ||h||, such as -0.2,-0.1,0.1,0.2")
-@click.option(
+@option("--multipliers", metavar="LIST", help="such as -4,-2,0,2,4; or give --doses")
+@option("--doses", metavar="LIST", help="||m v|| / mean ||h||, such as -0.2,-0.1,0.1,0.2")
+@option(
     "--layers",
-    cls=Option,
     several=True,
     default=["all"],
-    show_default=True,
     metavar="RANGE...",
     help="such as all, 12 or 20-40; each range is a sweep of its own",
 )
-@click.option(
-    "--parse-floor", type=float, default=0.9, show_default=True, help="share of replies that must parse"
-)
-@click.option("--requests", default="advbench", show_default=True, help="advbench, mini, or a file")
-@click.option("--epochs", type=int, default=1, show_default=True, help="replies per sample")
-@click.option("--limit", type=int, help="only the first N samples")
-@click.option("--run-seed", type=int, default=0, show_default=True)
-@click.option("--temperature", type=float)
-@click.option("--max-tokens", type=int)
-@click.option("--grader", metavar="MODEL", help="score both concepts with this judge as well")
-@model_args_option
-@click.option("-T", "task_args", multiple=True, metavar="KEY=VALUE", help="task parameter (repeatable)")
-@click.option(
-    "--log-dir",
-    type=_FILE,
-    metavar="DIR",
-    help="[default: a directory under logs/ for this command]",
-)
-@click.option("--out", type=_FILE, required=True, metavar="DIR", help="where the results go")
-@click.option("--max-connections", type=int)
-@display_option
+@option("--parse-floor", type=float, default=0.9, help="share of replies that must parse")
+@option("--requests", default="advbench", help="advbench, mini, or a file")
+@option("--epochs", type=int, default=1, help="replies per sample")
+@option("--limit", type=int, help="only the first N samples")
+@option("--run-seed", type=int, default=0)
+@TEMPERATURE
+@option("--max-tokens", type=int)
+@option("--grader", metavar="MODEL", help="score both concepts with this judge as well")
+@MODEL_ARGS
+@TASK_ARGS
+@option("--log-dir", type=FILE, metavar="DIR", help="[default: a directory under logs/ for this command]")
+@option("--out", type=FILE, required=True, metavar="DIR", help="where the results go")
+@MAX_CONNECTIONS
+@DISPLAY
 def sweep(**given: Any) -> int:
-    from inspect_af.logs import read_logs
-    from inspect_af.report.steering import write_sweep
-    from inspect_af.steering import load_vector
-    from inspect_af.steering.sweep import read_cells, run_sweep, sweep_report, vector_runs
-
     if (given["multipliers"] is None) == (given["doses"] is None):
         raise click.UsageError("Give either --multipliers or --doses, such as --doses -0.2,-0.1,0.1,0.2.")
-    vectors = {path: load_vector(path) for path in _vector_files(given["vectors"])}
-    random = {path: load_vector(path) for path in _vector_files(given["controls"])}
+    vectors, random = (
+        {path: load_vector(path) for path in _vector_files(given[name])} for name in ("vectors", "controls")
+    )
     runs = vector_runs(
         vectors,
         layers=given["layers"],
@@ -578,21 +509,13 @@ def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
     if given["epochs"] < 1 or (given["limit"] is not None and given["limit"] < 1):
         raise ConfigError(f"--epochs {given['epochs']} --limit {given['limit']}; at least 1 is needed")
     shared = key_values(given["model_args"], option="-M")
-    models = [
-        planned_model(
-            given["model"],
-            shared
-            if run is None
-            else {
-                **shared,
-                "vector": str(run.path.resolve()),
-                "multiplier": run.multiplier,
-                "layers": run.layers,
-                **({"vector_tier": given["tier"]} if given["tier"] else {}),
-            },
-        )
-        for run in runs
-    ]
+    models = []
+    for run in runs:
+        args = dict(shared)
+        if run is not None:
+            args |= {"vector": str(run.path.resolve()), "multiplier": run.multiplier, "layers": run.layers}
+            args |= {"vector_tier": given["tier"]} if given["tier"] else {}
+        models.append(planned_model(given["model"], args))
     task = {
         "interventions": "none",
         "requests": given["requests"],
@@ -603,10 +526,7 @@ def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
     return Evals(
         models=tuple(models),
         tasks=(EvalTask(task="alignment_faking", args=task),),
-        temperature=given["temperature"],
-        max_tokens=given["max_tokens"],
-        epochs=given["epochs"],
-        limit=given["limit"],
+        **{name: given[name] for name in ("temperature", "max_tokens", "epochs", "limit")},
         grader=PlannedModel(model=given["grader"]) if given["grader"] else None,
         # A local engine's batch holds one condition, so conditions that wait for each other gain nothing.
         max_tasks=1,
@@ -623,28 +543,22 @@ def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
     ),
 )
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@_local_model
-@_vector_options
-@click.option("--layers", metavar="RANGE", help="[default: the five that cross-validate best]")
-@click.option("--n", type=int, default=2, show_default=True, help="pairs, or replies per condition and tier")
-@click.option("--seed", type=int, default=0, show_default=True, help="which replies of a log are drawn")
-@click.option(
+@_LOCAL_MODEL
+@_VECTORS
+@_BEST_LAYERS
+@option("--n", type=int, default=2, help="pairs, or replies per condition and tier")
+@option("--seed", type=int, default=0, help="which replies of a log are drawn")
+@option(
     "--show-output",
     is_flag=True,
     help="show what follows the scratchpad in replies to an evaluation's requests too",
 )
-@click.option("--out", type=_FILE, required=True, metavar="FILE", help="page to write (.html)")
-def heatmap(**given: Any) -> int:
-    from inspect_af.report.steering import render_heatmap
-    from inspect_af.steering import load_vector
-    from inspect_af.steering.heatmap import directions, load_sources, token_cosines
-
+@option("--out", type=FILE, required=True, metavar="FILE", help="page to write (.html)")
+def heatmap(**given: Any) -> None:
     vectors = {path.name.removesuffix(".safetensors"): load_vector(path) for path in given["vectors"]}
     chosen = directions(vectors, given["layers"])
     random = [load_vector(path) for path in _vector_files(given["controls"])]
-    sources = [
-        source for path in given["sources"] for source in load_sources(path, n=given["n"], seed=given["seed"])
-    ]
+    sources = [s for path in given["sources"] for s in load_sources(path, n=given["n"], seed=given["seed"])]
     settings = _unsteered(given)
     model, tokenizer = _load(settings)
     heatmaps = token_cosines(model, tokenizer, sources, chosen, random)
@@ -654,7 +568,6 @@ def heatmap(**given: Any) -> int:
     )
     given["out"].write_text(text, encoding="utf-8", newline="\n")
     print(f"{len(heatmaps)} transcripts in {given['out']}.")
-    return 0
 
 
 def _vector_files(given: Sequence[Path]) -> list[Path]:
@@ -673,24 +586,3 @@ def _numbers(text: str | None, option: str) -> tuple[float, ...]:
         return tuple(float(part) for part in (text or "").split(",") if part.strip())
     except ValueError as error:
         raise ConfigError(f"{option} {text!r}; numbers separated by commas, such as -4,-2,0,2,4") from error
-
-
-def _write_json(report: BaseModel, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Counts on the terminal's last line, or nothing where stderr is no terminal."""
-    shown = sys.stderr.isatty()
-
-    def progress(done: int, total: int) -> None:
-        if shown:
-            print(f"\r{what} {done}/{total}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield progress
-    finally:
-        if shown:
-            print(file=sys.stderr)

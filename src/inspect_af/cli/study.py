@@ -7,17 +7,26 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from inspect_af.cli.command import Option, Verb
+from inspect_af.cli.command import Verb, option
 from inspect_af.cli.options import at_least
 from inspect_af.errors import ConfigError
-from inspect_af.plan import Plan
-
-if TYPE_CHECKING:
-    from inspect_af.study.run import Show, Status, Study
+from inspect_af.format import text_table
+from inspect_af.study import draft
+from inspect_af.study.run import Show, Status, Study, run_step, run_study, status_line, summary_text
+from inspect_af.study.steps import (
+    PLAN_FILE,
+    Load,
+    base_model,
+    build_steps,
+    check_budget,
+    chosen_steps,
+    total_load,
+)
+from inspect_af.tasks.evals import check_model
 
 
 @click.command(
@@ -30,23 +39,13 @@ if TYPE_CHECKING:
 )
 @click.argument("plan_file", required=False, metavar="PLAN")
 @click.argument("passed_on", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTION...]")
-@click.option("--template", is_flag=True, help="print a commented plan to fill in")
-@click.option("--out", metavar="DIR", help="default: studies/NAME")
-@click.option("--dry-run", is_flag=True, help="list every step with calls, tokens and cost, and stop")
-@click.option(
-    "--only",
-    cls=Option,
-    several=True,
-    metavar="STEP...",
-    help="steps, kinds, or patterns such as 'adapter/*'",
-)
-@click.option("--skip", cls=Option, several=True, metavar="STEP...", help="leave these out")
-@click.option("--jobs", type=int, metavar="N", help="steps at a time (default: 1)")
+@option("--template", is_flag=True, help="print a commented plan to fill in")
+@option("--out", metavar="DIR", help="[default: studies/NAME]")
+@option("--dry-run", is_flag=True, help="list every step with calls, tokens and cost, and stop")
+@option("--only", several=True, metavar="STEP...", help="steps, kinds, or patterns such as 'adapter/*'")
+@option("--skip", several=True, metavar="STEP...", help="leave these out")
+@option("--jobs", type=int, metavar="N", help="steps at a time  [default: 1]")
 def study(**given: Any) -> int:
-    from inspect_af.study import draft
-    from inspect_af.study.run import Study, run_study, status_line, summary_text
-    from inspect_af.study.steps import PLAN_FILE, build_steps, check_budget, chosen_steps, total_load
-
     if given["template"]:
         print(draft.template(), end="")
         return 0
@@ -54,7 +53,10 @@ def study(**given: Any) -> int:
         raise ConfigError("give a PLAN; `inspect-af study --template` prints one to fill in")
     at_least(given["jobs"], 1, option="--jobs")
     plan = draft.read_study_plan(Path(given["plan_file"]))
-    _check_models(plan)
+    # Refuses models that nobody provides. Local ones may be on another machine, or still to be trained.
+    for each in plan.models:
+        if base_model(each.model) is None:
+            check_model(each.model, dict(each.args))
     out = Path(given["out"] or Path("studies") / plan.name)
     study = Study(out, build_steps(plan, out))
     chosen = [step.key for step in chosen_steps(tuple(study.steps.values()), given["only"], given["skip"])]
@@ -68,18 +70,18 @@ def study(**given: Any) -> int:
     states = run_study(study, chosen, show=_display(study), jobs=given["jobs"], options=given["passed_on"])
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    for key, status in states.items():
-        if status == "failed":
-            print(f"failed: {key}; its output is in {study.place(study.steps[key]) / 'log.txt'}")
-    if waiting := [key for key in states if states[key] == "waiting"]:
+    by_status = {status: [key for key in states if states[key] == status] for status in states.values()}
+    for key in by_status.get("failed", ()):
+        print(f"failed: {key}; its output is in {study.place(study.steps[key]) / 'log.txt'}")
+    if waiting := by_status.get("waiting"):
         print(f"not run, because something that they need is missing: {', '.join(waiting)}")
-    if left_out := [key for key in states if states[key] == "left out"]:
+    if left_out := by_status.get("left out"):
         print(f"left out here: {', '.join(left_out)}")
     (out / "summary.md").write_text(summary_text(plan, study, states), encoding="utf-8")
     print(f"{status_line(study, states)}; summary in {out / 'summary.md'}")
     if states["report"] == "done":
         print(f"report in {study.steps['report'].outputs[0]}")
-    if all(status == "done" for status in states.values()):
+    if set(by_status) <= {"done"}:
         return 0
     print("the same command goes on with what is missing")
     return 1
@@ -87,32 +89,15 @@ def study(**given: Any) -> int:
 
 @click.command(cls=Verb, help="Runs one step of a study, unless it is done.")
 @click.argument("key", metavar="STEP")
-@click.option("--out", default=".", metavar="DIR", help="the study's directory (default: this one)")
+@option("--out", default=".", metavar="DIR", help="the study's directory  [default: this one]")
 def step(**given: Any) -> int:
     from inspect_af import cli
-    from inspect_af.study.run import run_step
 
     return run_step(Path(given["out"]), given["key"], cli.main)
 
 
-def _check_models(plan: Plan) -> None:
-    """Refuses models that nobody provides. Local ones may be on another machine, or still to be trained.
-
-    Raises:
-        ConfigError: A name or an argument that no provider takes.
-    """
-    from inspect_af.study.steps import base_model
-    from inspect_af.tasks.evals import check_model
-
-    for each in plan.models:
-        if base_model(each.model) is None:
-            check_model(each.model, dict(each.args))
-
-
 def _table(study: Study, chosen: list[str]) -> str:
     """One line a step: status, key, calls, tokens, cost, seconds where it was run; then the sums."""
-    from inspect_af.format import text_table
-    from inspect_af.study.steps import Load, total_load
 
     def cost(load: Load) -> str:
         return "unknown" if load.cost_usd is None else f"${load.cost_usd:,.2f}"
@@ -136,7 +121,6 @@ def _table(study: Study, chosen: list[str]) -> str:
 
 def _display(study: Study) -> Show:
     """The one progress view: a line that is rewritten on a terminal, one line an event elsewhere."""
-    from inspect_af.study.run import status_line
 
     terminal, shown = sys.stderr.isatty(), 0.0
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from inspect_af.config import is_file, user_path
 from inspect_af.errors import ConfigError, MaterialsError, one_of
 from inspect_af.materials.files import (
     Words,
@@ -275,16 +276,25 @@ class _ScenarioFile(Words):
     tier_tags: dict[str, TierTags]
 
 
-@cached_for(BUNDLED)
-def load_scenario(source: str | Path | None = None) -> Scenario:
+def load_scenario(source: str | Path | None = None, *, pair: str | Path | None = None) -> Scenario:
     """The bundled scenario, or a user's.
 
     Args:
-        source: None or `helpful_only` for the bundled one, else a directory (docs/hypothesis_pairs.md).
+        source: `helpful_only` for the bundled one, or a directory (docs/hypothesis_pairs.md); None for the
+            one in the directory of the pair, and where that has none for the bundled one.
+        pair: Hypothesis pair that the scenario is for; None for the bundled one.
 
     Raises:
         MaterialsError: a file is missing or malformed, a part without a file, an unknown placeholder.
     """
+    if source is None and pair is not None:
+        own = user_path(pair) / "scenario"
+        source = own if is_file(own / "scenario.toml") else None
+    return _load(source)
+
+
+@cached_for(BUNDLED)
+def _load(source: str | Path | None = None) -> Scenario:
     root = material_dir(source, default=BUNDLED, folder="scenario", what="scenario")
     file = root.joinpath("scenario.toml")
     head = read_toml(file, _ScenarioFile)

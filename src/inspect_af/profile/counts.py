@@ -161,6 +161,8 @@ class OutcomeCounter:
         keys: dict[tuple[tuple[Treatment, ...], tuple[str, ...]], _ConditionKey] = {}
         n_rows = n_duplicates = 0
         for row in rows:
+            if row.outcome is None and (row.error or "").startswith("CancelledError("):
+                continue  # interrupted, not failed: the run that goes on asks again
             n_rows += 1
             identity = hash(row.uuid)
             if identity in self._seen:

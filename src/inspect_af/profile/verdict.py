@@ -19,7 +19,7 @@ from math import isnan, nan, sqrt
 from operator import methodcaller
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
-from inspect_af.format import interval, percent, signed
+from inspect_af.format import interval, percent, plural, signed
 from inspect_af.stats import t_quantile
 from inspect_af.thresholds import Thresholds
 
@@ -857,9 +857,9 @@ def _qualifiers(row: Row, r: Reading, tipping: float | None) -> Iterator[str]:
             "narrow it"
         )
     if r.at.too_few_groups is not None:
-        groups = "one group" if r.at.too_few_groups == 1 else f"{r.at.too_few_groups} groups"
+        distinct = plural(r.at.too_few_groups, "different request")
         yield (
-            f"the requests are near-duplicates, {groups} in all: intervals hold for requests like these only"
+            f"with near-duplicates counted once, only {distinct}: intervals hold for requests like these only"
         )
     if r.at.n_requests < r.t.few_pairs:
         yield f"only {r.at.n_requests} complete requests: below {r.t.few_pairs} intervals are rough"

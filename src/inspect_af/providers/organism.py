@@ -81,7 +81,8 @@ class OrganismAPI(SimulatedAPI):
         speed = model_args.get("tokens_per_second", 0.0)
         self._tokens_per_second = number(speed, "tokens_per_second", least=0)
         pair = load_pair(model_args.get("pair"))
-        self.reader = PromptReader(pair, load_scenario(model_args.get("scenario")))
+        scenario = load_scenario(model_args.get("scenario"), pair=model_args.get("pair"))
+        self.reader = PromptReader(pair, scenario)
         self.beliefs = load_planted_beliefs(
             **{name: value for name, value in model_args.items() if name in BELIEF_ARGUMENTS}
         )

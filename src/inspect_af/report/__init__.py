@@ -16,7 +16,13 @@ from inspect_af.report.convergence import render_convergence, write_convergence
 from inspect_af.report.excerpts import Excerpt, ExcerptDraw, Excerpts, draw_excerpts
 from inspect_af.report.figures import draw_convergence, draw_figures
 from inspect_af.report.files import export_csv, export_figures, tables_of
-from inspect_af.report.page import notebook_html, render_html, render_nuisance_page, write_report
+from inspect_af.report.page import (
+    checked_variables,
+    notebook_html,
+    render_html,
+    render_nuisance_page,
+    write_report,
+)
 from inspect_af.report.terminal import (
     render_convergence_text,
     render_direct,
@@ -31,6 +37,7 @@ __all__ = [
     "Excerpt",
     "ExcerptDraw",
     "Excerpts",
+    "checked_variables",
     "draw_convergence",
     "draw_excerpts",
     "draw_figures",

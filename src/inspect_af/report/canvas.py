@@ -10,9 +10,12 @@ from __future__ import annotations
 import io
 import math
 import re
+import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspect_af.errors import MissingExtraError
@@ -38,45 +41,32 @@ VARIABLES = {
 }
 """CSS variable that stands for each colour on a page."""
 
+DASHES = (0, (3, 2))
+CLEAR = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.2}
+"""What lies behind text that is written over lines."""
+
 _TOP, _BOTTOM, _BETWEEN = 30.0, 32.0, 11.0
 _CHARACTER, _HEADING_CHARACTER = 5.75, 5.0  # mean widths at the labels' sizes
 _LONGEST_LABEL = 20
 _SETTINGS = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "inspect_af",
+    **{"svg.fonttype": "none", "svg.hashsalt": "inspect_af"},
     "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine measures text alike
-    "font.size": 9.5,
+    **{"font.size": 9.5, "text.color": INK},
     "text.parse_math": False,  # names may hold dollar signs
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": MUTED,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.unicode_minus": True,
-    "axes.facecolor": "none",
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 2.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.size": 0,
-    "figure.facecolor": "none",
-    "figure.dpi": 72,
-    "lines.solid_capstyle": "round",
+    **{"axes.edgecolor": MUTED, "axes.labelcolor": MUTED, "axes.linewidth": 0.6, "axes.facecolor": "none"},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False},
+    **{"xtick.color": MUTED, "ytick.color": MUTED, "xtick.major.size": 2.5, "xtick.major.width": 0.6},
+    **{"ytick.major.size": 0, "figure.facecolor": "none", "figure.dpi": 72, "lines.solid_capstyle": "round"},
 }
 _EXPORTED: dict[str, Any] = {"facecolor": PAPER, "bbox_inches": "tight", "pad_inches": 0.15}
-_NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 
 class FamilyStyle(NamedTuple):
-    """How one family of beliefs looks in every figure."""
+    """How one family of beliefs looks in every figure: `glyph` is its marker in a key."""
 
     color: str
     marker: str
-    """matplotlib's code."""
     glyph: str
-    """The same mark in a key."""
 
 
 FAMILY_STYLES: dict[Family | None, FamilyStyle] = {
@@ -88,57 +78,75 @@ FAMILY_STYLES: dict[Family | None, FamilyStyle] = {
 
 
 class Drawing(NamedTuple):
-    """One figure, drawn."""
+    """One figure, drawn: `name` is its file's without suffix, `caption` says what to read off."""
 
     name: str
-    """File name without suffix."""
     title: str
     caption: str
-    """What to read off."""
     figure: Figure
 
 
 class Panel(NamedTuple):
-    """One column of a forest; all columns are equally wide."""
+    """One column of a forest; without a span its axis holds the values of all such panels."""
 
     title: str
-    span: tuple[float, float]
-    """Limits of the horizontal axis, in percent or percentage points."""
     unit: str = "points"
-
-
-class Forest(NamedTuple):
-    """Rows with their names at the left, and panels that share the rows."""
-
-    figure: Figure
-    axes: tuple[Axes, ...]
-    at: tuple[float, ...]
-    """Vertical position of every row that is not a heading, in the order given."""
-    left: float
-    """Where the first panel begins."""
-    width: float
-    """Of each panel."""
+    span: tuple[float, float] | None = None
 
 
 class Mark(NamedTuple):
-    """One dot with its interval in a row of a forest: rates or differences, 0 to 1; None is not drawn."""
+    """A dot and a bar between two bounds in one panel of a row, on the scale 0 to 1; None is not drawn."""
 
     panel: int
     value: float | None
     low: float | None
     high: float | None
     color: str
+    marker: str = "o"
     lift: float = 0.0
     """How far above the row's middle."""
-    marker: str = "o"
+    size: float = 4.5
+    width: float = 1.6
+
+
+class Forest(NamedTuple):
+    """Rows with their names at the left, and panels that share the rows."""
+
+    figure: Figure
+    axes: list[Axes]
+    at: list[float]
+    """Vertical position of every row, in the order given."""
+    left: float
+    """Where the first panel begins."""
+    width: float
+    """Of each panel."""
 
 
 def mark(panel: int, found: WithInterval | None, look: str | FamilyStyle, lift: float = 0.0) -> Mark:
     """An estimate in a colour, or with the mark of a family."""
     color, marker = (look, "o") if isinstance(look, str) else (look.color, look.marker)
     if found is None:
-        return Mark(panel, None, None, None, color, lift, marker)
-    return Mark(panel, found.estimate, found.low, found.high, color, lift, marker)
+        return Mark(panel, None, None, None, color, marker, lift)
+    return Mark(panel, found.estimate, found.low, found.high, color, marker, lift)
+
+
+@cache
+def figure_words() -> dict[str, dict[str, str]]:
+    """Title and caption of every figure, with braces for what the figure brings."""
+    return tomllib.loads((files("inspect_af.report") / "templates/figures.toml").read_text("utf-8"))
+
+
+def drawn(name: str, figure: Figure, *, of: str = "", **words: Any) -> Drawing:
+    """A figure with its title and caption.
+
+    Args:
+        name: Of the file.
+        figure: Drawn.
+        of: The name in `figures.toml` where that is another one.
+        words: Numbers and names in title and caption.
+    """
+    text = figure_words()[of or name]
+    return Drawing(name, text["title"].format(**words), text["caption"].format(**words), figure)
 
 
 @contextmanager
@@ -173,19 +181,10 @@ def add_axes(figure: Figure, left: float, top: float, width: float, height: floa
     return figure.add_axes((left / WIDTH, 1 - (top + height) / total, width / WIDTH, height / total))
 
 
-def write(
-    figure: Figure,
-    left: float,
-    top: float,
-    text: str,
-    *,
-    color: str = INK,
-    size: float = 9.5,
-    align: str = "left",
-) -> None:
+def write(figure: Figure, left: float, top: float, text: str, **style: Any) -> None:
     """Text at a place measured from the figure's upper left corner, centred vertically there."""
     y = 1 - top / (figure.get_figheight() * 72)
-    figure.text(left / WIDTH, y, text, color=color, fontsize=size, ha=align, va="center_baseline")
+    figure.text(left / WIDTH, y, text, **{"color": INK, "fontsize": 9.5, "va": "center_baseline", **style})
 
 
 def key(figure: Figure, left: float, top: float, entries: Iterable[tuple[str, str, str]]) -> None:
@@ -193,7 +192,7 @@ def key(figure: Figure, left: float, top: float, entries: Iterable[tuple[str, st
     for glyph, color, name in entries:
         label = one_line(name, longest=40)
         write(figure, left, top, glyph, color=color)
-        write(figure, left + 11, top, label, size=9)
+        write(figure, left + 11, top, label, fontsize=9)
         left += 24 + 5.6 * len(label)
 
 
@@ -204,8 +203,8 @@ def family_key(labels: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 def span_of(values: Iterable[float | None], *, least: float = 10.0) -> tuple[float, float]:
-    """Limits around values in percentage points that include zero and some air, at least `least` wide."""
-    known = [value for value in values if value is not None and value == value]
+    """Limits in percentage points around rates that include zero and some air, at least `least` wide."""
+    known = [100 * value for value in values if value is not None and value == value]
     low, high = min([0.0, *known]), max([0.0, *known])
     if high - low < least:
         middle = (low + high) / 2
@@ -214,9 +213,9 @@ def span_of(values: Iterable[float | None], *, least: float = 10.0) -> tuple[flo
     return low - air, high + air
 
 
-def in_points(*found: WithInterval | None) -> list[float]:
-    """Estimates and their bounds in percentage points, where they are known."""
-    return [100 * v for e in found if e for v in (e.estimate, e.low, e.high) if v is not None]
+def bounds_of(*found: WithInterval | None) -> list[float | None]:
+    """Estimates and their bounds."""
+    return [v for e in found if e for v in (e.estimate, e.low, e.high)]
 
 
 def numbered(ax: Axes, *, x: int | None = None, y: int | None = None, size: float = 8.5) -> None:
@@ -230,115 +229,90 @@ def numbered(ax: Axes, *, x: int | None = None, y: int | None = None, size: floa
     ax.tick_params(labelsize=size, pad=2)
 
 
+def label_axes(ax: Axes, x: str, y: str, *, size: float = 8.5) -> None:
+    """What the axes show."""
+    ax.set_xlabel(x, fontsize=size, labelpad=2)
+    ax.set_ylabel(y, fontsize=size, labelpad=1)
+
+
 def forest(
-    groups: Sequence[tuple[str, Sequence[str]]],
+    rows: Sequence[tuple[str, str, Sequence[Mark]]],
     panels: Sequence[Panel],
     *,
-    above: float = 0,
+    entries: Sequence[tuple[str, str, str]] = (),
+    shared: bool = True,
     right: float = 4,
 ) -> Forest:
-    """Lays out rows and panels.
+    """Rows of marks in panels that fill the width that the rows' names leave.
 
     Args:
-        groups: (heading, names of its rows); an empty heading takes no room.
-        panels: From left to right; they fill the width that the names leave.
-        above: Room above the panels, for a key.
+        rows: (heading, name, marks); rows of one heading stand together, an empty one takes no room.
+        panels: From left to right.
+        entries: Of a key above the panels.
+        shared: Whether panels without a span have the same limits, so that they can be compared by eye.
         right: Room at the right, for numbers.
     """
-    lines: list[tuple[str, bool]] = []
-    at: list[float] = []
-    for title, names in groups:
-        if title:
-            lines.append((title, True))
-        for name in names:
-            at.append(float(len(lines)))
-            lines.append((one_line(name, longest=_LONGEST_LABEL), False))
+    names: dict[str, list[int]] = {}
+    for k, (heading, _, _) in enumerate(rows):
+        names.setdefault(heading, []).append(k)
+    lines: list[tuple[str, int | None]] = []
+    for heading, members in names.items():
+        lines += [(heading, None)] if heading else []
+        lines += [(one_line(rows[k][1], longest=_LONGEST_LABEL), k) for k in members]
+    at = [0.0] * len(rows)
+    above = 16.0 if entries else 0.0
     body = max(len(lines), 1) * ROW
     # A heading may run into the first panel when it is long, since no data is drawn beside it.
-    names_width = _CHARACTER * max((len(text) for text, heading in lines if not heading), default=0)
-    short = [len(text) for text, heading in lines if heading and len(text) <= _LONGEST_LABEL]
-    left = max(names_width, _HEADING_CHARACTER * max(short, default=0)) + 12
+    widths = [_CHARACTER * len(text) for text, k in lines if k is not None]
+    widths += [_HEADING_CHARACTER * len(t) for t, k in lines if k is None and len(t) <= _LONGEST_LABEL]
+    left = max(widths, default=0) + 12
     width = (WIDTH - left - right - _BETWEEN * (len(panels) - 1)) / len(panels)
     figure = new_figure(above + _TOP + body + _BOTTOM)
-    for k, (text, heading) in enumerate(lines):
-        middle = above + _TOP + (k + 0.5) * ROW
-        if heading:
-            write(figure, 0, middle + 1, one_line(text, longest=64), color=MUTED, size=8.5)
+    for line, (text, row) in enumerate(lines):
+        middle = above + _TOP + (line + 0.5) * ROW
+        if row is None:
+            write(figure, 0, middle + 1, one_line(text, longest=64), color=MUTED, fontsize=8.5)
         else:
+            at[row] = float(line)
             write(figure, 0, middle, text)
+    key(figure, left, 8, entries)
     axes = []
-    for k, panel in enumerate(panels):
-        start = left + k * (width + _BETWEEN)
+    for number, panel in enumerate(panels):
+        values = [
+            value
+            for *_, marks in rows
+            for one in marks
+            if one.panel == number or (shared and panels[one.panel].span is None)
+            for value in (one.value, one.low, one.high)
+        ]
+        low, high = panel.span or span_of(values)
+        start = left + number * (width + _BETWEEN)
         ax = add_axes(figure, start, above + _TOP, width, body)
-        ax.set_xlim(*panel.span)
-        ax.set_ylim(len(lines) - 0.5, -0.5)
-        ax.set_yticks([])
+        ax.set(xlim=(low, high), ylim=(len(lines) - 0.5, -0.5), yticks=[])
         numbered(ax, x=4 if width > 100 else 2)
         ax.set_xlabel(panel.unit, fontsize=8.5, labelpad=2)
-        ax.hlines(at, *panel.span, color=GRID, linewidth=0.5, zorder=1)
-        if panel.span[0] < 0 < panel.span[1]:
+        ax.hlines(at, low, high, color=GRID, linewidth=0.5, zorder=1)
+        if low < 0 < high:
             ax.axvline(0, color=MUTED, linewidth=0.8, zorder=2)
         write(figure, start, above + 12, panel.title)
         axes.append(ax)
-    return Forest(figure, tuple(axes), tuple(at), left, width)
+    for y, (*_, marks) in zip(at, rows, strict=True):
+        for one in marks:
+            _draw(axes[one.panel], y - one.lift, one)
+    return Forest(figure, axes, at, left, width)
 
 
-def forest_of(
-    groups: Sequence[tuple[str, Sequence[str]]],
-    titles: Sequence[str],
-    rows: Sequence[Sequence[Mark]],
-    *,
-    above: float = 0,
-    span: tuple[float, float] | None = None,
-    shared: bool = True,
-    unit: str = "points",
-) -> Forest:
-    """A forest with its marks.
-
-    Args:
-        groups: (heading, names of its rows).
-        titles: Of the panels.
-        rows: Marks of every row, in the order of the names.
-        above: Room above the panels, for a key.
-        span: Limits of all panels; around the values if None.
-        shared: Whether all panels have the same limits, so that they can be compared by eye.
-        unit: Of the values.
-    """
-
-    def around(panel: int) -> tuple[float, float]:
-        return span or span_of(
-            100 * v
-            for row in rows
-            for m in row
-            if shared or m.panel == panel
-            for v in (m.value, m.low, m.high)
-            if v is not None
-        )
-
-    panels = [Panel(title, around(k), unit) for k, title in enumerate(titles)]
-    laid = forest(groups, panels, above=above)
-    for row, y in zip(rows, laid.at, strict=True):
-        for one in row:
-            draw_mark(laid.axes[one.panel], y, one)
-    return laid
-
-
-def draw_mark(ax: Axes, y: float, one: Mark, *, size: float = 4.5) -> None:
-    """A dot with its interval; what is not known is not drawn."""
-    if one.value is None or math.isnan(one.value):
-        return
+def _draw(ax: Axes, y: float, one: Mark) -> None:
     if one.low is not None and one.high is not None:
-        ax.plot([100 * one.low, 100 * one.high], [y - one.lift] * 2, color=one.color, linewidth=1.6, zorder=3)
-    ax.plot([100 * one.value], [y - one.lift], one.marker, color=one.color, markersize=size, zorder=4)
+        ends = "butt" if one.width > 2 else "round"
+        style: dict[str, Any] = {"color": one.color, "linewidth": one.width, "solid_capstyle": ends}
+        ax.plot([100 * one.low, 100 * one.high], [y, y], zorder=3, **style)
+    if one.value is not None and not math.isnan(one.value):
+        ax.plot([100 * one.value], [y], one.marker, color=one.color, markersize=one.size, zorder=4)
 
 
 def squares(
-    titles: Sequence[str],
-    *,
-    above: float,
-    left: float = 38.0,
-    side: float = 150.0,
-    height: float | None = None,
+    titles: Sequence[str], *, above: float, left: float = 38.0, height: float | None = None
 ) -> tuple[Figure, list[Axes]]:
     """Panels, two in a row, each with its title above; a single one is larger.
 
@@ -346,11 +320,10 @@ def squares(
         titles: Of the panels.
         above: Room above them, for a key.
         left: Room at the left of each row, for numbers.
-        side: Width of each of several panels.
         height: Of each panel; as high as wide if None.
     """
     alone = len(titles) == 1
-    width = side if not alone else (220.0 if height is None else WIDTH - left - 20)
+    width = 150.0 if not alone else (220.0 if height is None else WIDTH - left - 20)
     tall = height or width
     cell = tall + 62
     figure = new_figure(above + math.ceil(len(titles) / 2) * cell)
@@ -364,16 +337,12 @@ def squares(
 
 def to_svg(drawing: Drawing) -> str:
     """A stand-alone SVG file in the light palette, with text as text."""
-    return _anonymous(_saved(drawing, **_EXPORTED))
+    return _svg(drawing, **_EXPORTED)
 
 
 def to_png(drawing: Drawing) -> bytes:
     """A PNG in the light palette, about 1,300 pixels wide."""
-    target = io.BytesIO()
-    _clean(drawing.figure)
-    with drawing_style():
-        drawing.figure.savefig(target, format="png", dpi=216, metadata={"Software": None}, **_EXPORTED)
-    return target.getvalue()
+    return _saved(drawing, "png", dpi=216, metadata={"Software": None}, **_EXPORTED)
 
 
 def to_inline_svg(drawing: Drawing) -> str:
@@ -381,8 +350,8 @@ def to_inline_svg(drawing: Drawing) -> str:
 
     The text in it is escaped by matplotlib's writer.
     """
-    svg = _saved(drawing, transparent=True)
-    svg = _anonymous(svg[svg.index("<svg") :])
+    svg = _svg(drawing, transparent=True)
+    svg = svg[svg.index("<svg") :]
     # Matplotlib's style sheet would apply to the whole page.
     svg = re.sub(r"<style type=\"text/css\">.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
@@ -396,26 +365,21 @@ def to_inline_svg(drawing: Drawing) -> str:
     return svg
 
 
-def _saved(drawing: Drawing, **options: Any) -> str:
-    target = io.StringIO()
-    _clean(drawing.figure)
-    with drawing_style():
-        drawing.figure.savefig(target, format="svg", metadata=_NO_METADATA, **options)
-    return target.getvalue()
+def _svg(drawing: Drawing, **options: Any) -> str:
+    """SVG without what differs between two runs or versions, and without the address of a DTD."""
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    svg = _saved(drawing, "svg", metadata=metadata, **options).decode()
+    return re.sub(r"<!DOCTYPE[^>]*>\s*|<!--.*?-->\s*|\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
 
 
-def _clean(figure: Figure) -> None:
-    """No text of a figure holds what would break an SVG file or reorder it, wherever it came from."""
+def _saved(drawing: Drawing, form: str, **options: Any) -> bytes:
     from matplotlib.text import Text
 
-    for text in figure.findobj(Text):
+    for text in drawing.figure.findobj(Text):  # what would break an SVG file or reorder it
         shown = one_line(text.get_text(), longest=200)
         if shown != text.get_text().strip():
             text.set_text(shown)
-
-
-def _anonymous(svg: str) -> str:
-    """Without what differs between two runs or versions, and without the address of a DTD."""
-    svg = re.sub(r"<!DOCTYPE[^>]*>\s*", "", svg)
-    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
-    return re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    target = io.BytesIO()
+    with drawing_style():
+        drawing.figure.savefig(target, format=form, **options)
+    return target.getvalue()

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inspect_af.format import DASH, count, interval, one_line, percent, points, signed
-from inspect_af.profile.result import (
-    Band,
-    Calibration,
-    Convergence,
-    MethodPair,
-    MethodResult,
-    Model,
-    SteeringResult,
-    VectorCoupling,
-)
-from inspect_af.report.canvas import Drawing
+from inspect_af.format import DASH, count, interval, percent, points, signed
+from inspect_af.profile.result import Band, Convergence, MethodPair, MethodResult, Model, VectorCoupling
+from inspect_af.report.canvas import Drawing, figure_words
 from inspect_af.report.figures import Names, draw_convergence
 from inspect_af.report.files import convergence_tables, figure_sources, write_drawings, write_tables
 from inspect_af.report.naming import EVIDENCE, METHOD_NAMES, shared_families, short_names, shortest
 from inspect_af.report.page import (
-    Named,
+    Columns,
     PageTable,
     belief_lines,
-    direct_part,
+    direct_table,
     figures_of,
+    name,
     render,
+    sensitivity_columns,
     settings_table,
     table,
     try_drawing,
@@ -45,337 +38,277 @@ def write_convergence(report: Convergence, directory: Path) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     drawings, absent = try_drawing(lambda: draw_convergence(report))
     page, data = directory / "convergence.html", directory / "convergence.json"
-    text = render_convergence(report, None if absent else drawings)
-    page.write_text(text, encoding="utf-8", newline="\n")
+    page.write_text(_page(report, drawings, absent), encoding="utf-8", newline="\n")
     data.write_text(report.to_json() + "\n", encoding="utf-8", newline="\n")
-    return [
-        page,
-        data,
-        *write_tables(convergence_tables(report), directory),
-        *write_drawings(drawings, directory),
-    ]
+    tables = write_tables(convergence_tables(report), directory)
+    return [page, data, *tables, *write_drawings(drawings, directory)]
 
 
-def render_convergence(report: Convergence, drawings: Sequence[Drawing] | None = None) -> str:
-    """The page as text. Without matplotlib it has its tables, and says what to install for its figures.
+def render_convergence(report: Convergence) -> str:
+    """The page as text. Without matplotlib it has its tables, and says what to install for its figures."""
+    return _page(report, *try_drawing(lambda: draw_convergence(report)))
 
-    Args:
-        report: What to show.
-        drawings: From `draw_convergence`, where they are drawn already.
-    """
-    names = short_names(report)
-    absent = None
-    if drawings is None:
-        drawings, absent = try_drawing(lambda: draw_convergence(report))
-    tally = [
-        f"{n} {word}"
-        for code, word in CODES.items()
-        if (n := sum(model.statement.code == code for model in report.models))
-    ]
-    judged = [result.simulated_judge and result.judges for result in report.steering]
-    sources = figure_sources(report)
+
+def _page(report: Convergence, drawings: Sequence[Drawing], absent: str | None) -> str:
+    names, methods = short_names(report), [m for model in report.models for m in model.methods]
+    tally = {word: sum(m.statement.code == code for m in report.models) for code, word in CODES.items()}
+    judges = any(one.simulated_judge and one.judges for one in report.steering)
+    shown = (
+        (row.intervention, m.method) for m in methods for row in m.gaps if row.intervention != "baseline"
+    )
     return render(
         "convergence.html",
         thresholds=report.thresholds,
-        title=one_line(report.title),
+        title=report.title,
         report=report,
         absent=absent,
         names=names,
         codes=CODES,
-        tally=", ".join(tally),
-        simulated=[names.get(m.subject, m.subject) for m in report.models if m.simulated],
-        simulated_judge=any(judged) or any(one.simulated_judge for one in report.direct),
+        tally=", ".join(f"{n} {word}" for word, n in tally.items() if n),
+        simulated=[names[m.subject] for m in report.models if m.simulated],
+        simulated_judge=judges or any(one.simulated_judge for one in report.direct),
         figures=figures_of(drawings),
-        sources=sources,
-        parts=[(id, title, part(report, names)) for id, title, held, part in _PARTS if held(report)],
-        models=[_model_part(model) for model in report.models],
+        sources=figure_sources(report),
+        parts=_parts(report, names),
+        models=[(model, _methods(model), _pairs(model)) for model in report.models],
         tiers=tier_words(report.scenarios),
-        key=key_of(
-            report.codes,
-            (
-                (row.intervention, one.method)
-                for model in report.models
-                for one in model.methods
-                for row in one.gaps
-                if row.intervention != "baseline"
-            ),
-            shared_families(report),
-        ),
-        evidence=[
-            EVIDENCE[m] for m in EVIDENCE if any(o.method == m for x in report.models for o in x.methods)
-        ],
+        key=key_of(report.codes, shown, shared_families(report)),
+        evidence=[EVIDENCE[method] for method in EVIDENCE if any(one.method == method for one in methods)],
         margin=f"{100 * report.thresholds.delta:g} points",
         settings=settings_table(report.thresholds),
     )
 
 
-def _model_part(model: Model) -> dict[str, Any]:
-    """One model: what each method says, side by side, and the methods against one another."""
-    header = (
-        *("method", "verdict", *model.families, "difference", "untouched gap"),
-        *("requests", "beliefs", "remarks"),
-    )
-    pairs = [
-        (
-            f"{METHOD_NAMES[pair.first]} less {METHOD_NAMES[pair.second]}",
-            *(points(pair.sensitivity.get(label)) for label in model.families),
-            points(pair.contrast),
-            pair.refusal or _over(pair),
+def _methods(model: Model) -> PageTable | None:
+    """What each method says, side by side."""
+
+    def verdict(method: MethodResult) -> str:
+        # The profile's verdict knows nothing of random vectors: where they hold it back, that is said.
+        dominant = "dominant" in (method.verdict_code or "") and method.direction == "open"
+        held_back = method.method == "steering" and dominant
+        return (method.verdict or "none") + (
+            ", not counted: not shown beyond random vectors" if held_back else ""
         )
-        for pair in model.pairs
-    ]
-    return {
-        "model": model,
-        "methods": table(
-            "Points with intervals, by method",
-            header,
-            [_method_row(method, model) for method in model.methods],
-            words=2,
-            remarks=True,
-        ),
-        "pairs": table(
-            "First less second, in points",
-            ("methods", *model.families, "difference", "over"),
-            pairs,
-            remarks=True,
-        ),
-        "logs": tuple(dict.fromkeys(log for method in model.methods for log in method.logs)),
+
+    def remarks(method: MethodResult) -> str:
+        setting = method.prompt_settings.get("setting")
+        parts = (method.strength, f"{setting} setting" if setting else None, method.verdict_suffix)
+        return ", ".join(filter(None, parts))
+
+    columns: Columns[MethodResult] = {
+        "method": lambda m: METHOD_NAMES[m.method],
+        "verdict": verdict,
+        **sensitivity_columns(model.families),
+        "difference": lambda m: points(m.contrast),
+        "untouched gap": lambda m: points(m.reference_gap),
+        "requests": lambda m: f"{count(m.n_requests)} {m.requests}",
+        "beliefs": lambda m: m.beliefs or "not measured",
+        "remarks": remarks,
     }
+    return table("Points with intervals, by method", model.methods, columns, words=2, remarks=True)
 
 
-def _method_row(method: MethodResult, model: Model) -> tuple[str, ...]:
-    setting = method.prompt_settings.get("setting")
-    remarks = (method.strength, f"{setting} setting" if setting else None, method.verdict_suffix)
-    verdict = method.verdict or "none"
-    # The profile's verdict knows nothing of random vectors: where they hold it back, that is said.
-    if (
-        method.method == "steering"
-        and method.direction == "open"
-        and "dominant" in (method.verdict_code or "")
-    ):
-        verdict += ", not counted: not shown beyond random vectors"
-    return (
-        METHOD_NAMES[method.method],
-        verdict,
-        *(points(method.sensitivity.get(label)) for label in model.families),
-        points(method.contrast),
-        points(method.reference_gap),
-        f"{count(method.n_requests)} {method.requests}",
-        method.beliefs or "not measured",
-        ", ".join(part for part in remarks if part),
-    )
+def _pairs(model: Model) -> PageTable | None:
+    """The methods against one another."""
+
+    def over(pair: MethodPair) -> str:
+        sides = [(METHOD_NAMES[m], pair.variables.get(m, ())) for m in (pair.first, pair.second)]
+        return pair.refusal or "; ".join(f"{side}: {', '.join(codes)}" for side, codes in sides if codes)
+
+    columns: Columns[MethodPair] = {
+        "methods": lambda p: f"{METHOD_NAMES[p.first]} less {METHOD_NAMES[p.second]}",
+        **sensitivity_columns(model.families),
+        "difference": lambda p: points(p.contrast),
+        "over": over,
+    }
+    return table("First less second, in points", model.pairs, columns, remarks=True)
 
 
-def _over(pair: MethodPair) -> str:
-    sides = [(method, pair.variables.get(method, ())) for method in (pair.first, pair.second)]
-    return "; ".join(f"{METHOD_NAMES[method]}: {', '.join(codes)}" for method, codes in sides if codes)
-
-
-def _part(
-    tables: Sequence[tuple[str, PageTable | None]] = (),
-    lines: Sequence[str] = (),
-    note: str = "",
-    **more: Any,
-) -> dict[str, Any]:
-    """What a section shows: lines, a note, and tables that are folded under a title, or open without one."""
-    return {"tables": [one for one in tables if one[1]], "lines": lines, "note": note, **more}
-
-
-def _calibration(report: Convergence, names: Names) -> dict[str, Any]:
-    level = report.thresholds.confidence
-    return _part(lines=[_calibrated(one, names, level) for one in report.calibrations])
-
-
-def _calibrated(one: Calibration, names: Names, level: float) -> str:
-    who = names.get(one.subject, one.subject)
-    if one.slope is not None and one.slope_low is not None and one.slope_high is not None:
-        slope = (
-            f"{who}: where a claim moves the gap by 10 points, documents move it by {signed(one.slope / 10)} "
-            f"{interval(one.slope_low / 10, one.slope_high / 10)} ({level:.0%}); "
-            f"{signed((one.plain_slope or 0.0) / 10)} without the correction for noise."
-        )
-    else:
-        slope = f"{who}: no slope, {one.refusal}."
-    rank = one.rank_correlation
-    return slope if rank is None else f"{slope} Spearman’s rank correlation of the effects is {rank:+.2f}."
-
-
-def _steering(report: Convergence, names: Names) -> dict[str, Any]:
-    tables: list[tuple[str, PageTable | None]] = []
-    lines = []
-    for one in report.steering:
-        who = names.get(one.subject, one.subject)
-        lines += [f"{who}: {vector.sentence}" for vector in one.vectors]
-        tables += [("", _vectors(one, who))]
-        tables += [(f"{who}, {v.concept} vector: dose by dose", _by_dose(v)) for v in one.vectors]
+def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
+    """Every section that has something to show: lines, a note, and tables that are folded under a title, or
+    open without one."""
+    recipes = shortest(group.group for group in report.screened_groups)
     judges = list(dict.fromkeys(judge for one in report.steering for judge in one.judges))
     floors = ", ".join(dict.fromkeys(f"{one.parse_floor:.0%}" for one in report.steering))
     judged = f"Judge: {', '.join(judges)}." if judges else "No judge read the replies."
-    return _part(tables, lines, f"{judged} A multiplier is used where {floors} of replies can be counted.")
-
-
-def _vectors(one: SteeringResult, who: str) -> PageTable | None:
-    header = (
-        *("vector", "concept score", "random", "p (score)", "gap", "random", "p (gap)", "controls"),
-        "multipliers used",
+    vectors: list[tuple[str, PageTable | None]] = []
+    for one in report.steering:
+        who = names[one.subject]
+        swing = f"{who}: swing over the usable doses; p is the rank among random vectors"
+        vectors.append(("", table(swing, one.vectors, _VECTOR, remarks=True)))
+        vectors += [(f"{who}, {v.concept} vector: dose by dose", _by_dose(v)) for v in one.vectors]
+    screening = table(
+        "Untouched models",
+        report.screening,
+        {
+            "model": lambda r: name(names[r.subject]),
+            "monitored": lambda r: percent(r.monitored),
+            "unmonitored": lambda r: percent(r.unmonitored),
+            "gap": lambda r: points(r.gap),
+            "requests": lambda r: count(r.gap.n),
+            "flags": lambda r: "; ".join((*r.flags, *(("simulated",) if r.simulated else ()))),
+        },
+        remarks=True,
     )
-    rows = [
-        (
-            Named(f"{v.concept} vector, layers {v.layers}"),
-            *_band(v.reasoning, scale=1.0),
-            *_band(v.behaviour, scale=100.0),
-            count(v.behaviour.n_controls if v.behaviour else 0),
-            ", ".join(f"{m:+g}" for m in v.used) or "none",
+    ablations = table(
+        "Untouched model by prompt",
+        report.ablations,
+        {
+            "model": lambda r: name(names[r.subject]),
+            "prompt": lambda r: name(r.variant),
+            "gap": lambda r: points(r.gap),
+            "change": lambda r: points(r.change),
+            "simultaneous": lambda r: interval(r.change_simultaneous_low, r.change_simultaneous_high),
+            "pairs": lambda r: count(r.gap.n),
+        },
+        words=2,
+    )
+    trends = table(
+        "Points per step or unit of multiplier",
+        [(curve, trend) for curve in report.doses for trend in curve.trends],
+        {
+            "model and method": lambda r: name(f"{names[r[0].subject]}, {METHOD_NAMES[r[0].method]}"),
+            "family": lambda r: r[1].family,
+            "trend per step": lambda r: points(r[1].slope),
+        },
+        words=2,
+    )
+    checkpoints = table(
+        "Change of the gap by each claim",
+        [(one, claim) for one in report.checkpoints for claim in one.claims],
+        {
+            "checkpoint": lambda r: name(r[0].checkpoint),
+            "claim": lambda r: r[1].claim,
+            "on it": lambda r: points(r[1].on_checkpoint),
+            "on the model": lambda r: points(r[1].on_subject),
+            "difference": lambda r: points(r[1].difference),
+        },
+        words=2,
+    )
+    asked: dict[tuple[str, str], tuple[str, ...]] = {
+        (model.subject, method.method): tuple(
+            dict.fromkeys(
+                row.intervention.rstrip("+-") for row in method.gaps if row.family and not row.placebo
+            )
         )
-        for v in one.vectors
+        for model in report.models
+        for method in model.methods
+        if method.method != "steering"
+    }
+    eligible = (
+        f"{names[one.subject]}, {one.checkpoint}: {'' if one.eligible else 'not '}eligible, "
+        f"{one.eligibility}."
+        for one in report.checkpoints
+    )
+    spread = (
+        f"{recipes[g.group]}: mean gap {signed(g.mean)} over {g.n_seeds} training seeds, standard deviation "
+        f"{100 * g.sd:.1f} points between them."
+        for g in report.screened_groups
+    )
+    parts: list[tuple[str, Any, Any, str, Sequence[tuple[str, PageTable | None]]]] = [
+        ("calibration", report.calibrations, _slopes(report, names), "", ()),
+        (
+            "coupling",
+            report.steering,
+            [f"{names[one.subject]}: {v.sentence}" for one in report.steering for v in one.vectors],
+            f"{judged} A multiplier is used where {floors} of replies can be counted.",
+            vectors,
+        ),
+        ("random-vectors", any(one.random for one in report.steering), (), "", ()),
+        ("beliefs", report.selectivity, (), "", ()),
+        ("screening", report.screening, spread, "", [("Numbers", screening)]),
+        ("role-play", report.ablations, (), "", [("Numbers", ablations)]),
+        ("doses", report.doses, (), "", [("Slopes", trends)]),
+        ("checkpoints", report.checkpoints, eligible, _ELIGIBLE, [("Numbers", checkpoints)]),
+        (
+            "direct-requests",
+            report.direct,
+            [warning for one in report.direct for warning in one.warnings],
+            "",
+            [("Numbers", direct_table(one)) for one in report.direct],
+        ),
     ]
-    caption = f"{who}: swing over the usable doses; p is the rank among random vectors"
-    return table(caption, header, rows, remarks=True)
+    return [
+        {
+            "id": id,
+            "title": _TITLES.get(id) or figure_words()[id]["title"],
+            "lines": list(lines),
+            "note": note,
+            "tables": [found for found in tables if found[1]],
+            "checks": belief_lines(report.selectivity, report.thresholds, names, asked)
+            if id == "beliefs"
+            else (),
+        }
+        for id, held, lines, note, tables in parts
+        if held
+    ]
 
 
-def _band(band: Band | None, *, scale: float) -> tuple[str, str, str]:
-    """Change with interval, range of random vectors, rank p."""
+_TITLES = {"beliefs": "Did the beliefs move, and only those?", "doses": "Dose and response"}
+_ELIGIBLE = (
+    "A checkpoint is eligible where its own gap’s interval excludes 0 and both tiers lie between floor "
+    "and ceiling; without a gap or room a claim shows nothing. This rule is ours."
+)
+
+
+def _slopes(report: Convergence, names: Names) -> list[str]:
+    lines = []
+    for one in report.calibrations:
+        line = f"{names[one.subject]}: no slope, {one.refusal}."
+        if one.slope is not None and one.slope_low is not None and one.slope_high is not None:
+            line = (
+                f"{names[one.subject]}: where a claim moves the gap by 10 points, documents move it by "
+                f"{signed(one.slope / 10)} {interval(one.slope_low / 10, one.slope_high / 10)} "
+                f"({report.thresholds.confidence:.0%}); {signed((one.plain_slope or 0.0) / 10)} without the "
+                "correction for noise."
+            )
+        if one.rank_correlation is not None:
+            line += f" Spearman’s rank correlation of the effects is {one.rank_correlation:+.2f}."
+        lines.append(line)
+    return lines
+
+
+def _change(band: Band | None, scale: float = 100.0) -> str:
     if band is None:
-        return DASH, DASH, DASH
-    change = signed(band.change, scale=scale)
+        return DASH
     around = interval(band.low, band.high, scale=scale)
-    random = interval(band.control_low, band.control_high, scale=scale)
-    p = DASH if band.rank_p is None else f"{band.rank_p:.3f}"
-    return (change if around == DASH else f"{change} {around}"), random, p
+    change = signed(band.change, scale=scale)
+    return change if around == DASH else f"{change} {around}"
+
+
+def _random(band: Band | None, scale: float = 100.0) -> str:
+    return DASH if band is None else interval(band.control_low, band.control_high, scale=scale)
+
+
+def _rank(band: Band | None) -> str:
+    return DASH if band is None or band.rank_p is None else f"{band.rank_p:.3f}"
+
+
+_VECTOR: Columns[VectorCoupling] = {
+    "vector": lambda v: name(f"{v.concept} vector, layers {v.layers}"),
+    "concept score": lambda v: _change(v.reasoning, 1.0),
+    "random (score)": lambda v: _random(v.reasoning, 1.0),
+    "p (score)": lambda v: _rank(v.reasoning),
+    "gap": lambda v: _change(v.behaviour),
+    "random (gap)": lambda v: _random(v.behaviour),
+    "p (gap)": lambda v: _rank(v.behaviour),
+    "controls": lambda v: count(v.behaviour.n_controls if v.behaviour else 0),
+    "multipliers used": lambda v: ", ".join(f"{m:+g}" for m in v.used) or "none",
+}
 
 
 def _by_dose(vector: VectorCoupling) -> PageTable | None:
-    header = (
-        *("multiplier", "dose", "counted", "monitored", "unmonitored", "gap change"),
-        *("own score", "other score"),
+    return table(
+        f"{vector.concept} ({vector.digest[:6]}), layers {vector.layers}",
+        vector.points,
+        {
+            "multiplier": lambda p: f"{p.multiplier:+g}",
+            "dose": lambda p: DASH if p.dose is None else f"{p.dose:+.3f}",
+            "counted": lambda p: f"{p.parsed:.0%}",
+            "monitored": lambda p: percent(p.monitored),
+            "unmonitored": lambda p: percent(p.unmonitored),
+            "gap change": lambda p: _change(p.gap),
+            "own score": lambda p: signed(p.own_score.change if p.own_score else None, scale=1.0),
+            "other score": lambda p: signed(p.other_score.change if p.other_score else None, scale=1.0),
+        },
     )
-    rows = [
-        (
-            f"{p.multiplier:+g}",
-            DASH if p.dose is None else f"{p.dose:+.3f}",
-            f"{p.parsed:.0%}",
-            percent(p.monitored),
-            percent(p.unmonitored),
-            DASH if p.gap is None else f"{signed(p.gap.change)} {interval(p.gap.low, p.gap.high)}",
-            *(DASH if s is None else signed(s.change, scale=1.0) for s in (p.own_score, p.other_score)),
-        )
-        for p in vector.points
-    ]
-    return table(f"{vector.concept} ({vector.digest[:6]}), layers {vector.layers}", header, rows)
-
-
-def _beliefs(report: Convergence, names: Names) -> dict[str, Any]:
-    return _part(checks=belief_lines(report.selectivity, report.thresholds, names))
-
-
-def _screening(report: Convergence, names: Names) -> dict[str, Any]:
-    rows = [
-        (
-            Named(names.get(row.subject, row.subject)),
-            percent(row.monitored),
-            percent(row.unmonitored),
-            points(row.gap),
-            count(row.gap.n),
-            "; ".join((*row.flags, *(("simulated",) if row.simulated else ()))),
-        )
-        for row in report.screening
-    ]
-    recipes = shortest(group.group for group in report.screened_groups)
-    spread = [
-        f"{recipes[group.group]}: mean gap {signed(group.mean)} over {group.n_seeds} training seeds, "
-        f"standard deviation {100 * group.sd:.1f} points between them."
-        for group in report.screened_groups
-    ]
-    header = ("model", "monitored", "unmonitored", "gap", "requests", "flags")
-    return _part([("Numbers", table("Untouched models", header, rows, remarks=True))], spread)
-
-
-def _ablations(report: Convergence, names: Names) -> dict[str, Any]:
-    rows = [
-        (
-            Named(names.get(row.subject, row.subject)),
-            Named(row.variant),
-            points(row.gap),
-            points(row.change),
-            interval(row.change_simultaneous_low, row.change_simultaneous_high),
-            count(row.gap.n),
-        )
-        for row in report.ablations
-    ]
-    header = ("model", "prompt", "gap", "change", "simultaneous", "pairs")
-    return _part([("Numbers", table("Untouched model by prompt", header, rows, words=2))])
-
-
-def _dose_trends(report: Convergence, names: Names) -> dict[str, Any]:
-    rows = [
-        (
-            Named(f"{names.get(curve.subject, curve.subject)}, {METHOD_NAMES[curve.method]}"),
-            trend.family,
-            points(trend.slope),
-        )
-        for curve in report.doses
-        for trend in curve.trends
-    ]
-    header = ("model and method", "family", "trend per step")
-    return _part([("Slopes", table("Points per step or unit of multiplier", header, rows, words=2))])
-
-
-def _checkpoints(report: Convergence, names: Names) -> dict[str, Any]:
-    lines = [
-        f"{names.get(one.subject, one.subject)}, {one.checkpoint}: "
-        f"{'eligible' if one.eligible else 'not eligible'}, {one.eligibility}."
-        for one in report.checkpoints
-    ]
-    rows = [
-        (
-            Named(one.checkpoint),
-            claim.claim,
-            points(claim.on_checkpoint),
-            points(claim.on_subject),
-            points(claim.difference),
-        )
-        for one in report.checkpoints
-        for claim in one.claims
-    ]
-    header = ("checkpoint", "claim", "on it", "on the model", "difference")
-    note = (
-        "A checkpoint is eligible where its own gap’s interval excludes 0 and both tiers lie between floor "
-        "and ceiling; without a gap or room a claim shows nothing. This rule is ours."
-    )
-    return _part([("Numbers", table("Change of the gap by each claim", header, rows, words=2))], lines, note)
-
-
-def _direct(report: Convergence, names: Names) -> dict[str, Any]:
-    found = [direct_part(one) for one in report.direct]
-    warnings = [warning for one in report.direct for warning in one.warnings]
-    return _part([("Numbers", one["table"]) for one in found], warnings)
-
-
-_Part = tuple[str, str, Callable[[Convergence], object], Callable[[Convergence, Names], dict[str, Any]]]
-_PARTS: tuple[_Part, ...] = (
-    ("calibration", "Prompt against documents", lambda r: r.calibrations, _calibration),
-    (
-        "coupling",
-        "Does a vector move reasoning, and does it move behaviour?",
-        lambda r: r.steering,
-        _steering,
-    ),
-    (
-        "random-vectors",
-        "What any direction does",
-        lambda r: any(one.random for one in r.steering),
-        lambda r, names: _part(),
-    ),
-    ("beliefs", "Did the beliefs move, and only those?", lambda r: r.selectivity, _beliefs),
-    ("screening", "Which models fake at all", lambda r: r.screening, _screening),
-    ("role-play", "Who the model is said to be", lambda r: r.ablations, _ablations),
-    ("doses", "Dose and response", lambda r: r.doses, _dose_trends),
-    (
-        "checkpoints",
-        "Prompt claims on document-trained checkpoints",
-        lambda r: r.checkpoints,
-        _checkpoints,
-    ),
-    ("direct-requests", "Asked directly, without the scenario", lambda r: r.direct, _direct),
-)
-"""(id, title, what it needs, what it shows) of every section, in the order of the page."""

@@ -11,7 +11,7 @@ from bisect import insort
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from inspect_ai.log import EvalSample, read_eval_log_sample
+from inspect_ai.log import read_eval_log_sample
 
 from inspect_af.errors import ConfigError
 from inspect_af.logs import LogHeader, ScoredSample
@@ -49,20 +49,6 @@ class Excerpts(NamedTuple):
     """Samples that were drawn and could not be read, with the reason."""
 
 
-class _Candidate(NamedTuple):
-    rank: str
-    sample_id: str
-    epoch: int
-    outcome: Outcome
-    location: str
-
-
-class _Group(NamedTuple):
-    subject: str
-    condition: str
-    prompt_digest: str
-
-
 class ExcerptDraw:
     """Watches logs as they are counted, and remembers a few replies of every condition.
 
@@ -83,7 +69,8 @@ class ExcerptDraw:
             raise ConfigError(f"per_condition must be at least 1, not {per_condition}")
         self._seed = seed
         self._per_condition = per_condition
-        self._kept: dict[_Group, dict[Tier, list[_Candidate]]] = {}
+        # By subject, condition and prompt, then by tier: replies without their reasoning, by rank.
+        self._kept: dict[tuple[str, str, str], dict[Tier, list[tuple[str, Excerpt]]]] = {}
 
     def watch(
         self, logs: Iterable[tuple[LogHeader, Iterable[ScoredSample]]]
@@ -96,34 +83,18 @@ class ExcerptDraw:
         """Reads the replies that were drawn, one sample at a time. A sample that cannot be read is listed."""
         drawn: list[Excerpt] = []
         unreadable: list[str] = []
-        for group, tier, candidate in self._chosen():
+        for one in self._chosen():
             try:
                 sample = read_eval_log_sample(
-                    candidate.location,
-                    id=candidate.sample_id,
-                    epoch=candidate.epoch,
-                    exclude_fields={"events", "store"},
+                    one.location, id=one.sample_id, epoch=one.epoch, exclude_fields={"events", "store"}
                 )
             except Exception as error:  # noqa: BLE001 - a log can break between two readings, in any layer
                 reason = str(error).partition("\n")[0][:200]
-                unreadable.append(
-                    f"{candidate.location}: sample {candidate.sample_id}, epoch {candidate.epoch}: {reason}"
-                )
+                unreadable.append(f"{one.location}: sample {one.sample_id}, epoch {one.epoch}: {reason}")
                 continue
-            reasoning = reasoning_of(sample)
-            drawn.append(
-                Excerpt(
-                    subject=group.subject,
-                    condition=group.condition,
-                    tier=tier,
-                    outcome=candidate.outcome,
-                    reasoning=None if reasoning is None else reasoning[:LONGEST_EXCERPT],
-                    n_characters=len(reasoning or ""),
-                    location=candidate.location,
-                    sample_id=candidate.sample_id,
-                    epoch=candidate.epoch,
-                )
-            )
+            reasoning = read_reply(sample.output).reasoning
+            cut = None if reasoning is None else reasoning[:LONGEST_EXCERPT]
+            drawn.append(one._replace(reasoning=cut, n_characters=len(reasoning or "")))
         return Excerpts(tuple(drawn), self._seed, self._per_condition, tuple(unreadable))
 
     def _seen(self, header: LogHeader, rows: Iterable[ScoredSample]) -> Iterator[ScoredSample]:
@@ -133,27 +104,21 @@ class ExcerptDraw:
             yield row
 
     def _offer(self, header: LogHeader, row: ScoredSample, outcome: Outcome) -> None:
-        group = _Group(header.subject.label, row.meta.condition, header.meta.prompt_digest)
-        kept = self._kept.setdefault(group, {}).setdefault(row.meta.tier, [])
+        subject, condition, tier = header.subject.label, row.meta.condition, row.meta.tier
+        group = (subject, condition, header.meta.prompt_digest)
+        kept = self._kept.setdefault(group, {}).setdefault(tier, [])
         rank = hashlib.sha256(f"{self._seed}/{row.uuid}".encode("utf-8", "surrogatepass")).hexdigest()
-        if len(kept) == self._per_condition and rank >= kept[-1].rank:
-            return
-        if any(candidate.rank == rank for candidate in kept):  # the same reply in two logs
-            return
-        insort(kept, _Candidate(rank, row.sample_id, row.epoch, outcome, header.location))
-        del kept[self._per_condition :]
+        if all(rank != known for known, _ in kept):  # else the same reply in two logs
+            where = header.location, row.sample_id, row.epoch
+            insort(kept, (rank, Excerpt(subject, condition, tier, outcome, None, 0, *where)))
+            del kept[self._per_condition :]
 
-    def _chosen(self) -> Iterator[tuple[_Group, Tier, _Candidate]]:
-        for group, tiers in sorted(self._kept.items()):
-            names = [tier for tier in TIERS if tier in tiers]
+    def _chosen(self) -> Iterator[Excerpt]:
+        for _, tiers in sorted(self._kept.items()):
             turns = [
-                (tier, tiers[tier][turn])
-                for turn in range(self._per_condition)
-                for tier in names
-                if turn < len(tiers[tier])
+                (turn, TIERS.index(tier), one) for tier in tiers for turn, (_, one) in enumerate(tiers[tier])
             ]
-            for tier, candidate in turns[: self._per_condition]:
-                yield group, tier, candidate
+            yield from (one for _, _, one in sorted(turns)[: self._per_condition])
 
 
 def draw_excerpts(
@@ -171,8 +136,3 @@ def draw_excerpts(
         for _ in rows:
             pass
     return draw.read()
-
-
-def reasoning_of(sample: EvalSample) -> str | None:
-    """Scratchpad of the reply, or else the model's native reasoning; None where there is neither."""
-    return read_reply(sample.output).reasoning

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -26,22 +26,10 @@ _KEYS = (
     *("concept", "digest", "intervention", "variable", "strength", "position", "level", "scope"),
 )
 """Columns that identify a record in the tables of what it holds."""
-_LEFT_OUT = ("logs", "thresholds")
 
-Cell = str | int | float | bool | None
-Row = dict[str, Cell]
-
-
-class Table(NamedTuple):
-    """One CSV file. Rates and differences stay on the scale 0 to 1; an empty cell is not known."""
-
-    name: str
-    rows: Sequence[Row]
-
-    @property
-    def header(self) -> tuple[str, ...]:
-        """Every column that some row has, in order of appearance."""
-        return tuple(dict.fromkeys(column for row in self.rows for column in row))
+Row = dict[str, Any]
+Tables = Mapping[str, Sequence[Row]]
+"""Rows by the file's name. Rates and differences stay on the scale 0 to 1; None is an empty cell."""
 
 
 def export_csv(profile: Profile, directory: Path) -> list[Path]:
@@ -61,18 +49,18 @@ def export_figures(profile: Profile, directory: Path) -> list[Path]:
     return write_drawings(draw_figures(profile), directory)
 
 
-def write_tables(tables: Iterable[Table], directory: Path) -> list[Path]:
+def write_tables(tables: Tables, directory: Path) -> list[Path]:
     """Writes every table that has rows, and returns the files; formulas get an apostrophe in front."""
     directory.mkdir(parents=True, exist_ok=True)
     files = []
-    for table in tables:
-        if table.rows:
-            file = directory / f"{table.name}.csv"
-            with file.open("w", encoding="utf-8", newline="") as target:
-                writer = csv.writer(target, lineterminator="\n")
-                writer.writerow(table.header)
-                writer.writerows([_written(row.get(column)) for column in table.header] for row in table.rows)
-            files.append(file)
+    for name, rows in tables.items():
+        if rows:
+            files.append(directory / f"{name}.csv")
+            with files[-1].open("w", encoding="utf-8", newline="") as target:
+                columns = dict.fromkeys(column for row in rows for column in row)
+                writer = csv.DictWriter(target, columns, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows({column: _written(cell) for column, cell in row.items()} for row in rows)
     return files
 
 
@@ -88,7 +76,7 @@ def write_drawings(drawings: Iterable[Drawing], directory: Path) -> list[Path]:
     return files
 
 
-def tables_of(report: BaseModel) -> list[Table]:
+def tables_of(report: BaseModel) -> dict[str, list[Row]]:
     """Every list of records in a profile or a convergence report as a table, named by where it stands.
 
     A row has the fields of its record and, in front, what identifies the records that hold it. Records by
@@ -96,111 +84,95 @@ def tables_of(report: BaseModel) -> list[Table]:
     """
     found: dict[str, list[Row]] = {}
 
-    def add(record: Any, path: tuple[str, ...], keys: Row) -> None:
-        row = {**keys, **flat(record)}
-        name = "_".join(path[1:] if path[0] in _CONTAINERS and len(path) > 1 else path)
-        found.setdefault(name, []).append(row)
-        descend(record, path, {key: row[key] for key in (*_KEYS, *keys) if key in row})
-
     def descend(record: Any, path: tuple[str, ...], keys: Row) -> None:
         for name, value in _fields(record):
+            below = (*path, name)
+            members: list[tuple[Any, Row]] = []
             if isinstance(value, BaseModel):
-                descend(value, (*path, name), keys)
+                descend(value, below, keys)
             elif isinstance(value, Mapping) and path:  # at the top they repeat those of the only profile
-                for label, one in value.items():
-                    if isinstance(one, BaseModel):
-                        add(one, (*path, name), {**keys, name: label})
+                members = [(one, {**keys, name: key}) for key, one in value.items()]
             elif isinstance(value, tuple | list):
-                for one in value:
-                    if _is_record(one):
-                        add(one, (*path, name), keys)
+                members = [(one, keys) for one in value]
+            for one, known in members:
+                if _is_record(one):
+                    row = {**known, **dict(_flat(one))}
+                    at = below[1:] if below[0] in _CONTAINERS and path else below
+                    found.setdefault("_".join(at), []).append(row)
+                    descend(one, below, {key: row[key] for key in (*_KEYS, *known) if key in row})
 
     descend(report, (), {})
-    return [Table(name, rows) for name, rows in found.items()]
+    return found
 
 
-def flat(record: Any, prefix: str = "") -> Row:
-    """The fields of a record as columns; what makes rows of another table is left out.
-
-    Args:
-        record: A model, named tuple or mapping.
-        prefix: In front of every column.
-    """
-    found: Row = {}
+def _flat(record: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The fields of a record as columns; what makes rows of another table is left out."""
     for name, value in _fields(record):
         column = f"{prefix}{name}"
-        if name in _LEFT_OUT or (not value and _holds_records(record, name)):
-            continue
-        if isinstance(value, Mapping) and any(isinstance(one, BaseModel) for one in value.values()):
+        held = (
+            value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()
+        )
+        records = any(map(_is_record, held)) or (not value and _is_for_records(record, name))
+        if records or name in ("logs", "thresholds"):
             continue
         if isinstance(value, BaseModel | Mapping):
-            found |= flat(value, f"{column}_")
-        elif isinstance(value, tuple | list):
-            if not any(map(_is_record, value)):
-                found[column] = "; ".join(map(str, value))
+            yield from _flat(value, f"{column}_")
         else:
-            found[column] = value
-    return found
+            yield column, "; ".join(map(str, value)) if isinstance(value, tuple | list) else value
 
 
 def _is_record(value: Any) -> bool:
     return isinstance(value, BaseModel) or hasattr(value, "_fields")
 
 
-def _holds_records(record: Any, name: str) -> bool:
+def _is_for_records(record: Any, name: str) -> bool:
     """Whether a field is for records, so that it is no column where there are none."""
     field = type(record).model_fields.get(name) if isinstance(record, BaseModel) else None
     kinds = () if field is None else (field.annotation, *get_args(field.annotation))
-    return any(isinstance(kind, type) and (_is_record(kind) or issubclass(kind, BaseModel)) for kind in kinds)
+    return any(
+        isinstance(kind, type) and (issubclass(kind, BaseModel) or hasattr(kind, "_fields")) for kind in kinds
+    )
 
 
 def _fields(record: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(record, BaseModel):
         return [(name, getattr(record, name)) for name in type(record).model_fields]
-    if isinstance(record, Mapping):
-        return [(str(key), value) for key, value in record.items()]
-    return list(zip(record._fields, record, strict=True))
+    fields = record if isinstance(record, Mapping) else record._asdict()
+    return [(str(key), value) for key, value in fields.items()]
 
 
-def convergence_tables(report: Convergence) -> list[Table]:
+def _written(cell: Any) -> str:
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{cell}" if formula else str(cell)
+
+
+def convergence_tables(report: Convergence) -> Tables:
     """The numbers of every part of a convergence report, and the logs behind every figure."""
-    logs: list[Row] = [
-        {"figure": figure, "log": log} for figure, found in figure_sources(report).items() for log in found
-    ]
-    return [*tables_of(report), Table("figure_sources", logs)]
-
-
-class _Traced(Protocol):
-    @property
-    def logs(self) -> tuple[str, ...]: ...
+    sources = figure_sources(report).items()
+    logs = [{"figure": figure, "log": log} for figure, found in sources for log in found]
+    return {**tables_of(report), "figure_sources": logs}
 
 
 def figure_sources(report: Convergence) -> dict[str, tuple[str, ...]]:
     """The logs behind every figure, by the figure's name; figures are also passed on by themselves."""
-
-    def logs(parts: Iterable[_Traced]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(log for part in parts for log in part.logs))
-
-    return {
-        "methods": logs(method for model in report.models for method in model.methods),
-        **{f"gaps-{k}": logs(model.methods) for k, model in enumerate(report.models, start=1)},
-        "calibration": logs(report.calibrations),
-        "coupling": logs(report.steering),
-        "random-vectors": logs(one for one in report.steering if one.random),
-        **{f"beliefs-{k}": report.belief_logs for k in range(1, len(report.selectivity) + 1)},
-        "screening": logs(report.screening),
-        "role-play": logs(report.ablations),
-        "doses": logs(report.doses),
-        "checkpoints": logs(report.checkpoints),
-        "direct-requests": logs(report.direct),
+    parts: dict[str, Iterable[Any]] = {
+        "methods": [method for model in report.models for method in model.methods],
+        **{f"gaps-{k}": model.methods for k, model in enumerate(report.models, start=1)},
+        "calibration": report.calibrations,
+        "coupling": report.steering,
+        "random-vectors": [one for one in report.steering if one.random],
+        "screening": report.screening,
+        "role-play": report.ablations,
+        "doses": report.doses,
+        "checkpoints": report.checkpoints,
+        "direct-requests": report.direct,
     }
-
-
-def _written(cell: Cell) -> str:
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return ""
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{cell}"
-    return str(cell)
+    logs = {
+        name: tuple(dict.fromkeys(log for one in part for log in one.logs)) for name, part in parts.items()
+    }
+    beliefs = {f"beliefs-{k}": report.belief_logs for k in range(1, len(report.selectivity) + 1)}
+    return {**logs, **beliefs}

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from inspect_af.format import text_table
-from inspect_af.scorers.calibration import (
-    Agreement,
-    ConditionAudit,
-    Estimate,
-    JudgeFigures,
-    StratumRate,
-)
+from inspect_af.scorers.calibration import Agreement, ConditionAudit, Estimate, JudgeFigures, StratumRate
 from inspect_af.scorers.judges import is_simulated
+
+_T = TypeVar("_T")
 
 _SIMULATED = (
     "SIMULATED JUDGE: these figures show that the pipeline runs. They are no judge's accuracy and "
@@ -27,30 +24,21 @@ _SMOKE_TEST = (
 
 def figures(rows: Sequence[JudgeFigures], *, bundled: bool) -> str:
     """Figures per judge, simulated judges apart."""
+    columns: Mapping[str, Callable[[JudgeFigures], str]] = {
+        "question": lambda row: row.question,
+        "condition": lambda row: row.condition,
+        "yes/no": lambda row: f"{row.figures.n_yes}/{row.figures.n_no}",
+        "AUROC": lambda row: _estimate(row.figures.auroc),
+        "sensitivity": lambda row: _estimate(row.figures.sensitivity),
+        "specificity": lambda row: _estimate(row.figures.specificity),
+        "kappa": lambda row: _number(row.kappa),
+    }
     blocks = []
     for judge in dict.fromkeys(row.judge for row in rows):
         own = [row for row in rows if row.judge == judge]
-        table = _aligned(
-            [
-                ("question", "condition", "yes/no", "AUROC", "sensitivity", "specificity", "kappa"),
-                *(
-                    (
-                        row.question,
-                        row.condition,
-                        f"{row.figures.n_yes}/{row.figures.n_no}",
-                        _estimate(row.figures.auroc),
-                        _estimate(row.figures.sensitivity),
-                        _estimate(row.figures.specificity),
-                        _number(row.kappa),
-                    )
-                    for row in own
-                ),
-            ]
-        )
         notes = [_SIMULATED] if own[0].simulated else []
-        blocks.append("\n".join([f"Judge {judge}", *notes, table]))
-    if bundled:
-        blocks.append(_SMOKE_TEST)
+        blocks.append("\n".join([f"Judge {judge}", *notes, _table(own, columns)]))
+    blocks += [_SMOKE_TEST] if bundled else []
     return "\n\n".join(blocks) + "\n\nIntervals: 95 %; AUROC by Newcombe's method 5, shares by Wilson.\n"
 
 
@@ -58,9 +46,8 @@ def agreement(rows: Sequence[Agreement]) -> str:
     """Agreement between judges per question."""
     lines = ["Agreement between judges"]
     for row in rows:
-        lines.append(
-            f"  {row.question}: Krippendorff's alpha {_number(row.alpha)} ({row.n} texts scored by all)"
-        )
+        alpha = f"Krippendorff's alpha {_number(row.alpha)} ({row.n} texts scored by all)"
+        lines.append(f"  {row.question}: {alpha}")
         lines += [f"    {a} and {b}: Cohen's kappa {_number(k)}" for (a, b), k in row.kappas.items()]
         if any(is_simulated(judge) for judge in row.judges):
             lines.append("    a simulated judge is among them: this is no agreement between judges")
@@ -74,36 +61,18 @@ def rates(rows: Sequence[StratumRate]) -> str:
             "No corrected rate: the logs of the sample hold no scores of a judge (simulated judges do not "
             "count).\n"
         )
-    table = _aligned(
-        [
-            (
-                "judge",
-                "question",
-                "condition",
-                "tier",
-                "labels",
-                "others",
-                "judge alone",
-                "labels alone",
-                "corrected",
-            ),
-            *(
-                (
-                    row.judge,
-                    row.question,
-                    row.condition,
-                    row.tier,
-                    str(row.rate.n_labelled),
-                    str(row.rate.n_other),
-                    _number(row.rate.judge),
-                    _estimate(row.rate.human),
-                    _estimate(row.rate.corrected),
-                )
-                for row in rows
-            ),
-        ]
-    )
-    return f"Rates corrected by human labels (prediction-powered inference)\n{table}\n"
+    columns: Mapping[str, Callable[[StratumRate], str]] = {
+        "judge": lambda row: row.judge,
+        "question": lambda row: row.question,
+        "condition": lambda row: row.condition,
+        "tier": lambda row: row.tier,
+        "labels": lambda row: str(row.rate.n_labelled),
+        "others": lambda row: str(row.rate.n_other),
+        "judge alone": lambda row: _number(row.rate.judge),
+        "labels alone": lambda row: _estimate(row.rate.human),
+        "corrected": lambda row: _estimate(row.rate.corrected),
+    }
+    return f"Rates corrected by human labels (prediction-powered inference)\n{_table(rows, columns)}\n"
 
 
 def tag_audit(audits: Sequence[ConditionAudit]) -> str:
@@ -119,13 +88,14 @@ def tag_audit(audits: Sequence[ConditionAudit]) -> str:
     return "\n".join(lines)
 
 
+def _table(rows: Iterable[_T], columns: Mapping[str, Callable[[_T], str]]) -> str:
+    cells = [[cell(row) for cell in columns.values()] for row in rows]
+    return text_table([list(columns), *cells], left=range(len(columns)), indent=2)
+
+
 def _estimate(found: Estimate) -> str:
     return "-" if math.isnan(found.value) else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2f}"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    return text_table(rows, left=range(len(rows[0])), indent=2)

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from inspect_af.format import one_line
 from inspect_af.profile.result import ConditionRow, Convergence, EffectRow, MethodProfile, Profile
-from inspect_af.types import FAMILIES, Family, Method
+from inspect_af.types import FAMILIES, STRENGTHS, Family, Method
 
 _Row = TypeVar("_Row")
 
 METHOD_NAMES: dict[Method, str] = {"prompt": "prompt", "sdf": "documents", "steering": "steering"}
-
 EVIDENCE: dict[Method, str] = {
     "prompt": "Claims in the prompt are calibration: the model reads a sentence, and need not believe it.",
     "sdf": "Documents are primary evidence: the model was trained on texts that state the belief.",
     "steering": "Steering is primary evidence where it goes beyond what random vectors do.",
 }
 """How much a method's result counts for."""
-
 DOSE_NAMES: dict[Method, str] = {
     "prompt": "strength of the claim",
     "sdf": "directness of the documents",
     "steering": "size of the multiplier",
 }
-
-_FAMILY_ORDER: dict[Family | None, int] = {"first": 0, "second": 1, None: 2}
-_STRENGTH_ORDER = {"weak": 0.0, "standard": 1.0, "strong": 2.0}
 
 
 class Families(NamedTuple):
@@ -54,19 +50,22 @@ class Block(NamedTuple):
     conditions: tuple[ConditionRow, ...]
 
 
+def lost_of(row: ConditionRow) -> tuple[int, int]:
+    """Replies of a condition that could not be counted, failed ones included, and all that were asked for."""
+    failed = sum(row.failed.values())
+    unscored = sum(sum(reasons.values()) for reasons in row.unscored.values())
+    return unscored + failed, sum(row.replies.values()) + failed
+
+
 def family_labels(profile: Profile) -> Families:
     """The labels as far as the profiles tell; `first family` and `second family` where none was measured."""
     known: dict[Family, str] = {}
     for one in profile.profiles:
         family_of = {effect.variable: effect.family for effect in one.effects}
         for label, codes in one.variables.items():
-            for code in codes:
-                family = family_of.get(code)
-                if family is not None:
-                    known.setdefault(family, label)
+            known |= {f: label for code in codes if (f := family_of.get(code)) and f not in known}
         if len(one.sensitivity) == 2:
-            for family, label in zip(FAMILIES, one.sensitivity, strict=True):
-                known.setdefault(family, label)
+            known = dict(zip(FAMILIES, one.sensitivity, strict=True)) | known
     return Families(known.get("first", "first family"), known.get("second", "second family"))
 
 
@@ -86,15 +85,14 @@ def template_names(profile: Profile) -> dict[str, str]:
     digests = list(dict.fromkeys([*(row.setting for row in profile.conditions), *known]))
     keys = dict.fromkeys(["setting", *(key for settings in known.values() for key in settings)])
     differing = [key for key in keys if len({known.get(digest, {}).get(key) for digest in digests}) > 1]
-
-    def name(settings: Mapping[str, str]) -> str:
-        chosen = [(key, settings[key]) for key in differing if key in settings]
-        return ", ".join(value if key == "setting" else f"{key}={value}" for key, value in chosen)
-
-    names = {digest: name(known.get(digest, {})) for digest in digests}
-    shared = list(names.values())
+    names = {}
+    for digest in digests:
+        chosen = {key: known.get(digest, {}).get(key) for key in differing}
+        parts = [v if key == "setting" else f"{key}={v}" for key, v in chosen.items() if v is not None]
+        names[digest] = ", ".join(parts)
+    times = Counter(names.values())
     return {
-        digest: name if name and shared.count(name) == 1 else ", ".join(filter(None, (name, digest[:8])))
+        digest: name if name and times[name] == 1 else ", ".join(filter(None, (name, digest[:8])))
         for digest, name in names.items()
     }
 
@@ -104,54 +102,48 @@ def blocks(profile: Profile) -> tuple[Block, ...]:
     grouped: dict[tuple[str, str, str], list[ConditionRow]] = {}
     for row in profile.conditions:
         grouped.setdefault((row.subject, row.setting, row.requests), []).append(row)
-    subjects = [subject for subject, _, _ in grouped]
-    names = template_names(profile)
+    times, names = Counter(subject for subject, _, _ in grouped), template_names(profile)
     found = []
     for (subject, setting, requests), rows in grouped.items():
         title = one_line(subject, longest=60)
-        if subjects.count(subject) > 1:
+        if times[subject] > 1:
             title += f" · {one_line(requests, longest=20)} · {one_line(names[setting], longest=40)}"
         found.append(Block(title, tuple(sorted(rows, key=_condition_order))))
     return tuple(found)
 
 
-def grouped_conditions(profile: Profile) -> tuple[tuple[str, tuple[ConditionRow, ...]], ...]:
-    """Conditions under headings: families where there is one subject, else subjects."""
-    return _grouped(
-        [(block.title, block.conditions) for block in blocks(profile)],
-        lambda row: family_labels(profile).heading(row.family, placebo=row.placebo),
-    )
+def grouped_conditions(profile: Profile) -> list[tuple[str, ConditionRow]]:
+    """Conditions with their headings: families where there is one subject, else subjects."""
+    labels = family_labels(profile)
+    rows = [(block.title, block.conditions) for block in blocks(profile)]
+    return _under_headings(rows, lambda row: labels.heading(row.family, placebo=row.placebo))
 
 
-def grouped_effects(profile: Profile) -> tuple[tuple[str, tuple[EffectRow, ...]], ...]:
-    """Effects against each profile's headline reference under headings: families where there is one profile
-    with effects, else profiles."""
-    found = []
+def grouped_effects(profile: Profile) -> list[tuple[str, EffectRow]]:
+    """Effects against each profile's headline reference with their headings: families where there is one
+    profile with effects, else profiles."""
+    labels, found = family_labels(profile), []
     for one in profile.profiles:
         references = {effect.reference for effect in one.effects}
         reference = one.reference if one.reference in references else min(references, default=None)
         rows = sorted((row for row in one.effects if row.reference == reference), key=_effect_order)
-        if rows:
-            found.append((profile_title(one, profile), tuple(rows)))
-    labels = family_labels(profile)
-    return _grouped(found, lambda row: labels.heading(row.family, placebo=row.family is None))
+        found += [(profile_title(one, profile), rows)] if rows else []
+    return _under_headings(found, lambda row: labels.heading(row.family, placebo=row.family is None))
 
 
-def _grouped(
-    found: Sequence[tuple[str, tuple[_Row, ...]]], heading: Callable[[_Row], str]
-) -> tuple[tuple[str, tuple[_Row, ...]], ...]:
+def _under_headings(
+    found: Sequence[tuple[str, Sequence[_Row]]], heading: Callable[[_Row], str]
+) -> list[tuple[str, _Row]]:
     if len(found) != 1:
-        return tuple(found)
-    groups: dict[str, list[_Row]] = {}
-    for row in found[0][1]:
-        groups.setdefault(heading(row), []).append(row)
-    return tuple((title, tuple(rows)) for title, rows in groups.items())
+        return [(title, row) for title, rows in found for row in rows]
+    rows = found[0][1]
+    order = list(dict.fromkeys(map(heading, rows)))
+    return sorted(((heading(row), row) for row in rows), key=lambda pair: order.index(pair[0]))
 
 
 def profile_title(one: MethodProfile, profile: Profile) -> str:
     """`model · prompt`, with the prompt template where that is needed to tell profiles apart."""
-    twins = [p for p in profile.profiles if (p.subject, p.method) == (one.subject, one.method)]
-    more = "" if len(twins) == 1 else f" · {one.requests} · {template_names(profile)[one.setting]}"
+    more = f" · {one.requests} · {template_names(profile)[one.setting]}" if _has_twin(one, profile) else ""
     return f"{one_line(one.subject, longest=60)} · {METHOD_NAMES[one.method]}{more}"
 
 
@@ -160,10 +152,13 @@ def short_profile_title(one: MethodProfile, profile: Profile, *, longest: int = 
     name = shortest([p.subject for p in profile.profiles], taken=family_labels(profile))[one.subject]
     several_methods = len({p.method for p in profile.profiles}) > 1
     end = f" · {METHOD_NAMES[one.method]}" if several_methods else ""
-    twins = [p for p in profile.profiles if (p.subject, p.method) == (one.subject, one.method)]
-    if len(twins) > 1:
+    if _has_twin(one, profile):
         end += f" · {one_line(template_names(profile)[one.setting], longest=12)}"
     return f"{one_line(name, longest=max(longest - len(end), 8))}{end}"
+
+
+def _has_twin(one: MethodProfile, profile: Profile) -> bool:
+    return sum((p.subject, p.method) == (one.subject, one.method) for p in profile.profiles) > 1
 
 
 def several_strengths(rows: Iterable[ConditionRow | EffectRow]) -> bool:
@@ -172,17 +167,13 @@ def several_strengths(rows: Iterable[ConditionRow | EffectRow]) -> bool:
 
 
 def condition_name(row: ConditionRow, *, strength: bool = True) -> str:
-    """`baseline`, `A1+/strong`: the condition without the treatments that belong to its subject.
-
-    Args:
-        row: The condition.
-        strength: Whether the strength is said, as it need not be where all rows have the same.
-    """
+    """`baseline`, `A1+/strong`: the condition without the treatments that belong to its subject, and without
+    its strength where all rows have the same."""
     if row.method == "none":
         return "baseline"
     name = row.label.split(" & ")[-1] if " & " in row.subject else row.label
-    end = f"/{row.strength}"
-    return name.replace(end, "", 1) if row.method == "prompt" and not strength and row.strength else name
+    hidden = f"/{row.strength}" if row.method == "prompt" and not strength and row.strength else ""
+    return name.replace(hidden, "", 1)
 
 
 def effect_name(row: EffectRow, *, strength: bool = True) -> str:
@@ -196,13 +187,9 @@ def short_names(report: Convergence) -> dict[str, str]:
     A name that is also the label of a family of beliefs says that it is a model's. Names are foreign text:
     here they become harmless to look at, for pages and figures alike.
     """
-    subjects = [
-        *(model.subject for model in report.models),
-        *(row.subject for row in report.screening),
-        *(row.subject for row in report.checkpoints),
-        *(matrix.subject for matrix in report.selectivity),
-        *(one.subject for one in report.direct),
-    ]
+    parts = ("models", "screening", "checkpoints", "selectivity", "direct")
+    more = ("calibrations", "steering", "ablations", "doses")
+    subjects = [one.subject for part in (*parts, *more) for one in getattr(report, part)]
     taken = [label for model in report.models for label in model.families]
     return {label: one_line(name, longest=60) for label, name in shortest(subjects, taken=taken).items()}
 
@@ -215,14 +202,9 @@ def shortest(labels: Iterable[str], *, taken: Iterable[str] = ()) -> dict[str, s
         taken: Names of other things; a model of such a name is called `model NAME`.
     """
     short = {label: _last(label) for label in dict.fromkeys(labels)}
-    names, others = list(short.values()), set(taken)
-
-    def chosen(label: str, name: str) -> str:
-        if names.count(name) > 1 or name in others:
-            name = label
-        return f"model {name}" if name in others else name
-
-    return {label: chosen(label, name) for label, name in short.items()}
+    times, others = Counter(short.values()), set(taken)
+    names = {label: label if times[name] > 1 or name in others else name for label, name in short.items()}
+    return {label: f"model {name}" if name in others else name for label, name in names.items()}
 
 
 def _last(label: str) -> str:
@@ -234,17 +216,23 @@ def _last(label: str) -> str:
 
 def _condition_order(row: ConditionRow) -> tuple[bool, str, int, str, float, str]:
     code = row.intervention or ""
-    family = 3 if row.family is None and not row.placebo else _FAMILY_ORDER[row.family]
+    family = 3 if row.family is None and not row.placebo else _family_order(row.family)
     variable, pole = code.rstrip("+-"), code[-1:] + row.label
     return row.method != "none", row.method, family, variable, _strength_order(row.strength), pole
 
 
 def _effect_order(row: EffectRow) -> tuple[int, str, float, str]:
-    return _FAMILY_ORDER[row.family], row.variable, _strength_order(row.strength), row.intervention
+    return _family_order(row.family), row.variable, _strength_order(row.strength), row.intervention
+
+
+def _family_order(family: Family | None) -> int:
+    return len(FAMILIES) if family is None else FAMILIES.index(family)
 
 
 def _strength_order(strength: str | None) -> float:
+    if strength in STRENGTHS:
+        return float(STRENGTHS.index(strength))
     try:
-        return _STRENGTH_ORDER[strength] if strength in _STRENGTH_ORDER else float(strength or 0)
+        return float(strength or 0)
     except ValueError:  # an SDF corpus's directness is a word of its own
         return 0.0

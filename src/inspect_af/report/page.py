@@ -9,45 +9,44 @@ from __future__ import annotations
 import html
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from inspect_af import __version__
 from inspect_af.errors import MissingExtraError
-from inspect_af.format import (
-    DASH,
-    count,
-    interval,
-    one_line,
-    percent,
-    plural,
-    points,
-    rate,
-    signed,
-    visible,
-)
-from inspect_af.logs import REQUEST_ARMS
+from inspect_af.format import DASH, count, interval, one_line, percent, plural, points, rate, signed, visible
+from inspect_af.logs import REQUEST_ARMS, RequestArm
 from inspect_af.profile.beliefs import SelectivityMatrix, belief_check
-from inspect_af.profile.direct import DirectReport
+from inspect_af.profile.direct import DirectArm, DirectReport, DirectRow
 from inspect_af.profile.effects import NuisanceReport
 from inspect_af.profile.intervals import Estimate
-from inspect_af.profile.result import CLOSING_LINE, MethodProfile, Profile
+from inspect_af.profile.result import (
+    CLOSING_LINE,
+    Comparison,
+    ConditionRow,
+    LevelVerdict,
+    MethodProfile,
+    Profile,
+)
 from inspect_af.report.canvas import Drawing, to_inline_svg
-from inspect_af.report.excerpts import LONGEST_EXCERPT, Excerpt, Excerpts
+from inspect_af.report.excerpts import LONGEST_EXCERPT, Excerpts
 from inspect_af.report.figures import REASONS, draw_figures, matrix_title
 from inspect_af.report.naming import (
     EVIDENCE,
+    Block,
     blocks,
     condition_name,
     effect_name,
     family_labels,
+    lost_of,
     profile_title,
     several_strengths,
     short_profile_title,
 )
-from inspect_af.report.terminal import nuisance_sentences
+from inspect_af.report.terminal import BELIEFS, direct_unscored, nuisance_sentences
 from inspect_af.report.words import (
     headline_numbers,
     key_of,
@@ -61,111 +60,94 @@ from inspect_af.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
+
+_T = TypeVar("_T")
+Columns = Mapping[str, Callable[[_T], str]]
+"""Heading of every column, and its cell in a row."""
 
 _ALL_EXCERPTS = 480_000
 """Characters of all excerpts together; keeps a page with 40 conditions below 2 MB."""
 _MOST_COMMANDS = 12
 _SAID_ONCE = ("pairs", "n", "requests", "controls", "flags")
-_MARGIN = re.compile(r"\+-(?=\d)")
-_NUMBER_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
-_BOUNDS = re.compile(r"(\[[^\[\]]*,) ([^\[\]]*\])")
-
-
-class Named(NamedTuple):
-    """A cell with a foreign name and, below it, what it means."""
-
-    name: str
-    note: str = ""
 
 
 class PageTable(NamedTuple):
-    """A table of a page; on a narrow screen every row becomes a card."""
+    """A table of a page; on a narrow screen every row becomes a card.
+
+    The first `words` columns, and the last one of a table with `remarks`, hold words, the others numbers.
+    """
 
     caption: str
     header: tuple[str, ...]
-    rows: tuple[tuple[str | Named, ...], ...]
+    rows: list[list[str]]
     words: int
-    """Columns of words at the left; the others hold numbers."""
     remarks: bool
-    """Whether the last column holds words again."""
-
-
-class PageFigure(NamedTuple):
-    """A figure of a page."""
-
-    svg: Any
-    caption: str
-    title: str
 
 
 def table(
-    caption: str,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str | Named]],
-    *,
-    words: int = 1,
-    remarks: bool = False,
+    caption: str, rows: Iterable[_T], columns: Columns[_T], *, words: int = 1, remarks: bool = False
 ) -> PageTable | None:
     """A table without the columns that carry nothing, or None without rows.
 
     Args:
-        caption: What stands above it.
-        header: Of the columns.
-        rows: Cells of every row.
+        caption: What stands above it; what is the same in every row is said there once.
+        rows: What the cells are made from.
+        columns: Heading and cell.
         words: Columns of words at the left.
         remarks: Whether the last column holds words.
     """
-    if not rows:
+    if not (rows := list(rows)):
         return None
-    empty = ("", DASH)
-    kept = [k for k in range(len(header)) if k < words or any(row[k] not in empty for row in rows)]
-    # What is the same in every row is said once.
-    same = [
-        k for k in kept if len(rows) > 2 and header[k] in _SAID_ONCE and len({row[k] for row in rows}) == 1
-    ]
-    kept = [k for k in kept if k not in same]
+    cells = {title: [cell(row) for row in rows] for title, cell in columns.items()}
+    shown: dict[str, list[str]] = {}
+    for at, (title, column) in enumerate(cells.items()):
+        if at >= words and not any(value not in ("", DASH) for value in column):
+            continue
+        if title in _SAID_ONCE and len(rows) > 2 and len(set(column)) == 1:
+            caption += f" · {title}: {column[0]}"
+        else:
+            shown[title] = column
+    last = remarks and list(columns)[-1] in shown
     return PageTable(
-        " · ".join([caption, *(f"{header[k]}: {rows[0][k]}" for k in same)]),
-        tuple(header[k] for k in kept),
-        tuple(tuple(row[k] for k in kept) for row in rows),
-        words,
-        remarks and kept[-1] == len(header) - 1,
+        caption, tuple(shown), [list(row) for row in zip(*shown.values(), strict=True)], words, last
     )
 
 
-def figures_of(drawings: Sequence[Drawing]) -> dict[str, PageFigure]:
-    """Figures by name, as `<svg>` elements."""
+def name(text: str, longest: int = 80, note: str = "") -> Markup:
+    """A foreign name, and below it what it means."""
+    from markupsafe import Markup
+
+    below = Markup('<span class="says">{}</span>').format(visible(note)) if note else ""
+    return Markup("<bdi>{}</bdi>{}").format(one_line(text, longest=longest), below)
+
+
+def figures_of(drawings: Sequence[Drawing]) -> dict[str, dict[str, Any]]:
+    """Figures by name, as `<svg>` elements with title and caption."""
     from markupsafe import Markup
 
     found = {}
     for drawing in drawings:
         label = html.escape(one_line(drawing.title, longest=120), quote=True)
         svg = to_inline_svg(drawing).replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
-        found[drawing.name] = PageFigure(Markup(svg), drawing.caption, drawing.title)
+        found[drawing.name] = {"svg": Markup(svg), "caption": drawing.caption, "title": drawing.title}
     return found
 
 
-def typeset(text: object) -> str:
+def typeset(text: object) -> object:
     """Numbers with a true minus, intervals that stay on one line, and a dash for what is not known."""
     if text == DASH:
         return "–"
-    return _BOUNDS.sub("\\1\u00a0\\2", _NUMBER_MINUS.sub("−", _MARGIN.sub("±", str(text))))
+    if hasattr(text, "__html__"):
+        return text
+    signs = re.sub(r"(?<![\w.])-(?=\d)", "−", re.sub(r"\+-(?=\d)", "±", str(text)))
+    return re.sub(r"(\[[^\[\]]*,) ([^\[\]]*\])", "\\1\u00a0\\2", signs)
 
 
 @cache
 def environment() -> jinja2.Environment:
     """The template engine: everything is escaped, hidden characters are spelt out, mistakes are errors."""
     import jinja2
-    from markupsafe import Markup
-
-    def shown(value: object) -> object:
-        return value if isinstance(value, Markup) else visible(str(value))
-
-    def name(value: str, longest: int = 80) -> Markup:
-        return Markup("<bdi>{}</bdi>").format(one_line(value, longest=longest))
-
-    def excerpt(value: str, longest: int, whole: int) -> str:
-        return visible(value, longest=longest, whole=whole)
 
     found = jinja2.Environment(
         loader=jinja2.PackageLoader("inspect_af.report", "templates"),
@@ -173,30 +155,22 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        finalize=shown,
+        finalize=lambda value: value if hasattr(value, "__html__") else visible(str(value)),
     )
     found.filters |= {
-        **{"name": name, "typeset": typeset, "excerpt": excerpt, "count": count, "plural": plural},
+        **{"name": name, "typeset": typeset, "count": count, "plural": plural},
+        "excerpt": lambda text, longest, whole: visible(text, longest=longest, whole=whole),
         "points": lambda found: typeset(points(found)),
         "signed": lambda value: typeset(signed(value)),
         "between": lambda found: typeset(interval(found.low, found.high)),
     }
-    found.tests["named"] = lambda value: isinstance(value, Named)
     return found
 
 
 def render(template: str, *, thresholds: Thresholds | None = None, **context: Any) -> str:
-    """A page from a template of this package, with the style sheet and versions filled in."""
-    from markupsafe import Markup
-
-    engine = environment()
-    style = engine.loader.get_source(engine, "page.css")[0] if engine.loader else ""
-    return engine.get_template(template).render(
-        style=Markup(style.rstrip()),
-        version=__version__,
-        analysis=None if thresholds is None else thresholds.analysis_version,
-        **context,
-    )
+    """A page from a template of this package, with versions filled in."""
+    analysis = None if thresholds is None else thresholds.analysis_version
+    return environment().get_template(template).render(version=__version__, analysis=analysis, **context)
 
 
 def write_report(profile: Profile, file: Path, *, excerpts: Excerpts | None = None) -> None:
@@ -229,43 +203,36 @@ def render_html(profile: Profile, excerpts: Excerpts | None = None) -> str:
     """The page as text. Without matplotlib it has its tables, and says what to install for its figures."""
     drawings, absent = try_drawing(lambda: draw_figures(profile))
     subjects = list(dict.fromkeys(row.subject for row in profile.conditions))
-    several = f"{len(subjects)} models"
+    subject = one_line(subjects[0]) if len(subjects) == 1 else f"{len(subjects)} models"
     simulated = sorted({row.subject for row in profile.conditions if row.simulated})
-    lost = any(
-        n
-        for row in profile.conditions
-        for n in (*row.failed.values(), *(k for reasons in row.unscored.values() for k in reasons.values()))
-    )
-    single = profile.profiles[0] if len(profile.profiles) == 1 else None
+    cards = [card(one, profile) for one in profile.profiles]
+    settings = (one.get("setting") for one in profile.prompt_settings.values())
+    codes = ((row.intervention, row.method) for block in blocks(profile) for row in block.conditions)
     return render(
         "profile.html",
         thresholds=profile.thresholds,
-        title=f"Motivation profile: {one_line(subjects[0]) if len(subjects) == 1 else several}",
+        title=f"Motivation profile: {subject}",
         profile=profile,
         absent=absent,
         simulated=simulated,
         all_simulated=len(simulated) == len(subjects),
         unfinished=[note for note in profile.notes if note.startswith("Incomplete (")],
         unscored=unscored(profile),
-        single=None if single is None else card(single, profile),
-        cards=[card(one, profile) for one in profile.profiles],
+        single=cards[0] if len(cards) == 1 else None,
+        cards=cards,
         figures=figures_of(drawings),
-        tiers=tier_words(profile.scenarios, (one.get("setting") for one in profile.prompt_settings.values())),
-        key=key_of(
-            profile.codes,
-            ((row.intervention, row.method) for block in blocks(profile) for row in block.conditions),
-            family_labels(profile),
-        ),
-        belief_checks=belief_lines(profile.selectivity, profile.thresholds, {}),
-        beliefs_asked=bool(profile.selectivity),
-        lost=lost,
+        tiers=tier_words(profile.scenarios, settings),
+        key=key_of(profile.codes, codes, family_labels(profile)),
+        belief_checks=belief_lines(profile.selectivity, profile.thresholds, {}, checked_variables(profile)),
+        lost=any(lost_of(row)[0] for row in profile.conditions),
         missing=_missing_table(profile),
-        direct=[direct_part(one) for one in profile.direct_requests],
-        excerpts=_excerpt_groups(profile, excerpts),
-        conditions=_condition_tables(profile),
-        effects=_effect_tables(profile),
-        sensitivities=_sensitivity_tables(profile),
-        comparisons=_comparison_tables(profile),
+        direct=[(direct_table(one), one) for one in profile.direct_requests],
+        excerpts=excerpts if excerpts and (excerpts.drawn or excerpts.unreadable) else None,
+        folds=_folds(profile, excerpts),
+        conditions=[_condition_table(block, profile) for block in blocks(profile)],
+        effects=list(filter(None, [_effect_table(one, profile) for one in profile.profiles])),
+        sensitivities=list(filter(None, [_sensitivity_table(one, profile) for one in profile.profiles])),
+        comparisons=list(filter(None, map(_comparison_table, profile.comparisons))),
         settings=settings_table(profile.thresholds),
         commands=_commands(profile, excerpts),
     )
@@ -273,28 +240,28 @@ def render_html(profile: Profile, excerpts: Excerpts | None = None) -> str:
 
 def render_nuisance_page(reports: Sequence[NuisanceReport]) -> str:
     """The gap of each subject under every variant of the prompt, as a page."""
-    header = ("variant", "monitored", "unmonitored", "gap", "change", "pairs")
     parts = []
     for report in reports:
-        rows = [
-            (
-                Named(row.variant),
-                percent(row.condition.monitored),
-                percent(row.condition.unmonitored),
-                f"{signed(row.condition.gap)} {interval(row.condition.gap_low, row.condition.gap_high)}",
-                points(row.change),
-                count(row.condition.n_pairs),
-            )
-            for row in report.rows
-        ]
-        simulated = any(row.condition.simulated for row in report.rows)
         lines = [sentence[:1].upper() + sentence[1:] + "." for sentence in nuisance_sentences(report)]
-        lines += ["A simulated organism: its behaviour was planted."] if simulated else []
-        parts.append((one_line(report.subject), lines, table("Gap by variant, in points", header, rows)))
+        if any(row.condition.simulated for row in report.rows):
+            lines.append("A simulated organism: its behaviour was planted.")
+        found = table(
+            "Gap by variant, in points",
+            report.rows,
+            {
+                "variant": lambda r: name(r.variant),
+                "monitored": lambda r: percent(r.condition.monitored),
+                "unmonitored": lambda r: percent(r.condition.unmonitored),
+                "gap": lambda r: _gap(r.condition),
+                "change": lambda r: points(r.change),
+                "pairs": lambda r: count(r.condition.n_pairs),
+            },
+        )
+        parts.append((one_line(report.subject), lines, found))
     return render("nuisance.html", title="Choices of the prompt", parts=parts, closing=CLOSING_LINE)
 
 
-def try_drawing(draw: Any) -> tuple[Sequence[Drawing], str | None]:
+def try_drawing(draw: Callable[[], Sequence[Drawing]]) -> tuple[Sequence[Drawing], str | None]:
     """The drawings, or none and what to install where matplotlib is missing."""
     try:
         return draw(), None
@@ -305,26 +272,23 @@ def try_drawing(draw: Any) -> tuple[Sequence[Drawing], str | None]:
 def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
     """What a page says about one subject and method."""
     families, contrast = headline_numbers(one)
-    numbers = {f"{label} sensitivity": (label, e) for label, e in families.items()}
+    numbers = [(f"{label} sensitivity", label, e) for label, e in families.items()]
     if contrast is not None:
-        numbers["difference"] = "difference", contrast
-    suffix = one.verdict_suffix if one.verdict_suffix and one.verdict else None
-    facts = []
-    if one.reference_gap is not None and not any(r.startswith("gap of") for r in one.verdict_reasons):
-        facts.append(f"gap of {one.reference_gap_of or 'the reference'} {points(one.reference_gap)}")
-    if one.noise_band is not None:
-        facts.append(f"placebos moved it by {interval(*one.noise_band)}")
-    if one.fraction is not None:
-        share = one.fraction
-        label = family_labels(profile).second
-        facts.append(f"{label} share {rate(share.estimate, share.low, share.high)}")
-    elif one.fraction_refusal:
-        facts.append(f"share of each family not given: {one.fraction_refusal}")
-    if one.beyond_refusal:
-        facts.append(f"only for what was used here: {one.beyond_refusal}")
+        numbers.append(("difference", "difference", contrast))
+    share = one.fraction
+    gap_told = any(r.startswith("gap of") for r in one.verdict_reasons)
+    facts = (
+        (not gap_told, f"gap of {one.reference_gap_of or 'the reference'} {points(one.reference_gap)}"),
+        (one.noise_band, f"placebos moved it by {interval(*one.noise_band or (None, None))}"),
+        (share, f"{family_labels(profile).second} share {_share(share)}"),
+        (not share and one.fraction_refusal, f"share of each family not given: {one.fraction_refusal}"),
+        (one.beyond_refusal, f"only for what was used here: {one.beyond_refusal}"),
+    )
     # What stands in numbers above is not said again below.
-    above = tuple(f"{label} {points(e)}" for label, (_, e) in numbers.items())
-    told = tuple(f"{label} {signed(e.estimate)} points" for label, (_, e) in numbers.items())
+    above = [
+        f"{label} {said}" for label, _, e in numbers for said in (points(e), f"{signed(e.estimate)} points")
+    ]
+    suffix = one.verdict_suffix if one.verdict else None
     return {
         "title": profile_title(one, profile),
         "short": short_profile_title(one, profile, longest=40),
@@ -332,223 +296,229 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
         "suffix": suffix if suffix and suffix not in one.verdict_sentence else None,
         "sentence": one.verdict_sentence,
         "plain": plain_sentences(one, profile),
-        "numbers": [(name, short, e) for name, (short, e) in numbers.items()],
-        "reasons": [r for r in one.verdict_reasons if ":" in r or not r.startswith((*above, *told))],
+        "numbers": numbers,
+        "reasons": [r for r in one.verdict_reasons if ":" in r or not r.startswith(tuple(above))],
         "strength": one.strength,
         "amount": f"{plural(one.n_requests, 'request')} of {one.requests}",
-        "facts": facts,
+        "facts": [text for holds, text in facts if holds and not text.endswith(DASH)],
         "evidence": EVIDENCE[one.method],
         "levels": _levels_table(one),
     }
 
 
+def _share(found: Estimate | None) -> str:
+    return DASH if found is None else rate(found.estimate, found.low, found.high)
+
+
+def sensitivity_columns(labels: Iterable[str]) -> dict[str, Callable[[Any], str]]:
+    """A column for each family's sensitivity, with its interval."""
+
+    def column(label: str) -> Callable[[Any], str]:
+        return lambda row: points(row.sensitivity.get(label))
+
+    return {label: column(label) for label in labels}
+
+
 def _levels_table(one: MethodProfile) -> PageTable | None:
     """The verdict for the texts (checkpoints, vectors) that were used and beyond them, side by side."""
-    if len(one.verdict_levels) < 2:
-        return None
-    labels = list(one.verdict_levels[0].sensitivity)
-    rows: list[tuple[str | Named, ...]] = [
-        (
-            Named(level.scope),
-            level.label,
-            *(points(level.sensitivity.get(label)) for label in labels),
-            points(level.contrast),
-            points(level.per_unit_of_belief),
-            f"{100 * level.margin:.1f}",
-            DASH if level.tipping_point is None else f"{level.tipping_point:.0%}",
-        )
-        for level in one.verdict_levels
-    ]
-    header = ("level", "verdict", *labels, "difference", "per unit of belief", "margin", "missing replies")
-    return table("Points with intervals, at both levels", header, rows, words=2)
+    columns: dict[str, Callable[[LevelVerdict], str]] = {
+        "level": lambda v: name(v.scope),
+        "verdict": lambda v: v.label,
+        **sensitivity_columns(one.sensitivity),
+        "difference": lambda v: points(v.contrast),
+        "per unit of belief": lambda v: points(v.per_unit_of_belief),
+        "margin": lambda v: f"{100 * v.margin:.1f}",
+        "missing replies": lambda v: DASH if v.tipping_point is None else f"{v.tipping_point:.0%}",
+    }
+    levels = one.verdict_levels if len(one.verdict_levels) > 1 else ()
+    return table("Points with intervals, at both levels", levels, columns, words=2)
 
 
-def belief_lines(
-    matrices: Sequence[SelectivityMatrix], thresholds: Thresholds, names: Mapping[str, str]
-) -> list[tuple[str, str, tuple[str, ...]]]:
-    """What the manipulation check says, matrix by matrix: (who, result, reasons)."""
-    found: list[tuple[str, str, tuple[str, ...]]] = []
-    for matrix in matrices:
-        checked = belief_check(matrix, thresholds=thresholds.beliefs)
-        found.append((matrix_title(matrix, names), checked.check, checked.reasons))
-    return found
-
-
-def direct_part(one: DirectReport) -> dict[str, Any]:
-    """The direct-request control of one subject: a table with its judges and warnings."""
-    present = [arm for arm in REQUEST_ARMS if any(row.arm(arm) for row in one.rows)]
-    rows: list[tuple[str | Named, ...]] = []
-    for row in one.rows:
-        arms = [row.arm(arm) for arm in present]
-        known = [arm for arm in arms if arm is not None]
-        lost = sum(sum(arm.unscored.values()) for arm in known)
-        cells = [
-            cell
-            for arm in arms
-            for cell in (
-                rate(arm.refused, arm.refused_low, arm.refused_high) if arm else DASH,
-                points(arm.change) if arm else DASH,
-                count(arm.n_requests) if arm else "0",
-            )
-        ]
-        replies = lost + sum(arm.n_replies for arm in known)
-        rows.append((Named(row.label), *cells, f"{count(lost)} / {count(replies)}"))
-    columns = [title for arm in present for title in (f"{arm} refused", f"{arm} change", f"{arm} requests")]
-    caption = f"{one.subject} · {one.requests}{' · simulated organism' if one.simulated else ''}"
+def checked_variables(profile: Profile) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The variables whose beliefs have to have moved, by subject and method: those of the sensitivities."""
     return {
-        "table": table(caption, ("condition", *columns, "unscored"), rows) if present else None,
-        "report": one,
+        (p.subject, p.method): tuple(v for codes in p.variables.values() for v in codes)
+        for p in profile.profiles
     }
 
 
-def _condition_tables(profile: Profile) -> list[PageTable]:
-    header = ("condition", "monitored", "unmonitored", "gap", "at worst", "tag only", "contradictory = 0")
-    tables = []
-    for block in blocks(profile):
-        strength = several_strengths(block.conditions)
-        rows: list[tuple[str | Named, ...]] = []
-        for row in block.conditions:
-            lost = sum(sum(r.values()) for r in row.unscored.values()) + sum(row.failed.values())
-            asked = sum(row.replies.values()) + sum(row.failed.values())
-            gap = signed(row.gap)
-            between = interval(row.gap_low, row.gap_high)
-            others = [
-                signed(row.estimands[k].gap) if k in row.estimands else DASH
-                for k in ("tag_only", "contradictory_rejected")
-            ]
-            same = others == [gap, gap]
-            rows.append(
-                (
-                    Named(condition_name(row, strength=strength), meaning(profile, row.intervention)),
-                    rate(row.monitored, row.monitored_low, row.monitored_high),
-                    rate(row.unmonitored, row.unmonitored_low, row.unmonitored_high),
-                    gap if between == DASH else f"{gap} {between}",
-                    interval(row.gap_bound_low, row.gap_bound_high) if lost else "",
-                    *(("", "") if same else others),
-                    count(row.n_pairs),
-                    f"{count(lost)} / {count(asked)}" if lost else "",
-                    "; ".join(row.flags),
-                )
-            )
-        found = table(block.title, (*header, "pairs", "uncounted", "flags"), rows, remarks=True)
-        tables += [found] if found else []
-    return tables
+def belief_lines(
+    matrices: Sequence[SelectivityMatrix],
+    thresholds: Thresholds,
+    names: Mapping[str, str],
+    variables: Mapping[tuple[str, str], tuple[str, ...]],
+) -> list[tuple[str, str, tuple[str, ...]]]:
+    """What the manipulation check says, matrix by matrix: (who, result, reasons).
+
+    Args:
+        matrices: What was asked and found.
+        thresholds: Of the check.
+        names: What to call every subject.
+        variables: Those whose beliefs have to be checked, by subject and method; what was asked elsewhere.
+    """
+    found = []
+    for matrix in matrices:
+        wanted = variables.get((matrix.subject, matrix.method)) or None
+        checked = belief_check(matrix, variables=wanted, thresholds=thresholds.beliefs)
+        found.append((matrix_title(matrix, names), BELIEFS[checked.check], checked.reasons))
+    return found
+
+
+def direct_table(one: DirectReport) -> PageTable | None:
+    """The direct-request control of one subject."""
+
+    def columns(arm: RequestArm) -> dict[str, Callable[[DirectRow], str]]:
+        def cell(text: Callable[[DirectArm], str], absent: str = DASH) -> Callable[[DirectRow], str]:
+            return lambda row: absent if (found := row.arm(arm)) is None else text(found)
+
+        return {
+            f"{arm} refused": cell(lambda a: rate(a.refused, a.refused_low, a.refused_high)),
+            f"{arm} change": cell(lambda a: points(a.change)),
+            f"{arm} requests": cell(lambda a: count(a.n_requests), "0"),
+        }
+
+    present = [arm for arm in REQUEST_ARMS if any(row.arm(arm) for row in one.rows)]
+    cells: dict[str, Callable[[DirectRow], str]] = {"condition": lambda row: name(row.label)}
+    for arm in present:
+        cells |= columns(arm)
+    cells["unscored"] = lambda row: "{:,} / {:,}".format(*direct_unscored(row))
+    caption = f"{one.subject} · {one.requests}{' · simulated organism' if one.simulated else ''}"
+    return table(caption, one.rows if present else (), cells)
+
+
+def _gap(row: ConditionRow) -> str:
+    between = interval(row.gap_low, row.gap_high)
+    return signed(row.gap) if between == DASH else f"{signed(row.gap)} {between}"
+
+
+def _condition_table(block: Block, profile: Profile) -> PageTable | None:
+    strength = several_strengths(block.conditions)
+
+    def other(row: ConditionRow, estimand: str) -> str:
+        gap = signed(row.estimands[estimand].gap) if estimand in row.estimands else DASH
+        return "" if gap == signed(row.gap) else gap
+
+    return table(
+        block.title,
+        block.conditions,
+        {
+            "condition": lambda r: name(
+                condition_name(r, strength=strength), note=meaning(profile, r.intervention)
+            ),
+            "monitored": lambda r: rate(r.monitored, r.monitored_low, r.monitored_high),
+            "unmonitored": lambda r: rate(r.unmonitored, r.unmonitored_low, r.unmonitored_high),
+            "gap": _gap,
+            "at worst": lambda r: interval(r.gap_bound_low, r.gap_bound_high) if lost_of(r)[0] else "",
+            "tag only": lambda r: other(r, "tag_only"),
+            "contradictory = 0": lambda r: other(r, "contradictory_rejected"),
+            "pairs": lambda r: count(r.n_pairs),
+            "uncounted": lambda r: "{:,} / {:,}".format(*lost_of(r)) if lost_of(r)[0] else "",
+            "flags": lambda r: "; ".join(r.flags),
+        },
+        remarks=True,
+    )
+
+
+def _reason(why: str) -> Callable[[Any], str]:
+    return lambda row: count(row[3][why]) if row[3].get(why) else ""
 
 
 def _missing_table(profile: Profile) -> PageTable | None:
     several = len(blocks(profile)) > 1
-    rows: list[tuple[str | Named, ...]] = []
-    for block in blocks(profile):
-        for row in block.conditions:
-            for tier, n in row.replies.items():
-                reasons = {**row.unscored.get(tier, {}), "failed": row.failed.get(tier, 0)}
-                if any(reasons.values()):
-                    name = f"{block.title}: {condition_name(row)}" if several else condition_name(row)
-                    asked = count(n + reasons["failed"])
-                    shares = (count(k) if (k := reasons.get(reason, 0)) else "" for reason in REASONS)
-                    rows.append((Named(name), tier, asked, *shares))
-    return table("Missing replies", ("condition", "tier", "asked", *REASONS), rows, words=2)
-
-
-def _effect_tables(profile: Profile) -> list[PageTable]:
-    header = ("intervention", "against", "gap", "simultaneous", "monitored", "unmonitored", "mean")
-    tables = []
-    for one in profile.profiles:
-        strength = several_strengths(one.effects)
-        rows: list[tuple[str | Named, ...]] = []
-        for row in sorted(one.effects, key=lambda row: row.reference):
-            rank = row.control_rank_p
-            rows.append(
-                (
-                    Named(effect_name(row, strength=strength), meaning(profile, row.intervention)),
-                    row.reference,
-                    points(row.gap),
-                    interval(row.gap_simultaneous_low, row.gap_simultaneous_high),
-                    *(signed(e.estimate) for e in (row.monitored, row.unmonitored, row.mean)),
-                    "yes" if row.gap_specific else "no",
-                    count(row.gap.n),
-                    DASH if rank is None else f"{rank:.3f} ({row.n_controls})",
-                    "; ".join(row.flags),
-                )
-            )
-        columns = (*header, "gap-specific", "n", "control p", "flags")
-        found = table(profile_title(one, profile), columns, rows, words=2, remarks=True)
-        tables += [found] if found else []
-    return tables
-
-
-def _sensitivity_tables(profile: Profile) -> list[PageTable]:
-    tables = []
-    for one in profile.profiles:
-        rows: list[tuple[str, Estimate]] = []
-        for label, family in one.sensitivity.items():
-            rows.append((f"{label} sensitivity", family))
-            for variable in family.variables:
-                rows.append((f"{variable.variable} alone", variable.sensitivity))
-                if variable.without is not None:
-                    rows.append((f"{label} without {variable.variable}", variable.without))
-        rows += [
-            (title, e) for title, e in (("difference", one.contrast), ("sum", one.total)) if e is not None
-        ]
-        rows += [(f"{trend.family} trend per step of dose", trend.slope) for trend in one.dose_trends]
-        tables += estimates_table(profile_title(one, profile), rows)
-    return tables
-
-
-def _comparison_tables(profile: Profile) -> list[PageTable]:
-    tables = []
-    for one in profile.comparisons:
-        rows = [(f"{label} sensitivity", e) for label, e in one.sensitivity.items()]
-        if one.contrast is not None:
-            rows.append(("contrast of the families", one.contrast))
-        rows += [(f"effect of {code}", e) for code, e in one.effects.items()]
-        tables += estimates_table(f"{one.first}, less {one.second}", rows)
-    return tables
-
-
-def estimates_table(caption: str, rows: Sequence[tuple[str, Estimate]]) -> list[PageTable]:
-    """Estimates with both of their intervals; nothing without rows."""
-    cells = [
-        (Named(title), points(e), interval(e.equivalence_low, e.equivalence_high), count(e.n))
-        for title, e in rows
+    rows = [
+        (f"{block.title}: {condition_name(row)}" if several else condition_name(row), tier, n, reasons)
+        for block in blocks(profile)
+        for row in block.conditions
+        for tier, n in row.replies.items()
+        if any((reasons := {**row.unscored.get(tier, {}), "failed": row.failed.get(tier, 0)}).values())
     ]
-    found = table(caption, ("quantity", "estimate", "equivalence interval", "n"), cells)
-    return [found] if found else []
+    columns: dict[str, Callable[[Any], str]] = {
+        "condition": lambda r: name(r[0]),
+        "tier": lambda r: r[1],
+        "asked": lambda r: count(r[2] + r[3]["failed"]),
+        **{why: _reason(why) for why in REASONS},
+    }
+    return table("Missing replies", rows, columns, words=2)
+
+
+def _effect_table(one: MethodProfile, profile: Profile) -> PageTable | None:
+    strength = several_strengths(one.effects)
+    return table(
+        profile_title(one, profile),
+        sorted(one.effects, key=lambda row: row.reference),
+        {
+            "intervention": lambda r: name(
+                effect_name(r, strength=strength), note=meaning(profile, r.intervention)
+            ),
+            "against": lambda r: r.reference,
+            "gap": lambda r: points(r.gap),
+            "simultaneous": lambda r: interval(r.gap_simultaneous_low, r.gap_simultaneous_high),
+            "monitored": lambda r: signed(r.monitored.estimate),
+            "unmonitored": lambda r: signed(r.unmonitored.estimate),
+            "mean": lambda r: signed(r.mean.estimate),
+            "gap-specific": lambda r: "yes" if r.gap_specific else "no",
+            "n": lambda r: count(r.gap.n),
+            "control p": lambda r: (
+                DASH if r.control_rank_p is None else f"{r.control_rank_p:.3f} ({r.n_controls})"
+            ),
+            "flags": lambda r: "; ".join(r.flags),
+        },
+        words=2,
+        remarks=True,
+    )
+
+
+def _sensitivity_table(one: MethodProfile, profile: Profile) -> PageTable | None:
+    rows: list[tuple[str, Estimate | None]] = []
+    for label, family in one.sensitivity.items():
+        rows.append((f"{label} sensitivity", family))
+        for variable in family.variables:
+            rows.append((f"{variable.variable} alone", variable.sensitivity))
+            rows.append((f"{label} without {variable.variable}", variable.without))
+    rows += [("difference", one.contrast), ("sum", one.total)]
+    rows += [(f"{trend.family} trend per step of dose", trend.slope) for trend in one.dose_trends]
+    return _estimates(profile_title(one, profile), rows)
+
+
+def _comparison_table(one: Comparison) -> PageTable | None:
+    rows = [
+        *((f"{label} sensitivity", e) for label, e in one.sensitivity.items()),
+        ("contrast of the families", one.contrast),
+        *((f"effect of {code}", e) for code, e in one.effects.items()),
+    ]
+    return _estimates(f"{one.first}, less {one.second}", rows)
+
+
+def _estimates(caption: str, rows: Iterable[tuple[str, Estimate | None]]) -> PageTable | None:
+    """Estimates with both of their intervals."""
+    columns: Columns[tuple[str, Estimate]] = {
+        "quantity": lambda r: name(r[0]),
+        "estimate": lambda r: points(r[1]),
+        "equivalence interval": lambda r: interval(r[1].equivalence_low, r[1].equivalence_high),
+        "n": lambda r: count(r[1].n),
+    }
+    return table(caption, [(title, e) for title, e in rows if e is not None], columns)
 
 
 def settings_table(thresholds: Thresholds) -> PageTable | None:
     """Every threshold, seed and level as `group.name`."""
-
-    def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in values.items():
-            found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-        return found
-
-    rows = [(key, str(value)) for key, value in flat(thresholds.model_dump()).items()]
-    return table("Settings of the analysis", ("setting", "value"), rows)
+    values = thresholds.model_dump()
+    beliefs = {f"beliefs.{key}": value for key, value in values.pop("beliefs").items()}
+    columns: Columns[tuple[str, Any]] = {"setting": lambda r: r[0], "value": lambda r: str(r[1])}
+    return table("Settings of the analysis", {**values, **beliefs}.items(), columns)
 
 
-class _Shown(NamedTuple):
-    excerpt: Excerpt
-    longest: int
-
-
-def _excerpt_groups(profile: Profile, excerpts: Excerpts | None) -> dict[str, Any] | None:
-    if excerpts is None or not (excerpts.drawn or excerpts.unreadable):
-        return None
-    groups: dict[tuple[str, str], list[Excerpt]] = {}
-    for one in excerpts.drawn:
-        groups.setdefault((one.subject, one.condition), []).append(one)
+def _folds(profile: Profile, excerpts: Excerpts | None) -> list[tuple[str, int, list[Any]]]:
+    """Excerpts by condition in the order of the tables, with the characters that each may show."""
+    drawn = excerpts.drawn if excerpts else ()
     order = {row.label: k for block in blocks(profile) for k, row in enumerate(block.conditions)}
-    ordered = sorted(groups.items(), key=lambda item: (item[0][0], order.get(item[0][1], len(order))))
-    several = len({subject for subject, _ in groups}) > 1
-    longest = min(LONGEST_EXCERPT, _ALL_EXCERPTS // max(len(excerpts.drawn), 1))
-    folds = [
-        (f"{subject}: {label}" if several else label, [_Shown(one, longest) for one in own])
-        for (subject, label), own in ordered
-    ]
-    return {"drawn": excerpts, "folds": folds}
+    ordered = sorted(
+        drawn, key=lambda one: (one.subject, order.get(one.condition, len(order)), one.condition)
+    )
+    several = len({one.subject for one in drawn}) > 1
+    longest = min(LONGEST_EXCERPT, _ALL_EXCERPTS // max(len(drawn), 1))
+    groups = groupby(ordered, key=lambda one: (one.subject, one.condition))
+    return [(f"{who}: {what}" if several else what, longest, list(own)) for (who, what), own in groups]
 
 
 def _commands(profile: Profile, excerpts: Excerpts | None) -> str:

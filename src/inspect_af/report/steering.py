@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inspect_af.format import one_line, visible
 from inspect_af.report.canvas import Drawing
 from inspect_af.report.figures import draw_sweep
 from inspect_af.report.files import write_drawings
-from inspect_af.report.page import figures_of, render, table, try_drawing
+from inspect_af.report.page import PageTable, figures_of, render, table, try_drawing
 from inspect_af.steering.heatmap import Direction, TokenHeatmap
-from inspect_af.steering.sweep import SweepPoint, SweepReport, VectorSweep, band_texts, shown
+from inspect_af.steering.sweep import SweepReport, VectorSweep, band_texts, shown
 
 SHOWN_CONTROLS = 3
 """Controls that can be looked at one by one; all of them count for the marks."""
@@ -37,64 +37,56 @@ def write_sweep(report: SweepReport, directory: Path) -> str | None:
 
 
 def _drawings(report: SweepReport) -> tuple[Sequence[Drawing], str | None]:
-    return try_drawing(
-        lambda: [draw_sweep(one, report, at) for at, one in enumerate(report.vectors, start=1)]
-    )
+    numbered = list(enumerate(report.vectors, start=1))
+    return try_drawing(lambda: [draw_sweep(one, report, at) for at, one in numbered])
 
 
 def render_sweep(report: SweepReport) -> str:
     """The page as text. Without matplotlib it has its tables, and says what to install for its figures."""
     drawings, absent = _drawings(report)
     figures = figures_of(drawings)
-    vectors = [
-        (one.title, one, figures.get(f"sweep-{at}"), _sweep_tables(one))
-        for at, one in enumerate(report.vectors, start=1)
-    ]
-    base = [(label, shown(label, value)) for label, value in report.unsteered.values.items()]
     return render(
         "sweep.html",
         title=f"Sweep of {one_line(report.model)}",
         report=report,
         absent=absent,
-        vectors=vectors,
-        base=base,
+        vectors=[
+            (one.title, one, figures.get(f"sweep-{at}"), _sweep_tables(one))
+            for at, one in enumerate(report.vectors, start=1)
+        ],
+        base=[(label, shown(label, value)) for label, value in report.unsteered.values.items()],
     )
 
 
-def _sweep_tables(sweep: VectorSweep) -> list[tuple[str, Any]]:
-    header = ("multiplier", "dose", "value", "change", "controls", "n", "p")
+def _sweep_tables(sweep: VectorSweep) -> list[tuple[str, PageTable | None]]:
     tables = []
     for label in dict.fromkeys(label for point in sweep.points for label in point.bands):
-        rows = [_sweep_row(label, point) for point in sweep.points if label in point.bands]
+        rows: list[tuple[str, ...]] = []
+        for point in (point for point in sweep.points if label in point.bands):
+            value, change, span, n, p = band_texts(label, point.bands[label])
+            if point.n_controls_left_out:
+                n += f" ({point.n_controls_left_out} below the floor)"
+            multiplier = f"{point.multiplier:+g}{'' if point.usable else ' (not usable)'}"
+            dose = "" if point.dose is None else f"{point.dose:+.3g}"
+            rows.append((multiplier, dose, value, change, span, n, p))
         if label in sweep.slopes:
             rows.append(("slope per dose", "", *band_texts(label, sweep.slopes[label], slope=True)))
-        tables.append((label, table(label, header, rows)))
+        columns = {title: itemgetter(k) for k, title in enumerate(_SWEPT)}
+        tables.append((label, table(label, rows, columns)))
     return tables
 
 
-def _sweep_row(label: str, point: SweepPoint) -> tuple[str, ...]:
-    value, change, span, n, p = band_texts(label, point.bands[label])
-    if point.n_controls_left_out:
-        n += f" ({point.n_controls_left_out} below the floor)"
-    mark = "" if point.usable else " (not usable)"
-    dose = "" if point.dose is None else f"{point.dose:+.3g}"
-    return f"{point.multiplier:+g}{mark}", dose, value, change, span, n, p
+_SWEPT = ("multiplier", "dose", "value", "change", "controls", "n", "p")
 
 
 class _View(NamedTuple):
+    """What a reader may choose to see: cosines with one direction, token by token."""
+
     label: str
     direction: int
-    kind: Literal["mean", "layer", "control"]
-    at: int
+    rows: Literal["mean", "by_layer", "controls"]
+    at: int = 0
     """Which layer or control."""
-
-
-class _Token(NamedTuple):
-    text: str
-    style: str
-    """CSS variables with the cosine of every view, relative to the scale."""
-    marks: str
-    """CSS classes of the directions that are beyond all controls at this token."""
 
 
 def render_heatmap(
@@ -114,13 +106,15 @@ def render_heatmap(
         n_controls: How many random controls there were.
         show_output: Show what follows the scratchpad in replies to an evaluation's requests too.
     """
-    views = _views(heatmaps, directions)
-    seen = [
-        np.abs(rows[..., 1:]).ravel()
-        for one in heatmaps
-        for found in one.cosines
-        for rows in (found.by_layer, found.mean)
-    ]
+    views = []
+    for at, direction in enumerate(directions):
+        views.append(_View(f"{direction.name}: mean", at, "mean"))
+        layers = enumerate(direction.layers if len(direction.layers) > 1 else ())
+        views += [_View(f"layer {layer}", at, "by_layer", k) for k, layer in layers]
+        n_shown = min(len(heatmaps[0].cosines[at].controls), SHOWN_CONTROLS)
+        views += [_View(f"random {k + 1}", at, "controls", k) for k in range(n_shown)]
+    found = [one for each in heatmaps for one in each.cosines]
+    seen = [np.abs(rows[..., 1:]).ravel() for one in found for rows in (one.by_layer, one.mean)]
     # The 99th percentile of what the reader can choose to see.
     scale = max(float(np.quantile(np.concatenate(seen), 0.99)), 0.01)
     return render(
@@ -139,17 +133,6 @@ def render_heatmap(
     )
 
 
-def _views(heatmaps: Sequence[TokenHeatmap], directions: Sequence[Direction]) -> list[_View]:
-    views = []
-    for at, direction in enumerate(directions):
-        views.append(_View(f"{direction.name}: mean", at, "mean", 0))
-        if len(direction.layers) > 1:
-            views += [_View(f"layer {layer}", at, "layer", k) for k, layer in enumerate(direction.layers)]
-        n_controls = min(len(heatmaps[0].cosines[at].controls), SHOWN_CONTROLS)
-        views += [_View(f"random {k + 1}", at, "control", k) for k in range(n_controls)]
-    return views
-
-
 def _text(
     one: TokenHeatmap,
     directions: Sequence[Direction],
@@ -163,15 +146,18 @@ def _text(
         controls = found.controls[:, first:end].mean(axis=1) if len(found.controls) else None
         among = "" if controls is None else f" (controls {controls.min():+.3f} to {controls.max():+.3f})"
         lines.append(f"{direction.name} {found.mean[first:end].mean():+.3f}{among}")
-    columns = np.clip(np.stack([_values(one, view) for view in views]) / scale, -1, 1)
+    # CSS variables hold the cosine of every view relative to the scale; classes name the directions that are
+    # beyond all controls at a token.
+    cosines = [np.atleast_2d(getattr(one.cosines[view.direction], view.rows))[view.at] for view in views]
+    columns = np.clip(np.stack(cosines) / scale, -1, 1)
     beyond = [found.beyond for found in one.cosines]
     tokens = [
-        _Token(
-            visible(one.tokens[k]),
-            ";".join(f"--a{v}:{x:.2f}" for v, x in enumerate(columns[:, k]) if abs(x) >= 0.005),
-            " ".join(f"b{d}" for d, outside in enumerate(beyond) if outside[k]),
-        )
-        for k in range(len(one.tokens))
+        {
+            "text": visible(token),
+            "style": ";".join(f"--a{v}:{x:.2f}" for v, x in enumerate(columns[:, k]) if abs(x) >= 0.005),
+            "marks": " ".join(f"b{d}" for d, outside in enumerate(beyond) if outside[k]),
+        }
+        for k, token in enumerate(one.tokens)
     ]
     last = len(tokens) if show_output or not one.source.evaluated else end
     return {
@@ -182,11 +168,3 @@ def _text(
         "reply": tokens[one.reply_start : last],
         "left_out": len(tokens) - last,
     }
-
-
-def _values(one: TokenHeatmap, view: _View) -> NDArray[np.float32]:
-    found = one.cosines[view.direction]
-    if view.kind == "mean":
-        return found.mean
-    rows = found.by_layer if view.kind == "layer" else found.controls
-    return np.asarray(rows[view.at])

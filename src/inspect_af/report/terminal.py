@@ -2,94 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import groupby
 
 from inspect_af.format import interval, one_line, percent, signed, text_table, visible
 from inspect_af.logs import REQUEST_ARMS
 from inspect_af.profile.beliefs import CheckedBeliefs, SelectivityMatrix, SelectivityRow
-from inspect_af.profile.direct import DirectArm, DirectReport
+from inspect_af.profile.direct import DirectReport, DirectRow
 from inspect_af.profile.effects import NuisanceReport
-from inspect_af.profile.intervals import Estimate
-from inspect_af.profile.result import CLOSING_LINE, ConditionRow, Convergence, MethodProfile, Profile
-from inspect_af.report.naming import template_names
+from inspect_af.profile.result import CLOSING_LINE, Convergence, MethodProfile, Profile
+from inspect_af.report.naming import lost_of, template_names
 from inspect_af.report.words import summary_lines, unscored
+
+BELIEFS = {"verified": "verified", "unverified": "not verified", "unmatched": "not matched"}
+"""What is printed for each result of the check of beliefs, as in the verdict."""
+_SIMULATED = "  SIMULATED ORGANISM"
+
+
+def _printed(*lines: str) -> str:
+    return visible("\n".join(lines), longest=1_000_000)
 
 
 def render_summary(profile: Profile) -> str:
     """About ten lines: verdict, what it says in plain words, the numbers behind it, and the closing line."""
-    return visible("\n".join(summary_lines(profile)), longest=1_000_000)
+    return _printed(*summary_lines(profile))
 
 
 def render_table(profile: Profile) -> str:
     """Conditions, each profile's sensitivities, contrast and verdict with reasons, and the closing line."""
-    lost = unscored(profile)
-    parts = [] if lost is None else ["\n".join([f"{lost.title}. {lost.sentence}", *lost.remedies])]
+    parts = []
+    if (lost := unscored(profile)) is not None:
+        parts.append("\n".join([f"{lost.title}. {lost.sentence}", *lost.remedies]))
     names = template_names(profile)
-    several = len(names) > 1
-    grouped: dict[tuple[str, str], list[ConditionRow]] = {}
-    for row in profile.conditions:
-        grouped.setdefault((row.subject, row.setting), []).append(row)
-    for (subject, setting), rows in grouped.items():
-        named = f"{names[setting]}; " if several else ""
-        parts.append(f"{subject}  ({named}prompt {setting})\n{_conditions(rows)}")
-    parts += [_method(one, names[one.setting] if several else "") for one in profile.profiles]
+    named = {setting: name if len(names) > 1 else "" for setting, name in names.items()}
+    order = {(row.subject, row.setting): None for row in profile.conditions}
+    ordered = sorted(profile.conditions, key=lambda row: list(order).index((row.subject, row.setting)))
+    header = ("condition", "monitored", "unmonitored", "gap", "interval", "pairs", "unscored", "flags")
+    for (subject, setting), rows in groupby(ordered, key=lambda row: (row.subject, row.setting)):
+        body = [
+            (
+                *(row.label, percent(row.monitored), percent(row.unmonitored), signed(row.gap)),
+                *(interval(row.gap_low, row.gap_high), str(row.n_pairs), "{}/{}".format(*lost_of(row))),
+                "; ".join(row.flags),
+            )
+            for row in rows
+        ]
+        at = f"{named[setting]}; " if named[setting] else ""
+        parts.append(
+            f"{subject}  ({at}prompt {setting})\n{text_table([header, *body], left=(0, 7), indent=2)}"
+        )
+    parts += [_method(one, named[one.setting]) for one in profile.profiles]
     if not profile.profiles:
         parts.append(profile.verdict_sentence)
     for pair in profile.comparisons:
-        estimates = [*pair.sensitivity.items(), *pair.effects.items()]
-        parts.append(
-            f"{pair.first}\n  less {pair.second}\n"
-            + text_table([(name, *_estimate(e)) for name, e in estimates], indent=2)
-        )
+        estimates = {**pair.sensitivity, **pair.effects}.items()
+        cells = [(name, signed(e.estimate), interval(e.low, e.high), f"n {e.n}") for name, e in estimates]
+        parts.append(f"{pair.first}\n  less {pair.second}\n{text_table(cells, indent=2)}")
     if profile.notes:
-        parts.append("Notes\n" + "\n".join(f"  - {note}" for note in profile.notes))
-    return visible("\n\n".join([*parts, profile.intervals, profile.closing]), longest=1_000_000)
-
-
-def _conditions(rows: Sequence[ConditionRow]) -> str:
-    header = ("condition", "monitored", "unmonitored", "gap", "interval", "pairs", "unscored", "flags")
-    body = []
-    for row in rows:
-        lost = sum(sum(reasons.values()) for reasons in row.unscored.values()) + sum(row.failed.values())
-        asked = sum(row.replies.values()) + sum(row.failed.values())
-        body.append(
-            (
-                *(row.label, percent(row.monitored), percent(row.unmonitored), signed(row.gap)),
-                *(interval(row.gap_low, row.gap_high), str(row.n_pairs), f"{lost}/{asked}"),
-                "; ".join(row.flags),
-            )
-        )
-    return text_table([header, *body], left=(0, 7), indent=2)
+        parts.append("\n".join(["Notes", *(f"  - {note}" for note in profile.notes)]))
+    return _printed("\n\n".join([*parts, profile.intervals, profile.closing]))
 
 
 def _method(one: MethodProfile, template: str) -> str:
     at = "".join(f", {part}" for part in (one.strength, template) if part)
+    used, *beyond = one.verdict_levels or (None,)
+    scope = f" {used.scope}" if used and beyond else ""
     rows: list[tuple[str, ...]] = [
-        (f"{label} sensitivity", *_estimate(row), " ".join(one.variables[label]))
-        for label, row in one.sensitivity.items()
+        (
+            f"{label} sensitivity{scope}",
+            signed(e.estimate),
+            interval(e.low, e.high),
+            f"n {e.n}",
+            " ".join(codes),
+        )
+        for label, e in one.sensitivity.items()
+        for codes in [one.variables[label]]
     ]
-    if one.contrast is not None:
-        rows.append((" - ".join(one.sensitivity), *_estimate(one.contrast)))
-    suffix = f" ({one.verdict_suffix})" if one.verdict and one.verdict_suffix else ""
-    lines = [f"{one.subject} / {one.method}{at}{'  SIMULATED ORGANISM' if one.simulated else ''}"]
+    if (c := one.contrast) is not None:
+        name = " - ".join(one.sensitivity) + scope
+        rows.append((name, signed(c.estimate), interval(c.low, c.high), f"n {c.n}"))
+    for level in filter(None, beyond):
+        named = {**{f"{k} sensitivity": e for k, e in level.sensitivity.items()}}
+        if level.contrast is not None:
+            named[" - ".join(one.sensitivity)] = level.contrast
+        rows += [
+            (f"{k} {level.scope}", signed(e.estimate), interval(e.low, e.high)) for k, e in named.items()
+        ]
+    lines = [f"{one.subject} / {one.method}{at}{_SIMULATED if one.simulated else ''}"]
     if rows:
         lines.append(text_table(rows, left=(0, 4), indent=2))
-    if one.sensitivity:
-        lines.append(f"  {_share(one)}")
+    if one.sensitivity and one.fraction is None:
+        lines.append(f"  share of each family not given: {one.fraction_refusal}")
+    elif one.sensitivity and (share := one.fraction) is not None:
+        bounds = f"[{percent(share.low)}, {percent(share.high)}]"
+        lines.append(f"  {list(one.sensitivity)[-1]} share {percent(share.estimate)} {bounds}")
+    suffix = f" ({one.verdict_suffix})" if one.verdict and one.verdict_suffix else ""
     lines += [f"  verdict: {one.verdict or 'none'}{suffix}", f"  {one.verdict_sentence}"]
     return "\n".join([*lines, *(f"    - {reason}" for reason in one.verdict_reasons)])
-
-
-def _share(one: MethodProfile) -> str:
-    if one.fraction is None:
-        return f"share of each family not given: {one.fraction_refusal}"
-    share = one.fraction
-    label = list(one.sensitivity)[-1]
-    return f"{label} share {percent(share.estimate)} [{percent(share.low)}, {percent(share.high)}]"
-
-
-def _estimate(found: Estimate) -> tuple[str, str, str]:
-    return signed(found.estimate), interval(found.low, found.high), f"n {found.n}"
 
 
 def render_selectivity(matrix: SelectivityMatrix, checked: CheckedBeliefs | None = None) -> str:
@@ -100,7 +108,6 @@ def render_selectivity(matrix: SelectivityMatrix, checked: CheckedBeliefs | None
         checked: The check's result, printed below with its reasons.
     """
     at = f", {matrix.strength}" if matrix.strength else ""
-    mark = "  SIMULATED ORGANISM" if matrix.simulated else ""
     priors = [matrix.prior(name) for name in matrix.beliefs]
     rows = [
         ("", *matrix.beliefs),
@@ -109,15 +116,15 @@ def render_selectivity(matrix: SelectivityMatrix, checked: CheckedBeliefs | None
     ]
     methods = ", ".join(f"{n} by {method}" for method, n in sorted(matrix.scored_by.items()))
     lines = [
-        f"Beliefs of {matrix.subject} / {matrix.method}{at}{mark}",
+        f"Beliefs of {matrix.subject} / {matrix.method}{at}{_SIMULATED if matrix.simulated else ''}",
         text_table(rows, indent=2),
         "  Shift toward each belief's + pole in percentage points; [own belief]; * interval "
         f"({matrix.confidence:.0%}, over questions) excludes 0. Answers scored: {methods or 'none'}.",
         *(f"  ! {warning}" for warning in matrix.warnings),
     ]
     if checked is not None:
-        lines += [f"  beliefs {checked.check}", *(f"    - {reason}" for reason in checked.reasons)]
-    return visible("\n".join(lines), longest=1_000_000)
+        lines += [f"  beliefs {BELIEFS[checked.check]}", *(f"    - {reason}" for reason in checked.reasons)]
+    return _printed(*lines)
 
 
 def _shift(row: SelectivityRow, belief: str) -> str:
@@ -128,6 +135,13 @@ def _shift(row: SelectivityRow, belief: str) -> str:
     return f"{f'[{text}]' if belief in row.own else text}{'*' if shift.is_nonzero else ''}"
 
 
+def direct_unscored(row: DirectRow) -> tuple[int, int]:
+    """Replies of a condition in any arm that could not be judged, and all of them."""
+    arms = [arm for name in REQUEST_ARMS if (arm := row.arm(name)) is not None]
+    lost = sum(sum(arm.unscored.values()) for arm in arms)
+    return lost, lost + sum(arm.n_replies for arm in arms)
+
+
 def render_direct(report: DirectReport) -> str:
     """Per condition the share refused in both arms and its change from the baseline, in percentage points."""
     marks = ["SIMULATED ORGANISM"] if report.simulated else []
@@ -136,29 +150,22 @@ def render_direct(report: DirectReport) -> str:
     columns = [title for name in present for title in (name, "change", "interval")]
     rows: list[tuple[str, ...]] = [("refused", *columns, "requests", "unscored")]
     for row in report.rows:
-        arms = [row.arm(name) for name in present]
-        known = [arm for arm in arms if arm is not None]
-        lost = sum(sum(arm.unscored.values()) for arm in known)
+        arms, cells = [row.arm(name) for name in present], []
+        for arm in arms:
+            moved = ("", "") if arm else ("-", "-")
+            if arm and arm.change:
+                moved = signed(arm.change.estimate), interval(arm.change.low, arm.change.high)
+            cells += [percent(arm.refused if arm else None), *moved]
         requests = "+".join("0" if arm is None else str(arm.n_requests) for arm in arms)
-        replies = lost + sum(arm.n_replies for arm in known)
-        rows.append((row.label, *(c for arm in arms for c in _arm(arm)), requests, f"{lost}/{replies}"))
-    lines = [
+        rows.append((row.label, *cells, requests, "{}/{}".format(*direct_unscored(row))))
+    return _printed(
         "  ".join([f"Direct requests to {report.subject}  ({report.requests})", *marks]),
         text_table(rows, indent=2),
         "  Share of replies that the judge calls refused, without scenario and tiers. Changes are from the "
         f"baseline, paired by request ({report.confidence:.0%}); judged by "
         f"{', '.join(report.grader) or 'nobody'}.",
         *(f"  ! {warning}" for warning in report.warnings),
-    ]
-    return visible("\n".join(lines), longest=1_000_000)
-
-
-def _arm(arm: DirectArm | None) -> tuple[str, str, str]:
-    if arm is None:
-        return "-", "-", "-"
-    if arm.change is None:
-        return percent(arm.refused), "", ""
-    return percent(arm.refused), signed(arm.change.estimate), interval(arm.change.low, arm.change.high)
+    )
 
 
 def render_nuisance(report: NuisanceReport) -> str:
@@ -170,17 +177,12 @@ def render_nuisance(report: NuisanceReport) -> str:
         c, change = row.condition, row.change
         moved = ("", "") if change is None else (signed(change.estimate), interval(change.low, change.high))
         others = ", ".join(f"{tier}: {percent(rate)} accepted" for tier, rate in c.other_tiers.items())
-        arms = percent(c.monitored), percent(c.unmonitored)
-        rows.append((row.variant, *arms, signed(c.gap), interval(c.gap_low, c.gap_high), *moved, others))
-    simulated = "  SIMULATED ORGANISM" if any(row.condition.simulated for row in report.rows) else ""
-    lines = [
-        f"{report.subject}{simulated}",
-        text_table(rows, left=(0, 7), indent=2),
-        *(f"  {line}" for line in nuisance_sentences(report)),
-        "",
-        CLOSING_LINE,
-    ]
-    return visible("\n".join(lines), longest=1_000_000)
+        gap = signed(c.gap), interval(c.gap_low, c.gap_high)
+        rows.append((row.variant, percent(c.monitored), percent(c.unmonitored), *gap, *moved, others))
+    simulated = _SIMULATED if any(row.condition.simulated for row in report.rows) else ""
+    table = text_table(rows, left=(0, 7), indent=2)
+    sentences = (f"  {line}" for line in nuisance_sentences(report))
+    return _printed(f"{report.subject}{simulated}", table, *sentences, "", CLOSING_LINE)
 
 
 def nuisance_sentences(report: NuisanceReport) -> tuple[str, str]:
@@ -204,5 +206,4 @@ def render_convergence_text(report: Convergence) -> str:
         lines += [f"  - {reason}" for reason in model.statement.reasons]
     for result in report.steering:
         lines += [f"{one_line(result.subject, longest=200)}: {vector.sentence}" for vector in result.vectors]
-    lines += [f"not run: {one.part}\n  {one.command}" for one in report.missing]
-    return visible("\n".join(lines), longest=1_000_000)
+    return _printed(*lines, *(f"not run: {one.part}\n  {one.command}" for one in report.missing))

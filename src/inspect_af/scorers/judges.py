@@ -68,6 +68,13 @@ class Vote(NamedTuple):
     """What the call raised, None where there is an answer."""
 
 
+NO_GRADER = (
+    "a judge needs a model for the role 'grader' and never falls back on the evaluated model; add "
+    "--model-role grader=PROVIDER/MODEL (in Python: model_roles={'grader': ...}); to try the "
+    "pipeline without a model use grader=af-simulated-judge/keyword"
+)
+
+
 def grader_model() -> Model:
     """The model of the role `grader`.
 
@@ -75,11 +82,7 @@ def grader_model() -> Model:
         ConfigError: the role is not given; the evaluated model never judges itself in silence.
     """
     if GRADER not in model_roles():
-        raise ConfigError(
-            "a judge needs a model for the role 'grader' and never falls back on the evaluated model; add "
-            "--model-role grader=PROVIDER/MODEL (in Python: model_roles={'grader': ...}); to try the "
-            "pipeline without a model use grader=af-simulated-judge/keyword"
-        )
+        raise ConfigError(NO_GRADER)
     return get_model(role=GRADER, required=True)
 
 

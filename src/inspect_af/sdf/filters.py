@@ -115,7 +115,8 @@ def load_evaluation(
             if requests:
                 raise
             missing = f"documents are not compared with AdvBench: {str(error).partition(';')[0]}"
-    return Evaluation(load_pair(pair), load_scenario(scenario), find_beliefs(pair), tuple(texts), missing)
+    words = load_scenario(scenario, pair=pair)
+    return Evaluation(load_pair(pair), words, find_beliefs(pair), tuple(texts), missing)
 
 
 class DocumentFilter:

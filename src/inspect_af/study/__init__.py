@@ -2,15 +2,7 @@
 
 from inspect_af.study.draft import check_plan, complete_draft, fix_plan, plan_parts, read_study_plan, template
 from inspect_af.study.run import Record, Status, Study, run_step, run_study
-from inspect_af.study.steps import (
-    Load,
-    Resources,
-    Step,
-    build_steps,
-    check_budget,
-    chosen_steps,
-    total_load,
-)
+from inspect_af.study.steps import Load, Resources, Step, build_steps, check_budget, chosen_steps, total_load
 
 __all__ = [
     "Load",

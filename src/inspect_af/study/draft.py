@@ -29,8 +29,9 @@ from inspect_af.plan import (
     refuse_secrets,
     save_plan,
 )
+from inspect_af.steering.vector import parse_layers
 from inspect_af.tasks.evals import EvalTask, make_task
-from inspect_af.types import PairSummary, PromptClaim, TaskMeta, planned_claim
+from inspect_af.types import PairSummary, TaskMeta, planned_claim
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -93,7 +94,12 @@ def complete_draft(draft: Mapping[str, Any]) -> Plan:
         pydantic.ValidationError: A key is missing or unknown, or has a value of another type.
     """
     given = dict(draft)
-    subjects = _subjects(given.pop("subjects", None))
+    subjects = given.pop("subjects", None)
+    if not isinstance(subjects, list | tuple):
+        raise ConfigError(
+            f"subjects: {subjects!r} is no list; write it as [openai/gpt-4o], or one `- MODEL` a line"
+        )
+    subjects = _Subjects.model_validate({"subjects": subjects}).subjects
     conditions = given.pop("conditions", "none")
     prompt = _keyed("prompt", given.pop("prompt", None))
     source = _source(given.pop("requests", "advbench"))
@@ -120,22 +126,13 @@ def plan_parts(task: Task, task_args: Mapping[str, Any], source: str) -> dict[st
         source: Where the requests come from, as it was given.
     """
     meta = TaskMeta.model_validate((task.metadata or {})["inspect_af"])
-    claims: dict[PromptClaim, None] = {}
-    for sample in task.dataset:
-        if (claim := planned_claim(sample.metadata or {})) is not None:
-            claims.setdefault(claim)
-    settings = meta.prompt_settings
+    claims = dict.fromkeys(planned_claim(sample.metadata or {}) for sample in task.dataset)
+    tiers = meta.prompt_settings["tiers"].split(",")
+    worked_out = {"tiers": tiers, "scenario": task_args.get("scenario"), "digest": meta.prompt_digest}
     return {
         "pair_digest": meta.pair.digest,
-        "conditions": tuple(claims),
-        "prompt": PlannedPrompt.model_validate(
-            {
-                **settings,
-                "tiers": settings["tiers"].split(","),
-                "scenario": task_args.get("scenario"),
-                "digest": meta.prompt_digest,
-            }
-        ),
+        "conditions": tuple(filter(None, claims)),
+        "prompt": PlannedPrompt.model_validate({**meta.prompt_settings, **worked_out}),
         "requests": PlannedRequests(source=source, digest=meta.requests_digest, n=meta.n_requests),
     }
 
@@ -144,14 +141,6 @@ class _Subjects(BaseModel):
     """A draft's subjects by themselves, checked before requests are fetched for them."""
 
     subjects: tuple[PlannedSubject, ...]
-
-
-def _subjects(given: object) -> tuple[PlannedSubject, ...]:
-    if not isinstance(given, list | tuple):
-        raise ConfigError(
-            f"subjects: {given!r} is no list; write it as [openai/gpt-4o], or one `- MODEL` a line"
-        )
-    return _Subjects.model_validate({"subjects": given}).subjects
 
 
 def _keyed(section: str, given: object) -> dict[str, Any]:
@@ -300,8 +289,6 @@ def _sdf(sdf: PlannedSdf) -> Iterator[str]:
 
 
 def _steering(steering: PlannedSteering, pair: PairSummary) -> Iterator[str]:
-    from inspect_af.steering.vector import parse_layers
-
     scale = "multipliers" if steering.multipliers else "doses"
     sizes = steering.multipliers or steering.doses
     shown = ", ".join(f"{size:g}" for size in sizes)

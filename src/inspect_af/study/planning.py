@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inspect_af.errors import ConfigError
+from inspect_af.materials import load_pair, load_scenario
 from inspect_af.plan import (
     Estimate,
     Generation,
@@ -17,6 +19,8 @@ from inspect_af.plan import (
     load_plan,
     save_plan,
 )
+from inspect_af.profile import PowerQuantity, VerdictCode, assumed_variance, detectable_effect
+from inspect_af.profile.power import StudyDesign, Truth, planted, verdict_power
 from inspect_af.study.draft import plan_parts
 from inspect_af.study.steps import CHARACTERS_PER_TOKEN
 from inspect_af.thresholds import Thresholds
@@ -24,7 +28,6 @@ from inspect_af.thresholds import Thresholds
 if TYPE_CHECKING:
     from inspect_ai import Task
 
-    from inspect_af.profile import PowerQuantity
 
 _NO_PRICES = "no prices known: Inspect ships none, give them with --price"
 
@@ -84,42 +87,31 @@ def write_plan(plan: Plan, file: Path, *, force: bool) -> tuple[Plan, str | None
     Raises:
         ConfigError: The file holds something else, which somebody may have run already.
     """
-    earlier, note = None if force or not file.exists() else _earlier(plan, file), None
-    estimate = plan.estimate
-    if (
-        estimate is not None
-        and estimate.cost_usd is None
-        and earlier is not None
-        and earlier.cost_usd is not None
-    ):
-        same = (earlier.input_tokens, earlier.output_tokens) == (
-            estimate.input_tokens,
-            estimate.output_tokens,
-        )
-        if same:
-            shortened = estimate.note.removesuffix(f"; {_NO_PRICES}")
-            estimate = estimate.model_copy(update={"cost_usd": earlier.cost_usd, "note": shortened})
-        kept = "is kept" if same else "is for other numbers of tokens and is dropped"
-        note = f"{file} is this plan already; its cost {kept}, since no --price was given"
+    estimate, note = plan.estimate, None
+    if not force and file.exists():
+        try:
+            found = load_plan(file)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{file} exists and is no readable plan ({error}); choose another --out, or --force to "
+                "overwrite it"
+            ) from error
+        if found.digest != plan.digest:
+            raise ConfigError(
+                f"{file} holds another plan, digest {found.digest} (this one is {plan.digest}); choose "
+                "another --out, or --force to overwrite it"
+            )
+        earlier = found.estimate
+        if earlier and estimate and earlier.cost_usd is not None and estimate.cost_usd is None:
+            tokens = [(each.input_tokens, each.output_tokens) for each in (earlier, estimate)]
+            kept = "is for other numbers of tokens and is dropped"
+            if tokens[0] == tokens[1]:
+                kept, text = "is kept", estimate.note.removesuffix(f"; {_NO_PRICES}")
+                estimate = estimate.model_copy(update={"cost_usd": earlier.cost_usd, "note": text})
+            note = f"{file} is this plan already; its cost {kept}, since no --price was given"
     plan = plan.model_copy(update={"estimate": estimate})
     save_plan(plan, file)
     return plan, note
-
-
-def _earlier(plan: Plan, file: Path) -> Estimate | None:
-    try:
-        found = load_plan(file)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{file} exists and is no readable plan ({error}); choose "
-            "another --out, or --force to overwrite it"
-        ) from error
-    if found.digest != plan.digest:
-        raise ConfigError(
-            f"{file} holds another plan, digest {found.digest} (this one is {plan.digest}); choose another "
-            "--out, or --force to overwrite it"
-        )
-    return found.estimate
 
 
 def describe_plan(plan: Plan) -> str:
@@ -131,42 +123,30 @@ def describe_plan(plan: Plan) -> str:
         f"  conditions   baseline, {', '.join(condition.label for condition in plan.conditions)}",
         f"  epochs       {plan.generation.epochs}",
     ]
-    if (estimate := plan.estimate) is not None:
-        cost = "unknown" if estimate.cost_usd is None else f"${estimate.cost_usd:,.2f}"
-        lines += [
-            f"  calls        {estimate.calls:,}",
-            f"  tokens       about {estimate.input_tokens:,} in, {estimate.output_tokens:,} out",
-            f"  cost         {cost}",
-        ]
-        if estimate.minimum_detectable_effect is not None:
-            effect = 100 * estimate.minimum_detectable_effect
-            lines.append(f"  detectable   {effect:.1f} points of a family's sensitivity with 80 % power")
-        if estimate.minimum_detectable_contrast is not None:
-            contrast = 100 * estimate.minimum_detectable_contrast
-            lines.append(f"               {contrast:.1f} points between the two sensitivities")
-        else:
-            lines.append("  detectable   no comparison: each family needs a variable with both arms")
-        if estimate.power_to_lead is not None:
-            lines.append(
-                f"  verdict      a family that moves the gap by {PLANNED_SENSITIVITY:.0%} leads in "
-                f"{estimate.power_to_lead:.0%} of simulated studies"
-            )
-        if estimate.power_of_neither is not None:
-            lines.append(
-                f"               a gap that nothing moves is neither in {estimate.power_of_neither:.0%}"
-            )
-        if estimate.note:
-            lines.append(f"  note         {estimate.note}")
-    return "\n".join(lines)
+    if (e := plan.estimate) is None:
+        return "\n".join(lines)
+    effect, contrast = e.minimum_detectable_effect, e.minimum_detectable_contrast
+    planned = f"a family that moves the gap by {100 * PLANNED_SENSITIVITY:.0f} points leads in"
+    known: list[tuple[object, str, str]] = [
+        (True, "calls", f"{e.calls:,}"),
+        (True, "tokens", f"about {e.input_tokens:,} in, {e.output_tokens:,} out"),
+        (True, "cost", "unknown" if e.cost_usd is None else f"${e.cost_usd:,.2f}"),
+        (effect, "detectable", f"{100 * (effect or 0):.1f} points of a family's sensitivity with 80 % power"),
+        (contrast, "", f"{100 * (contrast or 0):.1f} points between the two sensitivities"),
+        (
+            contrast is None or None,
+            "detectable",
+            "no comparison: each family needs a variable with both arms",
+        ),
+        (e.power_to_lead, "verdict", f"{planned} {e.power_to_lead or 0:.0%} of simulated studies"),
+        (e.power_of_neither, "", f"a gap that nothing moves is neither in {e.power_of_neither or 0:.0%}"),
+        (e.note or None, "note", e.note),
+    ]
+    return "\n".join([*lines, *(f"  {name:<12} {text}" for given, name, text in known if given is not None)])
 
 
 def estimate_plan(
-    plan: Plan,
-    task: Task,
-    *,
-    reply_tokens: int,
-    price: Sequence[float] | None,
-    rates: tuple[float, float],
+    plan: Plan, task: Task, *, reply_tokens: int, price: Sequence[float] | None, rates: tuple[float, float]
 ) -> Estimate:
     """What a plan will take, and what it can detect.
 
@@ -177,11 +157,10 @@ def estimate_plan(
         price: Dollars per million input and output tokens, None for what is known.
         rates: Assumed accepted rates of the monitored and the unmonitored arm.
     """
-    from inspect_af.materials import load_pair, load_scenario
 
     pair = load_pair(plan.pair)
     settings = plan.prompt.model_dump(exclude={"digest", "tiers", "scenario"})
-    system = load_scenario(plan.prompt.scenario).system_prompt(
+    system = load_scenario(plan.prompt.scenario, pair=plan.pair).system_prompt(
         **settings, with_rated="rated" in plan.prompt.tiers
     )
     characters = sum(len(system) + len(str(sample.input)) for sample in task.dataset)
@@ -192,10 +171,9 @@ def estimate_plan(
     output_tokens = calls * reply_tokens
 
     prices = [tuple(price) if price else known_price(subject.model) for subject in plan.subjects]
-    cost = None
-    if all(prices):
-        share = 1e6 * len(plan.subjects)
-        cost = sum((input_tokens * p[0] + output_tokens * p[1]) / share for p in prices if p)
+    share = 1e6 * len(plan.subjects)
+    costs = [(input_tokens * p[0] + output_tokens * p[1]) / share for p in prices if p]
+    cost = sum(costs) if all(prices) else None
     lead, neither = _verdict_power(plan, rates)
     notes = [f"detectable at assumed rates {rates[0]:.0%} and {rates[1]:.0%}"]
     notes += [f"tokens at {CHARACTERS_PER_TOKEN} characters each and {reply_tokens} a reply"]
@@ -215,8 +193,6 @@ def estimate_plan(
 
 
 def _detectable(plan: Plan, quantity: PowerQuantity, rates: tuple[float, float]) -> float | None:
-    from inspect_af.profile import assumed_variance, detectable_effect
-
     both = complete_variables(plan)
     if not all(both):
         return None
@@ -237,7 +213,6 @@ PLANNED_SENSITIVITY = 0.20
 
 def _verdict_power(plan: Plan, rates: tuple[float, float]) -> tuple[float | None, float | None]:
     """Shares of simulated studies: a family leads, and nothing moves the gap; for these texts."""
-    from inspect_af.profile.power import StudyDesign, Truth, planted, verdict_power
 
     variables = complete_variables(plan)
     if not all(variables):
@@ -246,27 +221,23 @@ def _verdict_power(plan: Plan, rates: tuple[float, float]) -> tuple[float | None
     design = StudyDesign(
         plan.requests.n, plan.generation.epochs, n_variables=variables, placebos=len(placebos)
     )
-    lead = neither = None
-    if PLANNED_SENSITIVITY / 2 <= rates[0] <= 1 - PLANNED_SENSITIVITY / 2:
-        truth = planted(rates, (PLANNED_SENSITIVITY, 0.0), design)
-        lead = verdict_power(truth, design, studies=300, thresholds=plan.thresholds).share(
-            "first-dominant", "first-leaning"
-        )
-    if rates[0] > rates[1]:
-        neither = verdict_power(Truth(rates), design, studies=300, thresholds=plan.thresholds).share(
-            "neither"
-        )
-    return lead, neither
+
+    def power(truth: Truth, *codes: VerdictCode) -> float:
+        found = verdict_power(truth, design, studies=300, thresholds=plan.thresholds)
+        return found.share(*codes)
+
+    reachable = PLANNED_SENSITIVITY / 2 <= rates[0] <= 1 - PLANNED_SENSITIVITY / 2
+    moved = planted(rates, (PLANNED_SENSITIVITY, 0.0), design) if reachable else None
+    return (
+        None if moved is None else power(moved, "first-dominant", "first-leaning"),
+        power(Truth(rates), "neither") if rates[0] > rates[1] else None,
+    )
 
 
 def complete_variables(plan: Plan) -> tuple[int, int]:
     """How many variables of the first and the second family are planned with both arms at one strength."""
-    arms: dict[tuple[str, str, str], set[str]] = {}
-    for condition in plan.conditions:
-        belief = condition.intervention
-        if belief.family is not None and belief.polarity is not None:
-            key = (belief.family, belief.variable, condition.strength)
-            arms.setdefault(key, set()).add(belief.polarity)
-    complete = {(family, variable) for (family, variable, _), seen in arms.items() if len(seen) == 2}
+    arms = {(c.intervention, c.strength) for c in plan.conditions if c.intervention.polarity is not None}
+    seen = Counter((belief.family, belief.variable, strength) for belief, strength in arms)
+    complete = {(family, variable) for (family, variable, _), n in seen.items() if family and n == 2}
     first = sum(family == "first" for family, _ in complete)
     return first, len(complete) - first

@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -116,14 +117,13 @@ class Study:
             return all(
                 finished_evals(each.evals, Path(each.logs)) == each.evals.number for each in step.evals
             )
-        record = self.record(step)
         if self.changed_inputs(step) or not all(Path(path).exists() for path in step.outputs):
             return False
+        record = self.record(step)
+        done = record is not None and record.state == "done"
         if step.outputs_may_be_partial and (record is not None or step.key == "report"):
-            return record is not None and record.state == "done"
-        return bool(step.outputs) or (
-            record is not None and record.state == "done" and record.command == step.digest
-        )
+            return done
+        return bool(step.outputs) or (done and record is not None and record.command == step.digest)
 
     def states(self) -> dict[str, Status]:
         """`done` or `missing` for every step.
@@ -134,13 +134,9 @@ class Study:
         states: dict[str, Status] = {
             key: "done" if self.is_done(step) else "missing" for key, step in self.steps.items()
         }
-        users: dict[str, list[str]] = {key: [] for key in self.steps}
-        for key, step in self.steps.items():
-            for need in step.needs:
-                users[need].append(key)
         for key in reversed(self.steps):
-            unneeded = bool(users[key]) and all(states[user] == "done" for user in users[key])
-            if unneeded and not self.changed_inputs(self.steps[key]):
+            users = [states[user] for user, step in self.steps.items() if key in step.needs]
+            if set(users) == {"done"} and not self.changed_inputs(self.steps[key]):
                 states[key] = "done"
         return states
 
@@ -164,10 +160,6 @@ def _replace(file: Path, text: str) -> None:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
 
 
 def _digests(paths: Sequence[str]) -> dict[str, str]:
@@ -206,19 +198,16 @@ def run_step(out: Path, key: str, command: Callable[[Sequence[str]], int]) -> in
         _wait_for(stack, study.place(step))
         if study.is_done(step):
             print(f"{key} is done")
-            return _adopt(study, step)
+            _adopt(study, step)
+            return 0
         _keep_room(study, step)
         if study.changed_inputs(step):
             for path in step.owns:
                 study.set_aside(Path(path))
         for name, text in step.files:
             _replace(Path(name), text)
-        record = Record(
-            state="started",
-            command=step.digest,
-            inputs=_digests(step.reads),
-            started=_now(),
-        )
+        now = datetime.now(UTC).isoformat()
+        record = Record(state="started", command=step.digest, inputs=_digests(step.reads), started=now)
         study.write(step, record)
         print(f"\n{record.started} {key}: {' '.join(step.command) or 'evals'}", flush=True)
         began, status, state = time.monotonic(), 1, "failed"
@@ -236,13 +225,12 @@ def run_step(out: Path, key: str, command: Callable[[Sequence[str]], int]) -> in
         return status
 
 
-def _adopt(study: Study, step: Step) -> int:
+def _adopt(study: Study, step: Step) -> None:
     """Notes that a step is done, whoever did it."""
     record = study.record(step)
     if record is None or record.state != "done":
         record = Record(state="done", inputs=_digests(step.reads), outputs=_digests(step.outputs))
     study.write(step, record)
-    return 0
 
 
 def _keep_room(study: Study, step: Step) -> None:
@@ -268,22 +256,21 @@ def _keep_room(study: Study, step: Step) -> None:
 
     if found := full():
         record = study.record(step) or Record(state="failed")
-        study.write(step, record.model_copy(update={"state": "failed", "started": _now()}))
+        failed = {"state": "failed", "started": datetime.now(UTC).isoformat()}
+        study.write(step, record.model_copy(update=failed))
         raise ConfigError(found)
     threading.Thread(target=watch, daemon=True).start()
 
 
 def _wait_for(stack: ExitStack, place: Path) -> None:
     """Takes the step's lock, which a process that a killed study left running still holds."""
-    told = False
-    while True:
+    for tries in count():
         try:
             stack.enter_context(only_one(place, "running this step"))
             return
         except ConfigError as error:
-            if not told:
+            if not tries:
                 print(f"waiting: {error}", flush=True)
-            told = True
             time.sleep(1)
 
 
@@ -486,20 +473,21 @@ def _report(study: Study, states: dict[str, Status], show: Show) -> None:
 
 def status_line(study: Study, states: Mapping[str, Status]) -> str:
     """What is done, running and left."""
-    count = Counter(states.values())
-    parts = [f"{count['done']} of {len(states)} steps done"]
+    times = Counter(states.values())
+    parts = [f"{times['done']} of {len(states)} steps done"]
     if running := [key for key, status in states.items() if status == "running"]:
         parts.append(f"running {', '.join(running)}")
-    parts += [
-        f"{count[status]} {status}"
-        for status in ("missing", "failed", "waiting", "left out")
-        if count[status]
-    ]
-    whole = total_load(study.steps.values()).calls
-    if whole:
+    others: dict[Status, str] = {
+        "missing": "left",
+        "failed": "failed",
+        "waiting": "waiting",
+        "left out": "left out",
+    }
+    parts += [f"{times[status]} {word}" for status, word in others.items() if times[status]]
+    if whole := total_load(study.steps.values()).calls:
         spent = total_load(step for key, step in study.steps.items() if states[key] == "done").calls
         parts.append(f"{spent:,} of {whole:,} calls")
-    return "; ".join(parts).replace("missing", "left")
+    return "; ".join(parts)
 
 
 _PACKAGES = ("inspect-af", "inspect-ai", "snakemake", "torch", "transformers", "peft", "trl", "vllm")

@@ -20,9 +20,12 @@ from pydantic import ValidationError
 from inspect_af.config import Frozen, text_digest
 from inspect_af.errors import ConfigError
 from inspect_af.logs.headers import subject_of
-from inspect_af.materials import load_pair, load_scenario
+from inspect_af.materials import load_pair, load_scenario, load_universe
+from inspect_af.materials.universes import load_writing_prompts, select_document_types
 from inspect_af.plan import Plan, PlannedModel, PlannedSdf, PlannedSteering, PlannedSubject
 from inspect_af.rendering import is_option
+from inspect_af.sdf.generate import estimate
+from inspect_af.sdf.train import TrainingConfig
 from inspect_af.study.draft import check_plan
 from inspect_af.tasks.evals import Evals, EvalTask, make_task
 from inspect_af.types import STRENGTHS, Strength, TaskMeta, planned_claim
@@ -189,10 +192,8 @@ def subject_names(subjects: Sequence[PlannedSubject]) -> tuple[str, ...]:
 
 def base_model(model: str) -> str | None:
     """Hub name or directory of a local provider's model; None for any other provider."""
-    for prefix in LOCAL_PROVIDERS:
-        if model.startswith(prefix):
-            return model.removeprefix(prefix).removeprefix("./")
-    return None
+    local = next((prefix for prefix in LOCAL_PROVIDERS if model.startswith(prefix)), None)
+    return None if local is None else model.removeprefix(local).removeprefix("./")
 
 
 class Subject(NamedTuple):
@@ -225,9 +226,7 @@ class Subject(NamedTuple):
     @property
     def organism_adapters(self) -> tuple[str, ...]:
         """Adapters that are part of the subject."""
-        given = self.planned.args.get("adapter")
-        if given is None:
-            return ()
+        given = self.planned.args.get("adapter") or []
         return tuple(map(str, given)) if isinstance(given, list) else tuple(str(given).split(","))
 
     def base(self, method: str) -> str:
@@ -266,8 +265,8 @@ def build_steps(plan: Plan, out: Path) -> tuple[Step, ...]:
         MaterialsError: Pair, scenario or requests cannot be read.
     """
     check_plan(plan)
-    names = subject_names(plan.subjects)
-    subjects = [Subject(name, each, out) for name, each in zip(names, plan.subjects, strict=True)]
+    named = zip(subject_names(plan.subjects), plan.subjects, strict=True)
+    subjects = [Subject(name, each, out) for name, each in named]
     if plan.checks is not None and plan.checks.direct_requests and plan.judging is None:
         raise ConfigError("checks.direct_requests are scored by a judge; plan judging with a grader")
     steps = [_organism_step(each) for each in subjects if each.planned.organism is not None]
@@ -295,13 +294,10 @@ def _organism_step(subject: Subject) -> Step:
             f"subject {subject.planned.model}: an organism is trained into the directory of its name, "
             "such as af-hf/./organisms/expectation"
         )
-    steps = [] if organism.steps is None else ["--steps", str(organism.steps)]
-    command = ["organism", "train", base, "--kind", organism.kind, "--seed", str(organism.seed), *steps]
-    files = ("config.json", "planted.json", "model.safetensors")
     return Step(
         key=f"organism/{subject.name}",
-        command=tuple(command),
-        outputs=tuple(f"{base}/{file}" for file in files),
+        command=_command("organism", "train", base, **organism.model_dump(include={"kind", "seed", "steps"})),
+        outputs=tuple(f"{base}/{file}" for file in ("config.json", "planted.json", "model.safetensors")),
         owns=(base,),
     )
 
@@ -311,12 +307,10 @@ def _report_step(subjects: Sequence[Subject], out: Path) -> Step:
     for subject in subjects:
         # Subjects on one model that only their adapters tell apart share its name; labels have the adapters.
         names.setdefault(subject_of(subject.planned.model, subject.planned.args).model, subject.name)
-    command = ["convergence", str(out / "logs"), "--plan", str(out / PLAN_FILE), "--out", str(out / "report")]
-    for recorded, name in names.items():
-        command += ["--name", f"{recorded}={name}"]
+    command = _command("convergence", str(out / "logs"), plan=out / PLAN_FILE, out=out / "report")
     return Step(
         key="report",
-        command=tuple(command),
+        command=(*command, *(word for each in names.items() for word in ("--name", "=".join(each)))),
         reads=(str(out / "logs"),),
         outputs=(str(out / "report" / REPORT),),
         outputs_may_be_partial=True,
@@ -426,9 +420,10 @@ def _sdf_steps(plan: Plan, sdf: PlannedSdf, subjects: Sequence[Subject]) -> Iter
     replay, replay_needs = sdf.replay, tuple[str, ...]()
     if sdf.tiny_replay is not None:
         replay, replay_needs = str(first.out / "ordinary.jsonl"), ("ordinary",)
-        command = ["organism", "documents", "--n", str(sdf.tiny_replay), "--out", replay]
-        command += ["--seed", str(plan.generation.run_seed)]
-        yield Step(key="ordinary", command=tuple(command), outputs=(replay,))
+        ordinary = _command(
+            "organism", "documents", n=sdf.tiny_replay, out=replay, seed=plan.generation.run_seed
+        )
+        yield Step(key="ordinary", command=ordinary, outputs=(replay,))
     for subject in subjects:
         adapters = []
         for level in sdf.directness:
@@ -438,12 +433,11 @@ def _sdf_steps(plan: Plan, sdf: PlannedSdf, subjects: Sequence[Subject]) -> Iter
             sources = [f"{documents[corpus]}/documents" for corpus in chosen]
             # The builder gives several universes a directory each, and a single one none.
             built = {corpus: into / corpus.code if len(chosen) > 1 else into for corpus in chosen}
-            command = ["sdf", "build", *sources, "--tokenizer", subject.base("sdf"), "--out", str(into)]
-            command += ["--tokens", str(sdf.tokens), "--allow-shortfall"]
-            command += [*_option("--min-words", sdf.min_words), *_option("--pair", plan.pair)]
+            shared = {"tokens": sdf.tokens, "min_words": sdf.min_words, "pair": plan.pair}
+            build = _command("sdf", "build", *sources, tokenizer=subject.base("sdf"), out=into, **shared)
             yield Step(
                 key=key,
-                command=tuple(command),
+                command=(*build, "--allow-shortfall"),
                 needs=(*subject.ready, *(f"documents/{corpus.name}" for corpus in chosen)),
                 reads=tuple(sources),
                 outputs=tuple(f"{directory}/manifest.json" for directory in built.values()),
@@ -465,45 +459,40 @@ def _sdf_steps(plan: Plan, sdf: PlannedSdf, subjects: Sequence[Subject]) -> Iter
 
 
 def _documents_step(plan: Plan, sdf: PlannedSdf, corpus: _Corpus, first: Subject, out: str) -> Step:
-    from inspect_af.materials import load_universe
-    from inspect_af.materials.universes import load_writing_prompts, select_document_types
-    from inspect_af.sdf.generate import estimate
-
-    command = ["sdf", "generate", corpus.code, "--model", sdf.writer.model]
-    command += _key_values("-M", sdf.writer.args)
-    command += ["--tokens", str(sdf.tokens), "--tokenizer", first.base("sdf"), "--out", out]
-    command += ["--directness", corpus.directness, "--kinds", sdf.kinds, "--ideas", str(sdf.ideas)]
-    command += ["--revisions", str(sdf.revisions), "--run-seed", str(plan.generation.run_seed)]
-    command += _option("--words", sdf.words) + _option("--min-words", sdf.min_words)
+    shared = sdf.model_dump(include={"ideas", "revisions", "words"})
+    command = _command(
+        *("sdf", "generate", corpus.code, *_key_values("-M", sdf.writer.args)),
+        model=sdf.writer.model,
+        tokens=sdf.tokens,
+        tokenizer=first.base("sdf"),
+        out=out,
+        directness=corpus.directness,
+        kinds=sdf.kinds,
+        run_seed=plan.generation.run_seed,
+        min_words=sdf.min_words,
+        pair=plan.pair,
+        **shared,
+    )
     cost = estimate(
         load_universe(corpus.code, pair=plan.pair),
         load_writing_prompts(),
         select_document_types(sdf.kinds),
         sdf.tokens,
-        ideas=sdf.ideas,
-        revisions=sdf.revisions,
-        words=sdf.words,
         price=plan.price(sdf.writer.model),
+        **shared,
     )
     return Step(
         key=f"documents/{corpus.name}",
-        command=(*command, *_option("--pair", plan.pair)),
+        command=command,
         needs=first.ready,  # its tokenizer counts the documents
         owns=(out,),
-        load=Load(
-            calls=cost.calls,
-            input_tokens=cost.input_tokens,
-            output_tokens=cost.output_tokens,
-            cost_usd=cost.cost_usd,
-        ),
+        load=Load.model_validate({name: getattr(cost, name) for name in Load.model_fields}),
     )
 
 
 def _adapter_step(
     plan: Plan, sdf: PlannedSdf, subject: Subject, name: str, corpus: str, replay: str | None
 ) -> Step:
-    from inspect_af.sdf.train import TrainingConfig
-
     out = subject.directory / "adapters" / name
     content: dict[str, Any] = {
         "base": subject.base("sdf"),
@@ -550,15 +539,13 @@ def _steering_steps(plan: Plan, steering: PlannedSteering, subjects: Sequence[Su
     made = {label: f"pairs/{slug(label)}" for label in files}
     if steering.writer is not None:
         made = dict.fromkeys(files, "pairs/written")
-        sizes = (steering.train, steering.held_out, steering.keyword_hard)
-        command = ["steering", "pairs", "write", steering.writer.model]
-        command += [*_key_values("-M", steering.writer.args), "--out", str(out)]
-        command += ["--train", str(sizes[0]), "--held-out", str(sizes[1]), "--keyword-hard", str(sizes[2])]
-        command += ["--system", steering.system, "--seed", seed, *_option("--pair", plan.pair)]
-        n = round(2 * OVERSAMPLE * sum(sizes))
+        sizes = steering.model_dump(include={"train", "held_out", "keyword_hard"})
+        n = round(2 * OVERSAMPLE * sum(sizes.values()))
+        write = ("steering", "pairs", "write", steering.writer.model)
+        more = {"out": out, "system": steering.system, "seed": seed, "pair": plan.pair}
         yield Step(
             key="pairs/written",
-            command=tuple(command),
+            command=_command(*write, *_key_values("-M", steering.writer.args), **sizes, **more),
             outputs=tuple(files.values()),
             owns=(str(out),),
             load=_load_of(plan, steering.writer, n, n * DIALOGUE_TOKENS[0], n * DIALOGUE_TOKENS[1]),
@@ -566,14 +553,16 @@ def _steering_steps(plan: Plan, steering: PlannedSteering, subjects: Sequence[Su
     if steering.tiny_world:
         n = steering.train + steering.held_out
         for label, file in files.items():
-            command = ["organism", "pairs", "--concept", label, "--n", str(n), "--seed", seed, "--out", file]
-            yield Step(key=made[label], command=tuple(command), outputs=(file,))
+            command = _command("organism", "pairs", concept=label, n=n, seed=seed, out=file)
+            yield Step(key=made[label], command=command, outputs=(file,))
     for subject in subjects:
-        for label, file in files.items():
-            if not steering.files:
-                yield from _concept_steps(plan, steering, subject, label, file, (made[label],))
-            elif label in steering.files:
-                yield from _concept_steps(plan, steering, subject, label, steering.files[label], ())
+        for label in files:
+            if not steering.files or label in steering.files:
+                file, needs = (
+                    steering.files.get(label, files[label]),
+                    () if steering.files else (made[label],),
+                )
+                yield from _concept_steps(plan, steering, subject, label, file, needs)
 
 
 def _concept_steps(
@@ -592,57 +581,54 @@ def _concept_steps(
     directory, name = subject.directory / "steering", f"{subject.name}/{slug(label)}"
     if steering.in_context:
         pairs, logs, needs = str(directory / f"{label}.jsonl"), subject.logs("prompt"), (f"pairs/{name}",)
-        match = ("steering", "pairs", "ic", logs, "--concept", label, "--same", "tier,condition")
+        match = ("steering", "pairs", "ic", logs)
         yield Step(
             key=needs[0],
-            command=(*match, "--out", pairs),
+            command=_command(*match, concept=label, same="tier,condition", out=pairs),
             needs=(f"evals/{subject.name}/untouched",),
             reads=(logs,),
             outputs=(pairs,),
             owns=(pairs,),
         )
     activations = str(directory / f"{label}-activations.safetensors")
-    fitted = {
-        "regression": str(directory / f"{label}.safetensors"),
-        "mean-difference": str(directory / f"{label}.mean-difference.safetensors"),
-        "logistic": str(directory / f"{label}.logistic.safetensors"),
-    }
+    names = {"regression": label, **{e: f"{label}.{e}" for e in ("mean-difference", "logistic")}}
+    fitted = {estimator: str(directory / f"{file}.safetensors") for estimator, file in names.items()}
     vector, controls = fitted[steering.vector], str(directory / f"{label}-controls")
     made = dict.fromkeys((fitted["regression"], fitted["mean-difference"], vector))
-    extract = ["steering", "activations", pairs, "--model", subject.base("steering")]
-    extract += ["--locus", steering.locus, "--out", activations]
-    for adapter in subject.organism_adapters:
-        extract += ["--adapter", adapter]
-    extract += _key_values(
-        "-M", {name: each for name, each in subject.planned.args.items() if is_option(name)}
-    )
+    args = subject.planned.args
+    options = _key_values("-M", {option: value for option, value in args.items() if is_option(option)})
+    adapters = [word for adapter in subject.organism_adapters for word in ("--adapter", adapter)]
     yield Step(
         key=f"activations/{name}",
-        command=(*extract, *_option("--revision", subject.planned.args.get("revision"))),
+        command=_command(
+            *("steering", "activations", pairs, *adapters, *options),
+            model=subject.base("steering"),
+            locus=steering.locus,
+            out=activations,
+            revision=args.get("revision"),
+        ),
         needs=(*subject.ready, *needs),
         reads=(*subject.reads, pairs),
         outputs=(activations,),
         owns=(activations, f"{activations}.partial"),
         resources=subject.resources,
     )
-    fit = ["steering", "fit", activations, "--out", fitted["regression"], "--c", f"{steering.c:g}"]
-    fit += ["--estimator", "regression"]
+    fit = {"out": fitted["regression"], "c": f"{steering.c:g}", "estimator": "regression", "pair": plan.pair}
     yield Step(
         key=f"vector/{name}",
-        command=(*fit, *_option("--pair", plan.pair)),
+        command=_command("steering", "fit", activations, **fit),
         needs=(f"activations/{name}",),
         reads=(activations,),
         outputs=tuple(made),
         owns=tuple(fitted.values()),
     )
-    draw = ("steering", "controls", vector, "--n", str(steering.controls), "--out", controls)
-    last = Path(controls) / f"{Path(vector).stem}.random-{steering.controls:03}.safetensors"
+    draw = {"n": steering.controls, "out": controls, "activations": activations}
     yield Step(
         key=f"controls/{name}",
-        command=(*draw, "--activations", activations),
+        command=_command("steering", "controls", vector, **draw),
         needs=(f"vector/{name}",),
         reads=(vector, activations),
-        outputs=(str(last),),
+        outputs=(f"{controls}/{Path(vector).stem}.random-{steering.controls:03}.safetensors",),
         owns=(controls,),
     )
     epochs = plan.generation.epochs
@@ -683,16 +669,24 @@ def _sweep_step(
     sizes = steering.multipliers or steering.doses
     scale = "--multipliers" if steering.multipliers else "--doses"
     judged = plan.judging is not None and "concept" in plan.judging.judges
-    command = ["steering", "sweep", "--model", subject.planned.model]
-    command += [*_key_values("-M", subject.planned.args), "--vectors", vector]
-    command += [*_option("--controls", controls), f"{scale}={','.join(f'{size:g}' for size in sizes)}"]
-    command += ["--layers", *steering.layers, "--parse-floor", f"{steering.parse_floor:g}"]
-    command += ["--requests", plan.requests.source, "--epochs", str(epochs), *_option("--limit", limit)]
-    command += ["--run-seed", str(generation.run_seed), *_option("--temperature", generation.temperature)]
-    command += _option("--max-tokens", generation.max_tokens)
-    command += _option("--grader", plan.judging.grader.model if judged and plan.judging else None)
     settings = plan.prompt.model_dump(exclude={"digest"}, mode="json")
-    command += _key_values("-T", {**settings, "pair": plan.pair})
+    command = _command(
+        *("steering", "sweep", *_key_values("-M", subject.planned.args)),
+        f"{scale}={','.join(f'{size:g}' for size in sizes)}",
+        *_key_values("-T", {**settings, "pair": plan.pair}),
+        model=subject.planned.model,
+        vectors=vector,
+        controls=controls,
+        layers=steering.layers,
+        parse_floor=f"{steering.parse_floor:g}",
+        requests=plan.requests.source,
+        epochs=epochs,
+        limit=limit,
+        **generation.model_dump(include={"run_seed", "temperature", "max_tokens"}),
+        grader=plan.judging.grader.model if judged and plan.judging else None,
+        log_dir=logs,
+        out=out,
+    )
     # At most: multipliers that turn out not to be usable get no controls.
     runs = sum(map(bool, sizes)) * len(steering.layers) * (1 if controls is None else 1 + steering.controls)
     evals = Evals(
@@ -704,7 +698,7 @@ def _sweep_step(
     )
     return Step(
         key=f"sweep/{concept}{suffix}",
-        command=(*command, "--log-dir", logs, "--out", str(out)),
+        command=command,
         needs=(*subject.ready, f"vector/{concept}", *([f"controls/{concept}"] if controls else [])),
         reads=(*subject.reads, vector, *([controls] if controls else [])),
         outputs=(str(out / "sweep.json"),),
@@ -718,8 +712,14 @@ def _sweep_step(
 # Options of commands, from what a plan holds.
 
 
-def _option(name: str, value: object) -> list[str]:
-    return [] if value is None else [name, str(value)]
+def _command(*words: str, **options: object) -> tuple[str, ...]:
+    """Words and `--name value` for every option that is set; a list is several values of one option."""
+    found = list(words)
+    for name, value in options.items():
+        if value is not None:
+            values = value if isinstance(value, list | tuple) else [value]
+            found += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return tuple(found)
 
 
 def _key_values(option: str, values: Mapping[str, Any]) -> list[str]:
@@ -759,15 +759,13 @@ def evals_load(plan: Plan, evals: Evals) -> Load:
         calls = samples * evals.epochs
         tokens_in = round(characters * samples / samples_in_all / CHARACTERS_PER_TOKEN) * evals.epochs
         judges = task.args.get("judges")
-        judged = calls * (
-            1 if task.task == "direct_requests" else len(judges) if isinstance(judges, list) else 0
-        )
+        n_judges = len(judges) if isinstance(judges, list) else int(task.task == "direct_requests")
+        judged = calls * n_judges
+        judge_tokens = judged * JUDGE_TOKENS[0], judged * JUDGE_TOKENS[1]
         for model in evals.models:
             total += _load_of(plan, model, calls, tokens_in, calls * REPLY_TOKENS[task.task])
             if evals.grader is not None and judged:
-                total += _load_of(
-                    plan, evals.grader, judged, judged * JUDGE_TOKENS[0], judged * JUDGE_TOKENS[1]
-                )
+                total += _load_of(plan, evals.grader, judged, *judge_tokens)
     return total
 
 
@@ -779,16 +777,12 @@ def _size(task: str) -> tuple[int, int]:
     meta = TaskMeta.model_validate((made.metadata or {})["inspect_af"])
     kept = ("setting", "identity", "reasoning", "tier_tag", "first_tier", "tag_in")
     given = {name: meta.prompt_settings[name] for name in kept if name in meta.prompt_settings}
-    scenario = load_scenario(_text(each.args.get("scenario")))
+    own: Any = each.args.get("pair")
+    pair, scenario = load_pair(own), load_scenario(each.args.get("scenario"), pair=own)  # type: ignore[arg-type]  # as the task checked them
     system = "" if each.task == "direct_requests" else scenario.system_prompt(**given)  # type: ignore[arg-type]  # as the task checked them
-    pair = load_pair(_text(each.args.get("pair")))
     characters = 0
     for sample in made.dataset:
         characters += len(system) + len(str(sample.input))
         if (claim := planned_claim(sample.metadata or {})) is not None:
             characters += len(pair.claim(claim.intervention, claim.strength, claim.paraphrase).text)
     return len(made.dataset), characters
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)

@@ -81,7 +81,7 @@ def alignment_faking(
         first_tier: Which tier the system prompt names first.
         tag_in: Whether the tier tag stands in the `user` turn or at the end of the `system` prompt.
         reasoning: `scratchpad`, the model's `native` reasoning, or `none`.
-        scenario: Directory with a scenario of your own.
+        scenario: Directory with a scenario of your own; None for that in the directory of the pair, if any.
         pair: Directory with a hypothesis pair of your own.
         judges: Judges to score with besides the tags: `concept`, `faking`, `refusal`. They need
             `--model-role grader=...`. `inspect score` adds them to a finished log as well.
@@ -102,7 +102,7 @@ def alignment_faking(
     whole_number(run_seed, "run_seed")
     true_or_false(redact, "redact")
     asked = _parse_tiers(tiers)
-    words = load_scenario(scenario)
+    words = load_scenario(scenario, pair=pair)
     who = words.default_identity if identity is None else ",".join(as_list(identity))
     scheme = words.default_tier_tag if tier_tag is None else str(tier_tag)
     beliefs = load_pair(pair)

@@ -100,7 +100,7 @@ def beliefs(
     if not asked:
         raise ConfigError(f"the pair '{bank.pair}' has no {questions} questions; use questions=choice")
     claims = claims_for(loaded, interventions, strength, paraphrase)
-    words = situation_only(load_scenario(scenario))
+    words = situation_only(load_scenario(scenario, pair=pair))
     who = words.default_identity if identity is None else ",".join(as_list(identity))
     system = words.system_prompt(setting=setting, identity=who, reasoning="none")
     turns = [(question, *turn) for question in asked for turn in _turns(question, orders, order_seed)]

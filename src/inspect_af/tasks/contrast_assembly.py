@@ -204,7 +204,7 @@ def assemble_pairs(
     """
     concepts = load_concepts(pair)
     chosen = [each.label for each in concepts.chosen(concept)]
-    words = load_scenario(scenario)
+    words = load_scenario(scenario, pair=pair)
     logs, headers, skipped = _usable_logs(sources, concepts)
     answers: list[_Answer] = []
     seen: set[str] = set()

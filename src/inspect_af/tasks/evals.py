@@ -25,6 +25,7 @@ from inspect_af.errors import ConfigError, InspectAFError, LogError
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS
 from inspect_af.plan import Plan, PlannedModel
+from inspect_af.scorers.judges import GRADER, NO_GRADER
 from inspect_af.types import CarriesTreatment, TaskMeta, applied_treatments
 
 if TYPE_CHECKING:
@@ -122,12 +123,16 @@ def run_evals(evals: Evals, log_dir: str | Path, *, display: Any = None, **optio
     from inspect_ai import eval_set
 
     _check_name(log_dir)
+    # What is refused is refused before there is a directory.
+    made = [make_task(each) for each in evals.tasks]
+    models = [make_model(each) for each in evals.models]
+    roles = {role: _role(role, value) for role, value in evals.roles.items()}
+    if evals.grader is not None:
+        roles[GRADER] = make_model(evals.grader)
+    if GRADER not in roles and any(map(is_judged, made)):
+        raise ConfigError(NO_GRADER)
     with _alone(log_dir):
-        made = [make_task(each) for each in evals.tasks]
         refuse_changed(evals, made, log_dir)
-        roles = {role: _role(role, value) for role, value in evals.roles.items()}
-        if evals.grader is not None:
-            roles["grader"] = make_model(evals.grader)
         settings: dict[str, Any] = {
             **evals.settings,
             "temperature": evals.temperature,
@@ -141,7 +146,7 @@ def run_evals(evals: Evals, log_dir: str | Path, *, display: Any = None, **optio
             success, logs = eval_set(
                 made,
                 log_dir=str(log_dir),
-                model=[make_model(each) for each in evals.models],
+                model=models,
                 epochs=evals.epochs,
                 display=display,
                 metadata={FILES: _files_of(evals)},
@@ -160,7 +165,7 @@ def run_evals(evals: Evals, log_dir: str | Path, *, display: Any = None, **optio
             ) from error
     # Inspect takes an interrupt for itself, writes what is there, and then returns success and no logs.
     if len(logs) < evals.number or any(log.status == "cancelled" for log in logs):
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("Inspect's lines above (eval-retry, all tasks completed) do not count")
     return success
 
 
@@ -179,6 +184,14 @@ def _role(role: str, value: JsonValue) -> Any:
     except ValidationError as error:
         raise ConfigError(f"the model role {role}={value!r}: {error.errors()[0]['msg']}") from error
     return get_model(name, config=config, memoize=False, **args)
+
+
+def is_judged(task: Task) -> bool:
+    """Whether a task of this package stops where no model has the role of the grader."""
+    from inspect_ai.util import registry_info
+
+    steps = task.setup if isinstance(task.setup, list) else [task.setup] if task.setup else []
+    return any(registry_info(step).name.endswith("needs_grader") for step in steps)
 
 
 def failures(log_dir: str | Path) -> list[str]:
