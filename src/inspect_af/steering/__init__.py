@@ -13,8 +13,6 @@ from inspect_af.steering.activations import (
     write_activations,
 )
 from inspect_af.steering.fit import (
-    ESTIMATORS,
-    Estimator,
     FitSettings,
     SteeringReport,
     fit_vectors,
@@ -51,11 +49,9 @@ from inspect_af.steering.vector import (
 )
 
 __all__ = [
-    "ESTIMATORS",
     "Activations",
     "ActivationsHeader",
     "ContrastPair",
-    "Estimator",
     "FitSettings",
     "LoadedModel",
     "Locus",

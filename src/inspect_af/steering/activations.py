@@ -332,9 +332,7 @@ def pooled_forward(
     Rows are padded at their end; with causal attention nothing before the padding sees it, so no mask is
     needed. Sums are accumulated in float32, whatever the model's dtype.
 
-    Args:
-        model: Any decoder-only transformers model, on one device or dispatched over several.
-        layers: Ascending indices of decoder layers; a TreatmentError where the model has not all of them.
+    Layers are ascending indices of decoder layers; a TreatmentError where the model has not all of them.
     """
     import torch
 
@@ -374,13 +372,8 @@ class RowStore:
     Beside the file to write stands `FILE.partial/` with mapped arrays, in which a transcript whose number of
     tokens is not zero is done, and `settings.txt`.
 
-    Args:
-        out: The file to write in the end.
-        fingerprint: Of everything that the values depend on.
-        shape: (layer, pair, d_model).
-
-    Raises:
-        ConfigError: What is left of an earlier run was found with other settings, or another model.
+    `fingerprint` is of everything that the values depend on, `shape` is (layer, pair, d_model). A ConfigError
+    where what is left of an earlier run was found with other settings, or another model.
     """
 
     def __init__(self, out: Path, fingerprint: str, shape: tuple[int, int, int]) -> None:
@@ -471,15 +464,13 @@ def extract_activations(
     file that the same call has finished is not made again.
 
     Args:
-        model: A decoder-only transformers model.
+        model: A decoder-only transformers model; `name` and `revision` are what the header calls it.
         tokenizer: Its tokenizer, with a chat template.
         pairs: Contrast pairs, in the order that the rows will have.
         out: File to write; `OUT.partial/` beside it holds what is found until then.
         layers: `all`, `12`, `20-40` or `3,5,8-10`; layers behind the last one are not run.
         locus: Average over the scratchpad, or over the annotated sentence.
         max_batch_tokens: Upper bound of a batch, padding included; a longer transcript runs alone.
-        name: What the header calls the model; by default what it was loaded as.
-        revision: Commit or branch that it was loaded at.
         progress: Called after each batch.
 
     Raises:

@@ -218,9 +218,7 @@ def measure_effect(
         pairs: Those that the vectors were fitted to; sentences of their keyword-hard split are measured too.
         doses: Positive; ||m v_l|| / mean ||h_l||, each applied with both signs.
         layers: Range of layers, each by itself; by default the five that cross-validate best.
-        n_random: Random vectors for each vector.
-        seed: Of the random vectors.
-        name: What the report calls the model.
+        n_random: Random vectors for each vector, drawn with `seed`.
         progress: Called with the number of conditions done and in all.
 
     Raises:

@@ -171,12 +171,7 @@ def token_cosines(
 ) -> tuple[TokenHeatmap, ...]:
     """Runs every transcript once and compares every token with every vector.
 
-    Args:
-        model: A decoder-only transformers model.
-        tokenizer: Its tokenizer.
-        sources: Transcripts and raw texts.
-        directions: From `directions`.
-        controls: Random controls; each is compared at the layers of every direction that it has.
+    Random controls are compared at the layers of every direction that they have.
 
     Raises:
         TreatmentError: A vector has another width, or layers that the model has not.

@@ -413,17 +413,7 @@ def in_context_report(
     pairs: Sequence[ContrastPair],
     words: Sequence[str],
 ) -> InContextReport:
-    """Describes the pairs of one concept.
-
-    Args:
-        replies: What the logs gave.
-        concept: Label of the concept.
-        thresholds: By which sides were chosen.
-        matching: How they were paired.
-        matches: All matches.
-        pairs: Those that were taken.
-        words: Words to count, such as `future`.
-    """
+    """Describes the pairs of one concept that were taken of all matches; counts words such as `future`."""
     other = replies.concepts[1 - replies.concepts.index(concept)]
     sides = Counter(candidate.side(concept, other, thresholds) for candidate in replies.candidates)
     match_of = {id(match.positive.transcript): match for match in matches}  # each reply is in one at most

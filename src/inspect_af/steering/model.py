@@ -109,8 +109,7 @@ def d_model(model: PreTrainedModel) -> int:
 def decoder_layers(model: PreTrainedModel) -> torch.nn.ModuleList:
     """The layers of a decoder-only model in the order in which they run, also behind a wrapper of PEFT.
 
-    Raises:
-        TreatmentError: They cannot be found, or several lists could be them.
+    A TreatmentError where they cannot be found, or several lists could be them.
     """
     return _located(model)[1]
 
@@ -156,8 +155,7 @@ def _located(model: PreTrainedModel) -> tuple[str, torch.nn.ModuleList]:
 def residual(output: Any) -> torch.Tensor:
     """The residual stream, [batch, token, d_model], in what a decoder layer returned: it, or a tuple with it.
 
-    Raises:
-        TreatmentError: There is no tensor with three axes in it.
+    A TreatmentError where there is no tensor with three axes in it.
     """
     import torch
 
@@ -206,10 +204,8 @@ def watched_forward(
     The forward runs in inference mode, without the language-model head, and ends after the last layer that
     is needed.
 
-    Args:
-        model: On one device, or dispatched over several by accelerate.
-        layers: Ascending indices of decoder layers; a TreatmentError where the model has not all of them.
-        see: Is given each of these layers and its residual stream, [batch, token, d_model].
+    `see` is given each of the layers, which ascend, and its residual stream, [batch, token, d_model]. A
+    TreatmentError where the model has not all of them.
     """
     import torch
 
@@ -262,9 +258,7 @@ def steering(model: PreTrainedModel, additions: Mapping[int, torch.Tensor]) -> I
     Contexts nest, and their additions sum. An addition of zeros leaves every bit of the stream as it is.
     A cache of keys and values that was filled under other additions must not be used in here.
 
-    Args:
-        model: Any model whose layers `decoder_layers` finds.
-        additions: By decoder layer, counted from 0: [d_model], cast to the stream's dtype and device.
+    Additions are by decoder layer, counted from 0: [d_model], cast to the stream's dtype and device.
 
     Raises:
         TreatmentError: There is nothing to add, a layer is not there, or a width is not the model's.

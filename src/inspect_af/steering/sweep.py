@@ -481,13 +481,6 @@ def sweep_report(
     A control is compared where its dose is the vector's (and its sign), its layers are the same, and enough
     of its replies parse; how many were left out for the latter is shown.
 
-    Args:
-        cells: Counts of every condition.
-        usable: From `usable_ranges`, fixed beforehand.
-        model: What was steered.
-        requests: Name of the request set.
-        n_logs: How many logs were read.
-
     Raises:
         AnalysisError: The condition without steering is missing, or no vector was run.
     """
