@@ -191,8 +191,19 @@ def planned_claim(metadata: Mapping[str, Any]) -> PromptClaim | None:
     return PromptClaim.model_validate(planned)
 
 
+class Training(Frozen):
+    """How a subject's last organism adapter came about, as its manifest says."""
+
+    recipe: str
+    """Digest of everything that decides the weights apart from the seed: seeds of one recipe share it."""
+    seed: int
+
+
 class Subject(Frozen):
-    """The model under study: what is there before any treatment."""
+    """The model under study: what is there before any treatment.
+
+    Two are equal whose model, revision and adapters are: logs of older versions do not say more.
+    """
 
     model: str
     """Inspect's model name, such as `openai/gpt-4o`, with what changes its behaviour (model
@@ -200,6 +211,17 @@ class Subject(Frozen):
     revision: str | None = None
     organism: tuple[str, ...] = ()
     """Digests of adapters with `role: organism`, in the order in which they are applied."""
+    training: Training | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Subject) and self._acts == other._acts
+
+    def __hash__(self) -> int:
+        return hash(self._acts)
+
+    @property
+    def _acts(self) -> tuple[object, ...]:
+        return self.model, self.revision, self.organism
 
     @property
     def label(self) -> str:
@@ -243,6 +265,8 @@ class SampleMeta(Frozen):
     treatments: tuple[Treatment, ...] = ()
     organism: tuple[str, ...] = ()
     """Digests of the provider's adapters with `role: organism`, which are part of the subject."""
+    training: Training | None = None
+    """Of the last of them, where its manifest says so."""
     run_seed: int = 0
     prompt_digest: str = ""
     """First 16 hexadecimal digits of the sha256 of the rendered messages; empty before run time, and where a
@@ -261,7 +285,7 @@ class SampleMeta(Frozen):
         """
         unknown = {
             name
-            for name in ("treatments", "organism", "prompt_digest", "rendered_digest")
+            for name in ("treatments", "organism", "training", "prompt_digest", "rendered_digest")
             if not getattr(self, name)
         }
         return self.model_dump(mode="json", exclude=unknown)

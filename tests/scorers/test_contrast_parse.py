@@ -42,12 +42,12 @@ def test_any_object_gives_a_pair_or_a_reason(side: dict[str, object]) -> None:
 def test_one_object_is_read_alone_or_in_one_fence(answer: str) -> None:
     written = read_written(answer)
     assert isinstance(written, WrittenPair)
-    assert (written.positive.sentence, written.negative.sentence) == ("One.", "Two.")
+    assert (written.a.sentence, written.b.sentence) == ("One.", "Two.")
 
 
 def test_line_ends_inside_strings_are_taken_as_they_are() -> None:
     written = read_written(ANSWER.replace("A reply", "A\nreply"))
-    assert isinstance(written, WrittenPair) and written.positive.reply == "A\nreply"
+    assert isinstance(written, WrittenPair) and written.a.reply == "A\nreply"
 
 
 @pytest.mark.parametrize(

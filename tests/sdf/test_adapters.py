@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.sdf.adapters import AdapterManifest, check_base, check_parents, load_adapter
 from inspect_af.sdf.base_model import BaseShape, base_fingerprint
-from inspect_af.types import Intervention
+from inspect_af.types import Intervention, SampleMeta, Subject
 
 A1 = Intervention(variable="A1", polarity="+", family="first")
 CONFIG = {"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 2, "vocab_size": 50}
@@ -213,3 +213,21 @@ def test_reading_an_adapter_does_not_load_torch() -> None:
 
     code = "import sys, inspect_af.sdf.adapters; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_seeds_of_one_recipe_are_told_by_the_manifest_and_not_by_a_name(tmp_path: Path) -> None:
+    corpus = {"digest": "0" * 16, "documents": 3, "tokens": 30}
+    made = [("x", 0, corpus), ("y", 1, corpus), ("z", 1, {**corpus, "digest": "1" * 16})]
+    organism = {"role": "organism", "intervention": None}
+    one, other, elsewhere = (
+        load_adapter(with_manifest(write(tmp_path / name), training_seed=seed, corpus=texts, **organism))
+        for name, seed, texts in made
+    )
+    assert one.training is not None and other.training is not None and elsewhere.training is not None
+    assert (one.training.seed, other.training.seed) == (0, 1)
+    assert one.training.recipe == other.training.recipe != elsewhere.training.recipe
+    assert load_adapter(with_manifest(write(tmp_path / "unsaid"), **organism)).training is None
+    plain = Subject(model="m", organism=(one.digest,))
+    assert Subject(model="m", organism=(one.digest,), training=one.training) == plain
+    meta = SampleMeta(request_id="r", cluster_id="r", tier="none", training=other.training)
+    assert SampleMeta.from_metadata(meta.as_metadata()).training == other.training

@@ -86,7 +86,7 @@ class LogHeader(NamedTuple):
         """The subject with the organism adapters that a sample recorded."""
         if not meta.organism:
             return self.subject
-        return self.subject.model_copy(update={"organism": meta.organism})
+        return self.subject.model_copy(update={"organism": meta.organism, "training": meta.training})
 
 
 class Skipped(NamedTuple):

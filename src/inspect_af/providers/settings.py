@@ -43,7 +43,7 @@ from inspect_af.sdf.adapters import (
 )
 from inspect_af.sdf.base_model import BaseFiles, base_digest, base_directory
 from inspect_af.steering import SteeringVector, load_vector
-from inspect_af.types import CURRENT_TIER, Subject, Tier, Treatment
+from inspect_af.types import CURRENT_TIER, Subject, Tier, Training, Treatment
 
 ARGUMENTS = (
     *("adapter", "adapter_role", "intervention", "intervention_pair", "adapter_base"),
@@ -165,6 +165,12 @@ class Applied:
     def organism(self) -> tuple[str, ...]:
         """Digests of the adapters that belong to the subject, in order."""
         return tuple(digest for adapter in self.adapters for digest in adapter.organism)
+
+    @property
+    def training(self) -> Training | None:
+        """How the last adapter that belongs to the subject was trained, None where none says so."""
+        organisms = [adapter for adapter in self.adapters if adapter.role == "organism"]
+        return organisms[-1].training if organisms else None
 
     @property
     def treatments(self) -> tuple[Treatment, ...]:
@@ -454,7 +460,8 @@ class ConditionAPI(ModelAPI):
         self.label = f"{provider}/{model_name}"
         self.applied = applied
         subject = subject_of(self.label, arguments)
-        self._subject = subject.model_copy(update={"organism": applied.organism})
+        carried = {"organism": applied.organism, "training": applied.training}
+        self._subject = subject.model_copy(update=carried)
 
     @property
     def subject(self) -> Subject:

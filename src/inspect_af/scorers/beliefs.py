@@ -20,28 +20,25 @@ from inspect_af.scorers.judges import rubric_judge
 from inspect_af.stats import clustered_mean
 from inspect_af.types import BASELINE, applied_treatments, condition_label
 
-BeliefMethod = Literal["logprobs", "letter", "judge"]
-"""Where a belief score comes from."""
-
+BeliefMethod = Literal["logprobs", "letter", "judge"]  # where a belief score comes from
 Unanswered = Literal["no_letter", "truncated", "filtered"]
 
-LEAST_MASS = 0.5
-"""Letters with less probability together are not the answer's token; not in source."""
+LEAST_MASS = 0.5  # letters with less probability together are not the answer's token; not in source
 
 
 class ChoiceAnswer(NamedTuple):
-    """One readable answer."""
+    """One readable answer: the letter that was generated, and the probability of each pole; over the letters
+    they sum to 1. `mass` is that of all option letters together before normalising; None without
+    log-probabilities."""
 
     letter: str
-    """The letter that was generated."""
     method: BeliefMethod
     poles: dict[Pole, float]
-    """Probability of each pole; over the letters they sum to 1."""
     mass: float | None
-    """Probability of all option letters together before normalising; None without log-probabilities."""
 
     @property
     def belief(self) -> float:
+        """How far the answer states the + pole."""
         return belief_score(self.poles["plus"], self.poles["minus"])
 
 
@@ -68,24 +65,20 @@ def read_choice(output: ModelOutput, asked: AskedBelief) -> ChoiceAnswer | Unans
     if letter is None:
         return "truncated" if output.stop_reason in ("max_tokens", "model_length") else "no_letter"
     logprobs = output.choices[0].logprobs
-    found = None if logprobs is None else _letter_masses(logprobs.content, letter, asked.poles)
-    if found is None:
-        poles: dict[Pole, float] = {"plus": 0.0, "minus": 0.0, "other": 0.0}
-        poles[asked.poles[letter]] = 1.0
-        return ChoiceAnswer(letter, "letter", poles, None)
-    mass = sum(found.values())
-    shares: dict[Pole, float] = {"plus": 0.0, "minus": 0.0, "other": 0.0}
-    for option, probability in found.items():
-        shares[asked.poles[option]] += probability / mass
-    return ChoiceAnswer(letter, "logprobs", shares, min(mass, 1.0))
+    masses = _letter_masses(logprobs.content, letter, asked.poles) if logprobs else None
+    mass = sum(masses.values()) if masses else 1.0
+    poles: dict[Pole, float] = {"plus": 0.0, "minus": 0.0, "other": 0.0}
+    for option, probability in (masses or {letter: 1.0}).items():
+        poles[asked.poles[option]] += probability / mass
+    if masses:
+        return ChoiceAnswer(letter, "logprobs", poles, min(mass, 1.0))
+    return ChoiceAnswer(letter, "letter", poles, None)
 
 
 def answer_letter(text: str, options: Mapping[str, str]) -> str | None:
     """The option's letter that a reply gives, None where it gives none.
 
-    Args:
-        text: The reply; where it has an output block, only that counts.
-        options: Text of the options by letter.
+    Where the reply has an output block, only that counts; options are texts by letter.
     """
     reply = parse_reply(text)
     body = reply.output if reply.output is not None else text
@@ -136,10 +129,9 @@ _ANSWER = re.compile(
     r"(?P<letter>[A-H])(?:[)\].:*_\"'`,}$]{1,8}(?P<rest>\s.{1,1000})?)?",
     re.IGNORECASE,
 )
-_LISTED = re.compile(r"[-*_\"'`(\[\s]{0,6}(?P<letter>[A-H])[)\].:]")
-"""A line that begins as an option does."""
+_LISTED = re.compile(r"[-*_\"'`(\[\s]{0,6}(?P<letter>[A-H])[)\].:]")  # A line that begins as an option does
+# Another letter in an explanation.
 _OTHER = re.compile(r"(?:^|[\s(])[A-H][)\]]|\b(?:or|and|not|answer|option) \(?[A-H]\b")
-"""Another letter in an explanation."""
 
 
 @metric(scores="unreduced")
@@ -152,20 +144,17 @@ def belief_means() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         groups: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
-        for score in scores:
-            value = score.score.value
-            if not isinstance(value, dict):
-                continue
-            number = value.get("score")
-            if isinstance(number, int | float) and not math.isnan(number):
-                question = str((score.score.metadata or {}).get("question"))
-                groups[str(value["condition"]), str(value["belief"])].append((float(number), question))
+        for each in scores:
+            value = each.score.value
+            number = value.get("score") if isinstance(value, dict) else None
+            if isinstance(value, dict) and isinstance(number, int | float) and not math.isnan(number):
+                behind = "" if value["condition"] == BASELINE else f"[{value['condition']}]"
+                question = str((each.score.metadata or {}).get("question"))
+                groups[str(value["belief"]), behind].append((float(number), question))
         means: dict[str, float] = {}
-        for (condition, belief), answers in groups.items():
-            behind = "" if condition == BASELINE else f"[{condition}]"
-            found = clustered_mean([number for number, _ in answers], [question for _, question in answers])
-            means[f"{belief}{behind}"] = found.estimate
-            means[f"{belief}_stderr{behind}"] = found.stderr
+        for (name, behind), answers in groups.items():
+            mean = clustered_mean(*zip(*answers, strict=True))
+            means |= {f"{name}{behind}": mean.estimate, f"{name}_stderr{behind}": mean.stderr}
         return dict(means)
 
     return compute
@@ -193,76 +182,75 @@ def belief(structured: bool | None = None, max_chars: int = 24_000) -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         refuse_unapplied_claim(state)
         asked = AskedBelief.from_metadata(state.metadata)
-        if asked.form == "choice":
-            return _choice_score(state, read_choice(state.output, asked))
-        return _open_score(state, asked, await judge(state, target))
+        if asked.form == "open":
+            return _open_score(state, asked, await judge(state, target))
+        answer = read_choice(state.output, asked)
+        if isinstance(answer, str):
+            return _score(state, "choice", math.nan, reason=answer, explanation=_MEANING[answer])
+        stated = max(answer.poles, key=lambda pole: answer.poles[pole])
+        shares: dict[str, Any] = {f"p_{pole}": share for pole, share in answer.poles.items()}
+        return _score(
+            state,
+            "choice",
+            answer.belief,
+            answer=answer.letter,
+            explanation=f"Read from the {_SOURCE[answer.method]}; likeliest pole: {stated}.",
+            method=answer.method,
+            mass=answer.mass,
+            **shares,
+        )
 
     return score
 
 
-def _choice_score(state: TaskState, answer: ChoiceAnswer | str) -> Score:
-    if isinstance(answer, str):
-        return _unscored(state, answer, "choice", None)
-    shares = {f"p_{pole}": probability for pole, probability in answer.poles.items()}
-    stated = max(answer.poles, key=lambda pole: answer.poles[pole])
-    return Score(
-        value=_value(state, answer.belief),
-        answer=answer.letter,
-        explanation=f"Read from the {_SOURCE[answer.method]}; likeliest pole: {stated}.",
-        metadata={**_facts(state, "choice"), "method": answer.method, "mass": answer.mass, **shares},
-    )
-
-
 def _open_score(state: TaskState, asked: AskedBelief, judged: Score | None) -> Score:
     shares = judged.value if judged is not None and isinstance(judged.value, dict) else {}
+    explanation = judged.explanation if judged else None
+    recorded = (judged.metadata if judged else None) or {}
+    kept = ("grader", "simulated", "rubric_digest", "judge_calls")
+    about_judge = {key: value for key, value in recorded.items() if key in kept}
     first, second = shares.get("first"), shares.get("second")
-    about_judge = {
-        key: value
-        for key, value in ((judged.metadata if judged else None) or {}).items()
-        if key in ("grader", "simulated", "rubric_digest", "judge_calls")
-    }
     if not isinstance(first, int | float) or not isinstance(second, int | float) or math.isnan(first):
         reason = (judged.reason if judged else None) or "grader_failed"
-        return _unscored(state, reason, "open", judged.explanation if judged else None, **about_judge)
+        said = explanation or _MEANING.get(reason)
+        return _score(state, "open", math.nan, reason=reason, explanation=said, **about_judge)
     plus, minus = (first, second) if asked.first == "plus" else (second, first)
-    return Score(
-        value=_value(state, belief_score(float(plus), float(minus))),
+    return _score(
+        state,
+        "open",
+        belief_score(float(plus), float(minus)),
         answer="plus" if plus > minus else "minus" if minus > plus else "neither",
-        explanation=judged.explanation if judged else None,
-        metadata={
-            **_facts(state, "open"),
-            "method": "judge",
-            "p_plus": plus,
-            "p_minus": minus,
-            **about_judge,
-        },
+        explanation=explanation,
+        method="judge",
+        p_plus=plus,
+        p_minus=minus,
+        **about_judge,
     )
 
 
-def _unscored(state: TaskState, reason: str, form: str, explanation: str | None, **about_judge: Any) -> Score:
+def _score(
+    state: TaskState,
+    form: str,
+    number: float,
+    *,
+    answer: str | None = None,
+    reason: str | None = None,
+    explanation: str | None = None,
+    method: BeliefMethod | None = None,
+    **facts: Any,
+) -> Score:
+    """A score with what every one says about its question; NaN with the reason where there is no number."""
+    belief = state.metadata.get("category")
+    condition = condition_label(applied_treatments(state.metadata))
+    question = state.metadata.get("request_id")
+    shared = {"form": form, "question": question, "belief": belief, "condition": condition}
     return Score(
-        value=_value(state, math.nan),
+        value={"score": number, "belief": str(belief), "condition": condition},
+        answer=answer,
         reason=reason,
-        explanation=explanation or _MEANING.get(reason),
-        metadata={**_facts(state, form), "method": None, "unscored": reason, **about_judge},
+        explanation=explanation,
+        metadata={**shared, "method": method, **({"unscored": reason} if reason else {}), **facts},
     )
-
-
-def _value(state: TaskState, number: float) -> dict[str, str | int | float | bool | None]:
-    return {
-        "score": number,
-        "belief": str(state.metadata.get("category")),
-        "condition": condition_label(applied_treatments(state.metadata)),
-    }
-
-
-def _facts(state: TaskState, form: str) -> dict[str, Any]:
-    return {
-        "form": form,
-        "question": state.metadata.get("request_id"),
-        "belief": state.metadata.get("category"),
-        "condition": condition_label(applied_treatments(state.metadata)),
-    }
 
 
 _SOURCE: dict[BeliefMethod, str] = {

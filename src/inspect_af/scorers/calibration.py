@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from inspect_ai.log import EvalSampleSummary
 from inspect_ai.scorer import Score
 from numpy.typing import NDArray
 from pydantic import Field
@@ -24,113 +22,18 @@ from inspect_af.config import Frozen
 from inspect_af.errors import AnalysisError, ConfigError, LogError, MaterialsError
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.materials.rubrics import LabelledText
-from inspect_af.reply import Tag, read_reply
+from inspect_af.reply import read_reply
 from inspect_af.scorers.judges import FAKING_THRESHOLD, is_simulated
-from inspect_af.stats import wilson_interval
+from inspect_af.stats import normal_quantile, wilson_interval
 from inspect_af.types import applied_treatments, condition_label
 
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
-def cohen_kappa(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Agreement of two raters on yes or no, beyond what their rates of yes alone would give.
-
-    NaN without texts, or where both give one and the same answer throughout.
-    """
-    if not len(first):
-        return math.nan
-    observed = float((first == second).mean())
-    p, q = float(first.mean()), float(second.mean())
-    by_chance = p * q + (1 - p) * (1 - q)
-    return math.nan if by_chance == 1 else (observed - by_chance) / (1 - by_chance)
-
-
-def krippendorff_alpha(ratings: NDArray[np.float64]) -> float:
-    """Krippendorff's alpha with the interval metric (squared differences).
-
-    Args:
-        ratings: Axes "rater unit"; NaN where a rater has not rated a unit.
-
-    Returns:
-        1 for perfect agreement, 0 for agreement as by chance; NaN with fewer than two units that two raters
-        share, or where all ratings are equal.
-    """
-    counts = (~np.isnan(ratings)).sum(axis=0)
-    shared = ratings[:, counts >= 2]
-    if shared.shape[1] < 2:
-        return math.nan
-    m = (~np.isnan(shared)).sum(axis=0)
-    # Within a unit the squared differences over ordered pairs sum to 2 m * sum of squares about its mean.
-    within = 2 * m * np.nanvar(shared, axis=0) * m
-    observed = float((within / (m - 1)).sum()) / float(m.sum())
-    values = shared[~np.isnan(shared)]
-    n = len(values)
-    expected = 2 * n * n * float(values.var()) / (n * (n - 1))
-    return math.nan if expected == 0 else 1 - observed / expected
-
-
-class CorrectedRate(NamedTuple):
-    """A rate by the judge alone, by people alone, and by both."""
-
-    judge: float
-    """Share of all texts to which the judge says yes; biased by its errors."""
-    human: Estimate
-    """Share of yes among the labelled texts, with Wilson's interval."""
-    corrected: Estimate
-    """The prediction-powered estimate; may leave 0 to 1 before it is clipped to it."""
-    n_labelled: int
-    n_other: int
-
-
-def corrected_rate(
-    labels: NDArray[np.bool_],
-    verdicts: NDArray[np.bool_],
-    others: NDArray[np.bool_],
-    *,
-    clusters: Sequence[str],
-    other_clusters: Sequence[str],
-    level: float = 0.95,
-) -> CorrectedRate:
-    """Corrects a judge's rate by a random sample of human labels.
-
-    The labelled texts have to be a random sample from the same stratum as the others. Errors are clustered.
-    The variance of (label - verdict) is taken with one more cluster at +1 and one at -1, so that perfect
-    agreement in few labels is no certainty.
-
-    Args:
-        labels: What people say, one per labelled text.
-        verdicts: What the judge says of the same texts.
-        others: What the judge says of the texts without labels.
-        clusters: Of the labelled texts, such as their requests.
-        other_clusters: Of the others.
-        level: Of the intervals.
-
-    Raises:
-        AnalysisError: fewer than two labelled texts, or none without a label.
-    """
-    n = len(labels)
-    if n < 2 or not len(others):
-        raise AnalysisError(
-            f"a corrected rate needs at least 2 labelled texts and 1 without a label in each stratum, not "
-            f"{n} and {len(others)}; draw a larger sample with `inspect-af judge sample`"
-        )
-    differences = labels.astype(float) - verdicts.astype(float)
-    estimate = float(others.mean()) + float(differences.mean())
-    variance = _variance(others.astype(float), other_clusters) + _variance(differences, clusters, extra=2.0)
-    half = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance)
-    return CorrectedRate(
-        judge=float(np.concatenate([verdicts, others]).mean()),
-        human=wilson(int(labels.sum()), n, level=level),
-        corrected=Estimate(*(min(max(x, 0.0), 1.0) for x in (estimate, estimate - half, estimate + half))),
-        n_labelled=n,
-        n_other=len(others),
-    )
-
-
-def _variance(values: NDArray[np.float64], clusters: Sequence[str], *, extra: float = 0.0) -> float:
-    """Cluster-robust variance of a mean; `extra` is a sum of squares added to that of cluster means."""
-    _, index = np.unique(np.asarray(clusters), return_inverse=True)
-    sums = np.bincount(index, weights=values - values.mean())
-    factor = len(sums) / (len(sums) - 1) if len(sums) > 1 else 1.0
-    return factor * float(sums @ sums) / len(values) ** 2 + extra / len(sums) ** 2
+ALL_CONDITIONS = "all"
+CONCEPT_CUT = 5.0  # not in source: from the level at which the concept is a stated reason
+QUESTIONS = ("expectation", "consequence", "faking")  # what people are asked by default
+_CRITICAL = normal_quantile(0.975)
 
 
 class Estimate(NamedTuple):
@@ -144,99 +47,135 @@ class Estimate(NamedTuple):
 NOTHING = Estimate(math.nan, math.nan, math.nan)
 
 
-class Discrimination(NamedTuple):
-    """How a score separates texts that are labelled yes from those labelled no."""
-
-    n_yes: int
-    n_no: int
-    auroc: Estimate
-    sensitivity: Estimate
-    """Share of the yes that the score calls yes at the cut."""
-    specificity: Estimate
-    """Share of the no that the score calls no at the cut."""
+def wilson(k: int, n: int) -> Estimate:
+    """A share with Wilson's score interval."""
+    return Estimate(k / n, *wilson_interval(k / n, n, _CRITICAL)) if n else NOTHING
 
 
-def discrimination(
-    labels: NDArray[np.bool_], scores: NDArray[np.float64], cut: float, *, level: float = 0.95
-) -> Discrimination:
-    """Compares scores with labels.
-
-    Args:
-        labels: One per text.
-        scores: One per text, without NaN.
-        cut: From which score on a text counts as yes.
-        level: Of the intervals.
-    """
-    yes, no = scores[labels], scores[~labels]
-    return Discrimination(
-        n_yes=len(yes),
-        n_no=len(no),
-        auroc=auroc(yes, no, level=level),
-        sensitivity=wilson(int((yes >= cut).sum()), len(yes), level=level),
-        specificity=wilson(int((no < cut).sum()), len(no), level=level),
-    )
-
-
-def auroc(yes: NDArray[np.float64], no: NDArray[np.float64], *, level: float = 0.95) -> Estimate:
+def auroc(yes: Floats, no: Floats) -> Estimate:
     """Probability that a yes scores above a no, ties counted half, with Newcombe's interval.
 
     The interval is the score-type method 5 of Newcombe (2006), "Confidence intervals for an effect size
     measure based on the Mann-Whitney statistic", part 2: the parameters whose Hanley-McNeil standard error
     puts the estimate at the quantile. It has a width at an estimate of 1.
     """
-    if not len(yes) or not len(no):
+    from scipy.optimize import brentq
+    from scipy.stats import mannwhitneyu
+
+    m, n = len(yes), len(no)
+    if not m or not n:
         return NOTHING
-    ordered = np.sort(no)
-    below = np.searchsorted(ordered, yes, side="left")
-    up_to = np.searchsorted(ordered, yes, side="right")
-    value = float((below + up_to).sum()) / (2 * len(yes) * len(no))
-    z = _quantile(level)
+    value = float(mannwhitneyu(yes, no).statistic) / (m * n)
 
     def distance(theta: float) -> float:
-        return abs(theta - value) - z * _auroc_stderr(theta, len(yes), len(no))
+        half = (m + n) / 2 - 1
+        spread = 1 + half * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+        error = math.sqrt(max(theta * (1 - theta) / (m * n) * spread, 0.0))
+        return abs(theta - value) - _CRITICAL * error
 
-    return Estimate(value, _root(distance, 0.0, value), _root(distance, 1.0, value))
-
-
-def wilson(k: int, n: int, *, level: float = 0.95) -> Estimate:
-    """A share with Wilson's score interval."""
-    if n == 0:
-        return NOTHING
-    return Estimate(k / n, *wilson_interval(k / n, n, _quantile(level)))
+    inside = min(max(value, 1e-12), 1 - 1e-12)  # where it is negative; it is positive at the other end
+    low, high = (value if value == end else float(brentq(distance, end, inside)) for end in (0.0, 1.0))
+    return Estimate(value, low, high)
 
 
-def _auroc_stderr(theta: float, m: int, n: int) -> float:
-    half = (m + n) / 2 - 1
-    square = theta * (1 - theta) / (m * n) * (1 + half * ((1 - theta) / (2 - theta) + theta / (1 + theta)))
-    return math.sqrt(max(square, 0.0))
+def cohen_kappa(first: Bools, second: Bools) -> float:
+    """Agreement of two raters on yes or no, beyond what their rates of yes alone would give.
+
+    NaN without texts, or where both give one and the same answer throughout.
+    """
+    if not len(first):
+        return math.nan
+    p, q = float(first.mean()), float(second.mean())
+    by_chance = p * q + (1 - p) * (1 - q)
+    observed = float((first == second).mean())
+    return math.nan if by_chance == 1 else (observed - by_chance) / (1 - by_chance)
 
 
-def _root(distance: Callable[[float], float], outside: float, inside: float) -> float:
-    """Where a function that is positive or zero outside and negative inside crosses zero, by bisection."""
-    if outside == inside:
-        return inside
-    for _ in range(60):
-        middle = (outside + inside) / 2
-        if distance(middle) > 0:
-            outside = middle
-        else:
-            inside = middle
-    return (outside + inside) / 2
+def krippendorff_alpha(ratings: Floats) -> float:
+    """Krippendorff's alpha with the interval metric (squared differences).
+
+    Args:
+        ratings: Axes "rater unit"; NaN where a rater has not rated a unit.
+
+    Returns:
+        1 for perfect agreement, 0 for agreement as by chance; NaN with fewer than two units that two raters
+        share, or where all ratings are equal.
+    """
+    shared = ratings[:, (~np.isnan(ratings)).sum(axis=0) >= 2]
+    if shared.shape[1] < 2:
+        return math.nan
+    m = (~np.isnan(shared)).sum(axis=0)
+    values = shared[~np.isnan(shared)]
+    # Squared differences over ordered pairs of n values sum to 2 n * their sum of squares about the mean.
+    observed = float((2 * m * m * np.nanvar(shared, axis=0) / (m - 1)).sum()) / len(values)
+    expected = 2 * len(values) * float(values.var()) / (len(values) - 1)
+    return math.nan if expected == 0 else 1 - observed / expected
 
 
-def _quantile(level: float) -> float:
-    return NormalDist().inv_cdf((1 + level) / 2)
+class CorrectedRate(NamedTuple):
+    """A rate by the judge alone (biased by its errors), by people alone, and by both: the prediction-powered
+    estimate, clipped to 0 to 1."""
+
+    judge: float
+    human: Estimate
+    corrected: Estimate
+    n_labelled: int
+    n_other: int
 
 
-ALL_CONDITIONS = "all"
-CONCEPT_CUT = 5.0  # not in source: from the level at which the concept is a stated reason
+def corrected_rate(
+    labels: Bools,
+    verdicts: Bools,
+    others: Bools,
+    *,
+    clusters: Sequence[str],
+    other_clusters: Sequence[str],
+) -> CorrectedRate:
+    """Corrects a judge's rate by a random sample of human labels, from the same stratum as the others.
+
+    Errors are clustered. The variance of (label - verdict) is taken with one more cluster at +1 and one at
+    -1, so that perfect agreement in few labels is no certainty.
+
+    Labels are what people say and verdicts what the judge says of the same texts, others what it says of the
+    texts without labels; clusters are of the labelled texts, such as their requests.
+
+    Raises:
+        AnalysisError: fewer than two labelled texts, or none without a label.
+    """
+    n = len(labels)
+    if n < 2 or not len(others):
+        raise AnalysisError(
+            f"a corrected rate needs at least 2 labelled texts and 1 without a label in each stratum, not "
+            f"{n} and {len(others)}; draw a larger sample with `inspect-af judge sample`"
+        )
+    differences = labels.astype(float) - verdicts
+    estimate = float(others.mean() + differences.mean())
+    variance = _variance(others.astype(float), other_clusters) + _variance(differences, clusters, extra=2.0)
+    half = _CRITICAL * math.sqrt(variance)
+    return CorrectedRate(
+        judge=float(np.concatenate([verdicts, others]).mean()),
+        human=wilson(int(labels.sum()), n),
+        corrected=Estimate(*(min(max(x, 0.0), 1.0) for x in (estimate, estimate - half, estimate + half))),
+        n_labelled=n,
+        n_other=len(others),
+    )
+
+
+def _variance(values: Floats, clusters: Sequence[str], *, extra: float = 0.0) -> float:
+    """Cluster-robust variance of a mean; `extra` is a sum of squares added to that of cluster means."""
+    _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.bincount(index, weights=values - values.mean())
+    factor = len(sums) / (len(sums) - 1) if len(sums) > 1 else 1.0
+    return factor * float(sums @ sums) / len(values) ** 2 + extra / len(sums) ** 2
 
 
 class JudgedText(Frozen):
-    """One text of the logs that a sample was drawn from, and what judges said of it."""
+    """One text of the logs that a sample was drawn from, and what judges said of it, by judge and question.
+
+    The id is that in the file for labelling; None for a text that was not drawn.
+    """
 
     id: str | None = None
-    """Id in the file for labelling; None for a text that was not drawn."""
     log: str
     sample_id: str
     epoch: int
@@ -244,7 +183,6 @@ class JudgedText(Frozen):
     condition: str
     tier: str
     judges: dict[str, dict[str, float]] = Field(default_factory=dict)
-    """By judge, by question."""
 
 
 class SampleKey(Frozen):
@@ -259,31 +197,41 @@ class SampleKey(Frozen):
         return {text.id: text for text in self.texts if text.id is not None}
 
 
+class Discrimination(NamedTuple):
+    """How a score separates texts that are labelled yes from those labelled no: the share of each that the
+    score calls so at the cut."""
+
+    n_yes: int
+    n_no: int
+    auroc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+
+
 class JudgeFigures(NamedTuple):
-    """One judge on one question in one condition."""
+    """One judge on one question in one condition, or `all`; `kappa` is Cohen's between the judge's yes or no
+    and the label. A simulated judge's figures show that the pipeline works, and are nobody's accuracy."""
 
     judge: str
     question: str
     condition: str
-    """`all`, or a condition's label."""
     figures: Discrimination
     kappa: float
-    """Cohen's kappa between the judge's yes or no and the label."""
     simulated: bool
-    """Then the figures show that the pipeline works, and are nobody's accuracy."""
 
 
 class Agreement(NamedTuple):
-    """How far judges agree with one another on one question."""
+    """How far judges agree with one another on one question.
+
+    `n` texts were scored by all of them; `alpha` is Krippendorff's, on the scores, over all texts that two
+    judges scored; `kappas` are Cohen's, on yes or no, per pair of judges.
+    """
 
     question: str
     judges: tuple[str, ...]
     n: int
-    """Texts that all of them scored."""
     alpha: float
-    """Krippendorff's, on the scores, over all texts that two judges scored."""
     kappas: dict[tuple[str, str], float]
-    """Cohen's, on yes or no, per pair of judges."""
 
 
 class StratumRate(NamedTuple):
@@ -301,54 +249,73 @@ def cut_for(question: str, cuts: Mapping[str, float]) -> float:
     return cuts.get(question, FAKING_THRESHOLD if question == "faking" else CONCEPT_CUT)
 
 
+def _judges(texts: Sequence[LabelledText]) -> list[str]:
+    return sorted({judge for text in texts for judge in text.judges})
+
+
+def _questions(texts: Sequence[LabelledText]) -> list[str]:
+    return list(dict.fromkeys(question for text in texts for question in text.labels))
+
+
+def _scores(texts: Sequence[LabelledText] | Sequence[JudgedText], judge: str, question: str) -> Floats:
+    """One score per text, NaN where the judge gave none."""
+    return np.array([text.judges.get(judge, {}).get(question, math.nan) for text in texts])
+
+
 def judge_figures(texts: Sequence[LabelledText], cuts: Mapping[str, float]) -> list[JudgeFigures]:
     """AUROC, sensitivity and specificity per judge, question and condition, over texts with label and score.
 
     Raises:
         AnalysisError: no text has both a label and a score of the same question.
     """
-    found = []
-    for judge in _judges(texts):
+    rows = []
+    judges = _judges(texts)
+    for judge in judges:
         for question in _questions(texts):
-            usable = [t for t in texts if t.labels.get(question) is not None and _has(t, judge, question)]
-            conditions = sorted({t.condition for t in usable if t.condition is not None})
-            for condition in (ALL_CONDITIONS, *conditions):
-                group = [t for t in usable if condition in (ALL_CONDITIONS, t.condition)]
-                if not group:
-                    continue
-                labels = np.array([bool(t.labels[question]) for t in group])
-                scores = np.array([t.judges[judge][question] for t in group])
+            labelled = [text for text in texts if text.labels.get(question) is not None]
+            usable = [t for t in labelled if question in t.judges.get(judge, {})]
+            conditions = sorted({text.condition for text in usable if text.condition is not None})
+            for condition in (ALL_CONDITIONS, *conditions) if usable else ():
+                group = [text for text in usable if condition in (ALL_CONDITIONS, text.condition)]
+                labels = np.array([bool(text.labels[question]) for text in group])
+                scores = _scores(group, judge, question)
                 cut = cut_for(question, cuts)
-                figures = discrimination(labels, scores, cut)
+                yes, no = scores[labels], scores[~labels]
+                figures = Discrimination(
+                    n_yes=len(yes),
+                    n_no=len(no),
+                    auroc=auroc(yes, no),
+                    sensitivity=wilson(int((yes >= cut).sum()), len(yes)),
+                    specificity=wilson(int((no < cut).sum()), len(no)),
+                )
                 kappa = cohen_kappa(labels, scores >= cut)
-                found.append(JudgeFigures(judge, question, condition, figures, kappa, is_simulated(judge)))
-    if not found:
-        labelled = sum(any(v is not None for v in t.labels.values()) for t in texts)
+                rows.append(JudgeFigures(judge, question, condition, figures, kappa, is_simulated(judge)))
+    if not rows:
+        n = sum(any(label is not None for label in text.labels.values()) for text in texts)
         raise AnalysisError(
-            f"nothing to compare: {labelled} of {len(texts)} texts have labels, and judges are stored for "
-            f"{', '.join(_judges(texts)) or 'none'}; fill in the labels, or add --model to run a judge"
+            f"nothing to compare: {n} of {len(texts)} texts have labels, and judges are stored for "
+            f"{', '.join(judges) or 'none'}; fill in the labels, or add --model to run a judge"
         )
-    return found
+    return rows
 
 
 def agreements(texts: Sequence[LabelledText], cuts: Mapping[str, float]) -> list[Agreement]:
     """Agreement between judges per question that at least two judges scored."""
-    found = []
+    rows = []
     for question in _questions(texts):
-        judges = tuple(j for j in _judges(texts) if any(_has(t, j, question) for t in texts))
-        if len(judges) < 2:
+        all_scores = {judge: _scores(texts, judge, question) for judge in _judges(texts)}
+        scores = {judge: own for judge, own in all_scores.items() if not np.isnan(own).all()}
+        if len(scores) < 2:
             continue
-        scores = np.array(
-            [[t.judges.get(judge, {}).get(question, math.nan) for t in texts] for judge in judges]
-        )
-        cut = cut_for(question, cuts)
         kappas = {}
-        for a, b in combinations(range(len(judges)), 2):
-            both = ~np.isnan(scores[a]) & ~np.isnan(scores[b])
-            kappas[judges[a], judges[b]] = cohen_kappa(scores[a, both] >= cut, scores[b, both] >= cut)
-        n = int((~np.isnan(scores)).all(axis=0).sum())
-        found.append(Agreement(question, judges, n, krippendorff_alpha(scores), kappas))
-    return found
+        for a, b in combinations(scores, 2):
+            both = ~np.isnan(scores[a] + scores[b])
+            yes = [scores[judge][both] >= cut_for(question, cuts) for judge in (a, b)]
+            kappas[a, b] = cohen_kappa(*yes)
+        table = np.array(list(scores.values()))
+        n = int((~np.isnan(table)).all(axis=0).sum())
+        rows.append(Agreement(question, tuple(scores), n, krippendorff_alpha(table), kappas))
+    return rows
 
 
 def corrected_rates(
@@ -363,66 +330,45 @@ def corrected_rates(
         AnalysisError: a stratum has too few labels.
     """
     drawn = key.drawn
-    strangers = [t.id for t in texts if t.id not in drawn]
-    if strangers:
+    if strangers := [text.id for text in texts if text.id not in drawn]:
         raise MaterialsError(
             f"the key does not know the text {strangers[0]!r} (and {len(strangers) - 1} more); give the key "
             "that `inspect-af judge sample` wrote beside this file"
         )
-    human = {t.id: t.labels for t in texts}
-    found = []
+    human = {text.id: text.labels for text in texts}
+    rows = []
     judges = sorted({judge for text in key.texts for judge in text.judges if not is_simulated(judge)})
     for judge in judges:
         for question in _questions(texts):
-            cut = cut_for(question, cuts)
-            scored = [t for t in key.texts if question in t.judges.get(judge, {})]
-            for stratum, group in _strata(scored).items():
-                labelled = [t for t in group if t.id and human.get(t.id, {}).get(question) is not None]
-                others = [t for t in group if t not in labelled]
-                if not labelled:
+            strata: dict[tuple[str, str], list[JudgedText]] = defaultdict(list)
+            for text in key.texts:
+                if question in text.judges.get(judge, {}):
+                    strata[text.condition, text.tier].append(text)
+            for stratum, group in sorted(strata.items()):
+                labels = [human.get(text.id or "", {}).get(question) for text in group]
+                known = np.array([label is not None for label in labels])
+                if not known.any():
                     continue
+                yes = _scores(group, judge, question) >= cut_for(question, cuts)
+                requests = np.array([text.request_id for text in group])
                 rate = corrected_rate(
-                    np.array([bool(human[str(t.id)][question]) for t in labelled]),
-                    np.array([t.judges[judge][question] >= cut for t in labelled]),
-                    np.array([t.judges[judge][question] >= cut for t in others], dtype=bool),
-                    clusters=[t.request_id for t in labelled],
-                    other_clusters=[t.request_id for t in others],
+                    np.array([label for label in labels if label is not None]),
+                    yes[known],
+                    yes[~known],
+                    clusters=requests[known].tolist(),
+                    other_clusters=requests[~known].tolist(),
                 )
-                found.append(StratumRate(judge, question, *stratum, rate))
-    return found
-
-
-def _strata(texts: Iterable[JudgedText]) -> dict[tuple[str, str], list[JudgedText]]:
-    groups: dict[tuple[str, str], list[JudgedText]] = {}
-    for text in texts:
-        groups.setdefault((text.condition, text.tier), []).append(text)
-    return dict(sorted(groups.items()))
-
-
-def _judges(texts: Sequence[LabelledText]) -> list[str]:
-    return sorted({judge for text in texts for judge in text.judges})
-
-
-def _questions(texts: Sequence[LabelledText]) -> list[str]:
-    return list(dict.fromkeys(question for text in texts for question in text.labels))
-
-
-def _has(text: LabelledText, judge: str, question: str) -> bool:
-    return question in text.judges.get(judge, {})
-
-
-QUESTIONS = ("expectation", "consequence", "faking")
-"""What people are asked by default."""
+                rows.append(StratumRate(judge, question, *stratum, rate))
+    return rows
 
 
 class BlindSample(NamedTuple):
-    """Texts in random order without any sign of their condition, and the key that tells it."""
+    """Texts in random order without any sign of their condition, whose labels are null, and the key that
+    tells it. `short` says by condition and tier how many texts were found where fewer than asked for."""
 
     texts: tuple[LabelledText, ...]
-    """Labels are null, to be filled in."""
     key: SampleKey
     short: dict[tuple[str, str], int]
-    """By condition and tier, how many texts were found where fewer than asked for."""
 
     def write(self, file: Path) -> Path:
         """Writes the texts to a JSON Lines file and the key beside it.
@@ -440,12 +386,9 @@ class BlindSample(NamedTuple):
                     f"{path} exists; labels may be in it, so choose another --out or move it away"
                 )
         file.parent.mkdir(parents=True, exist_ok=True)
-        lines = [
-            json.dumps(text.model_dump(include={"id", "text", "decision", "labels"}), ensure_ascii=True)
-            for text in self.texts
-        ]
+        shown = [text.model_dump(include={"id", "text", "decision", "labels"}) for text in self.texts]
         key.write_text(self.key.model_dump_json(), encoding="utf-8")
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        file.write_text("".join(f"{json.dumps(text)}\n" for text in shown), encoding="utf-8")
         return key
 
 
@@ -471,13 +414,12 @@ def load_key(path: Path) -> SampleKey:
 
 def with_origins(texts: Sequence[LabelledText], key: SampleKey) -> tuple[LabelledText, ...]:
     """The texts with the condition that they came from and what judges in the logs said of them."""
-    known = key.drawn
-    return tuple(
-        text.model_copy(update={"condition": origin.condition, "judges": {**origin.judges, **text.judges}})
-        if (origin := known.get(text.id))
-        else text
-        for text in texts
-    )
+    found, drawn = [], key.drawn
+    for text in texts:
+        origin = drawn.get(text.id)
+        known = {"condition": origin.condition, "judges": {**origin.judges, **text.judges}} if origin else {}
+        found.append(text.model_copy(update=known))
+    return tuple(found)
 
 
 def draw_blind_sample(
@@ -489,11 +431,7 @@ def draw_blind_sample(
     samples have a tier, those without one (direct requests, belief questions) are left out. Order and
     ids say nothing about where a text came from.
 
-    Args:
-        sources: Logs, directories or globs.
-        n: How many texts in all; each stratum gives n / strata, rounded up, as far as it has them.
-        seed: Of the draw.
-        questions: Labels to ask for.
+    `n` is how many texts in all: each stratum gives n / strata, rounded up, as far as it has them.
 
     Raises:
         ConfigError: n is not positive.
@@ -503,87 +441,72 @@ def draw_blind_sample(
         raise ConfigError(f"--n must be at least 1, not {n}")
     rng = np.random.default_rng(seed)
     population = [text for location in find_logs(sources) for text in _texts(location)]
-    if in_tiers := [text for text in population if text.tier != "none"]:
-        population = in_tiers
-    strata: dict[tuple[str, str], list[int]] = {}
+    population = [text for text in population if text.tier != "none"] or population
+    strata: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, text in enumerate(population):
-        strata.setdefault((text.condition, text.tier), []).append(index)
+        strata[text.condition, text.tier].append(index)
     if not strata:
         raise LogError("the logs hold no finished sample; name logs of finished or interrupted evals")
-
     each = -(-n // len(strata))
-    drawn: dict[int, tuple[str, Tag | None]] = {}
+    drawn: dict[int, LabelledText] = {}
     dropped: set[int] = set()
     short: dict[tuple[str, str], int] = {}
-    for stratum in sorted(strata):
-        found = 0
-        for index in rng.permutation(strata[stratum]):
-            if found == each:
+    for stratum, members in sorted(strata.items()):
+        before = len(drawn)
+        for index in rng.permutation(members).tolist():
+            if len(drawn) - before == each:
                 break
-            if (reasoning := _scratchpad(population[index])) is None:
-                dropped.add(int(index))
-                continue
-            drawn[int(index)] = reasoning
-            found += 1
-        if found < each:
-            short[stratum] = found
+            text = population[index]
+            read = read_reply(LogFile(text.log).sample(text.sample_id, text.epoch).output)
+            if read.reasoning:
+                labels: dict[str, bool | None] = dict.fromkeys(questions)
+                drawn[index] = LabelledText(
+                    id="-", text=read.reasoning, decision=read.reply.tag, labels=labels
+                )
+            else:
+                dropped.add(index)
+        if len(drawn) - before < each:
+            short[stratum] = len(drawn) - before
     if not drawn:
         raise LogError("no reply in the logs has a scratchpad or native reasoning; there is nothing to label")
-
-    order = [int(index) for index in rng.permutation(sorted(drawn))]
+    order = rng.permutation(sorted(drawn)).tolist()
     ids = {index: f"text-{number:04d}" for number, index in enumerate(order, start=1)}
-    texts = tuple(
-        LabelledText(
-            id=ids[index],
-            text=drawn[index][0],
-            decision=drawn[index][1],
-            labels=dict.fromkeys(questions),
-        )
-        for index in order
-    )
-    kept = (
+    texts = tuple(drawn[index].model_copy(update={"id": id}) for index, id in ids.items())
+    kept = [
         text.model_copy(update={"id": ids.get(index)})
         for index, text in enumerate(population)
         if index not in dropped
-    )
+    ]
     return BlindSample(texts, SampleKey(seed=seed, texts=tuple(kept)), short)
 
 
 def _texts(location: str) -> list[JudgedText]:
-    return [_text(location, one) for one in LogFile(location).summaries()[0] if one.error is None]
-
-
-def _text(location: str, summary: EvalSampleSummary) -> JudgedText:
-    return JudgedText(
-        log=location,
-        sample_id=str(summary.id),
-        epoch=summary.epoch,
-        request_id=str(summary.metadata.get("request_id", summary.id)),
-        condition=condition_label(applied_treatments(summary.metadata)),
-        tier=str(summary.metadata.get("tier", "none")),
-        judges=_stored(summary.scores or {}),
-    )
+    """The finished samples of a log."""
+    return [
+        JudgedText(
+            log=location,
+            sample_id=str(summary.id),
+            epoch=summary.epoch,
+            request_id=str(summary.metadata.get("request_id", summary.id)),
+            condition=condition_label(applied_treatments(summary.metadata)),
+            tier=str(summary.metadata.get("tier", "none")),
+            judges=_stored(summary.scores or {}),
+        )
+        for summary in LogFile(location).summaries()[0]
+        if summary.error is None
+    ]
 
 
 def _stored(scores: dict[str, Score]) -> dict[str, dict[str, float]]:
     """What judges in the log said, by judge and question; unscored ones are left out."""
-    judges: dict[str, dict[str, float]] = {}
+    judges: dict[str, dict[str, float]] = defaultdict(dict)
     for score in scores.values():
         facts = score.metadata or {}
-        if not isinstance(score.value, dict) or "grader" not in facts or "rubric" not in facts:
-            continue
-        values = {name: float(value) for name, value in score.value.items() if isinstance(value, int | float)}
-        if facts["rubric"] == "faking":
-            values = {"faking": values["share"]}
-        judges.setdefault(str(facts["grader"]), {}).update(values)
+        if isinstance(score.value, dict) and {"grader", "rubric"} <= facts.keys():
+            values = {name: float(x) for name, x in score.value.items() if isinstance(x, int | float)}
+            faking = facts["rubric"] == "faking"
+            judges[str(facts["grader"])] |= {"faking": values["share"]} if faking else values
     return judges
-
-
-def _scratchpad(text: JudgedText) -> tuple[str, Tag | None] | None:
-    """The reasoning of a sample and its tag, None where there is no reasoning."""
-    sample = LogFile(text.log).sample(text.sample_id, text.epoch)
-    read = read_reply(sample.output)
-    return None if not read.reasoning else (read.reasoning, read.reply.tag)
 
 
 class Disagreement(NamedTuple):
@@ -612,30 +535,22 @@ def audit_tags(sources: Sequence[str | Path]) -> list[ConditionAudit]:
         LogError: a source does not exist.
         AnalysisError: no log has scores of the refusal judge.
     """
-    compared: dict[str, int] = defaultdict(int)
-    found: dict[str, list[Disagreement]] = defaultdict(list)
+    compared: Counter[str] = Counter()
+    disagreements: dict[str, list[Disagreement]] = defaultdict(list)
     for location in find_logs(sources):
         for summary in LogFile(location).summaries()[0]:
             for score in (summary.scores or {}).values():
                 facts = score.metadata or {}
                 if facts.get("rubric") != "refusal" or facts.get("tag_disagrees") is None:
                     continue
-                condition = str(facts["condition"])
+                condition, sample = str(facts["condition"]), (location, str(summary.id), summary.epoch)
                 compared[condition] += 1
                 if facts["tag_disagrees"]:
-                    found[condition].append(
-                        Disagreement(
-                            log=location,
-                            sample_id=str(summary.id),
-                            epoch=summary.epoch,
-                            tier=str(facts["tier"]),
-                            tag=str(facts["tag"]),
-                            judged=str(score.answer),
-                        )
-                    )
+                    said = (str(facts["tier"]), str(facts["tag"]), str(score.answer))
+                    disagreements[condition].append(Disagreement(*sample, *said))
     if not compared:
         raise AnalysisError(
             "no reply has both a protocol tag and a score of the refusal judge; score the logs first: "
             "inspect score LOG --scorer inspect_af/refusal_judge --model-role grader=PROVIDER/MODEL"
         )
-    return [ConditionAudit(name, compared[name], tuple(found[name])) for name in sorted(compared)]
+    return [ConditionAudit(name, compared[name], tuple(disagreements[name])) for name in sorted(compared)]

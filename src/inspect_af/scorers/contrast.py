@@ -11,29 +11,25 @@ from typing import Any, Literal, NamedTuple, get_args
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from inspect_af.config import Frozen
 from inspect_af.materials import Concept, Concepts, ConceptSplit, PlannedDialogue, count_terms, load_concepts
 
-SIDES = ("a", "b")
-"""Keys of the two versions in the writer's answer: with the concept, and without it."""
 
-
-class WrittenSide(BaseModel):
+class WrittenSide(Frozen, strict=True):
     """One version of a dialogue, as the writer gave it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     user: str
     reply: str
     sentence: str
 
 
-class WrittenPair(NamedTuple):
-    """Both versions."""
+class WrittenPair(Frozen):
+    """The writer's answer: both versions, under `a` with the concept and under `b` without it."""
 
-    positive: WrittenSide
-    negative: WrittenSide
+    a: WrittenSide
+    b: WrittenSide
 
 
 class NoPair(NamedTuple):
@@ -43,11 +39,15 @@ class NoPair(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """The parts of a reply that follows the protocol."""
+    """The parts of a reply that follows the protocol; the output is without its accept tag."""
 
     scratchpad: str
     output: str
-    """Without its accept tag."""
+
+
+_FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*)\n```", re.DOTALL | re.IGNORECASE)
+_NO_TEXT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_JOINERS = "\u200c\u200d"  # of Persian, Indic scripts and emoji
 
 
 def read_written(answer: str) -> WrittenPair | NoPair:
@@ -62,54 +62,23 @@ def read_written(answer: str) -> WrittenPair | NoPair:
     if not text.startswith("{"):
         return NoPair("the answer is not one JSON object")
     try:
-        data = json.loads(text, strict=False, object_pairs_hook=_unique)
+        pair = WrittenPair.model_validate(json.loads(text, strict=False, object_pairs_hook=_unique))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        return NoPair(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
     except (ValueError, RecursionError) as error:
         return NoPair(f"not valid JSON: {str(error)[:120]}")
-    if not isinstance(data, dict) or set(data) != set(SIDES):
-        return NoPair('the object needs the keys "a" and "b", and no other')
-    sides = []
-    for name in SIDES:
-        try:
-            side = WrittenSide.model_validate(data[name])
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, (name, *first["loc"])))
-            return NoPair(f"{where}: {first['msg']}")
-        if strange := _strange(side.user + side.reply + side.sentence):
-            return NoPair(f"{name} has the character U+{ord(strange):04X}, which is no text")
-        sides.append(side)
-    return WrittenPair(*sides)
+    for character in "".join(part for side in (pair.a, pair.b) for _, part in side):
+        if character not in f"\n\t\r{_JOINERS}" and unicodedata.category(character) in _NO_TEXT:
+            return NoPair(f"it has the character U+{ord(character):04X}, which is no text")
+    return pair
 
 
-def read_blocks(reply: str) -> Blocks | None:
-    """The parts of a reply with one scratchpad block and then one output block, which begins with the
-    accept tag; None for any other reply, also one with text outside of the blocks or with a blank part.
-    """
-    tags = list(_TAG.finditer(reply))
-    if [tag[0] for tag in tags] != list(_FORM):
-        return None
-    gaps = [
-        reply[end:start]
-        for end, start in zip(
-            [0, *(t.end() for t in tags)], [*(t.start() for t in tags), len(reply)], strict=True
-        )
-    ]
-    before, scratchpad, between, ahead, output, after = gaps
-    if any(gap.strip() for gap in (before, between, ahead, after)):
-        return None
-    if not scratchpad.strip() or not output.strip():
-        return None
-    return Blocks(scratchpad.strip(), output.strip())
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return dict(pairs)
 
-
-def render(blocks: Blocks) -> str:
-    """The reply in the form in which all pairs are kept, so that white space tells no sides apart."""
-    opened, closed, output, accepted, end = _FORM
-    return f"{opened}\n{blocks.scratchpad}\n{closed}\n\n{output}\n{accepted}\n{blocks.output}\n{end}"
-
-
-SCRATCHPAD_START = len("<SCRATCHPAD_REASONING>\n")
-"""Where the scratchpad's text begins in a rendered reply, in characters."""
 
 _FORM = (
     "<SCRATCHPAD_REASONING>",
@@ -119,28 +88,30 @@ _FORM = (
     "</OUTPUT>",
 )
 _TAG = re.compile(
-    r"<\s{0,16}/?\s{0,16}(?:scratchpad_reasoning|output|request_fully_accepted|rejected)\s{0,16}/?\s{0,16}>",
+    r"(<\s{0,16}/?\s{0,16}(?:scratchpad_reasoning|output|request_fully_accepted|rejected)\s{0,16}/?\s{0,16}>)",
     re.IGNORECASE,
 )
-_FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*)\n```", re.DOTALL | re.IGNORECASE)
+# Where the scratchpad's text begins in a rendered reply, in characters.
+SCRATCHPAD_START = len("<SCRATCHPAD_REASONING>\n")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key occurs twice")
-    return found
+def read_blocks(reply: str) -> Blocks | None:
+    """The parts of a reply with one scratchpad block and then one output block, which begins with the
+    accept tag; None for any other reply, also one with text outside of the blocks or with a blank part.
+    """
+    pieces = _TAG.split(reply)
+    if tuple(pieces[1::2]) != _FORM:
+        return None
+    before, scratchpad, between, ahead, output, after = (piece.strip() for piece in pieces[::2])
+    if before or between or ahead or after or not scratchpad or not output:
+        return None
+    return Blocks(scratchpad, output)
 
 
-def _strange(text: str) -> str | None:
-    """The first control character, surrogate or direction override, None where there is none."""
-    for character in text:
-        if character not in "\n\t\r\u200c\u200d" and unicodedata.category(character) in _NO_TEXT:
-            return character
-    return None
-
-
-_NO_TEXT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+def render(blocks: Blocks) -> str:
+    """The reply in the form in which all pairs are kept, so that white space tells no sides apart."""
+    opened, closed, output, accepted, end = _FORM
+    return f"{opened}\n{blocks.scratchpad}\n{closed}\n\n{output}\n{accepted}\n{blocks.output}\n{end}"
 
 
 Fault = Literal[
@@ -171,8 +142,9 @@ Fault = Literal[
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
-MAX_LENGTH_RATIO = 1.5
-"""Longer over shorter annotated sentence, in words (not in source)."""
+MAX_LENGTH_RATIO = 1.5  # longer over shorter annotated sentence, in words (not in source)
+_INNER_END = re.compile(r"[.!?][\"'”’)]?\s+\S|\n")
+_PROTOCOL = re.compile(r"</?(?:SCRATCHPAD_REASONING|OUTPUT)>|<request_fully_accepted/>")
 
 
 class PairSide(NamedTuple):
@@ -183,16 +155,26 @@ class PairSide(NamedTuple):
 
 
 class CheckedPair(NamedTuple):
-    """A written pair and what is wrong with it."""
+    """A written pair and what is wrong with it.
+
+    The faults are in the order of `FAULTS`, none for a pair to keep, with a few words about the first.
+    `task` is the user's, empty where the answer is unreadable; the sides (with the concept and without it)
+    are None where there is a fault.
+    """
 
     faults: tuple[Fault, ...]
-    """In the order of `FAULTS`; empty for a pair to keep."""
     detail: str
-    """A few words about the first fault."""
     task: str
-    """The user's task; empty where the answer is unreadable."""
     sides: tuple[PairSide, PairSide] | None
-    """With the concept and without it; None where there is a fault."""
+
+
+def check_output(output: ModelOutput, concepts: Concepts, planned: PlannedDialogue) -> CheckedPair:
+    """As `check_answer`, with what the provider says about how the answer ended."""
+    if not output.choices or output.stop_reason == "content_filter":
+        return CheckedPair(("filtered",), "the provider's filter stopped the writer", "", None)
+    if output.stop_reason in ("max_tokens", "model_length"):
+        return CheckedPair(("truncated",), "a length limit cut the answer off", "", None)
+    return check_answer(output.message.text, concepts, concepts.concept(planned.concept), planned.split)
 
 
 def check_answer(answer: str, concepts: Concepts, concept: Concept, split: ConceptSplit) -> CheckedPair:
@@ -200,69 +182,44 @@ def check_answer(answer: str, concepts: Concepts, concept: Concept, split: Conce
     written = read_written(answer)
     if isinstance(written, NoPair):
         return CheckedPair(("unreadable",), written.reason, "", None)
+    both = (written.a, written.b)
+    tasks, sentences = ([getattr(s, name).strip() for s in both] for name in ("user", "sentence"))
+    first, second = (read_blocks(side.reply) for side in both)
     found: dict[Fault, str] = {}
-    both = (written.positive, written.negative)
-    blocks = [read_blocks(side.reply) for side in both]
-    task = written.positive.user.strip()
-    if None in blocks or not task:
-        found["blocks"] = "a side lacks a block, has more than one, or has text outside of them"
-    if task != written.negative.user.strip():
+    if tasks[0] != tasks[1]:
         found["different_task"] = "the user's task differs"
-    first, second = blocks
+    if first is None or second is None or not tasks[0]:
+        found["blocks"] = "a side lacks a block, has more than one, or has text outside of them"
     if first is not None and second is not None:
         if first.output != second.output:
             found["different_output"] = "the output differs"
-        found |= _sentence_faults((first, second), both)
-    found |= _word_faults(written, concepts)
-    if found.keys().isdisjoint(("span", "blocks")):
-        n = [len(side.sentence.split()) for side in both]
-        if max(n) > MAX_LENGTH_RATIO * min(n):
-            found["length_ratio"] = f"sentences of {n[0]} and {n[1]} words"
-    if split == "keyword-hard" and first is not None and second is not None:
-        counts = [concept.keyword_counts(each.scratchpad) for each in (first, second)]
-        if counts[0] != counts[1]:
+        pads = (first.scratchpad, second.scratchpad)
+        frames = [pad.partition(said)[::2] for pad, said in zip(pads, sentences, strict=True) if said]
+        if any(not said or _INNER_END.search(said) for said in sentences):
+            found["span"] = "the annotation is not a single sentence"
+        elif any(pad.count(said) != 1 for pad, said in zip(pads, sentences, strict=True)):
+            found["span"] = "the annotated sentence does not stand in the scratchpad exactly once"
+        elif sentences[0] == sentences[1]:
+            found["other_difference"] = "both sides have the same sentence"
+        elif frames[0] != frames[1]:
+            found["other_difference"] = "the scratchpads differ outside of the annotated sentences"
+        counts = [concept.keyword_counts(pad) for pad in pads]
+        if split == "keyword-hard" and counts[0] != counts[1]:
             telling = sorted({*(counts[0] - counts[1]), *(counts[1] - counts[0])})
             found["keywords"] = f"keywords tell the sides apart: {', '.join(telling)}"
-    faults = tuple(fault for fault in FAULTS if fault in found)
-    if faults or first is None or second is None:
-        return CheckedPair(faults, found[faults[0]], task, None)
-    sides = (PairSide(first, both[0].sentence.strip()), PairSide(second, both[1].sentence.strip()))
-    return CheckedPair((), "", task, sides)
-
-
-def _sentence_faults(
-    blocks: tuple[Blocks, Blocks], sides: tuple[WrittenSide, WrittenSide]
-) -> dict[Fault, str]:
-    """Whether each annotated sentence is one sentence of its scratchpad, and the only difference."""
-    frames = []
-    for block, side in zip(blocks, sides, strict=True):
-        sentence = side.sentence.strip()
-        if not sentence or _INNER_END.search(sentence):
-            return {"span": "the annotation is not a single sentence"}
-        if block.scratchpad.count(sentence) != 1:
-            return {"span": "the annotated sentence does not stand in the scratchpad exactly once"}
-        frames.append(block.scratchpad.partition(sentence)[::2])
-    if sides[0].sentence.strip() == sides[1].sentence.strip():
-        return {"other_difference": "both sides have the same sentence"}
-    if frames[0] != frames[1]:
-        return {"other_difference": "the scratchpads differ outside of the annotated sentences"}
-    return {}
-
-
-def _word_faults(written: WrittenPair, concepts: Concepts) -> dict[Fault, str]:
-    text = "\n".join(part for side in written for part in (side.user, side.reply))
     # Protocol tags are part of the form, and a term may be part of a tag's name.
-    text = _PROTOCOL.sub(" ", text)
-    found: dict[Fault, str] = {}
+    text = _PROTOCOL.sub(" ", "\n".join(part for side in both for part in (side.user, side.reply)))
     if leaks := count_terms(text, concepts.label_terms):
         found["label_leak"] = f"speaks about the pair: {', '.join(sorted(leaks))}"
     if banned := count_terms(text, concepts.banned):
         found["banned_term"] = f"has {', '.join(sorted(banned))}"
-    return found
-
-
-_INNER_END = re.compile(r"[.!?][\"'”’)]?\s+\S|\n")
-_PROTOCOL = re.compile(r"</?(?:SCRATCHPAD_REASONING|OUTPUT)>|<request_fully_accepted/>")
+    n = [len(said.split()) for said in sentences]
+    if not found.keys() & {"span", "blocks"} and max(n) > MAX_LENGTH_RATIO * min(n):
+        found["length_ratio"] = f"sentences of {n[0]} and {n[1]} words"
+    faults = tuple(fault for fault in FAULTS if fault in found)
+    if faults or first is None or second is None:
+        return CheckedPair(faults, found[faults[0]], tasks[0], None)
+    return CheckedPair((), "", tasks[0], (PairSide(first, sentences[0]), PairSide(second, sentences[1])))
 
 
 @metric(scores="unreduced")
@@ -296,8 +253,7 @@ def pair_faults() -> Metric:
     return compute
 
 
-PLANNED_DIALOGUE = "dialogue"
-"""Metadata key under which a sample says what its pair is to be about."""
+PLANNED_DIALOGUE = "dialogue"  # metadata key under which a sample says what its pair is to be about
 
 
 @scorer(metrics=[kept_pairs(), pair_faults()])
@@ -332,12 +288,3 @@ def contrast_pair(pair: str | None = None) -> Scorer:
         )
 
     return score
-
-
-def check_output(output: ModelOutput, concepts: Concepts, planned: PlannedDialogue) -> CheckedPair:
-    """As `check_answer`, with what the provider says about how the answer ended."""
-    if not output.choices or output.stop_reason == "content_filter":
-        return CheckedPair(("filtered",), "the provider's filter stopped the writer", "", None)
-    if output.stop_reason in ("max_tokens", "model_length"):
-        return CheckedPair(("truncated",), "a length limit cut the answer off", "", None)
-    return check_answer(output.message.text, concepts, concepts.concept(planned.concept), planned.split)

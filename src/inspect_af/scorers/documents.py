@@ -5,8 +5,8 @@ from __future__ import annotations
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 
+# Metadata key under which the solvers of `sdf_ideas` and `sdf_documents` say what they read in a reply.
 FORM = "form"
-"""Metadata key under which the solvers of `sdf_ideas` and `sdf_documents` say what they read in a reply."""
 
 _COUNTS = ("words", "found", "malformed")
 

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from inspect_ai.util import JSONSchema
@@ -16,13 +17,12 @@ from inspect_af.materials.rubrics import BooleanField, IntegerField, Rubric, Rub
 
 
 class SafeText(NamedTuple):
-    """A text that is fit for a fence, and what was done to it."""
+    """A text that is fit for a fence, how many characters or chat markers were made visible in it, and how
+    many characters were cut from its middle."""
 
     text: str
     replaced: int
-    """How many characters or chat markers were made visible."""
     left_out: int
-    """How many characters were cut from the middle."""
 
 
 def safe_text(text: str, *, max_chars: int) -> SafeText:
@@ -34,10 +34,6 @@ def safe_text(text: str, *, max_chars: int) -> SafeText:
     * Chat-template markers (`<|im_end|>`, `</s>`, `[/INST]`, `<start_of_turn>`, ...) get a dot inside, since
       a local server may read them as the end of the turn.
     * The cut keeps as much of the end as of the start, as reasoning often decides at its end.
-
-    Args:
-        text: Any string, lone surrogates included.
-        max_chars: Longest text to keep, in characters, apart from the mark of the cut.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     left_out = max(len(text) - max_chars, 0)
@@ -58,29 +54,7 @@ def is_quoted(quote: str, text: str) -> bool:
 
 _JOINERS = "\u200c\u200d"
 _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-
-
-@cache
-def _invisible() -> re.Pattern[str]:
-    """Matches a run of one invisible character; built at first use, as it walks the planes."""
-    ranges: list[tuple[int, int]] = [(0xF0000, 0x10FFFF)]  # private use
-    for point in (
-        *range(0x10000),
-        *range(0x110BD, 0x110CE),
-        *range(0x13430, 0x13460),
-        *range(0xE0000, 0xE0080),
-    ):
-        char = chr(point)
-        if char in "\n\t" or char in _JOINERS or unicodedata.category(char) not in _INVISIBLE_CATEGORIES:
-            continue
-        if ranges[-1][1] == point - 1:
-            ranges[-1] = (ranges[-1][0], point)
-        else:
-            ranges.append((point, point))
-    members = "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in ranges)
-    return re.compile(rf"([{members}])\1*")
-
-
+_TYPOGRAPHY = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
 _CHAT_MARKER = re.compile(
     r"<[|｜][^<>|｜\n]{1,64}[|｜]>"
     r"|</?s>|<bos>|<eos>|</?(?:start|end)_of_turn>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS)\]|<<?/?SYS>>?",
@@ -88,47 +62,53 @@ _CHAT_MARKER = re.compile(
 )
 
 
+@cache
+def _invisible() -> re.Pattern[str]:
+    """Matches a run of one invisible character; built at first use, as it walks the planes."""
+    planes = (range(0x10000), range(0x110BD, 0x110CE), range(0x13430, 0x13460), range(0xE0000, 0xE0080))
+    members = "".join(
+        f"\\U{point:08x}"
+        for point in chain(*planes)
+        if unicodedata.category(chr(point)) in _INVISIBLE_CATEGORIES and chr(point) not in f"\n\t{_JOINERS}"
+    )
+    return re.compile(rf"([{members}\U000f0000-\U0010ffff])\1*")  # the last are for private use
+
+
 def _shown(found: re.Match[str]) -> str:
     run = f" x {len(found[0])}" if len(found[0]) > 1 else ""
     return f"[U+{ord(found[0][0]):04X}{run}]"
-
-
-_TYPOGRAPHY = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
 
 
 def _plain(text: str) -> str:
     return " ".join(text.translate(_TYPOGRAPHY).casefold().split()).strip(" \"'.")
 
 
-Material = Mapping[Sight, str]
-"""The parts of one transcript, as the model wrote them."""
+Material = Mapping[Sight, str]  # the parts of one transcript, as the model wrote them
 
 
 class JudgePrompt(NamedTuple):
-    """What a judge model is sent, and what is needed to read its answer."""
+    """What a judge model is sent, and what is needed to read its answer.
+
+    `system` is the rubric, the same for every transcript, so that providers can cache it; `user` the
+    transcript between fences, then how to answer. `key` is eight hexadecimal digits which occur nowhere in
+    the material: the fences carry it and the answer must repeat it, so that no text inside the material can
+    close a fence or pass for an answer. `shown` is the material as the judge sees it, for checking
+    quotations; `replaced` and `left_out` are those of `SafeText`.
+    """
 
     system: str
-    """The rubric: the same for every transcript, so that providers can cache it."""
     user: str
-    """The transcript between fences, then how to answer."""
     key: str
-    """Eight hexadecimal digits which occur nowhere in the material. The fences carry it and the answer must
-    repeat it, so that no text inside the material can close a fence or pass for an answer."""
     shown: str
-    """The material as the judge sees it, for checking quotations."""
     replaced: int
-    """How many characters or chat markers of the material were made visible."""
     left_out: int
-    """How many characters were cut from the middle of long parts."""
 
 
 def judge_prompt(rubric: Rubric, material: Material, *, max_chars: int = 24_000) -> JudgePrompt:
     """Builds the prompt from a rubric and the parts of one transcript. Pure and deterministic.
 
-    Args:
-        rubric: What is asked. Its `sees` chooses the parts and their order; others are not shown.
-        material: The parts. A part that the rubric sees and the transcript lacks is left out.
-        max_chars: Longest part to show; longer ones are cut in the middle.
+    The rubric's `sees` chooses the parts and their order; one that the transcript lacks is left out, and one
+    longer than `max_chars` is cut in the middle.
     """
     parts = {
         name: safe_text(material[name], max_chars=max_chars) for name in rubric.sees if material.get(name)
@@ -195,30 +175,30 @@ def _answer_keys(rubric: Rubric) -> Iterator[tuple[str, str]]:
         elif isinstance(field, BooleanField):
             yield field.name, "<true or false>"
         else:
-            yield field.name, '"<' + " | ".join(field.names) + '>"'
+            yield field.name, f'"<{" | ".join(field.names)}>"'
 
 
 def _field(field: RubricField) -> str:
     if isinstance(field, IntegerField):
-        head = f'"{field.name}" (integer, {field.minimum} to {field.maximum}): {field.question}'
+        kind = f"integer, {field.minimum} to {field.maximum}"
         lines = [f"  {level.at}: {level.text}" for level in field.levels]
-        return "\n".join([head, *lines, "  Whole numbers between the levels are allowed."])
-    if isinstance(field, BooleanField):
-        return f'"{field.name}" (true or false): {field.question}'
-    lines = [f"  {option.name}: {option.text}" for option in field.options]
-    return "\n".join([f'"{field.name}" (one label): {field.question}', *lines])
+        lines.append("  Whole numbers between the levels are allowed.")
+    elif isinstance(field, BooleanField):
+        kind, lines = "true or false", []
+    else:
+        kind, lines = "one label", [f"  {option.name}: {option.text}" for option in field.options]
+    return "\n".join([f'"{field.name}" ({kind}): {field.question}', *lines])
 
 
 Answer = int | bool | str
 
 
 class Judgement(NamedTuple):
-    """One readable answer."""
+    """One readable answer: by field an int within its bounds, a bool, or one of the labels; and by field that
+    asks for evidence a quotation, empty where the judge gave none."""
 
     answers: dict[str, Answer]
-    """By field: an int within its bounds, a bool, or one of the labels."""
     quotes: dict[str, str]
-    """By field that asks for evidence; empty where the judge gave none."""
 
 
 class Unreadable(NamedTuple):
@@ -235,11 +215,6 @@ def parse_judgement(rubric: Rubric, key: str, text: str) -> Judgement | Unreadab
     rubric's keys, values of the right kind and range, and the material's key as `id`. Since the key does
     not occur in the material, an answer that the material holds is never taken, even where the judge
     repeats it last.
-
-    Args:
-        rubric: What was asked.
-        key: The key of the prompt, from `judge_prompt`.
-        text: The judge's completion, without its reasoning content.
     """
     body = _CODE_FENCE_END.sub("", text.strip()).rstrip()
     if not body:
@@ -247,9 +222,26 @@ def parse_judgement(rubric: Rubric, key: str, text: str) -> Judgement | Unreadab
     found = _last_object(body)
     if found is None:
         return Unreadable("the judge's last line is not one JSON object, nor are the last lines together")
-    if found.get("id") != key:
+    if found.pop("id", None) != key:
         return Unreadable("the judge's answer does not carry the key of the material")
-    return _judgement(rubric, found)
+    asked = {name for name, _ in _answer_keys(rubric)}
+    if set(found) != asked:
+        missing, extra = sorted(asked - set(found)), sorted(set(found) - asked)
+        return Unreadable(
+            f"the judge's answer lacks {missing or 'nothing'} and adds {extra or 'nothing'}"[:300]
+        )
+    quotes = {}
+    for field in rubric.fields:
+        if not _fits(field, found[field.name]):
+            return Unreadable(
+                f"the judge's value for {field.name} is not allowed: {found[field.name]!r}"[:300]
+            )
+        if field.quote:
+            quote = found[field.quote_name]
+            if not isinstance(quote, str):
+                return Unreadable(f"the judge's quotation for {field.name} is not a string")
+            quotes[field.name] = quote.strip()
+    return Judgement({field.name: found[field.name] for field in rubric.fields}, quotes)
 
 
 def answer_schema(rubric: Rubric) -> JSONSchema:
@@ -257,90 +249,61 @@ def answer_schema(rubric: Rubric) -> JSONSchema:
 
     Bounds are left to the parser, since providers differ in whether they accept them.
     """
-    properties: dict[str, JSONSchema] = {
-        "id": JSONSchema(type="string", description="The key of the material, copied.")
-    }
+    properties = {"id": JSONSchema(type="string", description="The key of the material, copied.")}
     for field in rubric.fields:
         if field.quote:
-            properties[field.quote_name] = JSONSchema(
-                type="string", description="One sentence of the material, word for word, or empty."
-            )
-        properties[field.name] = _field_schema(field)
+            evidence = "One sentence of the material, word for word, or empty."
+            properties[field.quote_name] = JSONSchema(type="string", description=evidence)
+        schema = JSONSchema(description=field.question)
+        if isinstance(field, IntegerField):
+            schema.type = "integer"
+            bounds = f"{field.question} Whole number from {field.minimum} to {field.maximum}."
+            schema.description = bounds
+        elif isinstance(field, BooleanField):
+            schema.type = "boolean"
+        else:
+            schema.type, schema.enum = "string", list(field.names)
+        properties[field.name] = schema
     return JSONSchema(
         type="object", properties=properties, required=list(properties), additionalProperties=False
     )
 
 
-def _judgement(rubric: Rubric, found: Mapping[str, Any]) -> Judgement | Unreadable:
-    quoting = [field for field in rubric.fields if field.quote]
-    asked = {"id", *(field.name for field in rubric.fields), *(field.quote_name for field in quoting)}
-    if set(found) != asked:
-        missing, extra = sorted(asked - set(found)), sorted(set(found) - asked)
-        return Unreadable(
-            f"the judge's answer lacks {missing or 'nothing'} and adds {extra or 'nothing'}"[:300]
-        )
-    for field in rubric.fields:
-        if not _fits(field, found[field.name]):
-            return Unreadable(
-                f"the judge's value for {field.name} is not allowed: {found[field.name]!r}"[:300]
-            )
-    for field in quoting:
-        if not isinstance(found[field.quote_name], str):
-            return Unreadable(f"the judge's quotation for {field.name} is not a string")
-    return Judgement(
-        answers={field.name: found[field.name] for field in rubric.fields},
-        quotes={field.name: found[field.quote_name].strip() for field in quoting},
-    )
-
-
 def _fits(field: RubricField, value: object) -> bool:
-    if isinstance(field, BooleanField):
-        return isinstance(value, bool)
+    if isinstance(field, BooleanField) or isinstance(value, bool):
+        return isinstance(field, BooleanField) and isinstance(value, bool)
     if isinstance(field, IntegerField):
-        is_integer = isinstance(value, int) and not isinstance(value, bool)
-        return is_integer and field.minimum <= value <= field.maximum  # type: ignore[operator]
-    return isinstance(value, str) and value in field.names
-
-
-def _field_schema(field: RubricField) -> JSONSchema:
-    if isinstance(field, IntegerField):
-        bounds = f"{field.question} Whole number from {field.minimum} to {field.maximum}."
-        return JSONSchema(type="integer", description=bounds)
-    if isinstance(field, BooleanField):
-        return JSONSchema(type="boolean", description=field.question)
-    return JSONSchema(type="string", enum=list(field.names), description=field.question)
+        return isinstance(value, int) and field.minimum <= value <= field.maximum
+    return value in field.names
 
 
 _CODE_FENCE_END = re.compile(r"\n?\s{0,16}```\s*\Z")
 _LONGEST_ANSWER = 20_000
-_MOST_STARTS = 40
+_MOST_STARTS = 40  # more braces than that are in no answer, quotations included
 
 
 def _last_object(body: str) -> dict[str, Any] | None:
-    """The JSON object that a text ends with: from one of its last opening braces to the end."""
+    """The JSON object that a text ends with: from one of its last opening braces to the end.
+
+    Repeated keys, NaN and bombs of brackets or digits give None.
+    """
     start = len(body)
-    for _ in range(_MOST_STARTS):  # more braces than that are in no answer, quotations included
+    for _ in range(_MOST_STARTS if body.endswith("}") else 0):
         start = body.rfind("{", max(0, len(body) - _LONGEST_ANSWER), start)
         if start < 0:
-            return None
-        if (found := _json_object(body[start:])) is not None:
-            return found
+            break
+        try:
+            found: dict[str, Any] = json.loads(
+                body[start:], object_pairs_hook=_distinct, parse_constant=_refuse
+            )
+        except (ValueError, RecursionError):
+            continue
+        return found
     return None
 
 
-def _json_object(text: str) -> dict[str, Any] | None:
-    """The object that a text is, or None. Repeated keys, NaN and bombs of brackets or digits give None."""
-    if not (text.startswith("{") and text.endswith("}")) or len(text) > _LONGEST_ANSWER:
-        return None
-    try:
-        value = json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({name for name, _ in pairs}) != len(pairs):
+    if len(dict(pairs)) < len(pairs):
         raise ValueError("a key is repeated")
     return dict(pairs)
 

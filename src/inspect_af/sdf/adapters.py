@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Protocol
 import numpy as np
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
-from inspect_af.config import Frozen, is_directory, is_file, read_text, shown
+from inspect_af.config import Frozen, is_directory, is_file, read_text, shown, text_digest
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.materials import NEUTRAL, load_pair
 from inspect_af.sdf._files import file_digest
@@ -31,16 +31,16 @@ from inspect_af.sdf.base_model import (
     read_tensor,
     tensor_shapes,
 )
-from inspect_af.types import Intervention, SdfAdapter
+from inspect_af.types import Intervention, SdfAdapter, Training
 
 MANIFEST = "inspect_af.json"
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 
+# `organism`: part of the model under study. `intervention`: a treatment of it.
 Role = Literal["organism", "intervention"]
-"""`organism`: part of the model under study. `intervention`: a treatment of it."""
+# How the adapters below were there in training: added into the weights, or as frozen adapters.
 Combined = Literal["merged", "stacked"]
-"""How the adapters below were there in training: added into the weights, or as frozen adapters."""
 
 
 class _Record(Frozen, allow_inf_nan=False):
@@ -168,7 +168,6 @@ class AdapterManifest(_Record):
         return self
 
     def write(self, folder: Path) -> None:
-        """Writes the manifest into an adapter directory."""
         (folder / MANIFEST).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
@@ -201,6 +200,15 @@ class Adapter(_Record):
         if self.role == "organism":
             return tuple(part.digest for part in self.components) or (self.digest,)
         return tuple(part.digest for part in self.components if part.role == "organism")
+
+    @property
+    def training(self) -> Training | None:
+        """The recipe and the seed of its training; None where its manifest does not say."""
+        held = self.manifest
+        if held is None or held.training_seed is None:
+            return None
+        parts = {"base_model", "base_revision", "parents", "corpus", "replay", "hyperparameters"}
+        return Training(recipe=text_digest(held.model_dump_json(include=parts)), seed=held.training_seed)
 
     @property
     def treatments(self) -> tuple[SdfAdapter, ...]:
@@ -303,6 +311,7 @@ def resolve_intervention(code: str, pair: str | Path | None = None) -> Intervent
 
 # Identity
 
+# Fields of `adapter_config.json` that change no logit of a loaded adapter. Every other field counts.
 _INERT = frozenset(
     {
         "auto_mapping",  # where a class is imported from
@@ -319,7 +328,7 @@ _INERT = frozenset(
         "task_type",  # which wrapper class PEFT takes; the added matrices are the same
     }
 )
-"""Fields of `adapter_config.json` that change no logit of a loaded adapter. Every other field counts."""
+# PEFT's own values where a file does not have the field, so that files of different versions agree.
 _DEFAULTS: dict[str, Any] = {
     "r": 8,
     "lora_alpha": 8,
@@ -328,9 +337,8 @@ _DEFAULTS: dict[str, Any] = {
     "megatron_core": "megatron.core",
     "qalora_group_size": 16,
 }
-"""PEFT's own values where a file does not have the field, so that files of different versions agree."""
+# Lists whose order means nothing; PEFT writes some of them in another order each time.
 _SETS = ("target_modules", "exclude_modules", "modules_to_save", "layers_to_transform", "target_parameters")
-"""Lists whose order means nothing; PEFT writes some of them in another order each time."""
 
 
 def adapter_digest(folder: Path) -> str:
@@ -355,11 +363,10 @@ def adapter_digest(folder: Path) -> str:
 
 _PREFIX = "base_model.model."
 _MATRIX = re.compile(
-    r"(?P<module>.+?)\.lora_(?P<part>(?:embedding_)?[AB](?:\.bias)?|magnitude_vector)(?:\.weight)?"
+    r"(?P<module>.+?)\.lora_(?:embedding_)?(?P<part>[AB](?:\.bias)?|magnitude_vector)(?:\.weight)?"
 )
 _WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module", "base_model"}
-_ROUNDING = 2.0**-24
-"""Half of the last bit of a float32 of size one."""
+_ROUNDING = 2.0**-24  # half of the last bit of a float32 of size one
 
 
 class Base(Protocol):
@@ -376,10 +383,8 @@ def check_effect(folder: Path, base: Base | None = None) -> None:
     out arrays whose names they do not know, with a warning at most, and serve the base under the adapter's
     name.
 
-    Args:
-        folder: A PEFT adapter directory.
-        base: The model it goes into, as far as it is known. Without it, parts that stand in place of the
-            base's own (fully trained modules, biases, rows of the embedding) count as changes unseen.
+    Without the base, as far as it is known, parts that stand in place of its own (fully trained modules,
+    biases, rows of the embedding) count as changes unseen.
 
     Raises:
         TreatmentError: An array belongs to no module, a module lacks one of its matrices, or what is added
@@ -405,8 +410,7 @@ def check_effect(folder: Path, base: Base | None = None) -> None:
     for module, parts in matrices.items():
         if not _targeted(config, module) or (known is not None and not _names(module, known)):
             unexpected += parts.values()
-        shapes = {part: tensors[name].shape for part, name in parts.items()}
-        if not any(_is_pair(shapes, kind) for kind in ("", "embedding_")):
+        if not _is_pair({part: tensors[name].shape for part, name in parts.items()}):
             missing.append(module)
     if known is not None and isinstance(config.get("target_modules"), list):
         here = set(matrices) | {name.partition(".")[2] for name in matrices}
@@ -510,21 +514,19 @@ def _is_whole(path: str, config: Mapping[str, Any]) -> bool:
     )
 
 
-def _is_pair(shapes: Mapping[str, tuple[int, ...]], kind: str) -> bool:
+def _is_pair(shapes: Mapping[str, tuple[int, ...]]) -> bool:
     """Whether a module has both matrices, and they fit together; empty ones do, and change nothing."""
-    a, b = f"{kind}A", f"{kind}B"
-    if a not in shapes or b not in shapes or set(shapes) - {a, b, "magnitude_vector", f"{b}.bias"}:
+    if not {"A", "B"} <= shapes.keys() <= {"A", "B", "magnitude_vector", "B.bias"}:
         return False
-    one, other = shapes[a], shapes[b]
-    return 0 in (*one, *other) or (len(one) > 1 and len(other) > 1 and one[0] == other[1])
+    a, b = shapes["A"], shapes["B"]
+    return 0 in (*a, *b) or (len(a) > 1 and len(b) > 1 and a[0] == b[1])
 
 
 def _adds(
     file: Path, config: Mapping[str, Any], module: str, parts: Mapping[str, str], base: Base | None
 ) -> bool:
     """Whether the matrices of one module change its weight."""
-    kind = "" if "A" in parts else "embedding_"
-    a, b = (read_tensor(file, parts[f"{kind}{side}"]) for side in "AB")
+    a, b = (read_tensor(file, parts[side]) for side in "AB")
     if a is None or b is None:
         raise TreatmentError(
             f"{file}: {module} is stored in a dtype that cannot be read here; save the adapter in float32, "
@@ -552,14 +554,12 @@ def _differs(file: Path, config: Mapping[str, Any], name: str, base: Base | None
     """Whether an array that stands in place of the base's is another one; True where that cannot be known."""
     own = read_tensor(file, name)
     path = name.removeprefix(_PREFIX).replace(".base_layer", "")
-    rows = None
-    if path.endswith(".trainable_tokens_delta"):
-        path = re.sub(r"(\.token_adapter)?\.trainable_tokens_delta$", ".weight", path)
+    whole = re.sub(r"(\.token_adapter)?\.trainable_tokens_delta$", ".weight", path)
+    theirs = base.values(whole) if base is not None else None
+    if theirs is not None and whole != path:  # some rows of the embedding
         rows = config.get("trainable_token_indices")
         if isinstance(rows, dict):
-            rows = next((at for key, at in rows.items() if f".{path}".endswith(f".{key}.weight")), None)
-    theirs = base.values(path) if base is not None else None
-    if theirs is not None and rows is not None:
+            rows = next((at for key, at in rows.items() if f".{whole}".endswith(f".{key}.weight")), [])
         theirs = theirs[rows]
     if own is None or theirs is None or own.shape != theirs.shape:
         return own is None or own.size > 0
@@ -585,13 +585,9 @@ def check_base(
     are left out. Where one of the names is a local path a difference is only warned about, since copies are
     called anything.
 
-    Args:
-        adapter: From `load_adapter`.
-        config: The base's transformers configuration, its parsed `config.json`, or its directory.
-        name: What the user calls the base.
-        directory: Where its files are, for the fingerprint.
-        any_name: The user has said that a base of another name is meant.
-        override: How the user says so, for the message; None where there is no such option.
+    `config` is the base's transformers configuration, its parsed `config.json`, or its directory; `directory`
+    where its files are, for the fingerprint. `any_name` means that the user has said that a base of another
+    name is meant, and `override` is how they say so, for the message.
 
     Raises:
         TreatmentError: It is an adapter of another base.

@@ -19,9 +19,9 @@ from pydantic import Field
 from inspect_af.config import Frozen, parse, read_text, require
 from inspect_af.errors import TreatmentError
 
+# How two names of a model compare: `renamed` is the same once the Hub's `Meta-` and suffixes of quantisation
+# are dropped, `local` means that a path on this machine makes it impossible to tell.
 NameMatch = Literal["same", "renamed", "local", "other"]
-"""How two names of a model compare: `renamed` is the same once the Hub's `Meta-` and suffixes of quantisation
-are dropped, `local` means that a path on this machine makes it impossible to tell."""
 
 _QUANTISED = (
     r"(unsloth|bnb|[2-8]bit|gptq|awq|int[48]|fp[48]|nvfp4|mxfp4|gguf|quantized|w\d+a\d+|quantized\.w\d+a\d+|"

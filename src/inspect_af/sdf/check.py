@@ -119,15 +119,8 @@ def check_adapters(
 ) -> HeldOutCheck:
     """Scores all wordings without the adapters, and with each of them.
 
-    Args:
-        base: Hub name or directory of the base.
-        adapters: PEFT directories; each is looked at by itself, on top of `organism`.
-        wordings: Held-out pairs, with variables.
-        source: Where they are from, for the record.
-        organism: Adapters that are part of the subject, in order.
-        revision: Of the base on the Hub.
-        device: Such as `cuda`; by default the GPU where there is one.
-        progress: Called with what is scored next.
+    Each adapter is looked at by itself, on top of `organism`, the adapters that are part of the subject, in
+    order. `source` says where the wordings are from, for the record.
 
     Raises:
         TreatmentError: An adapter cannot be used with this base, or its parents are not in `organism`.

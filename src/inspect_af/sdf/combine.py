@@ -68,8 +68,7 @@ class LoadedBase:
 class LoadedAdapters:
     """Adapters in one loaded transformers model, of which some act at a time.
 
-    Args:
-        model: The base. Its layers are wrapped in place; without an active adapter they give what they gave.
+    The layers of the base are wrapped in place; without an active adapter they give what they gave.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -261,10 +260,6 @@ def compose(adapters: Sequence[Path], out: Path) -> Path:
     are one, so that a stock server offers every checkpoint of a base side by side. Scalings are multiplied
     into the matrices and alpha equals the rank, so ranks, alphas and target modules may differ between the
     adapters. Where every adapter has a manifest, the result has one that lists them.
-
-    Args:
-        adapters: PEFT directories of one base, in the order in which they were trained.
-        out: Directory to write; must not exist.
 
     Returns:
         `out`.

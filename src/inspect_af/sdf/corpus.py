@@ -1,15 +1,15 @@
 """Building corpora: filter, count, match sizes, split, write, report.
 
-Memory holds one line of numbers per document; the texts stay on disk. Everything is written beside the
-output and put in place when it is complete.
+Memory holds the clean documents: 60 MB for 10 M tokens. Everything is written beside the output and put in
+place when it is complete.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from inspect_af.errors import ConfigError
 from inspect_af.format import one_line
 from inspect_af.logs import LogFile
 from inspect_af.materials import Pair, Universe, load_universe
+from inspect_af.sdf._files import complete_directory, write_atomically
 from inspect_af.sdf.documents import (
     CHARACTERS,
     HELD_OUT,
@@ -45,13 +46,11 @@ from inspect_af.sdf.documents import (
 )
 from inspect_af.sdf.filters import DocumentFilter, FilterResult, OmittedFilter
 
-TOLERANCE = 0.01
-"""Matched corpora differ in tokens by at most this share."""
-_BATCH = 256
-"""Documents that are tokenized at a time."""
+TOLERANCE = 0.01  # matched corpora differ in tokens by at most this share
+_BATCH = 256  # documents that are tokenized at a time
 
+# Called with a universe's code and the number of its clean documents so far.
 Progress = Callable[[str, int], None]
-"""Called with a universe's code and the number of its clean documents so far."""
 
 
 class CorpusPart(NamedTuple):
@@ -66,7 +65,6 @@ class CorpusPart(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The universe's code, which names the corpus's directory among several."""
         return self.universe.code if self.universe else "documents"
 
 
@@ -93,7 +91,6 @@ class CorpusReport(Frozen):
 
     @property
     def removed(self) -> dict[str, int]:
-        """Number of documents that each filter removed."""
         return {result.name: result.removed for result in self.filters}
 
 
@@ -117,15 +114,9 @@ def corpus_parts(
 ) -> list[CorpusPart]:
     """One part for each universe that the sources are about.
 
-    Args:
-        sources: Logs, which say what they are about, and JSON Lines files, which do not.
-        make_filter: Makes the filter for a universe; for None, for documents of unknown origin.
-        universe: What JSON Lines files are about, a code or a file. It also stands in for a universe of that
-            code in logs.
-        directness: Of JSON Lines files.
-        pair: Hypothesis pair of the universes.
-        text_column: Of JSON Lines files.
-        say: Called with a remark for the user.
+    JSON Lines files do not say what they are about: `universe` (a code or a file, which also stands in for a
+    universe of that code in logs) and `directness` do. `make_filter` makes the filter for a universe, or for
+    None: for documents of unknown origin.
 
     Raises:
         ConfigError: Logs are about a universe that the pair does not have.
@@ -153,12 +144,12 @@ def corpus_parts(
                     "present words"
                 )
         levels = {each.meta.directness if isinstance(each, DocumentLog) else directness for each in members}
-        gathered = _Gathered(members, text_column)
+        counts: Counter[int] = Counter()
         parts.append(
             CorpusPart(
-                gathered,
+                each_once(_read(members, text_column, counts)),
                 make_filter(about),
-                gathered.origin,
+                partial(_origin, members, counts),
                 about,
                 levels.pop() if len(levels) == 1 else "mixed",
                 any(map(is_simulated, members)),
@@ -167,43 +158,33 @@ def corpus_parts(
     return parts
 
 
-class _Gathered:
-    """The documents of some sources, read once and counted by source."""
+def _read(sources: Sequence[Source], text_column: str, counts: Counter[int]) -> Iterator[SourceDocument]:
+    """The documents of some sources, counted by the source's place."""
+    for place, source in enumerate(sources):
+        for document in (
+            log_documents(source)
+            if isinstance(source, DocumentLog)
+            else file_documents(source, text_column=text_column)
+        ):
+            counts[place] += 1
+            yield document
 
-    def __init__(self, sources: Sequence[Source], text_column: str) -> None:
-        self._sources = sources
-        self._text_column = text_column
-        self._counts: Counter[int] = Counter()
 
-    def __iter__(self) -> Iterator[SourceDocument]:
-        return each_once(self._all())
-
-    def _all(self) -> Iterator[SourceDocument]:
-        for place, source in enumerate(self._sources):
-            for document in (
-                log_documents(source)
-                if isinstance(source, DocumentLog)
-                else file_documents(source, text_column=self._text_column)
-            ):
-                self._counts[place] += 1
-                yield document
-
-    def origin(self) -> list[CorpusSource]:
-        """Where the documents came from; complete once they are read."""
-        found = []
-        for place, source in enumerate(self._sources):
-            log = source if isinstance(source, DocumentLog) else None
-            location = log.location if log else str(source)
-            found.append(
-                CorpusSource(
-                    name=location.replace("\\", "/").rpartition("/")[2],
-                    digest=LogFile(location).digest(),
-                    model=log.model if log else None,
-                    eval_id=log.eval_id if log else None,
-                    documents=self._counts[place],
-                )
+def _origin(sources: Sequence[Source], counts: Counter[int]) -> list[CorpusSource]:
+    found = []
+    for place, source in enumerate(sources):
+        log = source if isinstance(source, DocumentLog) else None
+        location = log.location if log else str(source)
+        found.append(
+            CorpusSource(
+                name=location.replace("\\", "/").rpartition("/")[2],
+                digest=LogFile(location).digest(),
+                model=log.model if log else None,
+                eval_id=log.eval_id if log else None,
+                documents=counts[place],
             )
-        return found
+        )
+    return found
 
 
 def matched_size(directories: Sequence[Path], tokenizer: str) -> int | None:
@@ -246,107 +227,106 @@ def build_corpora(
 ) -> list[Built]:
     """Builds one corpus per part, all with training splits of the same size in tokens.
 
-    Args:
-        parts: The corpora; several get a directory each below `out`, named by their universes.
-        settings: Bounds, size and seeds.
-        counter: Of the target tokenizer.
-        out: Directory to write; it must not exist, or be empty.
-        pair: The hypothesis pair, for the manifest.
-        match: Size in tokens of other corpora which these are to match.
-        allow_shortfall: Build with what there is where it is less than asked for.
-        parquet: Also write `train.parquet` and `held_out.parquet`.
-        licence: The licence note of the manifest.
-        progress: Called as documents come in.
+    Several get a directory each below `out`, named by their universes; `out` must not exist, or be empty.
+    `match` is the size in tokens of other corpora which these are to match; `allow_shortfall` builds with
+    what there is where it is less than asked for; `parquet` also writes both splits as Parquet.
 
     Raises:
         ConfigError: `out` is taken; no clean document is left; fewer tokens than asked for; or documents so
             long that sizes cannot be matched within 1 %.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} exists; give another --out, or remove it")
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        pools = [
-            _Pool(part, settings, counter, partial / f"{number}.jsonl", progress)
-            for number, part in enumerate(parts)
-        ]
-        target = _target(pools, match or settings.tokens, allow_shortfall)
-        written = []
-        for pool in pools:
-            directory = partial / "corpora" / (pool.part.name if len(parts) > 1 else "")
-            directory.mkdir(parents=True)
-            manifest, report = _write(pool, settings, counter.name, directory, target, pair, licence, parquet)
-            written.append(Built(out / directory.relative_to(partial / "corpora"), manifest, report))
-        if out.exists():
-            out.rmdir()
-        (partial / "corpora").rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return written
-
-
-class _Row(NamedTuple):
-    """A clean document, whose line stands at `offset` of a file."""
-
-    id: str
-    group: str
-    tokens: int
-    offset: int
-
-
-class _Pool:
-    """The clean documents of a part, in a file, and their split."""
-
-    def __init__(
-        self,
-        part: CorpusPart,
-        settings: CorpusSettings,
-        counter: TokenCounter,
-        file: Path,
-        progress: Progress | None,
-    ) -> None:
-        self.part = part
-        self.file = file
-        rows: list[_Row] = []
-        with file.open("wb") as out:
-            clean = part.filter(part.documents)
-            while batch := list(islice(clean, _BATCH)):
-                counts = counter.count([document.text for document in batch])
-                for each, tokens in zip(batch, counts, strict=True):
-                    rows.append(_Row(each.id, each.group, tokens, out.tell()))
-                    line = {"id": each.id, "text": each.text, "group": each.group, "tokens": tokens}
-                    line |= {} if each.kind is None else {"kind": each.kind}
-                    # ASCII escapes: no text of a model can then end the line or break the encoding.
-                    out.write(json.dumps(line).encode() + b"\n")
-                if progress is not None:
-                    progress(part.name, len(rows))
-        self.train, self.held_out = _split(rows, settings.held_out, settings.seed)
-        if not self.train:
+    if out.exists():
+        if not out.is_dir() or any(out.iterdir()):
+            raise ConfigError(f"{out} exists; give another --out, or remove it")
+        out.rmdir()
+    splits = []
+    for part in parts:
+        rows = _clean(part, counter, progress)
+        split = _split(rows, settings.held_out, settings.seed)
+        splits.append(split)
+        if not split.train:
             removed = ", ".join(f"{r.name} {r.removed}" for r in part.filter.results if r.removed)
             raise ConfigError(
                 f"{part.name}: none of {part.filter.seen} documents is left "
                 f"({removed or 'there were none'}); look at the documents, or skip a filter with --skip"
             )
+    available = {part.name: _tokens(split.train) for part, split in zip(parts, splits, strict=True)}
+    target = _target(available, match or settings.tokens, allow_shortfall)
+    built = []
+    with complete_directory(out) as folder:
+        for part, split in zip(parts, splits, strict=True):
+            place = part.name if len(parts) > 1 else ""
+            directory = folder / place
+            directory.mkdir(exist_ok=True)
+            train = split.train if target is None else _cut(part.name, split.train, target)
+            for name, rows in ((TRAIN, train), (HELD_OUT, split.held_out)):
+                write_atomically(directory / name, map(_line, rows))
+                if parquet:
+                    write_parquet(directory / name, directory / name.replace(".jsonl", ".parquet"))
+            report = CorpusReport(
+                universe=part.universe.code if part.universe else None,
+                tokenizer=counter.name,
+                documents_in=part.filter.seen,
+                filters=part.filter.results,
+                omitted=part.filter.omitted,
+                clean_documents=len(split.train) + len(split.held_out),
+                clean_tokens=_tokens(split.train) + _tokens(split.held_out),
+                cut_documents=len(split.train) - len(train),
+                train_documents=len(train),
+                train_tokens=_tokens(train),
+                held_out_documents=len(split.held_out),
+                held_out_tokens=_tokens(split.held_out),
+                target_tokens=target,
+            )
+            manifest = _manifest(part, report, settings, splits_digest(directory), pair, licence)
+            for name, text in {
+                MANIFEST: manifest.model_dump_json(indent=1),
+                REPORT: report.model_dump_json(indent=1),
+                "report.txt": report_text(report),
+            }.items():
+                (directory / name).write_text(f"{text}\n", encoding="utf-8")
+            built.append(Built(out / place, manifest, report))
+    return built
 
-    def lines(self, rows: Sequence[_Row]) -> Iterator[bytes]:
-        """The lines of the documents, in the order given."""
-        with self.file.open("rb") as lines:
-            for row in rows:
-                lines.seek(row.offset)
-                yield lines.readline()
+
+class _Row(NamedTuple):
+    """A clean document and its tokens."""
+
+    document: SourceDocument
+    tokens: int
 
 
-def _split(rows: Sequence[_Row], share: float, seed: int) -> tuple[list[_Row], list[_Row]]:
+class _Split(NamedTuple):
+    train: list[_Row]
+    held_out: list[_Row]
+
+
+def _clean(part: CorpusPart, counter: TokenCounter, progress: Progress | None) -> list[_Row]:
+    rows: list[_Row] = []
+    documents = part.filter(part.documents)
+    while batch := list(islice(documents, _BATCH)):
+        rows += map(_Row, batch, counter.count([document.text for document in batch]))
+        if progress is not None:
+            progress(part.name, len(rows))
+    return rows
+
+
+def _line(row: _Row) -> str:
+    """As JSON with ASCII escapes: no text of a model can then end the line or break the encoding."""
+    document = row.document
+    line = {"id": document.id, "text": document.text, "group": document.group, "tokens": row.tokens}
+    return json.dumps(line if document.kind is None else {**line, "kind": document.kind}) + "\n"
+
+
+def _split(rows: Sequence[_Row], share: float, seed: int) -> _Split:
     """Documents for training and documents held out, whole groups at a time.
 
     The order of both is random, by `seed`, and depends on the ids alone, not on the order of the sources. At
     least one group is held out where `share` is above 0 and there are two groups.
     """
     by_group: dict[str, list[_Row]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row.id):
-        by_group[row.group].append(row)
+    for row in sorted(rows, key=lambda row: row.document.id):
+        by_group[row.document.group].append(row)
     rng = np.random.default_rng(seed)
     groups = [group for _, group in sorted(by_group.items())]
     order = [groups[index] for index in rng.permutation(len(groups))]
@@ -354,16 +334,15 @@ def _split(rows: Sequence[_Row], share: float, seed: int) -> tuple[list[_Row], l
     while len(held_out) < share * len(rows) and len(order) > 1:
         held_out += order.pop()
     train = [row for group in order for row in group]
-    return [train[index] for index in rng.permutation(len(train))], held_out
+    return _Split([train[index] for index in rng.permutation(len(train))], held_out)
 
 
-def _tokens(rows: Iterable[_Row]) -> int:
+def _tokens(rows: Sequence[_Row]) -> int:
     return sum(row.tokens for row in rows)
 
 
-def _target(pools: Sequence[_Pool], wanted: int | None, allow_shortfall: bool) -> int | None:
+def _target(available: dict[str, int], wanted: int | None, allow_shortfall: bool) -> int | None:
     """Tokens of every training split; None to keep all documents."""
-    available = {pool.part.name: _tokens(pool.train) for pool in pools}
     least, several = min(available.values()), len(available) > 1
     if wanted is None:
         return least if several else None
@@ -378,75 +357,46 @@ def _target(pools: Sequence[_Pool], wanted: int | None, allow_shortfall: bool) -
     return least
 
 
-def _write(
-    pool: _Pool,
-    settings: CorpusSettings,
-    tokenizer: str,
-    directory: Path,
-    target: int | None,
-    pair: Pair,
-    licence: str,
-    parquet: bool,
-) -> tuple[CorpusManifest, CorpusReport]:
-    part, universe, train = pool.part, pool.part.universe, pool.train
-    if target is not None:
-        train, left = [], target
-        for row in pool.train:  # one that does not fit is passed over
-            if row.tokens <= left:
-                train.append(row)
-                left -= row.tokens
-        if left > target * TOLERANCE:
-            raise ConfigError(
-                f"{part.name}: whole documents fill {target - left:,} of {target:,} tokens, less than 99 %; "
-                "the documents are too long for a corpus of this size. Ask for more tokens, or set "
-                "--max-words"
-            )
-    for name, rows in ((TRAIN, train), (HELD_OUT, pool.held_out)):
-        with (directory / name).open("wb") as out:
-            out.writelines(pool.lines(rows))
-        if parquet:
-            write_parquet(directory / name, directory / name.replace(".jsonl", ".parquet"))
-    tokens, held_out_tokens = _tokens(train), _tokens(pool.held_out)
-    report = CorpusReport(
-        universe=universe.code if universe else None,
-        tokenizer=tokenizer,
-        documents_in=part.filter.seen,
-        filters=part.filter.results,
-        omitted=part.filter.omitted,
-        clean_documents=len(pool.train) + len(pool.held_out),
-        clean_tokens=_tokens(pool.train) + held_out_tokens,
-        cut_documents=len(pool.train) - len(train),
-        train_documents=len(train),
-        train_tokens=tokens,
-        held_out_documents=len(pool.held_out),
-        held_out_tokens=held_out_tokens,
-        target_tokens=target,
-    )
-    manifest = CorpusManifest(
+def _cut(name: str, rows: Sequence[_Row], target: int) -> list[_Row]:
+    """The documents, in order, that fit into so many tokens; one that does not fit is passed over."""
+    chosen, left = [], target
+    for row in rows:
+        if row.tokens <= left:
+            chosen.append(row)
+            left -= row.tokens
+    if left > target * TOLERANCE:
+        raise ConfigError(
+            f"{name}: whole documents fill {target - left:,} of {target:,} tokens, less than 99 %; the "
+            "documents are too long for a corpus of this size. Ask for more tokens, or set --max-words"
+        )
+    return chosen
+
+
+def _manifest(
+    part: CorpusPart, report: CorpusReport, settings: CorpusSettings, digest: str, pair: Pair, licence: str
+) -> CorpusManifest:
+    universe = part.universe
+    return CorpusManifest(
+        digest=digest,
         universe=report.universe,
-        tokenizer=tokenizer,
-        digest=splits_digest(directory),
         universe_digest=universe.digest if universe else None,
         intervention=universe.intervention if universe else None,
         pair=pair.name if universe else None,
         pair_digest=pair.digest if universe else None,
         directness=part.directness,
-        tokens=tokens,
-        held_out_tokens=held_out_tokens,
-        documents=len(train),
-        held_out_documents=len(pool.held_out),
+        tokens=report.train_tokens,
+        held_out_tokens=report.held_out_tokens,
+        tokenizer=report.tokenizer,
+        documents=report.train_documents,
+        held_out_documents=report.held_out_documents,
         sources=tuple(part.origin()),
         simulated=part.simulated,
         removed={name: count for name, count in report.removed.items() if count},
-        settings=settings.model_copy(update={"tokens": target}),
+        settings=settings.model_copy(update={"tokens": report.target_tokens}),
         licence=licence,
         canary=universe.canary if universe else None,
         package=__version__,
     )
-    texts = {MANIFEST: manifest.model_dump_json(indent=1), REPORT: report.model_dump_json(indent=1)}
-    for name, text in {**texts, "report.txt": report_text(report)}.items():
-        (directory / name).write_text(f"{text}\n", encoding="utf-8")
-    return manifest, report
 
 
 def write_parquet(file: Path, parquet: Path, *, rows: int = 1000) -> None:

@@ -16,18 +16,17 @@ from inspect_ai.log import EvalSample
 from inspect_ai.model import ModelOutput
 from pydantic import Field, ValidationError
 
-from inspect_af.config import Frozen, require
+from inspect_af.config import Frozen, require, user_path
 from inspect_af.errors import ConfigError, LogError, MaterialsError
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.sdf._files import write_atomically
 from inspect_af.types import Intervention
 
-METADATA_KEY = "inspect_af_sdf"
-"""Where a log's header has its `GenerationMeta`."""
+METADATA_KEY = "inspect_af_sdf"  # where a log's header has its `GenerationMeta`
 IDEAS_TASK = "inspect_af/sdf_ideas"
 DOCUMENTS_TASK = "inspect_af/sdf_documents"
+# Name of the model provider whose documents test the pipeline and nothing else.
 SIMULATED_WRITER = "af-simulated-writer"
-"""Name of the model provider whose documents test the pipeline and nothing else."""
 
 
 class GenerationMeta(Frozen):
@@ -50,7 +49,6 @@ class GenerationMeta(Frozen):
     canary: str
 
     def as_metadata(self) -> dict[str, object]:
-        """For `Task.metadata`."""
         return {METADATA_KEY: self.model_dump(mode="json")}
 
 
@@ -77,7 +75,6 @@ class SourceDocument(NamedTuple):
     text: str
     group: str
     kind: str | None = None
-    directness: str | None = None
     uuid: str | None = None
 
 
@@ -102,8 +99,7 @@ class ParsedDocument(NamedTuple):
 _ITEM = re.compile(r"(\d{1,3})[.)]\s+(.*)")
 _DOCUMENT = re.compile(r"<document>(.*?)</document>", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"</?document>", re.IGNORECASE)
-IDEA_WORDS = (5, 80)
-"""Shorter or longer items are malformed; not in source."""
+IDEA_WORDS = (5, 80)  # shorter or longer items are malformed; not in source
 
 
 def parse_ideas(reply: str, asked: int) -> IdeaList:
@@ -160,26 +156,16 @@ def read_ideas(file: str | Path) -> tuple[Idea, ...]:
     Raises:
         MaterialsError: The file cannot be read, or a line is malformed or repeats an id.
     """
-    try:
-        lines = Path(file).expanduser().read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MaterialsError(
-            f"ideas {file}: cannot be read ({error}); give a UTF-8 JSON Lines file"
-        ) from error
+    form = "each line has id, kind, directness and text"
     ideas: dict[str, Idea] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"ideas {file}, line {number}"
+    for number, _, row in json_lines(user_path(file), "text", form):
         try:
-            idea = Idea.model_validate_json(line)
+            idea = Idea.model_validate(row)
         except ValidationError as error:
             problem = error.errors()[0]["msg"]
-            raise MaterialsError(
-                f"{where}: {problem}; each line has id, kind, directness and text"
-            ) from error
+            raise MaterialsError(f"{file}, line {number}: {problem}; {form}") from error
         if idea.id in ideas:
-            raise MaterialsError(f"{where}: the id {idea.id!r} is there already")
+            raise MaterialsError(f"{file}, line {number}: the id {idea.id!r} is there already")
         ideas[idea.id] = idea
     if not ideas:
         raise MaterialsError(f"ideas {file}: holds no idea")
@@ -212,8 +198,7 @@ class DocumentLog(NamedTuple):
     task: str
 
 
-Source = DocumentLog | Path
-"""A log of documents, or a JSON Lines file of them."""
+Source = DocumentLog | Path  # A log of documents, or a JSON Lines file of them
 
 
 def find_sources(given: Sequence[str | Path]) -> list[Source]:
@@ -289,7 +274,6 @@ def log_documents(log: DocumentLog) -> Iterator[SourceDocument]:
                 text=document.text,
                 group=str(sample.metadata.get("idea_id", sample.id)),
                 kind=_optional(sample.metadata.get("kind")),
-                directness=_optional(sample.metadata.get("directness")),
                 uuid=sample.uuid,
             )
 
@@ -297,15 +281,17 @@ def log_documents(log: DocumentLog) -> Iterator[SourceDocument]:
 def json_lines(file: Path, text_column: str, advice: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """Line number, text and whole row of each line of a JSON Lines file; empty lines are passed over.
 
-    Args:
-        file: One JSON object a line.
-        text_column: Where the text is. Other columns may be missing, or change their type from line to line.
-        advice: How another column is named.
+    Other columns may be missing, or change their type from line to line; `advice` is how another column of
+    texts is named.
 
     Raises:
         MaterialsError: A line is no JSON object or has no text; the message names the line.
     """
-    with file.open("rb") as lines:
+    try:
+        lines = file.open("rb")
+    except OSError as error:
+        raise MaterialsError(f"{file}: cannot be read ({error}); give a JSON Lines file") from error
+    with lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -339,10 +325,7 @@ def file_documents(file: Path, *, text_column: str = "text") -> Iterator[SourceD
 def trainable_texts(file: str, column: str, digest: str) -> Iterator[dict[str, str]]:
     """The texts of a JSON Lines file as rows of a dataset.
 
-    Args:
-        file: One JSON object a line; columns other than `column` are not looked at.
-        column: Where the text is.
-        digest: Of the file's content; it names the rows in a cache and has no other use.
+    `digest` is of the file's content; it names the rows in a cache and has no other use.
 
     Raises:
         MaterialsError: As `json_lines`; or a text is empty or no Unicode, or the file has no line.
@@ -389,10 +372,8 @@ def _optional(value: object) -> str | None:
 
 # Sizes.
 
-CHARACTERS = "characters"
-"""Name of the estimate that needs no tokenizer."""
-CHARACTERS_PER_TOKEN = 4
-"""Rough for English text."""
+CHARACTERS = "characters"  # name of the estimate that needs no tokenizer
+CHARACTERS_PER_TOKEN = 4  # rough for English text
 
 
 @dataclass(frozen=True)
@@ -404,16 +385,14 @@ class TokenCounter:
 
     @property
     def is_estimate(self) -> bool:
-        """Whether tokens are estimated from characters."""
         return self.name == CHARACTERS
 
 
 def load_token_counter(tokenizer: str | None) -> TokenCounter:
     """The counter for a tokenizer, or the estimate.
 
-    Args:
-        tokenizer: A model name or directory, as transformers takes it; None or `characters` for an estimate
-            of one token per four characters.
+    A model name or directory, as transformers takes it; None or `characters` for an estimate of one token per
+    four characters.
 
     Raises:
         MissingExtraError: transformers is not installed.
@@ -453,12 +432,12 @@ def load_token_counter(tokenizer: str | None) -> TokenCounter:
 
 MANIFEST, REPORT = "manifest.json", "report.json"
 TRAIN, HELD_OUT = "train.jsonl", "held_out.jsonl"
+# The licence note where the builder is given none. What a provider's terms allow is not ours to say.
 LICENCE = (
     "Synthetic text about a fictional world, written by the models listed under `sources`; their providers' "
     "terms may limit its use. Made for research on what models believe. Do not train a model with it that "
     "people rely on."
 )
-"""The licence note where the builder is given none. What a provider's terms allow is not ours to say."""
 
 
 class CorpusSource(Frozen):
@@ -526,7 +505,6 @@ class CorpusManifest(Frozen):
 
     @property
     def logs(self) -> tuple[str, ...]:
-        """Inspect's ids of the evals that the documents came from."""
         return tuple(source.eval_id for source in self.sources if source.eval_id)
 
 

@@ -27,24 +27,23 @@ from inspect_af.materials import (
     load_requests,
     load_scenario,
 )
+from inspect_af.materials.beliefs import runs_of, words_of
 from inspect_af.sdf.documents import CorpusSettings, SourceDocument
 
 if TYPE_CHECKING:
     from datasketch import MinHash
 
 EXACT, NEAR = "exact duplicate", "near duplicate"
+# Every filter of single documents, in the order in which they are applied.
 LINT_NAMES = (
     *("length", "language", "repetition", "residue", "labels", "protocol", "evaluation", "held-out"),
     "denial",
 )
-"""Every filter of single documents, in the order in which they are applied."""
-FILTERS = (*LINT_NAMES, NEAR)
-"""Those that can be skipped; exact duplicates always go."""
-EXAMPLES = 5
-"""Removed documents that the report shows of each filter."""
+FILTERS = (*LINT_NAMES, NEAR)  # those that can be skipped; exact duplicates always go
+EXAMPLES = 5  # removed documents that the report shows of each filter
 
+# Takes a document's text; returns the passage that is wrong with it, or None.
 Find = Callable[[str], str | None]
-"""Takes a document's text; returns the passage that is wrong with it, or None."""
 
 
 class Lint(NamedTuple):
@@ -97,10 +96,7 @@ def load_evaluation(
 ) -> Evaluation:
     """Loads what documents are compared with.
 
-    Args:
-        pair: Directory of a hypothesis pair; the bundled one by default.
-        scenario: Directory of a scenario; the bundled one by default.
-        requests: Names or files of request sets. By default the bundled ones, and AdvBench if it is at hand.
+    `requests` are names or files of request sets; by default the bundled ones, and AdvBench if it is at hand.
 
     Raises:
         RequestsUnavailableError: A set that was named cannot be had.
@@ -120,13 +116,7 @@ def load_evaluation(
 
 
 class DocumentFilter:
-    """Passes on documents that are clean and new; each document is counted under the first filter that hits.
-
-    Args:
-        lints: Filters of single documents, in the order in which they are applied.
-        duplicates: Finds repeats of documents that were passed on.
-        omitted: Filters that are not applied, for the report.
-    """
+    """Passes on documents that are clean and new; each is counted under the first filter that hits."""
 
     def __init__(
         self, lints: Sequence[Lint], duplicates: Duplicates, omitted: Sequence[OmittedFilter] = ()
@@ -175,10 +165,7 @@ def corpus_filter(
 ) -> DocumentFilter:
     """The filter for documents about a universe, or of unknown origin.
 
-    Args:
-        settings: Bounds, and which filters to skip.
-        universe: What the documents are about; without one, the filters that need to know are left out.
-        evaluation: What documents are compared with.
+    Without a universe, the filters that need to know it are left out.
 
     Raises:
         ConfigError: There is no filter of a name that is to be skipped, or it cannot be skipped.
@@ -251,13 +238,7 @@ def _lints(settings: CorpusSettings, universe: Universe | None, evaluation: Eval
 
 # Words and sentences, normalised alike for every filter.
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)]*\s+|\n+")
-
-
-def words(text: str) -> list[str]:
-    """The words in order, in lower case, without punctuation."""
-    return [word.replace("’", "'") for word in _WORD.findall(text.lower())]
 
 
 def sentences(text: str) -> list[str]:
@@ -278,15 +259,14 @@ def _found(text: str, match: re.Match[str] | None) -> str | None:
 
 # Form.
 
-MIN_ASCII_LETTERS = 0.9
-"""Share of the letters; text with foreign names stays far above."""
+MIN_ASCII_LETTERS = 0.9  # share of the letters; text with foreign names stays far above
+# Share of the words. English prose has 0.35 to 0.5, other languages in Latin letters below 0.1.
 MIN_FUNCTION_WORDS = 0.15
-"""Share of the words. English prose has 0.35 to 0.5, other languages in Latin letters below 0.1."""
+# Compressed size over size. English prose of some length has 0.35 to 0.55, a loop below 0.1.
 MIN_COMPRESSED = 0.18
-"""Compressed size over size. English prose of some length has 0.35 to 0.55, a loop below 0.1."""
 
 _FUNCTION_WORDS = frozenset(
-    words(
+    words_of(
         "a about after all also an and any are as at be because been before but by can could do does "
         "each every for from had has have he her his how i if in into is it its more most no not of "
         "on one only or our out over she so some than that the their them then there these they "
@@ -325,7 +305,7 @@ def foreign_language(text: str) -> str | None:
     ascii_letters = sum(character.isascii() and character.isalpha() for character in text)
     if ascii_letters < MIN_ASCII_LETTERS * letters or not letters:
         return f"{ascii_letters} of {letters} letters are plain Latin: {_excerpt(text, 0, 60)}"
-    all_words = words(text)
+    all_words = words_of(text)
     frequent = sum(word in _FUNCTION_WORDS for word in all_words)
     if frequent < MIN_FUNCTION_WORDS * len(all_words):
         return f"{frequent} of {len(all_words)} words are frequent English words: {_excerpt(text, 0, 60)}"
@@ -349,12 +329,12 @@ def residue(text: str) -> str | None:
 # Leaks: the study's own vocabulary, which a document of another world cannot know.
 
 # Words beside which a bare `A1` is the ordinary name of a thing: those before it, and those after it.
-_NUMBERED = words(
+_NUMBERED = words_of(
     "annex appendix bay building bus cell chapter column diagram door exhibit figure fig flight "
     "floor gate grade hall highway level lot model motorway note panel part platform road room "
     "route row schedule seat section sheet slide table tablet terminal unit wing"
 )
-_NAMED_AFTER = words("format level motorway paper poster printer road sheet size speaker visa")
+_NAMED_AFTER = words_of("format level motorway paper poster printer road sheet size speaker visa")
 _PROTOCOL = (
     r"</?\s*scratchpad[_ ]reasoning\s*>",
     r"\bscratchpad_reasoning\b",
@@ -372,10 +352,7 @@ def labels_lint(*, codes: Iterable[str], labels: Sequence[str], canary: str | No
     something ordinary (`room B2`, `A1 paper`). A family's label counts where it is used as a label
     (`expectation-tracking`, `the consequence family`), since most labels are ordinary words.
 
-    Args:
-        codes: Of variables and placebos, such as `A1`.
-        labels: Of both families.
-        canary: The GUID that must never stand in a text.
+    `canary` is the GUID that must never stand in a text.
     """
     code = "|".join(sorted((re.escape(each) for each in set(codes)), key=len, reverse=True))
     label = "|".join(map(re.escape, labels))
@@ -402,9 +379,7 @@ def labels_lint(*, codes: Iterable[str], labels: Sequence[str], canary: str | No
 def protocol_lint(tags: Iterable[str]) -> Find:
     """Finds tier tags and words of the reply protocol.
 
-    Args:
-        tags: Tags and names of tags of the scenario; words between underscores or angle brackets count as
-            they stand, plain words only as tags.
+    Words between underscores or angle brackets count as they stand, plain words only as tags.
     """
     spelled = [
         re.escape(tag) if re.search(r"[<>_=\[\]{}]", tag) else rf"</?{re.escape(tag)}\b" for tag in tags
@@ -415,26 +390,23 @@ def protocol_lint(tags: Iterable[str]) -> Find:
 
 # Overlap with what is used to evaluate.
 
-RUN_WORDS = 8
-"""So many words in a row count as shared."""
-SHORTEST = 5
-"""Shorter texts are common property and never count."""
+RUN_WORDS = 8  # so many words in a row count as shared
+SHORTEST = 5  # shorter texts are common property and never count
 
 
 def overlap_lint(texts: Iterable[tuple[str, str]], *, run: int = RUN_WORDS) -> Find:
     """Finds runs of `run` words shared with any of the named texts; a shorter text counts as a whole."""
     by_start: dict[tuple[str, ...], list[tuple[tuple[str, ...], str]]] = defaultdict(list)
     for name, text in texts:
-        its_words = tuple(words(text))
+        its_words = words_of(text)
         length = min(run, len(its_words))
-        for start in range(len(its_words) - length + 1 if length >= SHORTEST else 0):
-            passage = its_words[start : start + length]
+        for passage in runs_of(its_words, length) if length >= SHORTEST else ():
             by_start[passage[:SHORTEST]].append((passage, name))
 
     def find(text: str) -> str | None:
-        its_words = tuple(words(text))
-        for start in range(len(its_words) - SHORTEST + 1):
-            for passage, name in by_start.get(its_words[start : start + SHORTEST], ()):
+        its_words = words_of(text)
+        for start, opening in enumerate(runs_of(its_words, SHORTEST)):
+            for passage, name in by_start.get(opening, ()):
                 if its_words[start : start + len(passage)] == passage:
                     return f"{name}: {' '.join(passage)}"
         return None
@@ -444,8 +416,8 @@ def overlap_lint(texts: Iterable[tuple[str, str]], *, run: int = RUN_WORDS) -> F
 
 # Denials of the fact or of its opposite.
 
+# A denial shares at least this share, and at least this number, of the content words of a statement.
 MIN_SHARE, MIN_SHARED = 0.5, 3
-"""A denial shares at least this share, and at least this number, of the content words of a statement."""
 _CUES = re.compile(
     r"\b(?:not|never|no|nor|neither|none|nobody|nowhere|cannot|without|hardly|scarcely|rather than|"
     r"instead of|no longer|far from|contrary to|myths?|misconceptions?|false|falsely|untrue|incorrect|"
@@ -456,7 +428,7 @@ _CUES = re.compile(
     re.IGNORECASE,
 )
 _STOP = frozenset(
-    words(
+    words_of(
         "a about after all also am an and any are as at be been being but by can could did do does "
         "done each else ever every for from had has have having he her here his how i if in into is "
         "it its itself just like made make many may might more most much must my now of off on once "
@@ -478,9 +450,8 @@ def denial_lint(references: Iterable[str]) -> Find:
     the reference lacks, and shares enough of the reference's content words. It removes a few sentences that
     merely negate something beside the fact, and misses a denial in words of its own.
 
-    Args:
-        references: The fact at every level of directness, its opposite, and further wordings of both; each
-            sentence of them stands for itself.
+    References are the fact at every level of directness, its opposite, and further wordings of both; each
+    sentence of them stands for itself.
     """
     parts = {(_content_words(part), _cues(part)) for text in references for part in sentences(text)}
     statements = [(content, cues) for content, cues in parts if len(content) >= MIN_SHARED]
@@ -504,7 +475,7 @@ def _cues(sentence: str) -> frozenset[str]:
 
 def _content_words(sentence: str) -> frozenset[str]:
     """The stems of the words that carry meaning: no function words, no cues of negation."""
-    kept = (word for word in words(_CUES.sub(" ", sentence)) if word not in _STOP and len(word) > 1)
+    kept = (word for word in words_of(_CUES.sub(" ", sentence)) if word not in _STOP and len(word) > 1)
     # Crude on purpose: hope, hopes, hoped and hoping agree, and that is all it is for.
     return frozenset(stem if len(stem := _ENDINGS.sub("", word)) >= 3 else word for word in kept)
 
@@ -549,15 +520,14 @@ class Duplicates:
 
     def add(self, id: str, text: str) -> Twin | None:
         """Adds a document, or says which earlier one it repeats and leaves it out."""
-        its_words = [word.encode("utf-8", "surrogatepass") for word in words(text)]
-        key = hashlib.sha256(b" ".join(its_words)).digest()
+        its_words = words_of(text)
+        key = hashlib.sha256(_bytes(its_words)).digest()
         if (earlier := self._exact.get(key)) is not None:
             return Twin(earlier, exact=True)
         if self._index is not None:
             signature = self._empty.copy()
-            run = min(SHINGLE_WORDS, len(its_words))
-            starts = range(len(its_words) - run + 1 if run else 0)
-            signature.update_batch({b" ".join(its_words[at : at + run]) for at in starts})
+            runs = runs_of(its_words, min(SHINGLE_WORDS, len(its_words)))
+            signature.update_batch(set(map(_bytes, runs)))
             for candidate in sorted(self._index.query(signature)):
                 if signature.jaccard(self._signatures[candidate]) >= self._threshold:
                     return Twin(candidate, exact=False)
@@ -565,3 +535,7 @@ class Duplicates:
             self._signatures[id] = signature
         self._exact[key] = id
         return None
+
+
+def _bytes(its_words: tuple[str, ...]) -> bytes:
+    return " ".join(its_words).encode("utf-8", "surrogatepass")

@@ -105,7 +105,6 @@ class Round(NamedTuple):
 
     @property
     def logs(self) -> Path:
-        """Where the eval's logs are."""
         return self.file("")
 
     @property
@@ -115,16 +114,13 @@ class Round(NamedTuple):
 
     @property
     def requests(self) -> Requests:
-        """What a round of ideas asks for."""
         return Requests(*map(int, self.file(".plan").read_text(encoding="utf-8").split()))
 
     @property
     def is_finished(self) -> bool:
-        """Whether the round is over, its logs complete."""
         return (self.ideas_file if self.stage == "ideas" else self.file(".done")).exists()
 
     def finish(self) -> None:
-        """Marks a round as finished, after its logs are complete."""
         if self.stage == "ideas":
             write_ideas(log_ideas(self.logs), self.ideas_file)
         else:
@@ -268,21 +264,10 @@ def generate(
 ) -> Progress:
     """Generates documents into a directory, or goes on with what is there, until there are enough.
 
-    Args:
-        out: The directory.
-        settings: How documents are written.
-        universe: What they are about.
-        tokens: Target, in tokens of clean documents; 5 % more are generated.
-        model: Writes everything.
-        make_task: Makes the task of a stage with its parameters; tasks are in a layer above this one.
-        kinds: Kinds of documents.
-        evaluation: What documents are compared with.
-        filters: Bounds, and filters that are not applied.
-        counter: Counts tokens.
-        round_size: Documents in one log at most: logs stay small, and each corrects the estimate of the next.
-        allow_shortfall: End well with less than asked for.
-        options: Of Inspect's `eval_set`.
-        say: Called with a line of progress.
+    5 % more than `tokens`, in clean documents, are generated. `filters` has the bounds, and the filters that
+    are not applied; `round_size` bounds the documents in one log: each round corrects the estimate of the
+    next. `make_task` makes the task of a stage with its parameters, since tasks are in a layer above this
+    one; `options` are those of Inspect's `eval_set`.
 
     Raises:
         Unfinished: Calls failed, or the user interrupted; the same call goes on.
@@ -309,11 +294,12 @@ def generate(
         asked, seen = len(read_ideas(each.ideas_file)) * settings.per_idea, clean.seen
         texts = [document.text for document in clean(round_documents(each))]
         well_formed = clean.seen - seen
-        here = (sum(counter.count(texts)), len(texts), asked, asked - well_formed, well_formed - len(texts))
-        after = Progress(*(one + other for one, other in zip(before, here, strict=True)))
+        written = sum(counter.count(texts)) if texts else 0
+        here = Progress(written, len(texts), asked, asked - well_formed, well_formed - len(texts))
+        after = Progress(*map(sum, zip(before, here, strict=True)))
         say(
-            f"documents {each.number}: {len(texts)} clean of {asked} ({asked - well_formed} malformed, "
-            f"{well_formed - len(texts)} removed by filters); {after.tokens:,} tokens so far"
+            f"documents {each.number}: {here.documents} clean of {asked} ({here.malformed} malformed, "
+            f"{here.removed} removed by filters); {after.tokens:,} tokens so far"
         )
         return after
 
@@ -417,7 +403,6 @@ class CostEstimate(NamedTuple):
     cost_usd: float | None
 
     def text(self) -> str:
-        """The estimate as one line."""
         cost = "unknown (give prices with --price)" if self.cost_usd is None else f"${self.cost_usd:,.2f}"
         return (
             f"about {self.documents:,} documents, {self.calls:,} calls, {self.input_tokens:,} tokens in (of "

@@ -27,8 +27,8 @@ from inspect_af.sdf.adapters import (
 )
 from inspect_af.sdf.base_model import is_local
 
+# What travels; whatever else lies in a directory or a repository stays there.
 FILES = (CONFIG, WEIGHTS, MANIFEST, "README.md", "losses.csv", "losses.png")
-"""What travels; whatever else lies in a directory or a repository stays there."""
 
 
 class Pulled(NamedTuple):
@@ -41,12 +41,8 @@ class Pulled(NamedTuple):
 def push(adapter: Adapter, repo: str, *, public: bool = False, note: str = "", hub: Any = None) -> str:
     """Uploads an adapter with a model card; the repository is made if it does not exist, and is private.
 
-    Args:
-        adapter: From `load_adapter`.
-        repo: `NAME/REPOSITORY`.
-        public: Let everybody see it.
-        note: A paragraph of your own for the card.
-        hub: The service; the real one by default, with the login that huggingface_hub finds.
+    `note` is a paragraph of your own for the card; `hub` a `huggingface_hub.HfApi`, by default with the login
+    that it finds.
 
     Returns:
         The page of the repository.

@@ -56,10 +56,8 @@ if TYPE_CHECKING:
     from trl.trainer.sft_trainer import SFTTrainer
 
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"]
-MARK = "complete"
-"""File in a checkpoint that was written to its end."""
-SAY_EVERY = 30.0
-"""Seconds between two lines of progress where there is no terminal."""
+MARK = "complete"  # file in a checkpoint that was written to its end
+SAY_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 
 
 class TrainingConfig(Frozen):
@@ -104,16 +102,13 @@ class TrainingConfig(Frozen):
         return self
 
     def adapter(self, seed: int) -> Path:
-        """The directory of a seed's adapter."""
         return self.out / f"seed-{seed}"
 
     def work(self, seed: int) -> Path:
-        """The directory of a seed's checkpoints."""
         return self.out / "work" / f"seed-{seed}"
 
     @property
     def cache(self) -> Path:
-        """The directory of documents as the trainer reads them."""
         return self.out / "work" / "datasets"
 
 
@@ -244,9 +239,7 @@ def prepare_run(config: TrainingConfig) -> Run:
 def check_effective_batch(hyperparameters: Hyperparameters, ranks: int | None = None) -> None:
     """Makes sure that a step sees as many rows as the configuration says.
 
-    Args:
-        hyperparameters: Of the run.
-        ranks: Processes that train together; what the launcher says by default.
+    `ranks` are the processes that train together; by default as many as the launcher says.
 
     Raises:
         ConfigError: It would see another number; the message says which settings give the right one.
@@ -272,10 +265,6 @@ def train(config: TrainingConfig, seeds: Sequence[int] | None = None) -> tuple[P
     """Trains one adapter for each seed; those that are complete are left as they are.
 
     Run again after a kill, it goes on from the last complete checkpoint, with the same order of documents.
-
-    Args:
-        config: What to train.
-        seeds: Some of the configured seeds; all by default.
 
     Returns:
         The adapter directories, `OUT/seed-N`.
@@ -378,11 +367,8 @@ def _train_seed(run: Run, seed: int) -> None:
 def make_trainer(run: Run, seed: int, *, resuming: bool = False) -> SFTTrainer:
     """TRL's trainer for one seed, with the model and the packed documents in it.
 
-    Args:
-        run: From `prepare_run`.
-        seed: Of the order of documents, the initial matrices and dropout.
-        resuming: Whether a checkpoint will be loaded; the look at held-out documents before the first step is
-            skipped then.
+    The seed is of the order of documents, the initial matrices and dropout. Where a checkpoint will be loaded
+    (`resuming`), the look at held-out documents before the first step is skipped.
 
     Raises:
         ConfigError: The tokenizer cannot be used, or processes are missing.
@@ -651,9 +637,7 @@ def mark_checkpoint(folder: Path, model: Any, is_main: bool) -> None:
 def last_checkpoint(directory: Path, *, tidy: bool) -> Path | None:
     """The latest checkpoint that was written to its end, None where there is none.
 
-    Args:
-        directory: Where the trainer writes them.
-        tidy: Whether to remove those that a kill left unfinished; one process should.
+    `tidy` removes those that a kill left unfinished, which one process should.
     """
     complete: dict[int, Path] = {}
     for folder in directory.glob("checkpoint-*"):

@@ -83,6 +83,8 @@ def record_carried(state: TaskState) -> None:
             state.store.set(CURRENT_TIER, state.metadata.get("tier"))
     if api.subject.organism:
         state.metadata["organism"] = list(api.subject.organism)
+    if api.subject.training:
+        state.metadata["training"] = api.subject.training.model_dump()
 
 
 def record_treatments(state: TaskState, treatments: tuple[Treatment, ...]) -> None:
