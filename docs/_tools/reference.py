@@ -9,8 +9,9 @@ from types import NoneType
 import click
 from docstrings import read_docstring
 
-from inspect_af import _registry
+from inspect_af import _registry, columns, materials, profile, report
 from inspect_af.cli import app
+from inspect_af.materials import load_pair
 from inspect_af.organisms.simulated import ORGANISMS
 from inspect_af.providers import organism as organism
 from inspect_af.providers import settings
@@ -67,6 +68,8 @@ def reference_pages() -> dict[str, str]:
         ),
         "reference/providers.md": _providers(),
         "reference/commands.md": _commands(),
+        "reference/claims.md": _claims(),
+        "reference/python.md": _python(),
     }
 
 
@@ -150,6 +153,44 @@ def _leaves(path: str, command: click.Command) -> Iterator[tuple[str, str, list[
             elif (record := entry.get_help_record(context)) is not None:
                 rows.append(f"| `{record[0]}` | {_cell(record[1])} |")
         yield path, command.help or "", rows
+
+
+def _claims() -> str:
+    """Every claim of the bundled pair, as a model reads it."""
+    pair = load_pair()
+    states = pair.says()
+    parts = [
+        "# The claims in full\n",
+        GENERATED,
+        "What `-T interventions=CODE` adds, by strength.\n",
+    ]
+    for intervention in pair.all_interventions:
+        parts.append(f"## {intervention.code}: {states.get(intervention.code, intervention.code)}\n")
+        for claim in pair.claims:
+            if claim.intervention == intervention:
+                parts.append(f"**{claim.strength}, wording {claim.paraphrase}**\n")
+                parts.append(f"> {' '.join(claim.text.split())}\n")
+    return "\n".join(parts)
+
+
+def _python() -> str:
+    """What a script imports: modules with their public functions and classes."""
+    parts = ["# From Python\n", GENERATED, "[The report](../report.md) shows these names in use.\n"]
+    for module in (profile, report, columns, materials):
+        parts += [f"## `{module.__name__}`\n", f"{inspect.getdoc(module)}\n"]
+        for name in getattr(module, "__all__", ()):
+            described = getattr(module, name)
+            if not (inspect.isroutine(described) or inspect.isclass(described)):
+                continue
+            doc = read_docstring(described)
+            parts += [f"### `{name}`\n", f"{doc.summary}\n"]
+            if inspect.isroutine(described):
+                parts.append(f"```python\n{name}{inspect.signature(described)}\n```\n")
+            parts += [f"{doc.prose}\n"] if doc.prose else []
+            parts += [f"* `{given}`: {text}" for given, text in doc.parameters.items()]
+            parts += [f"* raises `{error}`: {text}" for error, text in doc.errors.items()]
+            parts.append("")
+    return "\n".join(parts)
 
 
 def _default(value: object) -> str:

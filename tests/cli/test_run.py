@@ -22,7 +22,7 @@ FILES = {
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--interventions A3+", "unknown intervention 'A3+'; one of A1+, A1-"),
+        ("--interventions A9+", "unknown intervention 'A9+'; one of A1+, A1-"),
         ("--interventions A9", "unknown intervention 'A9'; one of A1+, A1-, A2+, A2-"),
         ("--interventions A1+ --strength huge", "unknown strength 'huge'; one of weak, standard, strong"),
         ("-T tiers=gold", "unknown tier 'gold'; one of monitored, unmonitored, rated"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.docs.commands import ROOT
+from tests.integration.browser import CHROMIUM, page_text
 
 from inspect_af import _registry
 
@@ -116,3 +117,12 @@ def test_every_command_and_each_of_its_options_is_in_the_reference(site: Path) -
     for command in ("inspect-af run", "inspect-af sdf generate", "inspect-af steering pairs write"):
         assert f"<code>{command}</code>" in page
     assert "--parse-floor FLOAT" in page and "share of replies that must parse [default: 0.9]" in page
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_the_site_can_be_searched_when_it_is_opened_from_disk(site: Path, tmp_path: Path) -> None:
+    page = f"{(site / 'index.html').as_uri()}?q=placebo"
+    text = page_text(page, wait_for="matching documents", profile=tmp_path)
+    assert "matching documents" in text
+    assert "Glossary" in text

@@ -100,7 +100,7 @@ def test_an_old_log_can_be_scored_again_and_profiled(commands: Commands, action:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("-T", "interventions=A3+"), "Error: unknown intervention 'A3+'; one of A1+, A1-"),
+        (("-T", "interventions=A9+"), "Error: unknown intervention 'A9+'; one of A1+, A1-"),
         (("-T", "requests=no/such.csv"), "Error: requests 'no/such.csv' is no file here"),
         (("-M", "monitored=7"), "Error: monitored=7 of the organism expectation: a number from 0 to 1"),
     ],

@@ -26,7 +26,11 @@ def test_all_is_the_baseline_and_both_arms_of_the_four_variables():
         ("B", [None, "B1+", "B1-", "B2+", "B2-"]),
         ("consequence", [None, "B1+", "B1-", "B2+", "B2-"]),
         ("B3", [None, "B3+", "B3-"]),
-        ("N", [None, "N1", "N2", "N3", "N4"]),
+        ("N", [None, *(f"N{i}" for i in range(1, 9))]),
+        (
+            "extended",
+            [None, *(f"{code}{pole}" for code in ("A1", "A2", "A3", "B1", "B2", "B3") for pole in "+-")],
+        ),
         ("A1+,B2-,N1", [None, "A1+", "B2-", "N1"]),
         (["A1+", "B2-", "N1"], [None, "A1+", "B2-", "N1"]),
         (["B2-", "baseline", " A1 ", "A1+"], [None, "B2-", "A1+", "A1-"]),
@@ -38,10 +42,10 @@ def test_a_selection_keeps_the_order_of_first_mention_after_the_baseline(spec, e
 
 
 def test_all_and_placebos_combine_without_repeats():
-    assert codes("all,N,A1") == [*codes("all"), "N1", "N2", "N3", "N4"]
+    assert codes("all,N,A1") == [*codes("all"), *(f"N{i}" for i in range(1, 9))]
 
 
-@pytest.mark.parametrize("spec", ["A3+", "A1+,A3+", "a1+", "", ["A1", "+"]])
+@pytest.mark.parametrize("spec", ["A9+", "A1+,A9+", "a1+", "", ["A1", "+"]])
 def test_an_unknown_selection_is_answered_with_what_is_allowed(spec):
     with pytest.raises(
         ConfigError, match=r"unknown intervention '.*'; one of A1\+, A1-, .*baseline, all"
@@ -90,6 +94,6 @@ def test_digests_tell_claims_apart():
 def test_the_summary_has_codes_and_labels_but_no_words():
     summary = PAIR.summary()
     assert (summary.first, summary.second) == ("expectation", "consequence")
-    assert [v.code for v in summary.variables if not v.in_all] == ["B3"]
-    assert summary.placebos == ("N1", "N2", "N3", "N4")
+    assert [v.code for v in summary.variables if not v.in_all] == ["A3", "B3"]
+    assert summary.placebos == tuple(f"N{i}" for i in range(1, 9))
     assert summary.digest == PAIR.digest

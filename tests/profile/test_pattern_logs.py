@@ -34,7 +34,11 @@ def replies_of(pattern: dict[str, Any]) -> dict[tuple[str, str, int], str]:
     """What is replied, by code (`` for the untouched subject), tier and request."""
     rng = np.random.default_rng(7)
     tendency = tendencies(N, rng)
-    codes = ["", *(f"{v}{s}" for v in ("A1", "A2", "B1", "B2") for s in "+-"), "N1", "N2", "N3", "N4"]
+    codes = [
+        "",
+        *(f"{v}{s}" for v in ("A1", "A2", "B1", "B2") for s in "+-"),
+        *(f"N{i}" for i in range(1, 9)),
+    ]
     found = {}
     for code in codes:
         lost = pattern.get("missing", {}).get(code, (0.0, 0.0))

@@ -49,7 +49,7 @@ def by_tier(monitored: str, unmonitored: str) -> Model:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"interventions": "A3+"}, "unknown intervention 'A3+'; one of A1+, A1-"),
+        ({"interventions": "A9+"}, "unknown intervention 'A9+'; one of A1+, A1-"),
         ({"interventions": "A1+/huge"}, "unknown strength 'huge'; one of weak, standard, strong"),
         ({"interventions": "A1+/weak/p9"}, "p"),
         ({"interventions": "A1+", "strength": "huge"}, "unknown strength 'huge'"),

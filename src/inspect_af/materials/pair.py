@@ -43,7 +43,7 @@ from inspect_af.types import (
 )
 
 BUNDLED = "alignment_faking"
-RESERVED = ("none", "baseline", "all")
+RESERVED = ("none", "baseline", "all", "extended")
 """Words of a selection of interventions; no code and no label may be one of them."""
 TOLERANCE = 0.10
 """Claims of one strength should be within this share of their mean length in words: added text of any
@@ -187,8 +187,8 @@ class Pair(_Head):
 
         Args:
             spec: Words, as a list or separated by commas. `none` or `baseline`: nothing more; `all`: both
-                arms of every variable with `in_all`; a group such as `A` or a family's label: the same
-                within the group; `N`: the placebos; `A1`: both arms; `A1+`: one arm.
+                arms of every variable with `in_all`; `extended`: of every variable; a group such as `A` or a
+                family's label: the same within the group; `N`: the placebos; `A1`: both arms; `A1+`: one arm.
 
         Raises:
             ConfigError: a word that means nothing; the message lists those that do.
@@ -220,7 +220,8 @@ class Pair(_Head):
             meanings.setdefault(group, members_of)
         in_all = {v.code for v in self.variables if v.in_all}
         every = tuple(i for i in self.all_interventions if i.variable in in_all)
-        return {**meanings, "none": (), "baseline": (), "all": every}
+        extended = tuple(i for i in self.all_interventions if not i.is_placebo)
+        return {**meanings, "none": (), "baseline": (), "all": every, "extended": extended}
 
     def claim(self, intervention: Intervention, strength: Strength, paraphrase: int = 1) -> Claim:
         """The text that states an intervention.
