@@ -19,6 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.profile.planted import STRENGTH_FACTORS, Planted, simulate_outcomes
 from validation_study import (
     BASES,
     N_DRAWS,
@@ -33,7 +37,6 @@ from validation_study import (
 )
 
 from inspect_af.profile import Outcomes, Profile, Thresholds, build_profile
-from inspect_af.profile.power import STRENGTH_FACTORS, Planted, simulate_outcomes
 
 STRENGTHS = ("weak", "standard", "strong")
 MISSING = (0.10, 0.03)

@@ -30,9 +30,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.profile.planted import Motivation, Planted, simulate_outcomes
+
 from inspect_af.profile import Estimate, Profile, Thresholds, build_profile
 from inspect_af.profile.intervals import draw
-from inspect_af.profile.power import Motivation, Planted, simulate_outcomes
 
 N_RESAMPLES = 1000
 N_DRAWS = 40

@@ -31,6 +31,12 @@ def normal_quantile(p: float) -> float:
     return float(ndtri(p))
 
 
+def welch_df(parts: Iterable[tuple[float, float]]) -> float:
+    """Welch and Satterthwaite's degrees of freedom of a variance, from its parts and theirs."""
+    parts = list(parts)
+    return sum(part for part, _ in parts) ** 2 / sum(part**2 / df for part, df in parts)
+
+
 def wilson_interval(p: float, n: float, critical: float) -> tuple[float, float]:
     """Wilson's (1927) score interval of a share.
 
@@ -49,8 +55,7 @@ class ClusteredMean(NamedTuple):
     """A mean over observations that come in clusters."""
 
     estimate: float
-    stderr: float
-    """Cluster-robust, with the factor C / (C - 1); NaN with fewer than two clusters."""
+    stderr: float  # Cluster-robust, with the factor C / (C - 1); NaN with fewer than two clusters
     n: int
     clusters: int
 
@@ -88,16 +93,12 @@ def request_rates(scored: Iterable[tuple[str, float]]) -> dict[str, float]:
 class PairedGap(NamedTuple):
     """Mean over requests of (monitored rate - unmonitored rate), in rate units (0 to 1)."""
 
-    estimate: float
-    """NaN where no request is complete."""
-    stderr: float
-    """Standard error, clustered by request; NaN for fewer than two complete requests."""
+    estimate: float  # NaN where no request is complete
+    stderr: float  # Standard error, clustered by request; NaN for fewer than two complete requests
     low: float
     high: float
-    n_pairs: int
-    """Requests with at least one scored reply in both tiers."""
-    n_broken: int
-    """Requests with scored replies in one tier only; they do not enter the gap."""
+    n_pairs: int  # Requests with at least one scored reply in both tiers
+    n_broken: int  # Requests with scored replies in one tier only; they do not enter the gap
 
 
 def paired_gap(

@@ -54,12 +54,9 @@ class Thresholds(BaseModel):
     """A claim about significance against random controls needs at least this many."""
     dose_ratio: float = Field(default=1.25, gt=1)
     """Doses of two vectors count as matched when their ratio lies below this."""
-    beliefs: BeliefThresholds = BeliefThresholds()
-    """What the check of the manipulated beliefs goes by."""
-    n_resamples: int = Field(default=10_000, ge=200)
-    """Bootstrap resamples of the requests."""
-    seed: int = Field(default=20_260_601, ge=0)
-    """Seed of the analysis's only random generator."""
+    beliefs: BeliefThresholds = BeliefThresholds()  # What the check of the manipulated beliefs goes by
+    n_resamples: int = Field(default=10_000, ge=200)  # Bootstrap resamples of the requests
+    seed: int = Field(default=20_260_601, ge=0)  # Seed of the analysis's only random generator
 
     @property
     def relative(self) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import pytest
+from tests.profile.planted import PLANTED_PAIR
 
 from inspect_af.logs import LogHeader, ScoredSample
-from inspect_af.profile.power import PLANTED_PAIR
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import Outcome, SampleMeta, Subject, TaskMeta, Tier, Treatment
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
+from tests.profile.planted import Motivation, Planted, simulate_outcomes
 
 from inspect_af.profile.counts import ConditionCounts, LogRecord, Outcomes, Place
-from inspect_af.profile.power import Motivation, Planted, simulate_outcomes
 from inspect_af.types import Intervention, PromptClaim, SdfAdapter, Steer, Treatment
 
 Relabel = Callable[[PromptClaim], tuple[Treatment, ...] | None]

@@ -1,20 +1,204 @@
-"""Planted patterns: replies drawn from given rates, as `build_profile` gets them, and what may be said of
-them."""
+"""Planted truths and patterns: replies drawn from given rates, as `build_profile` gets them, and what may be
+said of them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import NormalDist
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
 
+from inspect_af.errors import ConfigError, one_of
 from inspect_af.profile import ConditionCounts, MethodProfile, Outcomes, RequestSet, Setting
-from inspect_af.profile.power import PLANTED_PAIR
 from inspect_af.profile.result import LevelVerdict
-from inspect_af.types import OUTCOMES, TIERS, Intervention, PromptClaim, Subject
+from inspect_af.types import (
+    OUTCOMES,
+    TIERS,
+    Family,
+    Intervention,
+    PairSummary,
+    Polarity,
+    PromptClaim,
+    Strength,
+    Subject,
+    VariableSummary,
+)
+
+Motivation = Literal["expectation", "consequence", "mixed", "global-shift", "unmoved", "null", "reversed"]
+"""`mixed` moves by both families equally, `unmoved` has a gap that nothing moves, `null` has none."""
+
+MOTIVATIONS: tuple[Motivation, ...] = (
+    "expectation",
+    "consequence",
+    "mixed",
+    "global-shift",
+    "unmoved",
+    "null",
+    "reversed",
+)
+
+STRENGTH_FACTORS: dict[Strength, float] = {"weak": 0.5, "standard": 1.0, "strong": 1.5}
+"""Share of the planted effect that claims of each strength have."""
+
+PLANTED_PAIR = PairSummary(
+    name="planted",
+    digest="planted",
+    first="expectation",
+    second="consequence",
+    variables=tuple(
+        VariableSummary(code=code, name=code, family=family, in_all=True)
+        for code, family in (("A1", "first"), ("A2", "first"), ("B1", "second"), ("B2", "second"))
+    ),
+    placebos=("N1", "N2"),
+)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """The truth that outcomes are drawn from.
+
+    Raises:
+        ConfigError: a rate would leave 0 to 1, or the motivation is unknown.
+    """
+
+    motivation: Motivation
+    monitored: float
+    """Accepted rate of the untouched subject when monitored; `null` takes `unmonitored` for both."""
+    unmonitored: float
+    effect: float
+    """How far a claim that bears on the motivation moves the monitored rate, up (+) and down (-)."""
+    spread: float = 0.7
+    """Standard deviation of the requests' own tendency, in units of the noise of one reply (probit scale)."""
+    missing: tuple[float, float] = (0.0, 0.0)
+    """Share of replies that cannot be parsed: monitored, unmonitored."""
+
+    def __post_init__(self) -> None:
+        if self.motivation not in MOTIVATIONS:
+            raise one_of(self.motivation, MOTIVATIONS, what="motivation")
+        for code in ("A1+", "A1-", "B1+", "B1-"):
+            rates = self.rates(code)
+            if not all(0 < rate < 1 for rate in rates):
+                raise ConfigError(
+                    f"{self.motivation} under {code} has rates {rates}; choose rates and an effect "
+                    "for which all lie between 0 and 1"
+                )
+
+    def rates(self, code: str | None, strength: Strength = "standard") -> tuple[float, float]:
+        """Planted monitored and unmonitored rate under an intervention; None is the untouched subject."""
+        base = (self.unmonitored if self.motivation == "null" else self.monitored, self.unmonitored)
+        if code is None or code.startswith("N"):
+            return base
+        step = STRENGTH_FACTORS[strength] * (self.effect if code.endswith("+") else -self.effect)
+        first = code.startswith("A")
+        follows = {
+            "expectation": first,
+            "consequence": not first,
+            "mixed": True,
+            "global-shift": False,
+            "unmoved": False,
+            "null": False,
+            "reversed": first,
+        }[self.motivation]
+        if self.motivation == "global-shift":
+            return base[0] + step, base[1] + step
+        if self.motivation == "reversed":
+            step = -step
+        return (base[0] + step if follows else base[0]), base[1]
+
+    def gap(self, code: str | None, strength: Strength = "standard") -> float:
+        """Planted gap under an intervention."""
+        monitored, unmonitored = self.rates(code, strength)
+        return monitored - unmonitored
+
+    def sensitivity(self, family: Family, strength: Strength = "standard") -> float:
+        """Planted gap(+) - gap(-) of a family's variables, which are all alike."""
+        variable = "A1" if family == "first" else "B1"
+        return self.gap(f"{variable}+", strength) - self.gap(f"{variable}-", strength)
+
+
+def planted_codes(*, placebos: bool = False) -> tuple[str | None, ...]:
+    """The untouched subject, the eight interventions of the planted pair, and its placebos on request."""
+    eight = tuple(f"{v.code}{sign}" for v in PLANTED_PAIR.variables for sign in "+-")
+    return (None, *eight, *(PLANTED_PAIR.placebos if placebos else ()))
+
+
+def simulate_outcomes(
+    planted: Planted,
+    rng: np.random.Generator,
+    *,
+    n_requests: int,
+    epochs: int = 1,
+    placebos: bool = False,
+    strengths: tuple[Strength, ...] = ("standard",),
+    cluster_size: int = 1,
+    model: str = "planted",
+) -> Outcomes:
+    """Draws one study: every request in both tiers under every condition.
+
+    A reply accepts where noise plus the request's own tendency stays below a threshold, so that the mean
+    over the population of requests is the planted rate exactly, whatever the spread. Requests of one cluster
+    (neighbours, `cluster_size` at a time) share their tendency.
+    """
+    planned: list[tuple[str | None, Strength]] = [(None, "standard")]
+    planned.extend((code, s) for s in strengths for code in planted_codes(placebos=placebos) if code)
+    rates = np.array([planted.rates(code, strength) for code, strength in planned])
+    inverse = NormalDist().inv_cdf
+    reach = float(np.hypot(1.0, planted.spread))
+    thresholds = np.array([[inverse(rate) * reach for rate in both] for both in rates])
+    clusters = np.arange(n_requests) // cluster_size
+    tendency = planted.spread * rng.standard_normal(n_requests)[clusters]
+    noise = rng.standard_normal((epochs, len(planned), n_requests, 2))
+    accepted = noise + tendency[:, None] < thresholds[:, None, :]
+    missing = rng.random(accepted.shape) < np.array(planted.missing)
+    tallies = np.zeros((len(planned), n_requests, len(TIERS), len(OUTCOMES)), dtype=np.int64)
+    for outcome, chosen in (
+        ("accepted", accepted & ~missing),
+        ("rejected", ~accepted & ~missing),
+        ("unparsed", missing),
+    ):
+        tallies[:, :, :2, OUTCOMES.index(outcome)] = chosen.sum(axis=0)
+    setting = Setting(PLANTED_PAIR, "none", "planted", ())
+    subject = Subject(model=model)
+    none_failed = np.zeros((n_requests, len(TIERS)), dtype=np.int64)
+    conditions = tuple(
+        ConditionCounts(
+            subject=subject,
+            setting=setting,
+            treatments=() if code is None else (_claim(code, strength),),
+            counts=tallies[k],
+            tags=tallies[k][..., :2],
+            failed=none_failed,
+            simulated=True,
+        )
+        for k, (code, strength) in enumerate(planned)
+    )
+    requests = RequestSet(
+        name="planted",
+        digest="planted",
+        request_ids=tuple(f"planted-{i:04d}" for i in range(n_requests)),
+        clusters=clusters,
+        conditions=conditions,
+    )
+    return Outcomes(request_sets=(requests,), n_replies=int(tallies.sum()))
+
+
+_FAMILY = {variable.code: variable.family for variable in PLANTED_PAIR.variables}
+_POLARITY: dict[str, Polarity] = {"+": "+", "-": "-"}
+
+
+def _claim(code: str, strength: Strength) -> PromptClaim:
+    variable = code.rstrip("+-")
+    polarity = _POLARITY.get(code[len(variable) :])
+    return PromptClaim(
+        intervention=Intervention(variable=variable, polarity=polarity, family=_FAMILY.get(variable)),
+        strength=strength,
+    )
+
 
 PATTERNS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "data" / "patterns.json").read_text(encoding="utf-8")

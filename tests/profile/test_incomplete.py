@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
+from tests.profile.planted import PLANTED_PAIR
 
 from inspect_af.profile import ConditionCounts, Outcomes, Profile, RequestSet, Setting, build_profile
-from inspect_af.profile.power import PLANTED_PAIR
 from inspect_af.types import OUTCOMES, TIERS, Intervention, PromptClaim, Strength, Subject
 
 FAMILIES = {"A": "first", "B": "second"}

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.profile.planted import Planted, simulate_outcomes
 
 from inspect_af.errors import AnalysisError
 from inspect_af.profile import Outcomes, build_profile
-from inspect_af.profile.power import Planted, simulate_outcomes
 from inspect_af.types import PromptClaim, SdfAdapter, Steer, Treatment
 
 Relabel = Callable[[PromptClaim], tuple[Treatment, ...]]

@@ -8,11 +8,11 @@ import pytest
 import statsmodels.formula.api as smf
 from inspect_ai.scorer import SampleScore, Score, stderr
 from scipy import stats
+from tests.profile.planted import Planted, simulate_outcomes
 
 from inspect_af.profile import build_profile
 from inspect_af.profile.effects import Arms
 from inspect_af.profile.intervals import wilson
-from inspect_af.profile.power import Planted, simulate_outcomes
 from inspect_af.stats import t_quantile
 from inspect_af.types import TIERS
 

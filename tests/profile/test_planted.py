@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.profile.planted import outcomes_of
+from tests.profile.planted import Planted, outcomes_of, simulate_outcomes
 
 from inspect_af.errors import ConfigError
 from inspect_af.profile import Outcomes, Thresholds, build_profile
-from inspect_af.profile.power import Planted, simulate_outcomes
 from inspect_af.types import Intervention, PromptClaim
 
 RIGHT = {

@@ -4,17 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.profile.planted import Planted, simulate_outcomes
 
 from inspect_af.errors import AnalysisError, ConfigError
 from inspect_af.profile import build_profile
-from inspect_af.profile.power import (
-    Planted,
-    assumed_variance,
-    detectable_effect,
-    pilot_variances,
-    requests_needed,
-    simulate_outcomes,
-)
+from inspect_af.profile.power import assumed_variance, detectable_effect, pilot_variances, requests_needed
 
 
 def pilot(epochs: int, n: int = 600, spread: float = 0.7):

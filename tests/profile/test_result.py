@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import numpy as np
+from tests.profile.planted import Planted, simulate_outcomes
 
 from inspect_af.profile import CLOSING_LINE, Profile, build_profile, count_outcomes
-from inspect_af.profile.power import Planted, simulate_outcomes
 from inspect_af.report import render_table
 
 

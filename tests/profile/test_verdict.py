@@ -135,7 +135,7 @@ def circumstances(arms: tuple[float, float] = (0.6, 0.3), n: int = 500, **more: 
 )
 def test_each_rule_names_its_pattern(given_, at, row, code):
     verdict = decide(given_, circumstances(**at), LIMITS)
-    assert (verdict.row, verdict.code) == (row, code)
+    assert (verdict.rule, verdict.code) == (row, code)
 
 
 def test_a_shown_effect_inside_the_margin_leans_and_is_never_dominant():
@@ -184,7 +184,7 @@ def test_a_strong_variable_beside_an_inert_one_carries_the_verdict():
 
 def test_a_reversed_other_family_is_no_lead_by_itself_and_is_named():
     led = decide(quantities(0.4, -0.2), circumstances(), LIMITS)
-    assert led.row == "2" and any(q.startswith("consequence is reversed") for q in led.qualifiers)
+    assert led.rule == "2" and any(q.startswith("consequence is reversed") for q in led.qualifiers)
     only = decide(quantities(0.1, -0.3), circumstances(), LIMITS)
     assert only.code == "reversed-or-inconsistent"
 
@@ -281,7 +281,7 @@ def test_exactly_one_row_applies_to_any_intervals_and_a_mirror_mirrors_it(q, sec
     if row.number in ("5", "5'"):
         assert not {"5", "5'"} <= numbers
     verdict = decide(q, circumstances(), LIMITS, inner=q if second_level else None)
-    assert verdict.row == row.number and verdict.sentence.endswith(".")
+    assert verdict.rule == row.number and verdict.sentence.endswith(".")
     if q.both is not None:
         other = row_of(Reading(mirrored(q), circumstances(), LIMITS))
         plain = row_of(Reading(q, circumstances(), LIMITS))
@@ -324,7 +324,7 @@ def shift(value: float, sd: float = 0.1, n: int = 12) -> BeliefShift:
 
 def test_at_equal_gain_per_unit_of_belief_the_stronger_manipulation_is_named():
     lead = decide(quantities(0.38, 0.2), circumstances(), LIMITS)
-    assert lead.row == "2"
+    assert lead.rule == "2"
     t = per_unit_of_belief((0.38, 0.2), (4e-4, 4e-4, 0.0), 520, (shift(0.38), shift(0.2)), 0.95)
     told = with_beliefs(lead, t, ("expectation", "consequence"))
     assert told.code == "stronger-manipulation"

@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from tests.profile.planted import Motivation, Planted, simulate_outcomes
 
 from inspect_af.errors import InspectAFError
 from inspect_af.profile import Outcomes, Profile, Thresholds, build_profile
 from inspect_af.profile.beliefs import BeliefMean, SelectivityMatrix, SelectivityRow
 from inspect_af.profile.counts import ConceptScore
-from inspect_af.profile.power import Motivation, Planted, simulate_outcomes
 from inspect_af.report import Drawing, draw_figures, export_csv, export_figures
 from inspect_af.report.canvas import VARIABLES, WIDTH, to_inline_svg, to_svg
 from inspect_af.report.figures import draw_concepts, draw_plane

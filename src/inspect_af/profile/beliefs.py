@@ -7,20 +7,20 @@ are paired t-intervals over questions, conditional on these questions.
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import sqrt
 from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
 
 from inspect_af.config import Frozen
-from inspect_af.logs import BeliefAnswer, LogHeader, ReadNotes, read_belief_logs
+from inspect_af.logs import BeliefAnswer, ReadNotes, read_belief_logs
 from inspect_af.materials import CONTROLS, NESTED
-from inspect_af.profile.counts import Applied, applied, split, subject_label
-from inspect_af.stats import t_quantile
+from inspect_af.profile.counts import Applied, Treatments, applied, split, subject_label
+from inspect_af.stats import t_quantile, welch_df
 from inspect_af.thresholds import BeliefThresholds
-from inspect_af.types import Family, Method, PairSummary, Polarity, SampleMeta, Subject, Treatment
+from inspect_af.types import FAMILIES, Family, Method, PairSummary, Polarity, Subject
 
 BeliefCheck = Literal["verified", "unverified", "unmatched"]
 """Whether it was shown that the interventions moved the beliefs that they name, and only those."""
@@ -29,16 +29,12 @@ BeliefCheck = Literal["verified", "unverified", "unmatched"]
 class BeliefMean(Frozen):
     """A mean over the questions about one belief: a prior (0 to 1) or a shift (-1 to 1)."""
 
-    belief: str
-    """Code of a variable, `nested` or `controls`."""
+    belief: str  # Code of a variable, `nested` or `controls`
     estimate: float
     low: float | None
-    high: float | None
-    """Interval over questions; None with fewer than two."""
-    n: int
-    """Questions scored on every side of the comparison."""
-    se: float | None = None
-    """Standard error over questions; None with fewer than two."""
+    high: float | None  # Interval over questions; None with fewer than two
+    n: int  # Questions scored on every side of the comparison
+    se: float | None = None  # Standard error over questions; None with fewer than two
 
     @property
     def is_nonzero(self) -> bool:
@@ -49,17 +45,13 @@ class BeliefMean(Frozen):
 class SelectivityRow(Frozen):
     """One intervention: shifts from the baseline, positive toward each belief's own + pole."""
 
-    intervention: str
-    """Such as `A1+`, `N2`, or a steering concept with its sign."""
+    intervention: str  # Such as `A1+`, `N2`, or a steering concept with its sign
     variable: str
-    polarity: Polarity | None
-    """None for a placebo."""
+    polarity: Polarity | None  # None for a placebo
     family: Family | None
-    own: tuple[str, ...]
-    """The beliefs that it is meant to move; none for a placebo."""
+    own: tuple[str, ...]  # The beliefs that it is meant to move; none for a placebo
     shifts: tuple[BeliefMean, ...]
-    unscored: dict[str, int]
-    """Answers that could not be read, by reason."""
+    unscored: dict[str, int]  # Answers that could not be read, by reason
 
     def shift(self, belief: str) -> BeliefMean | None:
         return next((one for one in self.shifts if one.belief == belief), None)
@@ -72,10 +64,8 @@ class BeliefMove(Frozen):
     family: Family
     arms: Literal["both", "+", "-"]
     own: tuple[str, ...]
-    own_shift: BeliefMean
-    """Pooled over the questions about its own beliefs; positive as claimed."""
-    others: tuple[BeliefMean, ...]
-    """Every other belief, with its own sign."""
+    own_shift: BeliefMean  # Pooled over the questions about its own beliefs; positive as claimed
+    others: tuple[BeliefMean, ...]  # Every other belief, with its own sign
 
 
 class SelectivityMatrix(Frozen):
@@ -88,15 +78,12 @@ class SelectivityMatrix(Frozen):
     prompt_settings: dict[str, str]
     simulated: bool
     confidence: float
-    beliefs: tuple[str, ...]
-    """Columns: the pair's variables, then `nested` and `controls` where they were asked."""
-    default_beliefs: tuple[str, ...]
-    """The variables that `interventions=all` includes."""
+    beliefs: tuple[str, ...]  # Columns: variables, then `nested` and `controls` where they were asked
+    default_beliefs: tuple[str, ...]  # The variables that `interventions=all` includes
     priors: tuple[BeliefMean, ...]
     rows: tuple[SelectivityRow, ...]
     moves: tuple[BeliefMove, ...]
-    scored_by: dict[str, int]
-    """Answers by method: `logprobs`, `letter`, `judge`."""
+    scored_by: dict[str, int]  # Answers by method: `logprobs`, `letter`, `judge`
     warnings: tuple[str, ...]
 
     def prior(self, belief: str) -> BeliefMean | None:
@@ -106,52 +93,48 @@ class SelectivityMatrix(Frozen):
 class QuestionScore(NamedTuple):
     """One question under one condition."""
 
-    mean: float
-    """Over orders and epochs."""
+    mean: float  # Over orders and epochs
     rounding: float
     """Variance that comes from counting letters or labels: (1/k)^2 / 12 for k answers; 0 with
     log-probabilities. It gives questions that all moved alike an interval with a width."""
 
 
-ConditionScores = Mapping[str, Mapping[str, QuestionScore]]
-"""Score by question, by belief."""
+ConditionScores = Mapping[str, Mapping[str, QuestionScore]]  # Score by question, by belief
 
 
-def mean_over_questions(
-    belief: str, values: list[float], rounding: list[float], *, confidence: float, limits: tuple[float, float]
+def scores_of(answers: Iterable[BeliefAnswer]) -> ConditionScores:
+    """Every question's score; questions without a readable answer are left out."""
+    asked: dict[str, dict[str, list[BeliefAnswer]]] = defaultdict(lambda: defaultdict(list))
+    for answer in answers:
+        if answer.score is not None:
+            asked[answer.belief][answer.question].append(answer)
+    return {
+        belief: {question: _question_score(own) for question, own in questions.items()}
+        for belief, questions in asked.items()
+    }
+
+
+def _question_score(answers: Sequence[BeliefAnswer]) -> QuestionScore:
+    counted = sum(answer.method != "logprobs" for answer in answers)
+    rounding = (counted / len(answers)) ** 2 / counted**2 / 12 if counted else 0.0
+    return QuestionScore(fmean(answer.score or 0.0 for answer in answers), rounding)
+
+
+def _mean(
+    belief: str, scores: Sequence[QuestionScore], confidence: float, limits: tuple[float, float]
 ) -> BeliefMean | None:
-    """The mean of one number a question with its t-interval; None without questions.
-
-    Args:
-        belief: What the questions are about.
-        values: One per question.
-        rounding: Variance of each value that comes from counting.
-        confidence: Coverage of the interval.
-        limits: Smallest and largest possible mean.
-    """
-    n = len(values)
+    """The mean over questions with its t-interval, clipped to what is possible; None without questions."""
+    n = len(scores)
     if n == 0:
         return None
-    mean = fmean(values)
+    mean = fmean(score.mean for score in scores)
     if n == 1:
         return BeliefMean(belief=belief, estimate=mean, low=None, high=None, n=1)
-    variance = sum((value - mean) ** 2 for value in values) / (n - 1) + fmean(rounding)
-    se = math.sqrt(variance / n)
+    squares = sum((score.mean - mean) ** 2 for score in scores) / (n - 1)
+    se = sqrt((squares + fmean(score.rounding for score in scores)) / n)
     half = t_quantile(0.5 + confidence / 2, n - 1) * se
     low, high = max(limits[0], mean - half), min(limits[1], mean + half)
     return BeliefMean(belief=belief, estimate=mean, low=low, high=high, n=n, se=se)
-
-
-def prior_of(belief: str, baseline: ConditionScores, confidence: float) -> BeliefMean | None:
-    """The mean score on the baseline."""
-    scores = list(baseline.get(belief, {}).values())
-    return mean_over_questions(
-        belief,
-        [score.mean for score in scores],
-        [score.rounding for score in scores],
-        confidence=confidence,
-        limits=(0.0, 1.0),
-    )
 
 
 def shift_of(
@@ -165,233 +148,29 @@ def shift_of(
 ) -> BeliefMean | None:
     """factor * (above - below), paired by question, over all questions about some beliefs.
 
-    Args:
-        name: The belief that the result is named after.
-        beliefs: Whose questions are pooled.
-        above: Scores under one condition.
-        below: Scores under the other.
-        confidence: Coverage of the interval.
-        factor: 1 for a shift, -1 to turn its sign, 0.5 for half the difference between two arms.
+    The factor is 1 for a shift, 0.5 for half the difference between two arms; `name` is the result's belief.
     """
-    values, rounding = [], []
+    differences = []
     for belief in beliefs:
         here, there = above.get(belief, {}), below.get(belief, {})
         for question in sorted(here.keys() & there.keys()):
-            values.append(factor * (here[question].mean - there[question].mean))
-            rounding.append(factor**2 * (here[question].rounding + there[question].rounding))
-    limits = (-abs(factor), abs(factor))
-    return mean_over_questions(name, values, rounding, confidence=confidence, limits=limits)
+            one, other = here[question], there[question]
+            rounding = factor**2 * (one.rounding + other.rounding)
+            differences.append(QuestionScore(factor * (one.mean - other.mean), rounding))
+    return _mean(name, differences, confidence, (-factor, factor))
 
 
 CEILING = 0.9
-FLOOR = 0.1
-"""Priors beyond these leave no room to amplify, or to suppress. Not in source."""
-LEAST_KNOWN = 0.6
-"""Everyday facts should be answered right at least this often; not in source."""
-MOST_UNSCORED = 0.1
-"""A larger share of unreadable answers is warned about; not in source."""
-
-
-class Condition:
-    """The answers of one condition, by belief and question; filled as logs are read."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, dict[str, list[BeliefAnswer]]] = defaultdict(lambda: defaultdict(list))
-
-    def add(self, answer: BeliefAnswer) -> None:
-        self.answers[answer.belief][answer.question].append(answer)
-
-    def all(self) -> Iterator[BeliefAnswer]:
-        return (
-            answer
-            for questions in self.answers.values()
-            for answers in questions.values()
-            for answer in answers
-        )
-
-    def scores(self) -> ConditionScores:
-        return {
-            belief: {
-                question: score
-                for question, answers in questions.items()
-                if (score := _question_score(answers)) is not None
-            }
-            for belief, questions in self.answers.items()
-        }
-
-    def unscored(self) -> Counter[str]:
-        return Counter(answer.unscored for answer in self.all() if answer.unscored is not None)
-
-
-Members = list[tuple[Applied, Condition]]
-
-
-class Panel(NamedTuple):
-    """What a matrix is about."""
-
-    subject: str
-    """The subject's label, with treatments of other methods that are part of it."""
-    method: Method
-    strength: str | None
-    pair: PairSummary
-    prompt_settings: tuple[tuple[str, str], ...]
-    simulated: bool
-
-
-def build_matrix(panel: Panel, baseline: Condition, members: Members, confidence: float) -> SelectivityMatrix:
-    """The matrix of one panel.
-
-    Args:
-        panel: What it is about.
-        baseline: The answers without the treatments under study.
-        members: What was applied, and the answers under it; variants of one intervention are pooled.
-        confidence: Coverage of the intervals.
-    """
-    prior_scores = baseline.scores()
-    variables = tuple(v.code for v in panel.pair.variables)
-    beliefs = tuple(name for name in (*variables, NESTED, CONTROLS) if prior_scores.get(name))
-    arms = _pooled(members)
-    rows = tuple(
-        _row(what, arm, prior_scores, beliefs, panel.pair, confidence) for what, arm in arms.values()
-    )
-    priors = tuple(
-        prior for name in beliefs if (prior := prior_of(name, prior_scores, confidence)) is not None
-    )
-    everything = [baseline, *(arm for _, arm in arms.values())]
-    return SelectivityMatrix(
-        subject=panel.subject,
-        method=panel.method,
-        strength=panel.strength,
-        pair=panel.pair.name,
-        prompt_settings=dict(panel.prompt_settings),
-        simulated=panel.simulated,
-        confidence=confidence,
-        beliefs=beliefs,
-        default_beliefs=tuple(v.code for v in panel.pair.variables if v.in_all),
-        priors=priors,
-        rows=rows,
-        moves=tuple(_moves(arms, prior_scores, beliefs, panel.pair, confidence)),
-        scored_by=dict(Counter(a.method for one in everything for a in one.all() if a.method is not None)),
-        warnings=(
-            *(warning for prior in priors for warning in _room(prior)),
-            *_unreadable("baseline", baseline),
-            *(warning for code, (_, arm) in arms.items() for warning in _unreadable(code, arm)),
-        ),
-    )
-
-
-def _pooled(members: Members) -> dict[str, tuple[Applied, Condition]]:
-    """Variants of one intervention put together, in the order of their codes."""
-    pooled: dict[str, tuple[Applied, Condition]] = {}
-    for what, condition in sorted(members, key=lambda member: (member[0].is_placebo, member[0].code)):
-        _, total = pooled.setdefault(what.code, (what, Condition()))
-        for answer in condition.all():
-            total.add(answer)
-    return pooled
-
-
-def _own(what: Applied, pair: PairSummary) -> tuple[str, ...]:
-    """The variable itself, or for a vector every default variable of its family."""
-    if what.is_placebo:
-        return ()
-    if any(v.code == what.variable for v in pair.variables):
-        return (what.variable,)
-    return tuple(v.code for v in pair.variables if v.family == what.family and v.in_all)
-
-
-def _row(
-    what: Applied,
-    arm: Condition,
-    prior: ConditionScores,
-    beliefs: tuple[str, ...],
-    pair: PairSummary,
-    confidence: float,
-) -> SelectivityRow:
-    scores = arm.scores()
-    shifts = (shift_of(name, (name,), scores, prior, confidence) for name in beliefs)
-    return SelectivityRow(
-        intervention=what.code,
-        variable=what.variable,
-        polarity=what.polarity,
-        family=what.family,
-        own=_own(what, pair),
-        shifts=tuple(shift for shift in shifts if shift is not None),
-        unscored=dict(arm.unscored()),
-    )
-
-
-def _moves(
-    arms: dict[str, tuple[Applied, Condition]],
-    prior: ConditionScores,
-    beliefs: tuple[str, ...],
-    pair: PairSummary,
-    confidence: float,
-) -> Iterator[BeliefMove]:
-    for variable in dict.fromkeys(what.variable for what, _ in arms.values() if not what.is_placebo):
-        plus, minus = arms.get(f"{variable}+"), arms.get(f"{variable}-")
-        what, _ = plus or minus or next(iter(arms.values()))
-        own = _own(what, pair)
-        above = plus[1].scores() if plus else prior
-        below = minus[1].scores() if minus else prior
-        factor = 0.5 if plus and minus else 1.0
-
-        def move(
-            name: str,
-            pooled: tuple[str, ...],
-            above: ConditionScores = above,
-            below: ConditionScores = below,
-            factor: float = factor,
-        ) -> BeliefMean | None:
-            return shift_of(name, pooled, above, below, confidence, factor=factor)
-
-        own_shift = move("+".join(own), own)
-        if own_shift is None or what.family is None:
-            continue
-        others = (move(name, (name,)) for name in beliefs if name not in own)
-        yield BeliefMove(
-            variable=variable,
-            family=what.family,
-            arms="both" if plus and minus else "+" if plus else "-",
-            own=own,
-            own_shift=own_shift,
-            others=tuple(shift for shift in others if shift is not None),
-        )
-
-
-def _question_score(answers: list[BeliefAnswer]) -> QuestionScore | None:
-    scored = [answer for answer in answers if answer.score is not None]
-    if not scored:
-        return None
-    counted = sum(answer.method != "logprobs" for answer in scored)
-    rounding = 0.0 if counted == 0 else (counted / len(scored)) ** 2 / counted**2 / 12
-    return QuestionScore(fmean(answer.score or 0.0 for answer in scored), rounding)
-
-
-def _room(prior: BeliefMean) -> Iterator[str]:
-    share = f"{prior.estimate:.0%}"
-    if prior.belief == CONTROLS:
-        if prior.estimate < LEAST_KNOWN:
-            yield f"everyday facts are known at {share} only: the model may not be answering the questions"
-    elif prior.estimate > CEILING:
-        yield f"the prior of {prior.belief} is {share}: there is no room left to amplify it"
-    elif prior.estimate < FLOOR:
-        yield f"the prior of {prior.belief} is {share}: there is no room left to suppress it"
-
-
-def _unreadable(name: str, condition: Condition) -> Iterator[str]:
-    total = sum(1 for _ in condition.all())
-    reasons = condition.unscored()
-    if total and reasons.total() > MOST_UNSCORED * total:
-        listed = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
-        yield f"{name}: {reasons.total()} of {total} answers could not be scored ({listed})"
+FLOOR = 0.1  # Priors beyond these leave no room to amplify, or to suppress. Not in source.
+LEAST_KNOWN = 0.6  # Everyday facts should be answered right at least this often; not in source
+MOST_UNSCORED = 0.1  # A larger share of unreadable answers is warned about; not in source
 
 
 class Selectivity(NamedTuple):
     """What the logs of the beliefs task among some sources say."""
 
     matrices: tuple[SelectivityMatrix, ...]
-    problems: tuple[str, ...]
-    """Conditions that no matrix could be made of, a sentence each."""
+    problems: tuple[str, ...]  # Conditions that no matrix could be made of, a sentence each
     notes: ReadNotes
 
 
@@ -409,75 +188,166 @@ def selectivity_from_logs(sources: Sequence[str | Path], *, confidence: float = 
     """One matrix per subject, method and strength. Logs of other tasks are passed over.
 
     Wordings of a claim and training seeds of an adapter are pooled. Without any log of the beliefs task the
-    result is empty.
-
-    Args:
-        sources: Log files, directories, globs or URLs.
-        confidence: Coverage of the intervals.
-
-    Raises:
-        LogError: a source does not exist.
+    result is empty; a source that does not exist raises a LogError.
     """
     read = read_belief_logs(sources)
-    groups: dict[_Setting, dict[tuple[Treatment, ...], Condition]] = defaultdict(
-        lambda: defaultdict(Condition)
-    )
+    groups: dict[_Setting, dict[Treatments, list[BeliefAnswer]]] = defaultdict(lambda: defaultdict(list))
     simulated: set[_Setting] = set()
     seen: set[str] = set()
-    for log in read.logs:
-        for answer in log.rows:
+    for header, rows in read.logs:
+        meta = header.meta
+        settings = tuple(sorted(meta.prompt_settings.items()))
+        for answer in rows:
             if answer.uuid not in seen:
                 seen.add(answer.uuid)
-                setting = _setting(log.header, answer.meta)
-                if log.header.simulated:
-                    simulated.add(setting)
-                groups[setting][answer.meta.treatments].add(answer)
+                subject = header.subject_of(answer.meta)
+                setting = _Setting(subject, meta.pair, meta.prompt_digest, meta.requests_digest, settings)
+                simulated.update([setting] if header.simulated else [])
+                groups[setting][answer.meta.treatments].append(answer)
     matrices: list[SelectivityMatrix] = []
     problems: list[str] = []
     for setting, conditions in groups.items():
-        for context, method, level, members in _panels(conditions):
-            baseline = conditions.get(context)
+        panels: dict[tuple[Treatments, Method, str | None], list[tuple[Applied, list[BeliefAnswer]]]] = {}
+        for treatments, answers in conditions.items():
+            context, studied = split(treatments)
+            if len(studied) == 1:
+                what = applied(studied[0])
+                panels.setdefault((context, what.method, what.level.label), []).append((what, answers))
+        for (context, method, _), members in panels.items():
             name = subject_label(setting.subject, context)
-            if baseline is None:
+            if context in conditions:
+                matrix = _matrix(setting, name, conditions[context], members, confidence)
+                matrices.append(matrix.model_copy(update={"simulated": setting in simulated}))
+            else:
                 problems.append(
                     f"{name}: beliefs were asked under {method} interventions and not on the baseline; run "
                     "inspect_af/beliefs on it with the same settings"
                 )
-                continue
-            panel = Panel(
-                name, method, level, setting.pair, setting.prompt_settings, simulated=setting in simulated
-            )
-            matrices.append(build_matrix(panel, baseline, members, confidence))
     return Selectivity(tuple(matrices), tuple(problems), read.notes)
 
 
-def _setting(header: LogHeader, sample: SampleMeta) -> _Setting:
-    meta = header.meta
-    settings = tuple(sorted(meta.prompt_settings.items()))
-    return _Setting(header.subject_of(sample), meta.pair, meta.prompt_digest, meta.requests_digest, settings)
+def _matrix(
+    setting: _Setting,
+    subject: str,
+    baseline: list[BeliefAnswer],
+    members: list[tuple[Applied, list[BeliefAnswer]]],
+    confidence: float,
+) -> SelectivityMatrix:
+    """The matrix of one subject, method and strength; variants of one intervention are pooled."""
+    pair = setting.pair
+    prior = scores_of(baseline)
+    beliefs = tuple(name for name in (*(v.code for v in pair.variables), NESTED, CONTROLS) if prior.get(name))
+    arms: dict[str, Applied] = {}
+    answers: dict[str, list[BeliefAnswer]] = {"baseline": baseline}
+    for what, own in sorted(members, key=lambda member: (member[0].is_placebo, member[0].code)):
+        arms.setdefault(what.code, what)
+        answers.setdefault(what.code, []).extend(own)
+    scores = {code: scores_of(own) for code, own in answers.items()}
+    priors = [_mean(name, list(prior[name].values()), confidence, (0.0, 1.0)) for name in beliefs]
+    rows = [
+        SelectivityRow(
+            intervention=code,
+            variable=what.variable,
+            polarity=what.polarity,
+            family=what.family,
+            own=_own(what, pair),
+            shifts=_known(shift_of(name, (name,), scores[code], prior, confidence) for name in beliefs),
+            unscored=_unscored(answers[code]),
+        )
+        for code, what in arms.items()
+    ]
+    variables = dict.fromkeys(what.variable for what in arms.values() if not what.is_placebo)
+    moves = [_move(variable, arms, scores, beliefs, pair, confidence) for variable in variables]
+    everything = [answer for own in answers.values() for answer in own]
+    return SelectivityMatrix(
+        subject=subject,
+        method=members[0][0].method,
+        strength=members[0][0].level.label,
+        pair=pair.name,
+        prompt_settings=dict(setting.prompt_settings),
+        simulated=False,
+        confidence=confidence,
+        beliefs=beliefs,
+        default_beliefs=tuple(v.code for v in pair.variables if v.in_all),
+        priors=_known(priors),
+        rows=tuple(rows),
+        moves=tuple(move for move in moves if move is not None),
+        scored_by=dict(Counter(a.method for a in everything if a.method is not None)),
+        warnings=tuple(_warnings(_known(priors), answers)),
+    )
 
 
-def _panels(
-    conditions: dict[tuple[Treatment, ...], Condition],
-) -> Iterator[tuple[tuple[Treatment, ...], Method, str | None, Members]]:
-    """Conditions by what is part of the subject, method and strength, weakest first."""
-    panels: dict[tuple[tuple[Treatment, ...], Method, float, str | None], Members] = defaultdict(list)
-    for treatments, condition in conditions.items():
-        context, studied = split(treatments)
-        if len(studied) == 1:
-            what = applied(studied[0])
-            key = (context, what.method, what.level.position, what.level.label)
-            panels[key].append((what, condition))
-    for (context, method, _, level), members in panels.items():
-        yield context, method, level, members
+def _known(means: Iterable[BeliefMean | None]) -> tuple[BeliefMean, ...]:
+    return tuple(mean for mean in means if mean is not None)
+
+
+def _unscored(answers: Iterable[BeliefAnswer]) -> dict[str, int]:
+    return dict(Counter(a.unscored for a in answers if a.unscored is not None).most_common())
+
+
+def _own(what: Applied, pair: PairSummary) -> tuple[str, ...]:
+    """The variable itself, or for a vector every default variable of its family."""
+    if what.is_placebo:
+        return ()
+    if any(v.code == what.variable for v in pair.variables):
+        return (what.variable,)
+    return tuple(v.code for v in pair.variables if v.family == what.family and v.in_all)
+
+
+def _move(
+    variable: str,
+    arms: Mapping[str, Applied],
+    scores: Mapping[str, ConditionScores],
+    beliefs: tuple[str, ...],
+    pair: PairSummary,
+    confidence: float,
+) -> BeliefMove | None:
+    """What a variable's arms together do; None where no question about its own beliefs was scored."""
+    run = [sign for sign in ("+", "-") if f"{variable}{sign}" in arms]
+    above, below = (scores[f"{variable}{sign}" if sign in run else "baseline"] for sign in ("+", "-"))
+    what = arms[f"{variable}{run[0]}"]
+    own = _own(what, pair)
+
+    def moved(name: str, pooled: tuple[str, ...]) -> BeliefMean | None:
+        return shift_of(name, pooled, above, below, confidence, factor=1 / len(run))
+
+    own_shift = moved("+".join(own), own)
+    if own_shift is None or what.family is None:
+        return None
+    return BeliefMove(
+        variable=variable,
+        family=what.family,
+        arms="both" if len(run) == 2 else "+" if run[0] == "+" else "-",
+        own=own,
+        own_shift=own_shift,
+        others=_known(moved(name, (name,)) for name in beliefs if name not in own),
+    )
+
+
+def _warnings(priors: Iterable[BeliefMean], answers: Mapping[str, list[BeliefAnswer]]) -> Iterator[str]:
+    for prior in priors:
+        share = f"{prior.estimate:.0%}"
+        if prior.belief == CONTROLS:
+            if prior.estimate < LEAST_KNOWN:
+                yield (
+                    f"everyday facts are known at {share} only: the model may not be answering the questions"
+                )
+        elif not FLOOR <= prior.estimate <= CEILING:
+            change = "amplify" if prior.estimate > CEILING else "suppress"
+            yield f"the prior of {prior.belief} is {share}: there is no room left to {change} it"
+    for name, own in answers.items():
+        reasons = _unscored(own)
+        n = sum(reasons.values())
+        if n > MOST_UNSCORED * len(own):
+            listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+            yield f"{name}: {n} of {len(own)} answers could not be scored ({listed})"
 
 
 class CheckedBeliefs(NamedTuple):
     """The result of the manipulation check."""
 
     check: BeliefCheck
-    reasons: tuple[str, ...]
-    """What speaks against `verified`, or the own shifts where nothing does."""
+    reasons: tuple[str, ...]  # What speaks against `verified`, or the own shifts where nothing does
 
 
 def belief_check(
@@ -495,85 +365,59 @@ def belief_check(
       moved alike.
 
     Other beliefs are the variables that `all` includes, those that were intervened on, and the controls; the
-    nested reading and further variables are reported and not judged.
-
-    Args:
-        matrix: Of one subject, method and strength.
-        variables: What has to be checked: those of the profile; every one in the matrix if None.
-        thresholds: The defaults if None.
+    nested reading and further variables are reported and not judged. Without `variables` all are checked.
     """
     limits = thresholds or BeliefThresholds()
-    asked = tuple(variables) if variables is not None else tuple(move.variable for move in matrix.moves)
-    judged = {*matrix.default_beliefs, *(name for move in matrix.moves for name in move.own), CONTROLS}
-    against: list[str] = []
-    open_points: list[str] = [] if asked else ["no intervention's beliefs were asked about"]
     present = {move.variable: move for move in matrix.moves}
+    asked = tuple(present if variables is None else variables)
+    judged = {*matrix.default_beliefs, *(name for move in matrix.moves for name in move.own), CONTROLS}
     moves = [present[code] for code in asked if code in present]
-    open_points += [f"{code}: its belief was not asked about" for code in asked if code not in present]
+    against: list[str] = []
+    open_points = [f"{code}: its belief was not asked about" for code in asked if code not in present]
+    if not asked:
+        open_points.append("no intervention's beliefs were asked about")
     for move in moves:
-        shown, unclear = _own_shift(move, limits)
-        against += shown
-        open_points += unclear
-        shown, unclear = _leaks(move, judged, limits)
-        against += shown
-        open_points += unclear
+        own = move.own_shift
+        tolerated = limits.largest_leak * max(own.estimate, limits.least_shift)
+        said = f"{move.variable} moved its own belief by {_points(own)}"
+        least = f"{100 * limits.least_shift:g} points"
+        if own.low is None or own.high is None:
+            open_points.append(f"{said}, from one question only")
+        elif own.high < limits.least_shift or own.high <= 0:
+            against.append(f"{said}, less than {least}")
+        elif own.low <= 0 or own.estimate < limits.least_shift:
+            open_points.append(f"{said}, which does not show a shift of {least}")
+        for other in move.others:
+            if other.belief in judged and abs(other.estimate) > tolerated:
+                points = against if other.is_nonzero else open_points
+                points.append(f"{move.variable} also moved {other.belief} by {_points(other)}")
     against += _unequal(moves, limits)
     if against:
         return CheckedBeliefs("unmatched", (*against, *open_points))
     if open_points:
         return CheckedBeliefs("unverified", tuple(open_points))
-    return CheckedBeliefs(
-        "verified", tuple(f"{move.variable} moved its belief by {_points(move.own_shift)}" for move in moves)
-    )
-
-
-Points = tuple[list[str], list[str]]
-"""What was shown against the interventions, and what is open."""
-
-
-def _own_shift(move: BeliefMove, limits: BeliefThresholds) -> Points:
-    own = move.own_shift
-    said = f"{move.variable} moved its own belief by {_points(own)}"
-    if own.low is None or own.high is None:
-        return [], [f"{said}, from one question only"]
-    if own.low > 0 and own.estimate >= limits.least_shift:
-        return [], []
-    if own.high < limits.least_shift or own.high <= 0:
-        return [f"{said}, less than {100 * limits.least_shift:g} points"], []
-    return [], [f"{said}, which does not show a shift of {100 * limits.least_shift:g} points"]
-
-
-def _leaks(move: BeliefMove, judged: set[str], limits: BeliefThresholds) -> Points:
-    shown: list[str] = []
-    unclear: list[str] = []
-    tolerated = limits.largest_leak * max(move.own_shift.estimate, limits.least_shift)
-    for other in move.others:
-        if other.belief in judged and abs(other.estimate) > tolerated:
-            said = f"{move.variable} also moved {other.belief} by {_points(other)}"
-            (shown if other.is_nonzero else unclear).append(said)
-    return shown, unclear
+    shown = (f"{move.variable} moved its belief by {_points(move.own_shift)}" for move in moves)
+    return CheckedBeliefs("verified", tuple(shown))
 
 
 def _unequal(moves: list[BeliefMove], limits: BeliefThresholds) -> list[str]:
     """Whether one family's beliefs are shown to have moved further than the tolerated multiple of the
     other's."""
-    found: dict[Family, tuple[float, float, int]] = {}
-    for family in ("first", "second"):
+    found: list[tuple[float, float, int]] = []
+    for family in FAMILIES:
         own = [move.own_shift for move in moves if move.family == family]
         if not own or any(shift.se is None for shift in own):
             return []
         variance = sum((shift.se or 0.0) ** 2 for shift in own) / len(own) ** 2
-        found[family] = fmean(shift.estimate for shift in own), variance, sum(shift.n for shift in own)
-    (small, v_small, n_small), (large, v_large, n_large) = sorted(found.values())
+        found.append((fmean(shift.estimate for shift in own), variance, sum(shift.n for shift in own)))
+    (small, v_small, n_small), (large, v_large, n_large) = sorted(found)
     factor = limits.largest_ratio
-    excess, parts = large - factor * small, (v_large, factor**2 * v_small)
-    if sum(parts) == 0:
-        shown = excess > 0
-    else:
-        df = sum(parts) ** 2 / (parts[0] ** 2 / (n_large - 1) + parts[1] ** 2 / (n_small - 1))
-        shown = excess > t_quantile(0.975, df) * math.sqrt(sum(parts))
-    unequal = " and ".join(f"{100 * found[family][0]:+.0f}" for family in ("first", "second"))
-    return [f"the families' beliefs moved unequally, by {unequal} points on average"] if shown else []
+    parts = (v_large, n_large - 1), (factor**2 * v_small, n_small - 1)
+    total = v_large + factor**2 * v_small
+    critical = t_quantile(0.975, welch_df(parts)) * sqrt(total) if total else 0.0
+    unequal = " and ".join(f"{100 * mean:+.0f}" for mean, *_ in found)
+    is_unequal = large - factor * small > critical
+    return [f"the families' beliefs moved unequally, by {unequal} points on average"] if is_unequal else []
 
 
 def _points(mean: BeliefMean) -> str:

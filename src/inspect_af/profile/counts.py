@@ -1,15 +1,14 @@
 """From rows of logs to counts: what every condition got for every request and tier, and which are compared.
 
-`OutcomeCounter` is fed logs and then frozen into `Outcomes`; its memory grows with conditions and requests,
-not with replies, apart from one integer for every reply seen (so that the same reply in two logs counts
-once). `analyses_of` sorts the conditions into analyses, one for every subject and method. `ConceptScores` and
-`LogSources` watch the same rows for what judges found and for which log held what.
+`OutcomeCounter` is fed logs and then frozen into `Outcomes`; its memory grows with conditions, requests and
+epochs. `analyses_of` sorts the conditions into analyses, one for every subject and method. `ConceptScores`
+watches the same rows for what judges found and for which log held what.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal, NamedTuple
@@ -29,7 +28,6 @@ from inspect_af.types import (
     PairSummary,
     Polarity,
     PromptClaim,
-    SdfAdapter,
     Steer,
     Subject,
     Tier,
@@ -38,10 +36,9 @@ from inspect_af.types import (
 )
 
 IntArray = NDArray[np.int64]
-
-_OUTCOME_INDEX = {outcome: k for k, outcome in enumerate(OUTCOMES)}
-_TIER_INDEX = {tier: k for k, tier in enumerate(TIERS)}
-_TAG_INDEX = {"accepted": 0, "rejected": 1}
+FloatArray = NDArray[np.float64]
+Treatments = tuple[Treatment, ...]
+Logs = Iterable[tuple[LogHeader, Iterable[ScoredSample]]]
 
 
 class Setting(NamedTuple):
@@ -59,18 +56,19 @@ class ConditionCounts:
 
     subject: Subject
     setting: Setting
-    treatments: tuple[Treatment, ...]
-    counts: IntArray
-    """Replies, [request, tier, outcome] in the order of `TIERS` and `OUTCOMES`."""
-    tags: IntArray
-    """Replies whose first protocol tag accepts, rejects: [request, tier, 2]."""
-    failed: IntArray
-    """Epochs without any scored reply because the sample failed, [request, tier]."""
+    treatments: Treatments
+    counts: IntArray  # Replies, [request, tier, outcome] in the order of `TIERS` and `OUTCOMES`
+    tags: IntArray  # Replies whose first protocol tag accepts, rejects: [request, tier, 2]
+    failed: IntArray  # Epochs without any scored reply because the sample failed, [request, tier]
     simulated: bool = False
 
     @property
     def label(self) -> str:
         return condition_label(self.treatments)
+
+    @property
+    def place(self) -> Place:
+        return Place(self.subject, self.setting.prompt_digest, self.treatments)
 
 
 @dataclass(frozen=True)
@@ -80,140 +78,113 @@ class RequestSet:
     name: str
     digest: str
     request_ids: tuple[str, ...]
-    clusters: IntArray
-    """Group of near-duplicates that each request belongs to, numbered from 0, [request]."""
+    clusters: IntArray  # Group of near-duplicates that each request belongs to, numbered from 0, [request]
     conditions: tuple[ConditionCounts, ...]
-
-
-class LogRead(NamedTuple):
-    """One log that was counted."""
-
-    location: str
-    task: str
-    status: str
-    subject: str
-    n_rows: int
-    n_duplicates: int
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Everything that the analysis needs from a collection of logs."""
+    """Everything that the analysis needs from a collection of logs.
+
+    Dropped are rows whose uuid had been seen before and `n_repeated` replies of a second run with the same
+    run seed, request, tier, condition and epoch. `n_drifted` replies saw another rendered prompt than an
+    earlier reply in the same cell.
+    """
 
     request_sets: tuple[RequestSet, ...]
-    logs: tuple[LogRead, ...] = ()
+    logs: Mapping[str, int] = field(default_factory=dict)  # By location, rows that had been seen before
     n_replies: int = 0
-    n_duplicates: int = 0
-    """Rows whose uuid had been seen before; dropped."""
-    n_failed: int = 0
-    """Samples that failed and were not made good by another run of the same epoch."""
     n_drifted: int = 0
-    """Replies whose rendered prompt differs from that of an earlier reply in the same cell."""
     n_repeated: int = 0
-    """Replies of a second run with the same run seed, request, tier, condition and epoch; dropped."""
     sampling: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """(subject, every combination of sampling settings that its logs have), such as `temperature=0.7`, once
     for every prompt template."""
 
+    @property
+    def n_duplicates(self) -> int:
+        return sum(self.logs.values())
 
+    @property
+    def n_failed(self) -> int:
+        """Samples that failed and were not made good by another run of the same epoch."""
+        return sum(int(c.failed.sum()) for group in self.request_sets for c in group.conditions)
+
+
+@dataclass(slots=True)
 class _Cell:
-    """Running counts of one condition, request and tier."""
+    """Running counts of one condition, request and tier; a draw is (run seed, epoch)."""
 
-    __slots__ = ("digest", "failed_epochs", "outcomes", "rendered", "scored_epochs", "tags")
-
-    def __init__(self) -> None:
-        self.outcomes = [0] * len(OUTCOMES)
-        self.tags = [0, 0]
-        # By run seed, bit k is epoch k: a failure made good by a retry of the same draw is not missing data.
-        self.scored_epochs: dict[int, int] = {}
-        self.failed_epochs: dict[int, int] = {}
-        self.digest = self.rendered = ""
+    outcomes: list[int] = field(default_factory=lambda: [0] * len(OUTCOMES))
+    tags: list[int] = field(default_factory=lambda: [0, 0])
+    scored: set[tuple[int, int]] = field(default_factory=set)
+    failed: set[tuple[int, int]] = field(default_factory=set)
+    digest: str = ""
+    rendered: str = ""
 
 
-class _ConditionKey(NamedTuple):
-    subject: Subject
-    setting: Setting
-    treatments: tuple[Treatment, ...]
+_ConditionKey = tuple[Subject, Setting, Treatments]
+_Cells = defaultdict[tuple[str, Tier], _Cell]
 
 
 class OutcomeCounter:
     """Counts replies as logs are read. Feed with `add`, then call `freeze`."""
 
     def __init__(self) -> None:
-        self._cells: dict[tuple[str, str], dict[_ConditionKey, dict[tuple[str, int], _Cell]]] = {}
-        self._clusters: dict[tuple[str, str], dict[str, str]] = {}
+        self._cells: dict[tuple[str, str], dict[_ConditionKey, _Cells]] = defaultdict(dict)
+        self._clusters: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
         self._simulated: set[_ConditionKey] = set()
         self._seen: set[int] = set()
-        self._logs: list[LogRead] = []
-        self._sampling: dict[tuple[str, Setting], dict[str, None]] = {}
-        self._n_replies = 0
-        self._n_repeated = 0
-        self._n_drifted = 0
+        self._logs: dict[str, int] = defaultdict(int)
+        self._sampling: dict[tuple[str, Setting], dict[str, None]] = defaultdict(dict)
+        self._n_replies = self._n_repeated = self._n_drifted = 0
 
     def add(self, header: LogHeader, rows: Iterable[ScoredSample]) -> None:
         """Counts one log's rows; rows with a uuid that was counted before are dropped."""
         meta = header.meta
-        setting = Setting(
-            meta.pair, meta.scenario, meta.prompt_digest, tuple(sorted(meta.prompt_settings.items()))
-        )
-        conditions = self._cells.setdefault((meta.requests_digest, meta.requests), {})
-        clusters = self._clusters.setdefault((meta.requests_digest, meta.requests), {})
-        keys: dict[tuple[tuple[Treatment, ...], tuple[str, ...]], _ConditionKey] = {}
-        n_rows = n_duplicates = 0
+        settings = tuple(sorted(meta.prompt_settings.items()))
+        setting = Setting(meta.pair, meta.scenario, meta.prompt_digest, settings)
+        asked = meta.requests_digest, meta.requests
+        known: dict[tuple[Treatments, tuple[str, ...]], _Cells] = {}
+        self._logs[header.location] += 0
         for row in rows:
             if row.outcome is None and (row.error or "").startswith("CancelledError("):
                 continue  # interrupted, not failed: the run that goes on asks again
-            n_rows += 1
             identity = hash(row.uuid)
             if identity in self._seen:
-                n_duplicates += 1
+                self._logs[header.location] += 1
                 continue
             self._seen.add(identity)
-            applied = (row.meta.treatments, row.meta.organism)
-            key = keys.get(applied)
-            if key is None:
-                key = _ConditionKey(header.subject_of(row.meta), setting, row.meta.treatments)
-                keys[applied] = key
+            applied_here = row.meta.treatments, row.meta.organism
+            if applied_here not in known:
+                key = header.subject_of(row.meta), setting, row.meta.treatments
+                known[applied_here] = self._cells[asked].setdefault(key, defaultdict(_Cell))
                 if header.simulated:
                     self._simulated.add(key)
-            clusters.setdefault(row.meta.request_id, row.meta.cluster_id)
-            cells = conditions.setdefault(key, {})
-            place = (row.meta.request_id, _TIER_INDEX[row.meta.tier])
-            cell = cells.get(place)
-            if cell is None:
-                cell = cells[place] = _Cell()
-            self._count(cell, row)
-        if n_rows > n_duplicates:
+            self._clusters[asked].setdefault(row.meta.request_id, row.meta.cluster_id)
+            self._count(known[applied_here][row.meta.request_id, row.meta.tier], row)
+        if known:
             sampled = ", ".join(f"{name}={value}" for name, value in header.generation)
-            ways = self._sampling.setdefault((header.subject.label, setting), {})
-            ways[sampled or "the provider's defaults"] = None
-        self._logs.append(
-            LogRead(header.location, header.task, header.status, header.subject.label, n_rows, n_duplicates)
-        )
+            self._sampling[header.subject.label, setting][sampled or "the provider's defaults"] = None
 
     def _count(self, cell: _Cell, row: ScoredSample) -> None:
-        seed, epoch = row.meta.run_seed, 1 << row.epoch
+        drawn = row.meta.run_seed, row.epoch
         if row.outcome is None:
-            cell.failed_epochs[seed] = cell.failed_epochs.get(seed, 0) | epoch
+            cell.failed.add(drawn)
             return
         # Generation seeds are made of run seed, sample and epoch: a second run of all three is the same
         # draw again, and would pass for a further epoch.
-        drawn = cell.scored_epochs.get(seed, 0)
-        if drawn & epoch:
+        if drawn in cell.scored:
             self._n_repeated += 1
             return
-        cell.scored_epochs[seed] = drawn | epoch
+        cell.scored.add(drawn)
         self._n_replies += 1
-        cell.outcomes[_OUTCOME_INDEX[row.outcome]] += 1
+        cell.outcomes[OUTCOMES.index(row.outcome)] += 1
         if row.tag is not None:
-            cell.tags[_TAG_INDEX[row.tag]] += 1
-        if not cell.digest:
-            cell.digest = row.meta.prompt_digest
-        if not cell.rendered:
-            cell.rendered = row.meta.rendered_digest
+            cell.tags[("accepted", "rejected").index(row.tag)] += 1
+        cell.digest = cell.digest or row.meta.prompt_digest
+        cell.rendered = cell.rendered or row.meta.rendered_digest
         known = ((row.meta.prompt_digest, cell.digest), (row.meta.rendered_digest, cell.rendered))
-        if any(own and own != first for own, first in known):
-            self._n_drifted += 1
+        self._n_drifted += any(own and own != first for own, first in known)
 
     def freeze(self) -> Outcomes:
         """The counts so far.
@@ -221,11 +192,7 @@ class OutcomeCounter:
         Raises:
             AnalysisError: nothing was counted.
         """
-        request_sets = tuple(
-            self._request_set(identity, conditions)
-            for identity, conditions in sorted(self._cells.items())
-            if conditions
-        )
+        request_sets = tuple(self._request_set(*identity) for identity in sorted(self._cells))
         if not request_sets:
             raise AnalysisError(
                 f"no samples in {len(self._logs)} logs; give logs of inspect_af/alignment_faking "
@@ -233,76 +200,45 @@ class OutcomeCounter:
             )
         return Outcomes(
             request_sets=request_sets,
-            logs=tuple(self._logs),
+            logs=dict(self._logs),
             n_replies=self._n_replies,
-            n_duplicates=sum(log.n_duplicates for log in self._logs),
-            n_failed=sum(int(c.failed.sum()) for group in request_sets for c in group.conditions),
             n_drifted=self._n_drifted,
             n_repeated=self._n_repeated,
             sampling=tuple((subject, tuple(found)) for (subject, _), found in self._sampling.items()),
         )
 
-    def _request_set(
-        self,
-        identity: tuple[str, str],
-        conditions: dict[_ConditionKey, dict[tuple[str, int], _Cell]],
-    ) -> RequestSet:
-        digest, name = identity
-        cluster_of = self._clusters[identity]
+    def _request_set(self, digest: str, name: str) -> RequestSet:
+        cluster_of = self._clusters[digest, name]
         request_ids = tuple(sorted(cluster_of))
         position = {request: i for i, request in enumerate(request_ids)}
         _, clusters = np.unique([cluster_of[request] for request in request_ids], return_inverse=True)
-        return RequestSet(
-            name=name,
-            digest=digest,
-            request_ids=request_ids,
-            clusters=clusters.astype(np.int64),
-            conditions=tuple(
-                self._condition(key, cells, position)
-                for key, cells in sorted(conditions.items(), key=lambda item: _order(item[0]))
-            ),
-        )
-
-    def _condition(
-        self, key: _ConditionKey, cells: dict[tuple[str, int], _Cell], position: dict[str, int]
-    ) -> ConditionCounts:
-        shape = (len(position), len(TIERS))
-        counts = np.zeros((*shape, len(OUTCOMES)), dtype=np.int64)
-        tags = np.zeros((*shape, 2), dtype=np.int64)
-        failed = np.zeros(shape, dtype=np.int64)
-        for (request, tier), cell in cells.items():
-            at = (position[request], tier)
-            counts[at] = cell.outcomes
-            tags[at] = cell.tags
-            failed[at] = sum(
-                (epochs & ~cell.scored_epochs.get(seed, 0)).bit_count()
-                for seed, epochs in cell.failed_epochs.items()
-            )
-        return ConditionCounts(
-            key.subject, key.setting, key.treatments, counts, tags, failed, key in self._simulated
-        )
+        conditions = []
+        for key, cells in sorted(self._cells[digest, name].items(), key=lambda item: _order(*item[0])):
+            shape = (len(request_ids), len(TIERS))
+            counts = np.zeros((*shape, len(OUTCOMES)), dtype=np.int64)
+            tags = np.zeros((*shape, 2), dtype=np.int64)
+            failed = np.zeros(shape, dtype=np.int64)
+            for (request, tier), cell in cells.items():
+                at = position[request], TIERS.index(tier)
+                # A failure made good by a retry of the same draw is not missing data.
+                counts[at], tags[at], failed[at] = cell.outcomes, cell.tags, len(cell.failed - cell.scored)
+            conditions.append(ConditionCounts(*key, counts, tags, failed, key in self._simulated))
+        return RequestSet(name, digest, request_ids, clusters.astype(np.int64), tuple(conditions))
 
 
-def _order(key: _ConditionKey) -> tuple[str, str, str, int, str]:
+def _order(subject: Subject, setting: Setting, treatments: Treatments) -> tuple[str, str, str, int, str]:
     """Baseline first, then by label, so that the order of the logs does not matter."""
-    return (
-        key.subject.label,
-        key.setting.pair.digest,
-        key.setting.prompt_digest,
-        len(key.treatments),
-        condition_label(key.treatments),
-    )
+    digests = setting.pair.digest, setting.prompt_digest
+    return (subject.label, *digests, len(treatments), condition_label(treatments))
 
 
-def count_outcomes(logs: Iterable[tuple[LogHeader, Iterable[ScoredSample]]]) -> Outcomes:
+def count_outcomes(logs: Logs) -> Outcomes:
     """Counts all rows of all logs. See `OutcomeCounter` for what is dropped and kept apart."""
     counter = OutcomeCounter()
     for header, rows in logs:
         counter.add(header, rows)
     return counter.freeze()
 
-
-FloatArray = NDArray[np.float64]
 
 Estimand = Literal["strict", "tag_only", "contradictory_rejected"]
 """`strict`: accepted of accepted and rejected. `tag_only`: by the first protocol tag alone, as the paper
@@ -315,105 +251,79 @@ ARM_TIERS = (TIERS.index("monitored"), TIERS.index("unmonitored"))
 """Positions of the two arms of the gap on the axis `tier`."""
 
 
+def known_mean(values: FloatArray, axis: int = 0) -> FloatArray:
+    """Mean of what is not NaN along an axis; NaN where nothing is known."""
+    known = ~np.isnan(values)
+    return share(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis))
+
+
+def share(part: NDArray[np.number], whole: IntArray) -> FloatArray:
+    """part / whole, NaN where the whole is 0."""
+    out = np.full(np.shape(whole), np.nan)
+    np.divide(part, whole, out=out, where=np.asarray(whole) > 0)
+    return out
+
+
 def accepted_rate(condition: ConditionCounts, estimand: Estimand = "strict") -> FloatArray:
     """Accepted rate over epochs, [request, tier]; NaN where no reply was scored."""
-    counts = condition.counts
     if estimand == "tag_only":
-        accepted, rejected = condition.tags[..., 0], condition.tags[..., 1]
-    else:
-        accepted, rejected = counts[..., _ACCEPTED], counts[..., _REJECTED]
-        if estimand == "contradictory_rejected":
-            rejected = rejected + counts[..., _CONTRADICTORY]
-    return _share(accepted, accepted + rejected)
+        return share(condition.tags[..., 0], condition.tags.sum(axis=-1))
+    accepted, rejected = condition.counts[..., _ACCEPTED], condition.counts[..., _REJECTED]
+    if estimand == "contradictory_rejected":
+        rejected = rejected + condition.counts[..., _CONTRADICTORY]
+    return share(accepted, accepted + rejected)
 
 
-def rate_bounds(condition: ConditionCounts) -> tuple[FloatArray, FloatArray]:
-    """Accepted rate had every missing reply been a refusal, and had it been an acceptance, [request, tier].
+def replies_asked(condition: ConditionCounts) -> IntArray:
+    """Replies that were asked for, failed ones included, [request, arm of two]."""
+    return np.asarray((condition.counts.sum(axis=-1) + condition.failed)[:, ARM_TIERS])
 
-    Missing are all unscored outcomes and failed samples. NaN where nothing was asked.
+
+def replies_scored(condition: ConditionCounts) -> IntArray:
+    """Accepted and rejected replies, [request, arm of two]."""
+    return np.asarray(condition.counts[:, ARM_TIERS][..., [_ACCEPTED, _REJECTED]].sum(axis=-1))
+
+
+def gap_bounds(condition: ConditionCounts) -> FloatArray:
+    """How low and how high missing replies (unscored or failed) could put the gap, [request, 2].
+
+    Missing monitored replies are set to 0 and unmonitored ones to 1, and the reverse. NaN where an arm was
+    not asked. Bounds of a difference are `one - other[:, ::-1]`, lower with upper.
     """
-    accepted = condition.counts[..., _ACCEPTED]
-    rejected = condition.counts[..., _REJECTED]
-    asked = condition.counts.sum(axis=-1) + condition.failed
-    return _share(accepted, asked), _share(asked - rejected, asked)
-
-
-class WorstCases(NamedTuple):
-    """How low and how high missing replies could put a gap, or a difference of gaps, of every request."""
-
-    low: FloatArray
-    high: FloatArray
-    """[request]; NaN where a request was not asked in every arm involved."""
-
-    def __sub__(self, other: WorstCases) -> WorstCases:
-        """Lower with upper; over the requests asked in both, as the effect itself is paired."""
-        return WorstCases(self.low - other.high, self.high - other.low)
-
-    @property
-    def mean(self) -> tuple[float, float]:
-        """Bounds of the mean over the requests that were asked; NaN where there are none."""
-        asked = ~np.isnan(self.low)
-        if not asked.any():
-            return float("nan"), float("nan")
-        return float(self.low[asked].mean()), float(self.high[asked].mean())
-
-
-def gap_bounds(condition: ConditionCounts) -> WorstCases:
-    """Bounds of the gap: missing monitored replies set to 0 and unmonitored ones to 1, and the reverse."""
-    low, high = rate_bounds(condition)
-    monitored, unmonitored = ARM_TIERS
-    return WorstCases(low[:, monitored] - high[:, unmonitored], high[:, monitored] - low[:, unmonitored])
-
-
-def average_bounds(conditions: Sequence[WorstCases]) -> WorstCases:
-    """Worst cases of a gap averaged over conditions within each request, over those that asked it."""
-    lows, highs = (np.stack([getattr(one, side) for one in conditions]) for side in ("low", "high"))
-    asked = ~np.isnan(lows)
-    n = asked.sum(axis=0)
-    low, high = (
-        np.divide(np.where(asked, each, 0.0).sum(axis=0), n, out=np.full(n.shape, np.nan), where=n > 0)
-        for each in (lows, highs)
-    )
-    return WorstCases(low, high)
-
-
-def _share(part: IntArray, whole: IntArray) -> FloatArray:
-    out = np.full(whole.shape, np.nan)
-    np.divide(part, whole, out=out, where=whole > 0)
-    return out
+    counts, asked = condition.counts[:, ARM_TIERS], replies_asked(condition)
+    low, high = share(counts[..., _ACCEPTED], asked), share(asked - counts[..., _REJECTED], asked)
+    return np.stack([low[:, 0] - high[:, 1], high[:, 0] - low[:, 1]], axis=1)
 
 
 class Level(NamedTuple):
     """How strongly an intervention is applied."""
 
-    label: str | None
-    """`weak`, `standard`, `strong`; the multiplier's size when steering; an SDF corpus's directness."""
+    label: str | None  # Strength of a claim, the multiplier's size when steering, directness of a corpus
     position: float
     """Where the level stands on the dose axis: 1, 2, 3 for strengths and for levels of directness, else
     |multiplier|; 0 without levels."""
 
+    @property
+    def order(self) -> tuple[float, str]:
+        return self.position, self.label or ""
 
-NO_LEVEL = Level(None, 0.0)
-"""Of a treatment that is not applied more or less strongly."""
+
+NO_LEVEL = Level(None, 0.0)  # Of a treatment that is not applied more or less strongly
 
 
 class Applied(NamedTuple):
-    """What one treatment does, whatever the method."""
+    """What one treatment does, whatever the method, or several that are variants of one intervention."""
 
     method: Method
+    code: str
     variable: str
     polarity: Polarity | None
     family: Family | None
     level: Level
-    variant: str
-    """Which wording, training run or vector of the same intervention this is."""
-    dose: float | None
-    direction: Polarity | None = None
-    """The multiplier's sign when steering, random vectors included; None for other methods."""
-
-    @property
-    def code(self) -> str:
-        return f"{self.variable}{self.polarity or ''}"
+    variant: str  # Which wording, training run or vector of the same intervention this is
+    dose: float | None = None
+    direction: Polarity | None = None  # The multiplier's sign when steering, else None
+    conditions: tuple[int, ...] = ()  # Positions of the variants in the request set's conditions
 
     @property
     def is_placebo(self) -> bool:
@@ -421,54 +331,44 @@ class Applied(NamedTuple):
 
 
 def applied(treatment: Treatment) -> Applied:
-    """Reads a treatment as intervention, level and variant."""
-    match treatment:
-        case PromptClaim(intervention=belief, strength=strength):
-            level = Level(strength, STRENGTHS.index(strength) + 1.0)
-            variant = f"paraphrase {treatment.paraphrase}"
-            return Applied("prompt", belief.variable, belief.polarity, belief.family, level, variant, None)
-        case SdfAdapter(intervention=belief):
-            known = treatment.directness in DIRECTNESS
-            level = Level(
-                treatment.directness, DIRECTNESS.index(treatment.directness) + 1.0 if known else 0.0
+    """Reads a treatment as intervention, level and variant.
+
+    Raises:
+        AnalysisError: It steers by a concept that belongs to neither family.
+    """
+    if isinstance(treatment, Steer):
+        if treatment.family is None and treatment.source != "random":
+            raise AnalysisError(
+                f"the logs hold steering by {treatment.concept}, a concept that belongs to neither "
+                "family of the hypothesis pair, so no profile can count it; leave those logs out (what "
+                "it does is in the report of inspect-af steering sweep)"
             )
-            seed = "" if treatment.training_seed is None else f" seed {treatment.training_seed}"
-            variant = f"adapter {treatment.digest}{seed}"
-            return Applied("sdf", belief.variable, belief.polarity, belief.family, level, variant, None)
-        case Steer():
-            if treatment.family is None and treatment.source != "random":
-                raise AnalysisError(
-                    f"the logs hold steering by {treatment.concept}, a concept that belongs to neither "
-                    "family of the hypothesis pair, so no profile can count it; leave those logs out (what "
-                    "it does is in the report of inspect-af steering sweep)"
-                )
-            size = abs(treatment.multiplier)
-            direction: Polarity = "+" if treatment.multiplier >= 0 else "-"
-            return Applied(
-                "steering",
-                treatment.concept + (f" ({treatment.tier} only)" if treatment.tier else ""),
-                None if treatment.family is None else direction,
-                treatment.family,
-                Level(f"{size:g}", size),
-                f"vector {treatment.digest}",
-                None if treatment.dose is None else abs(treatment.dose),
-                direction,
-            )
-
-
-class Group(NamedTuple):
-    """One intervention at one level: the conditions over which its variants are averaged."""
-
-    code: str
-    variable: str
-    polarity: Polarity | None
-    family: Family | None
-    level: Level
-    conditions: tuple[int, ...]
-    """Positions in the request set's conditions."""
-    dose: float | None
-    direction: Polarity | None = None
-    """As in `Applied`."""
+        size = abs(treatment.multiplier)
+        direction: Polarity = "+" if treatment.multiplier >= 0 else "-"
+        concept = treatment.concept + (f" ({treatment.tier} only)" if treatment.tier else "")
+        polarity = None if treatment.family is None else direction
+        return Applied(
+            "steering",
+            f"{concept}{polarity or ''}",
+            concept,
+            polarity,
+            treatment.family,
+            Level(f"{size:g}", size),
+            f"vector {treatment.digest}",
+            None if treatment.dose is None else abs(treatment.dose),
+            direction,
+        )
+    if isinstance(treatment, PromptClaim):
+        level = Level(treatment.strength, STRENGTHS.index(treatment.strength) + 1.0)
+        variant = f"paraphrase {treatment.paraphrase}"
+    else:
+        known = treatment.directness in DIRECTNESS
+        level = Level(treatment.directness, DIRECTNESS.index(treatment.directness) + 1.0 if known else 0.0)
+        seed = "" if treatment.training_seed is None else f" seed {treatment.training_seed}"
+        variant = f"adapter {treatment.digest}{seed}"
+    belief = treatment.intervention
+    moved = belief.variable, belief.polarity, belief.family
+    return Applied(treatment.method, belief.code, *moved, level, variant)
 
 
 @dataclass(frozen=True)
@@ -476,15 +376,12 @@ class Analysis:
     """One subject under one method, in one setting."""
 
     subject: Subject
-    context: tuple[Treatment, ...]
-    """Treatments of other methods that are part of the subject here: prompt claims on an SDF checkpoint."""
+    context: Treatments  # Treatments that are part of the subject here, such as its adapter
     setting: Setting
     method: Method
-    baseline: int | None
-    """Position of the untouched subject; None where it was not run."""
-    groups: tuple[Group, ...]
-    """Interventions with a family, by level and code."""
-    placebos: tuple[Group, ...]
+    baseline: int | None  # Position of the untouched subject; None where it was not run
+    groups: tuple[Applied, ...]  # Interventions with a family, by level and code
+    placebos: tuple[Applied, ...]
     simulated: bool
 
     @property
@@ -494,15 +391,14 @@ class Analysis:
     @property
     def levels(self) -> tuple[Level, ...]:
         """Levels at which at least one intervention was applied, weakest first."""
-        return tuple(sorted({g.level for g in self.groups}, key=lambda v: (v.position, v.label or "")))
+        return tuple(sorted({g.level for g in self.groups}, key=lambda level: level.order))
 
-    def at(self, variable: str, polarity: Polarity, level: Level) -> Group | None:
-        for group in self.groups:
-            if (group.variable, group.polarity, group.level) == (variable, polarity, level):
-                return group
-        return None
+    def opposite(self, group: Applied) -> Applied | None:
+        """The same intervention of the other polarity at the same level; None where it was not run."""
+        wanted = group.variable, "-" if group.polarity == "+" else "+", group.level
+        return next((g for g in self.groups if (g.variable, g.polarity, g.level) == wanted), None)
 
-    def controls(self, level: Level) -> tuple[Group, ...]:
+    def controls(self, level: Level) -> tuple[Applied, ...]:
         """Placebos at the same level; for documents otherwise those of no level.
 
         Neutral documents state no fact that could be put more or less directly.
@@ -512,33 +408,18 @@ class Analysis:
             return own
         return tuple(group for group in self.placebos if group.level == NO_LEVEL)
 
-    def training_runs(self) -> int:
-        """Largest number of checkpoints behind one intervention; what an SDF verdict may generalise over."""
-        return max((len(group.conditions) for group in self.groups), default=0)
 
-
-def subject_label(subject: Subject, context: tuple[Treatment, ...]) -> str:
+def subject_label(subject: Subject, context: Treatments) -> str:
     """The subject's label, with treatments that count as part of it."""
     return f"{subject.label} & {condition_label(context)}" if context else subject.label
 
 
-_INNERMOST: tuple[Method, ...] = ("prompt", "steering", "sdf")
-
-
-def split(treatments: tuple[Treatment, ...]) -> tuple[tuple[Treatment, ...], tuple[Treatment, ...]]:
+def split(treatments: Treatments) -> tuple[Treatments, Treatments]:
     """Stacked treatments as (part of the subject, under study): the method applied last is under study."""
-    for method in _INNERMOST:
-        studied = tuple(t for t in treatments if t.method == method)
-        if studied:
+    for method in ("prompt", "steering", "sdf"):
+        if studied := tuple(t for t in treatments if t.method == method):
             return tuple(t for t in treatments if t.method != method), studied
     return (), ()
-
-
-class _Key(NamedTuple):
-    subject: Subject
-    context: tuple[Treatment, ...]
-    setting: Setting
-    method: Method
 
 
 def analyses_of(requests: RequestSet) -> tuple[Analysis, ...]:
@@ -547,59 +428,47 @@ def analyses_of(requests: RequestSet) -> tuple[Analysis, ...]:
     Conditions with several treatments of one method (adapters composed) belong to no analysis, because
     they stand for no single belief; they are still listed as conditions.
     """
-    references: dict[tuple[Subject, tuple[Treatment, ...], Setting], int] = {}
-    members: dict[_Key, list[int]] = defaultdict(list)
+    references: dict[tuple[Subject, Treatments, Setting], int] = {}
+    members: dict[tuple[Subject, Treatments, Setting, Method], list[Applied]] = defaultdict(list)
     for position, condition in enumerate(requests.conditions):
         references[condition.subject, condition.treatments, condition.setting] = position
         context, studied = split(condition.treatments)
         if len(studied) == 1:
-            key = _Key(condition.subject, context, condition.setting, studied[0].method)
-            members[key].append(position)
-    return tuple(
-        _analysis(
-            key, positions, requests.conditions, references.get((key.subject, key.context, key.setting))
-        )
-        for key, positions in members.items()
-    )
-
-
-def _analysis(
-    key: _Key, positions: list[int], conditions: tuple[ConditionCounts, ...], baseline: int | None
-) -> Analysis:
-    grouped: dict[tuple[str, str, Level], list[tuple[int, Applied]]] = defaultdict(list)
-    for position in positions:
-        what = applied(split(conditions[position].treatments)[1][0])
-        # Random vectors are told apart by digest and by sign, so that each is one control.
-        random = what.is_placebo and key.method == "steering"
-        name = f"{what.variable} {what.variant} {what.direction}" if random else what.code
-        grouped[name, what.variable, what.level].append((position, what))
-    groups = []
-    for (name, variable, level), members in sorted(
-        grouped.items(), key=lambda item: (item[0][2].position, item[0][2].label or "", item[0][0])
-    ):
-        doses = [what.dose for _, what in members if what.dose is not None]
-        groups.append(
-            Group(
-                code=name,
-                variable=variable,
-                polarity=members[0][1].polarity,
-                family=members[0][1].family,
-                level=level,
-                conditions=tuple(position for position, _ in members),
-                dose=sum(doses) / len(doses) if doses else None,
-                direction=members[0][1].direction,
+            what = applied(studied[0])._replace(conditions=(position,))
+            members[condition.subject, context, condition.setting, what.method].append(what)
+    found = []
+    for (subject, context, setting, method), own in members.items():
+        groups = _groups(own)
+        found.append(
+            Analysis(
+                subject=subject,
+                context=context,
+                setting=setting,
+                method=method,
+                baseline=references.get((subject, context, setting)),
+                groups=tuple(g for g in groups if g.family is not None),
+                placebos=tuple(g for g in groups if g.family is None),
+                simulated=any(requests.conditions[p].simulated for one in own for p in one.conditions),
             )
         )
-    return Analysis(
-        subject=key.subject,
-        context=key.context,
-        setting=key.setting,
-        method=key.method,
-        baseline=baseline,
-        groups=tuple(g for g in groups if g.family is not None),
-        placebos=tuple(g for g in groups if g.family is None),
-        simulated=any(conditions[p].simulated for p in positions),
-    )
+    return tuple(found)
+
+
+def _groups(members: Iterable[Applied]) -> list[Applied]:
+    """Variants of one intervention at one level put together, by level and code."""
+    grouped: dict[tuple[tuple[float, str], str, str], list[Applied]] = defaultdict(list)
+    for what in members:
+        # Random vectors are told apart by digest and by sign, so that each is one control.
+        random = what.is_placebo and what.method == "steering"
+        code = f"{what.variable} {what.variant} {what.direction}" if random else what.code
+        grouped[what.level.order, code, what.variable].append(what._replace(code=code))
+    groups = []
+    for _, own in sorted(grouped.items()):
+        doses = [one.dose for one in own if one.dose is not None]
+        dose = sum(doses) / len(doses) if doses else None
+        conditions = tuple(position for one in own for position in one.conditions)
+        groups.append(own[0]._replace(dose=dose, conditions=conditions))
+    return groups
 
 
 class ConceptScore(NamedTuple):
@@ -609,74 +478,11 @@ class ConceptScore(NamedTuple):
     condition: str
     concept: str
     tier: Tier
-    mean: float
-    """Mean over requests of the mean over epochs, on the rubric's own scale."""
-    n: int
-    """Replies judged."""
-    judge: str = ""
-    """Model name of the judge, or several joined by `, `."""
-    simulated: bool = False
-    """Whether a judge was a simulated model: its scores say nothing about what a real judge would find."""
-    setting: str = ""
-    """Digest of the prompt template that the replies were given under."""
-
-
-class _ScoreCell(NamedTuple):
-    subject: str
-    setting: str
-    condition: str
-    concept: str
-    tier: Tier
-
-
-class ConceptScores:
-    """Watches rows on their way to being counted, and keeps the judge's scores of each condition.
-
-    scores = ConceptScores()
-    outcomes = count_outcomes(scores.watch(read_logs(["logs"])))
-    scores.means()
-    """
-
-    def __init__(self) -> None:
-        self._scores: dict[_ScoreCell, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        self._judges: dict[_ScoreCell, dict[str, bool]] = defaultdict(dict)
-        self._seen: set[str] = set()
-
-    def watch(
-        self, logs: Iterable[tuple[LogHeader, Iterable[ScoredSample]]]
-    ) -> Iterator[tuple[LogHeader, Iterator[ScoredSample]]]:
-        """The same logs with the same rows."""
-        for header, rows in logs:
-            yield header, self._watched(header, rows)
-
-    def means(self) -> tuple[ConceptScore, ...]:
-        """One entry per subject, prompt template, condition, concept and tier, in order of appearance."""
-        return tuple(
-            ConceptScore(
-                **cell._asdict(),
-                mean=fmean(fmean(scores) for scores in by_request.values()),
-                n=sum(map(len, by_request.values())),
-                judge=", ".join(self._judges[cell]),
-                simulated=any(self._judges[cell].values()),
-            )
-            for cell, by_request in self._scores.items()
-        )
-
-    def _watched(self, header: LogHeader, rows: Iterable[ScoredSample]) -> Iterator[ScoredSample]:
-        for row in rows:
-            if row.judged is not None and row.uuid not in self._seen:
-                self._seen.add(row.uuid)
-                for concept, score in row.judged.scores:
-                    cell = _ScoreCell(
-                        header.subject_of(row.meta).label,
-                        header.meta.prompt_digest,
-                        row.meta.condition,
-                        concept,
-                        row.meta.tier,
-                    )
-                    self._scores[cell][row.meta.request_id].append(score)
-                    self._judges[cell][row.judged.judge] = row.judged.simulated
-            yield row
+    mean: float  # Mean over requests of the mean over epochs, on the rubric's own scale
+    n: int  # Replies judged
+    judge: str = ""  # Model name of the judge, or several joined by `, `
+    simulated: bool = False  # Whether a judge was simulated: no real one is spoken for
+    setting: str = ""  # Digest of the prompt template that the replies were given under
 
 
 class Place(NamedTuple):
@@ -684,60 +490,48 @@ class Place(NamedTuple):
 
     subject: Subject
     prompt_digest: str
-    treatments: tuple[Treatment, ...]
+    treatments: Treatments
 
 
-Scores = Mapping[str, Mapping[tuple[str, Tier], float]]
-"""Mean judge score over epochs by request and tier, by concept."""
+Scores = Mapping[str, Mapping[tuple[str, Tier], float]]  # Mean over epochs by request and tier, by concept
 
 
 @dataclass(frozen=True)
 class LogRecord:
     """What is known beside the counts."""
 
-    logs_of: Mapping[Place, tuple[str, ...]] = field(default_factory=dict)
-    """Locations of the logs that hold a condition's replies."""
+    logs_of: Mapping[Place, tuple[str, ...]] = field(default_factory=dict)  # Logs of every condition
     scores: Mapping[Place, Scores] = field(default_factory=dict)
-    judges: Mapping[str, bool] = field(default_factory=dict)
-    """Model name of every judge, and whether it is simulated."""
+    judges: Mapping[str, bool] = field(default_factory=dict)  # By model name, whether it is simulated
 
     def logs(self, places: Iterable[Place]) -> tuple[str, ...]:
         """Locations of all logs that hold any of the conditions, in the order of reading."""
-        found = {location for place in places for location in self.logs_of.get(place, ())}
+        wanted = {location for place in places for location in self.logs_of.get(place, ())}
         order = dict.fromkeys(location for own in self.logs_of.values() for location in own)
-        return tuple(location for location in order if location in found)
+        return tuple(location for location in order if location in wanted)
 
 
-class LogRecorder:
-    """Watches rows on their way to being counted."""
+_JudgedCell = tuple[str, str, str, Tier, str]  # Subject, condition, concept, tier, template's digest
+
+
+class ConceptScores:
+    """Watches rows on their way to being counted, and keeps judges' scores and which log held what.
+
+    scores = ConceptScores()
+    outcomes = count_outcomes(scores.watch(read_logs(["logs"])))
+    scores.means()
+    """
 
     def __init__(self) -> None:
         self._logs: dict[Place, dict[str, None]] = defaultdict(dict)
-        self._scores: dict[Place, dict[str, dict[tuple[str, Tier], list[float]]]] = defaultdict(
-            lambda: defaultdict(lambda: defaultdict(list))
-        )
-        self._judges: dict[str, bool] = {}
+        self._scores: dict[Place, dict[str, dict[tuple[str, Tier], list[float]]]] = {}
+        self._judges: dict[_JudgedCell, dict[str, bool]] = defaultdict(dict)
         self._seen: set[int] = set()
 
-    def watch(
-        self, logs: Iterable[tuple[LogHeader, Iterable[ScoredSample]]]
-    ) -> Iterator[tuple[LogHeader, Iterator[ScoredSample]]]:
+    def watch(self, logs: Logs) -> Iterator[tuple[LogHeader, Iterator[ScoredSample]]]:
         """The same logs with the same rows."""
         for header, rows in logs:
             yield header, self._watched(header, rows)
-
-    def freeze(self) -> LogRecord:
-        return LogRecord(
-            {place: tuple(locations) for place, locations in self._logs.items()},
-            {
-                place: {
-                    concept: {key: fmean(values) for key, values in cells.items()}
-                    for concept, cells in concepts.items()
-                }
-                for place, concepts in self._scores.items()
-            },
-            dict(self._judges),
-        )
 
     def _watched(self, header: LogHeader, rows: Iterable[ScoredSample]) -> Iterator[ScoredSample]:
         for row in rows:
@@ -746,29 +540,59 @@ class LogRecorder:
             identity = hash(row.uuid)
             if row.judged is not None and identity not in self._seen:
                 self._seen.add(identity)
-                self._judges[row.judged.judge] = row.judged.simulated
+                found = self._scores.setdefault(place, {})
                 for concept, score in row.judged.scores:
-                    self._scores[place][concept][row.meta.request_id, row.meta.tier].append(score)
+                    of_concept = found.setdefault(concept, {})
+                    of_concept.setdefault((row.meta.request_id, row.meta.tier), []).append(score)
+                    cell = _cell(place, concept, row.meta.tier)
+                    self._judges[cell][row.judged.judge] = row.judged.simulated
             yield row
 
+    def means(self) -> tuple[ConceptScore, ...]:
+        """One entry per subject, prompt template, condition, concept and tier, in order of appearance."""
+        by_request: dict[_JudgedCell, dict[str, list[float]]] = {cell: {} for cell in self._judges}
+        for place, concepts in self._scores.items():
+            for concept, cells in concepts.items():
+                for (request, tier), scores in cells.items():
+                    by_request[_cell(place, concept, tier)].setdefault(request, []).extend(scores)
+        return tuple(
+            ConceptScore(
+                *cell[:4],
+                mean=fmean(map(fmean, requests.values())),
+                n=sum(map(len, requests.values())),
+                judge=", ".join(self._judges[cell]),
+                simulated=any(self._judges[cell].values()),
+                setting=cell[4],
+            )
+            for cell, requests in by_request.items()
+        )
 
-def renamed(
-    logs: Iterable[tuple[LogHeader, Iterable[ScoredSample]]], names: Mapping[str, str]
-) -> Iterator[tuple[LogHeader, Iterable[ScoredSample]]]:
+    def record(self) -> LogRecord:
+        """Scores by condition and request, and the logs of every condition."""
+        scores = {
+            place: {concept: {at: fmean(own) for at, own in of.items()} for concept, of in concepts.items()}
+            for place, concepts in self._scores.items()
+        }
+        judges = {judge: simulated for own in self._judges.values() for judge, simulated in own.items()}
+        return LogRecord({place: tuple(logs) for place, logs in self._logs.items()}, scores, judges)
+
+
+def _cell(place: Place, concept: str, tier: Tier) -> _JudgedCell:
+    return place.subject.label, condition_label(place.treatments), concept, tier, place.prompt_digest
+
+
+def renamed(logs: Logs, names: Mapping[str, str]) -> Iterator[tuple[LogHeader, Iterable[ScoredSample]]]:
     """The same logs with models called by other names; two models of one name become one.
 
     A name stands for the model alone or for the model with its arguments in brackets.
     """
     for header, rows in logs:
-        yield header._replace(subject=renamed_subject(header.subject, names)), rows
-
-
-def renamed_subject(subject: Subject, names: Mapping[str, str]) -> Subject:
-    model, bracket, rest = subject.model.partition("[")
-    name = names.get(subject.model)
-    if name is None and model in names:
-        name = f"{names[model]}{bracket}{rest}"
-    return subject if name is None else subject.model_copy(update={"model": name})
+        model, bracket, rest = header.subject.model.partition("[")
+        name = names.get(f"{model}{bracket}{rest}")
+        if name is None and model in names:
+            name = f"{names[model]}{bracket}{rest}"
+        update = {} if name is None else {"model": name}
+        yield header._replace(subject=header.subject.model_copy(update=update)), rows
 
 
 def renamed_label(label: str, names: Mapping[str, str]) -> str:

@@ -3,11 +3,13 @@ profile."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, groupby
 from math import log
+from statistics import fmean
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,19 +21,17 @@ from inspect_af.profile.counts import (
     ESTIMANDS,
     NO_LEVEL,
     Analysis,
+    Applied,
     ConditionCounts,
     Estimand,
     FloatArray,
-    Group,
     Level,
     Outcomes,
     RequestSet,
-    Setting,
-    WorstCases,
     accepted_rate,
     applied,
-    average_bounds,
     gap_bounds,
+    known_mean,
     split,
     subject_label,
 )
@@ -44,10 +44,8 @@ from inspect_af.profile.intervals import (
     average,
     combine,
     draw,
-    log_odds,
     mean_over_requests,
     optional,
-    reply_share,
     wilson,
 )
 from inspect_af.profile.result import (
@@ -62,10 +60,9 @@ from inspect_af.profile.result import (
 )
 from inspect_af.stats import t_quantile
 from inspect_af.thresholds import Thresholds
-from inspect_af.types import OUTCOMES, TIERS, UNSCORED, Family
+from inspect_af.types import FAMILIES, OUTCOMES, TIERS, UNSCORED, Family
 
 Quantity = Literal["gap", "monitored", "unmonitored", "mean"]
-QUANTITIES: tuple[Quantity, ...] = ("gap", "monitored", "unmonitored", "mean")
 _WEIGHTS: dict[Quantity, tuple[float, float]] = {
     "gap": (1.0, -1.0),
     "monitored": (1.0, 0.0),
@@ -78,10 +75,8 @@ _WEIGHTS: dict[Quantity, tuple[float, float]] = {
 class Cell(NamedTuple):
     """The two arms of one condition, or of several averaged within each request."""
 
-    rates: FloatArray
-    """[request, arm of two]; NaN where a request has no scored reply."""
-    loadings: FloatArray
-    """[condition], the share with which each condition enters."""
+    rates: FloatArray  # [request, arm of two]; NaN where a request has no scored reply
+    loadings: FloatArray  # [condition], the share with which each condition enters
 
 
 class Arms:
@@ -90,203 +85,132 @@ class Arms:
     def __init__(self, requests: RequestSet, estimand: Estimand = "strict") -> None:
         self.rates = np.stack([accepted_rate(c, estimand)[:, ARM_TIERS] for c in requests.conditions])
         """[condition, request, arm of two]"""
-        scored = ~np.isnan(self.rates)
-        n = scored.sum(axis=1)
-        total = np.where(scored, self.rates, 0.0).sum(axis=1)
-        means = np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
-        self.means = means.ravel()
-        """Accepted rate of every arm, [arm]: both tiers of the first condition, then of the next."""
-
+        self.means = known_mean(self.rates, axis=1)
+        """Accepted rate of every arm, [condition, arm of two]."""
         self._cells: dict[tuple[int, ...], Cell] = {}
 
-    @cached_property
-    def pseudo_weights(self) -> FloatArray:
-        """How much of a request one independent reply is worth in every arm, [arm]; 1 at one epoch."""
-        return np.array([reply_share(rates[:, k]) for rates in self.rates for k in (0, 1)])
-
-    @property
-    def n_requests(self) -> int:
-        return int(self.rates.shape[1])
-
-    def cell(self, conditions: Sequence[int]) -> Cell:
+    def cell(self, *conditions: int) -> Cell:
         """Averages conditions within each request, over those that have scored replies for it in both arms.
 
         A condition with one arm only would move the average of that arm alone, and so pass for a gap.
         """
-        key = tuple(conditions)
-        if key not in self._cells:
-            self._cells[key] = self._average(key)
-        return self._cells[key]
-
-    def gaps(self, conditions: Sequence[int]) -> tuple[float, ...]:
-        """The gap of every condition by itself; NaN without a complete request."""
-        return tuple(level_of(self.cell([position])).value for position in conditions)
-
-    def _average(self, conditions: tuple[int, ...]) -> Cell:
-        chosen = self.rates[list(conditions)]
-        loadings = np.zeros(len(self.means) // 2)
-        loadings[list(conditions)] = 1 / len(conditions)
-        if len(conditions) == 1:
-            return Cell(chosen[0], loadings)
-        complete = ~np.isnan(chosen).any(axis=2, keepdims=True)
-        n = np.broadcast_to(complete, chosen.shape).sum(axis=0)
-        total = np.where(complete, chosen, 0.0).sum(axis=0)
-        rates = np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
-        return Cell(rates, loadings)
+        if conditions not in self._cells:
+            rates, loadings = self.rates[list(conditions)], np.zeros(len(self.rates))
+            loadings[list(conditions)] = 1 / len(conditions)
+            if len(conditions) > 1:
+                complete = ~np.isnan(rates).any(axis=2, keepdims=True)
+                rates = known_mean(np.where(complete, rates, np.nan))[None]
+            self._cells[conditions] = Cell(rates[0], loadings)
+        return self._cells[conditions]
 
 
 def level_of(cell: Cell, quantity: Quantity = "gap") -> Statistic:
     """A quantity of one cell, over the requests complete in both tiers."""
-    values = cell.rates[:, 0] - cell.rates[:, 1] if quantity == "gap" else _weighed(cell.rates, quantity)
-    return mean_over_requests(values, _spread(cell.loadings, quantity))
+    monitored, unmonitored = _WEIGHTS[quantity]
+    values = monitored * cell.rates[:, 0] + unmonitored * cell.rates[:, 1]
+    loadings = np.stack([monitored * cell.loadings, unmonitored * cell.loadings], axis=1)
+    return mean_over_requests(values, loadings.ravel())
 
 
 def effect(cell: Cell, reference: Cell, quantity: Quantity = "gap") -> Statistic:
     """Change of a quantity from a reference, over the requests complete in all four arms."""
-    return mean_over_requests(
-        _weighed(cell.rates - reference.rates, quantity),
-        _spread(cell.loadings - reference.loadings, quantity),
-    )
+    return level_of(Cell(cell.rates - reference.rates, cell.loadings - reference.loadings), quantity)
 
 
-def log_odds_gap(cell: Cell, reference: Cell | None = None) -> float:
-    """Difference of the marginal arms' log-odds, over the requests complete in them and in the reference."""
-    rates = cell.rates if reference is None else cell.rates - reference.rates
-    keep = ~np.isnan(rates).any(axis=1)
-    n = int(np.count_nonzero(keep))
-    if n == 0:
-        return float("nan")
-    monitored, unmonitored = (float(cell.rates[keep, k].sum()) for k in (0, 1))
-    return log_odds(monitored, n) - log_odds(unmonitored, n)
+def log_odds_gap(cell: Cell, reference: Cell | None = None) -> Statistic:
+    """The gap, or its change from a reference, in log-odds of the marginal arms, logit((k + .5) / (n + 1)).
 
-
-def log_odds_sensitivity(amplify: Cell, suppress: Cell) -> Statistic:
-    """gap(+) - gap(-) in log-odds of the marginal arms, with its influence by the delta method."""
-    keep = ~np.isnan(amplify.rates + suppress.rates).any(axis=1)
-    n, total = int(np.count_nonzero(keep)), len(amplify.rates)
-    n_arms = 2 * len(amplify.loadings)
-    value, influence, loadings = 0.0, np.zeros(total), np.zeros(n_arms)
-    weights = np.zeros(n_arms)
+    Over the requests complete in all arms; the influence is by the delta method.
+    """
+    cells = [(cell, 1.0)] if reference is None else [(cell, 1.0), (reference, -1.0)]
+    keep = ~np.isnan(np.concatenate([one.rates for one, _ in cells], axis=1)).any(axis=1)
+    n, total, n_arms = int(keep.sum()), len(keep), 2 * len(cell.loadings)
+    value, influence, loadings, weights = 0.0, np.zeros(total), np.zeros(n_arms), np.zeros(n_arms)
     if n == 0:
         return Statistic(float("nan"), influence, loadings, 0, weights)
-    for cell, sign in ((amplify, 1.0), (suppress, -1.0)):
+    for one, sign in cells:
         for tier, weight in enumerate((sign, -sign)):
-            rates = cell.rates[keep, tier]
+            rates = one.rates[keep, tier]
             k = float(rates.sum())
             p = (k + 0.5) / (n + 1)
             slope = weight / (p * (1 - p))
-            value += weight * log_odds(k, n)
+            value += weight * log(p / (1 - p))
             influence[keep] += slope * (rates - k / n) * total / n
-            loadings[tier::2] += slope * cell.loadings * total / n
-            weights[tier::2] += np.where(cell.loadings > 0, weight * np.inf, 0.0)
+            loadings[tier::2] += slope * one.loadings * total / n
+            weights[tier::2] += np.where(one.loadings > 0, weight * np.inf, 0.0)
     return Statistic(value, influence, loadings, n, weights)
-
-
-def log_odds_effect(cell: Cell, reference: Cell) -> float:
-    """Change of the log-odds gap from a reference, over the requests complete in all four arms."""
-    return log_odds_gap(cell, reference) - log_odds_gap(reference, cell)
-
-
-def _weighed(rates: FloatArray, quantity: Quantity) -> FloatArray:
-    monitored, unmonitored = _WEIGHTS[quantity]
-    values: FloatArray = monitored * rates[:, 0] + unmonitored * rates[:, 1]
-    return values
-
-
-def _spread(loadings: FloatArray, quantity: Quantity) -> FloatArray:
-    monitored, unmonitored = _WEIGHTS[quantity]
-    return np.stack([monitored * loadings, unmonitored * loadings], axis=1).ravel()
 
 
 class VariableSensitivity(NamedTuple):
     """gap(+) - gap(-) of one variable."""
 
     code: str
-    family: Family
-    amplify: Group
-    suppress: Group
+    amplify: Applied
+    suppress: Applied
     statistic: Statistic
 
 
-class FamilySensitivity(NamedTuple):
-    """The mean over a family's variables, and that mean with each variable left out."""
+@dataclass(frozen=True)
+class FamilySensitivity:
+    """The variables of a family that were moved both ways, at least one."""
 
-    family: Family
     variables: tuple[VariableSensitivity, ...]
-    statistic: Statistic
-    left_out: tuple[tuple[str, Statistic], ...]
-    """(code left out, sensitivity of the others); empty for a single variable."""
+
+    @cached_property
+    def statistic(self) -> Statistic:
+        """The mean over the variables."""
+        return average([v.statistic for v in self.variables])
+
+    @cached_property
+    def left_out(self) -> dict[str, Statistic]:
+        """The mean without each variable; empty for a single one."""
+        if len(self.variables) == 1:
+            return {}
+        return {v.code: average([w.statistic for w in self.variables if w is not v]) for v in self.variables}
 
 
-def variable_sensitivity(arms: Arms, amplify: Group, suppress: Group) -> VariableSensitivity:
-    """Sensitivity of one variable, over the requests complete in all four arms."""
-    if amplify.family is None:  # callers select by family; a placebo has no direction to compare
-        raise ValueError(f"{amplify.code} is a placebo and has no sensitivity")
-    statistic = effect(arms.cell(amplify.conditions), arms.cell(suppress.conditions))
-    return VariableSensitivity(amplify.variable, amplify.family, amplify, suppress, statistic)
+Pair = tuple[Applied, Applied]  # The amplifying and the suppressing intervention of one variable at one level
 
 
-def family_sensitivity(family: Family, variables: Sequence[VariableSensitivity]) -> FamilySensitivity | None:
-    """The family's sensitivity; None where none of its variables was moved both ways."""
-    own = tuple(v for v in variables if v.family == family and v.statistic.n > 0)
-    if not own:
-        return None
-    left_out = tuple((v.code, average([w.statistic for w in own if w is not v])) for v in own if len(own) > 1)
-    return FamilySensitivity(family, own, average([v.statistic for v in own]), left_out)
+def opposed(analysis: Analysis, included: frozenset[str]) -> list[Pair]:
+    """Every included variable at every level at which it was moved both ways, weakest first."""
+    own = [g for g in analysis.groups if g.polarity == "+" and g.variable in included]
+    return [(group, suppress) for group in own if (suppress := analysis.opposite(group)) is not None]
 
 
-def sensitivities_at(
-    arms: Arms, analysis: Analysis, level: Level, included: frozenset[str]
-) -> tuple[VariableSensitivity, ...]:
-    """Sensitivities of the included variables that were moved both ways at a level."""
-    found = []
-    for amplify in analysis.groups:
-        if amplify.level != level or amplify.polarity != "+" or amplify.variable not in included:
-            continue
-        suppress = analysis.at(amplify.variable, "-", level)
-        if suppress is not None:
-            found.append(variable_sensitivity(arms, amplify, suppress))
-    return tuple(found)
+def by_family(arms: Arms, pairs: Sequence[Pair]) -> dict[Family, FamilySensitivity]:
+    """Family sensitivities, without the families of which no variable has a complete request."""
+    moved = [
+        VariableSensitivity(
+            up.variable, up, down, effect(arms.cell(*up.conditions), arms.cell(*down.conditions))
+        )
+        for up, down in pairs
+    ]
+    families = {
+        family: tuple(v for v in moved if v.amplify.family == family and v.statistic.n) for family in FAMILIES
+    }
+    return {family: FamilySensitivity(own) for family, own in families.items() if own}
 
 
-def fraction(first: Statistic, second: Statistic, critical: float) -> tuple[float, float, float]:
-    """Share of the second family, S_B / (S_A + S_B), with Fieller's interval.
-
-    The interval holds the shares f for which (1 - f) S_B - f S_A is within `critical` errors of zero. Only
-    meaningful where both sensitivities are clearly positive; the caller refuses otherwise.
-    """
-    n = len(first.influence)
-    total = first + second
-    variance_b = float(np.square(second.influence).sum()) / n**2
-    variance_t = float(np.square(total.influence).sum()) / n**2
-    covariance = float(second.influence @ total.influence) / n**2
-    b, t = second.value, total.value
-    # (b - f t)^2 <= critical^2 (Vb - 2 f Cbt + f^2 Vt), a quadratic in f
-    quadratic = t * t - critical**2 * variance_t
-    linear = b * t - critical**2 * covariance
-    constant = b * b - critical**2 * variance_b
+def fieller(quadratic: float, linear: float, constant: float) -> tuple[float, float]:
+    """Roots of quadratic x^2 - 2 linear x + constant, for a quadratic above 0; bounds of a ratio."""
     root = float(np.sqrt(max(linear**2 - quadratic * constant, 0.0)))
-    low, high = (linear - root) / quadratic, (linear + root) / quadratic
-    return b / t, max(low, 0.0), min(high, 1.0)
+    return (linear - root) / quadratic, (linear + root) / quadratic
 
 
 def trend(levels: Sequence[tuple[float, Statistic]]) -> Statistic | None:
     """Least-squares slope of a statistic on the dose axis; None with fewer than two different positions."""
     positions = np.array([position for position, _ in levels])
-    centred = positions - positions.mean() if len(positions) else positions
+    centred = positions - positions.mean()
     total = float(np.square(centred).sum())
-    if total == 0:
-        return None
-    return combine([statistic for _, statistic in levels], [float(c) / total for c in centred])
+    return combine([one for _, one in levels], (centred / total).tolist()) if total else None
 
 
 class DoseMatch(NamedTuple):
     """One level of each steering concept, chosen so that the doses are as equal as they can be."""
 
-    pairs: tuple[tuple[Group, Group], ...]
-    """(amplify, suppress) of each concept."""
-    ratio: float | None
-    """Largest dose over smallest, of all chosen groups; None where a dose is unknown."""
+    pairs: tuple[Pair, ...]
+    ratio: float | None  # Largest dose over smallest, of all chosen groups; None where a dose is unknown
 
 
 def match_doses(analysis: Analysis, included: frozenset[str]) -> DoseMatch | None:
@@ -296,63 +220,30 @@ def match_doses(analysis: Analysis, included: frozenset[str]) -> DoseMatch | Non
     log scale); of equals the strongest. Where a dose was not recorded, multipliers stand in for doses.
     None where no concept was run at +m and -m.
     """
-    pairs = opposed(analysis, included)
+    pairs = [pair for pair in opposed(analysis, included) if pair[0].level.position]
     if not pairs:
         return None
-    recorded = all(group.dose is not None for levels in pairs.values() for both in levels for group in both)
-    chosen = pick_levels(
-        {
-            code: [
-                (amplify.dose if recorded and amplify.dose else amplify.level.position, amplify, suppress)
-                for amplify, suppress in levels
-            ]
-            for code, levels in pairs.items()
-        }
+    recorded = all(group.dose is not None for pair in pairs for group in pair)
+
+    def size(pair: Pair) -> float:
+        return pair[0].dose if recorded and pair[0].dose else pair[0].level.position
+
+    def off(pair: Pair, target: float) -> float:
+        return round(abs(log(size(pair) / target)), 9)
+
+    concepts: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        concepts[pair[0].variable].append(pair)
+    common = min(
+        map(size, pairs),
+        key=lambda target: (max(min(off(p, target) for p in own) for own in concepts.values()), -target),
     )
-    doses = [group.dose for _, *both in chosen.values() for group in both if group.dose]
-    ratio = max(doses) / min(doses) if recorded and doses else None
-    return DoseMatch(tuple((amplify, suppress) for _, amplify, suppress in chosen.values()), ratio)
+    chosen = tuple(min(own, key=lambda p: (off(p, common), -size(p))) for own in concepts.values())
+    doses = [group.dose for pair in chosen for group in pair if group.dose]
+    return DoseMatch(chosen, max(doses) / min(doses) if recorded and doses else None)
 
 
-def opposed(analysis: Analysis, included: frozenset[str]) -> dict[str, list[tuple[Group, Group]]]:
-    """Every level at which a concept was run both ways, as (amplify, suppress), by concept."""
-    found: dict[str, list[tuple[Group, Group]]] = {}
-    for amplify in analysis.groups:
-        if amplify.polarity != "+" or amplify.variable not in included or amplify.level.position == 0:
-            continue
-        suppress = analysis.at(amplify.variable, "-", amplify.level)
-        if suppress is not None:
-            found.setdefault(amplify.variable, []).append((amplify, suppress))
-    return found
-
-
-def pick_levels(
-    sizes: Mapping[str, Sequence[tuple[float, Group, Group]]],
-) -> dict[str, tuple[float, Group, Group]]:
-    """For each concept the level whose size (above 0) is nearest to a common one; of equals the strongest."""
-    target = _common_dose({code: [size for size, *_ in levels] for code, levels in sizes.items()})
-    return {
-        code: min(levels, key=lambda level: (round(abs(log(level[0] / target)), 9), -level[0]))
-        for code, levels in sizes.items()
-    }
-
-
-def _common_dose(sizes: Mapping[str, Sequence[float]]) -> float:
-    def worst(target: float) -> float:
-        return max(min(abs(log(size / target)) for size in own) for own in sizes.values())
-
-    everything = {size for own in sizes.values() for size in own}
-    return min(everything, key=lambda size: (round(worst(size), 9), -size))
-
-
-Reference = Literal["baseline", "placebo"]
-REFERENCE_NAMES: dict[Reference, str] = {"baseline": "the untouched subject", "placebo": "the placebo"}
-"""How references are called in sentences, in the order in which the gap itself is read from them."""
-FAMILIES: tuple[Family, ...] = ("first", "second")
-
-
-LEAST_GROUPS = 10
-"""With fewer groups of near-duplicates than this their spread is not estimated. Not in source."""
+LEAST_GROUPS = 10  # Near-duplicate groups needed to estimate their spread; not in source
 
 
 class RequestData(NamedTuple):
@@ -360,34 +251,49 @@ class RequestData(NamedTuple):
 
     requests: RequestSet
     arms: dict[Estimand, Arms]
-    bounds: tuple[WorstCases, ...]
-    """Worst cases of every condition's gap, [condition]."""
+    bounds: FloatArray  # Worst cases of every condition's gap, [condition, request, 2]; see `gap_bounds`
     estimator: Estimator
-    grouped: bool
-    """Whether requests come in groups of near-duplicates that are resampled together."""
-    too_few_groups: int | None
-    """Number of groups where they are too few to be resampled, so that requests are; else None."""
+    too_few_groups: int | None  # Groups where they are too few to be resampled, else None
 
     @property
     def strict(self) -> Arms:
         return self.arms["strict"]
 
+    @property
+    def thresholds(self) -> Thresholds:
+        return self.estimator.thresholds
+
+    def bounds_of(self, conditions: Sequence[int]) -> FloatArray:
+        """Worst cases of a gap averaged over conditions within each request, [request, 2]."""
+        return known_mean(self.bounds[list(conditions)])
+
 
 def request_data_of(requests: RequestSet, thresholds: Thresholds, drawer: Drawer = draw) -> RequestData:
-    """Rates and resamples of a request set, made once for all of its analyses."""
+    """Rates and resamples of a request set, made once for all of its analyses.
+
+    Groups of near-duplicates are resampled together where there are enough of them.
+    """
     arms = {estimand: Arms(requests, estimand) for estimand in ESTIMANDS}
-    strict = arms["strict"]
+    rates = arms["strict"].rates
     n_groups, n = int(requests.clusters.max()) + 1, len(requests.request_ids)
     too_few = n_groups < min(LEAST_GROUPS, n)
-    grouped = not too_few and n_groups < n
     return RequestData(
         requests=requests,
         arms=arms,
-        bounds=tuple(gap_bounds(condition) for condition in requests.conditions),
-        estimator=Estimator(strict, thresholds, units=requests.clusters if grouped else None, drawer=drawer),
-        grouped=grouped,
+        bounds=np.stack([gap_bounds(condition) for condition in requests.conditions]),
+        estimator=Estimator(
+            rates.transpose(0, 2, 1).reshape(-1, n),
+            thresholds,
+            units=requests.clusters if not too_few and n_groups < n else None,
+            drawer=drawer,
+        ),
         too_few_groups=n_groups if too_few else None,
     )
+
+
+Reference = Literal["baseline", "placebo"]
+REFERENCES: dict[Reference, str] = {"baseline": "the untouched subject", "placebo": "the placebo"}
+"""How references are called in sentences, in the order in which the gap itself is read from them."""
 
 
 @dataclass(frozen=True)
@@ -395,48 +301,92 @@ class Headline:
     """The headline statistics of one analysis, before intervals."""
 
     analysis: Analysis
-    level: Level | None
-    """The headline level; None where doses were matched across multipliers, or nothing was run."""
+    data: RequestData
+    level: Level | None  # None where doses were matched, or nothing was run
     match: DoseMatch | None
     families: dict[Family, FamilySensitivity]
     included: frozenset[str]
 
-    def label(self, family: Family) -> str:
-        pair = self.analysis.setting.pair
-        return pair.first if family == "first" else pair.second
-
     @property
+    def labels(self) -> tuple[str, str]:
+        return self.analysis.setting.pair.first, self.analysis.setting.pair.second
+
+    def label(self, family: Family) -> str:
+        return self.labels[FAMILIES.index(family)]
+
+    @cached_property
     def contrast(self) -> Statistic | None:
         if len(self.families) < 2:
             return None
         return self.families["first"].statistic - self.families["second"].statistic
 
     @property
-    def total(self) -> Statistic | None:
-        if len(self.families) < 2:
-            return None
-        return self.families["first"].statistic + self.families["second"].statistic
-
-    @property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[Applied, ...]:
         """The interventions that the headline is made of, those without an opposite included."""
         if self.match is not None:
-            return tuple(group for both in self.match.pairs for group in both)
+            return tuple(group for pair in self.match.pairs for group in pair)
         return tuple(group for group in self.analysis.groups if group.level == self.level)
 
     @property
     def levels(self) -> tuple[Level, ...]:
         """The levels of the groups that the headline is made of."""
-        if self.level is not None:
-            return (self.level,)
-        pairs = self.match.pairs if self.match else ()
-        return tuple(sorted({group.level for both in pairs for group in both}, key=lambda v: v.position))
+        return tuple(sorted({group.level for group in self.groups}, key=lambda level: level.order))
+
+    @property
+    def placebos(self) -> tuple[Applied, ...]:
+        """The placebos at those levels."""
+        found = [control for level in self.levels for control in self.analysis.controls(level)]
+        return tuple(dict.fromkeys(found))
+
+    def cell(self, group: Applied) -> Cell:
+        return self.data.strict.cell(*group.conditions)
+
+    @property
+    def baseline(self) -> Cell | None:
+        """The untouched subject; None where it was not run."""
+        position = self.analysis.baseline
+        return None if position is None else self.data.strict.cell(position)
+
+    def reference_conditions(self, reference: Reference, level: Level) -> tuple[int, ...]:
+        """The conditions that effects at a level are measured from; empty where they were not run."""
+        if reference == "baseline":
+            return () if self.analysis.baseline is None else (self.analysis.baseline,)
+        return tuple(p for group in self.analysis.controls(level) for p in group.conditions)
+
+    def reference_gap(self) -> tuple[Cell, Statistic, str] | None:
+        """Cell, gap and name of what stands for the subject without a belief changed."""
+        for reference, name in REFERENCES.items():
+            for level in self.levels or (NO_LEVEL,):
+                conditions = self.reference_conditions(reference, level)
+                if conditions and (gap := level_of(cell := self.data.strict.cell(*conditions))).n:
+                    return cell, gap, name
+        return None
+
+    def changes(self, groups: Sequence[Applied]) -> list[Statistic]:
+        """Changes of the gap from the baseline, in the order of the groups; none where it was not run."""
+        base = self.baseline
+        return [] if base is None else [effect(self.cell(group), base) for group in groups]
+
+    def sizes(self, groups: Sequence[Applied]) -> list[float]:
+        """The known changes of the gap from the baseline."""
+        return [one.value for one in self.changes(groups) if one.n]
+
+    @property
+    def by_code(self) -> dict[str, Statistic]:
+        """Change of the gap from the baseline by intervention of the headline; empty without a baseline."""
+        return dict(zip([group.code for group in self.groups], self.changes(self.groups), strict=False))
 
 
 def headline_of(
-    analysis: Analysis, data: RequestData, *, strength: str | None, variables: frozenset[str] | None
+    analysis: Analysis,
+    data: RequestData,
+    *,
+    strength: str | None = None,
+    variables: frozenset[str] | None = None,
 ) -> Headline:
     """Chooses the headline level and the variables, and computes the sensitivities there.
+
+    The level is the asked strength, else `standard`, else the strongest that was run.
 
     Raises:
         ConfigError: the strength that was asked for was not run, or a variable is neither the pair's nor run.
@@ -445,26 +395,18 @@ def headline_of(
     for code in sorted((variables or frozenset()) - known):
         raise one_of(code, sorted(known), what="variable")
     included = included_variables(analysis, variables)
+    level, match = None, None
     if analysis.method == "steering":
         match = match_doses(analysis, included)
-        pairs = match.pairs if match else ()
-        sensitivities = tuple(variable_sensitivity(data.strict, *both) for both in pairs)
-        return Headline(analysis, None, match, by_family(sensitivities), included)
-    level = headline_level(analysis, strength)
-    found = sensitivities_at(data.strict, analysis, level, included) if level else ()
-    return Headline(analysis, level, None, by_family(found), included)
-
-
-def headline_level(analysis: Analysis, strength: str | None) -> Level | None:
-    """The asked strength, else `standard`, else the strongest that was run; None without interventions."""
-    levels = {level.label: level for level in analysis.levels}
-    if not levels:
-        return None
-    if strength is not None and analysis.method == "prompt":
-        if strength not in levels:
-            raise one_of(strength, sorted(str(label) for label in levels), what="strength in these logs")
-        return levels[strength]
-    return levels.get("standard") or analysis.levels[-1]
+    elif levels := {level.label: level for level in analysis.levels}:
+        if strength is not None and analysis.method == "prompt":
+            if strength not in levels:
+                raise one_of(strength, sorted(map(str, levels)), what="strength in these logs")
+            level = levels[strength]
+        else:
+            level = levels.get("standard") or analysis.levels[-1]
+    pairs = match.pairs if match else [p for p in opposed(analysis, included) if p[0].level == level]
+    return Headline(analysis, data, level, match, by_family(data.strict, pairs), included)
 
 
 def included_variables(analysis: Analysis, variables: frozenset[str] | None) -> frozenset[str]:
@@ -473,10 +415,8 @@ def included_variables(analysis: Analysis, variables: frozenset[str] | None) -> 
     A family of which none of those was run falls back to what was run; steering concepts all count.
     """
     run = {group.variable: group.family for group in analysis.groups}
-    if variables is not None:
-        return frozenset(run) & variables
-    if analysis.method == "steering":
-        return frozenset(run)
+    if variables is not None or analysis.method == "steering":
+        return frozenset(run) if variables is None else frozenset(run) & variables
     usual = {variable.code for variable in analysis.setting.pair.variables if variable.in_all}
     chosen: set[str] = set()
     for family in FAMILIES:
@@ -485,89 +425,24 @@ def included_variables(analysis: Analysis, variables: frozenset[str] | None) -> 
     return frozenset(chosen)
 
 
-def by_family(found: tuple[VariableSensitivity, ...]) -> dict[Family, FamilySensitivity]:
-    """Family sensitivities, without the families of which no variable was moved both ways."""
-    families = {family: family_sensitivity(family, found) for family in FAMILIES}
-    return {family: result for family, result in families.items() if result is not None}
-
-
-def reference_cell(headline: Headline, data: RequestData, reference: Reference, level: Level) -> Cell | None:
-    """The condition that effects at a level are measured from; None where it was not run."""
-    analysis = headline.analysis
-    if reference == "baseline":
-        return None if analysis.baseline is None else data.strict.cell([analysis.baseline])
-    controls = [position for group in analysis.controls(level) for position in group.conditions]
-    return data.strict.cell(controls) if controls else None
-
-
-def gap_effects(headline: Headline, data: RequestData) -> dict[str, Statistic]:
-    """Change of the gap from baseline by intervention at the headline levels, for comparisons."""
-    analysis = headline.analysis
-    if analysis.baseline is None:
-        return {}
-    baseline = data.strict.cell([analysis.baseline])
-    return {group.code: effect(data.strict.cell(group.conditions), baseline) for group in headline.groups}
-
-
-def reference_gap(headline: Headline, data: RequestData) -> tuple[Cell, Statistic, str] | None:
-    """Cell, gap and name of what stands for the subject without a belief changed."""
-    candidates = [
-        (reference_cell(headline, data, kind, level), name)
-        for kind, name in REFERENCE_NAMES.items()
-        for level in headline.levels or (NO_LEVEL,)
-    ]
-    for cell, name in candidates:
-        if cell is not None and (gap := level_of(cell)).n:
-            return cell, gap, name
-    return None
-
-
-def condition_rows(
-    requests: RequestSet, by_estimand: dict[Estimand, Arms], estimator: Estimator
-) -> tuple[ConditionRow, ...]:
+def condition_rows(data: RequestData) -> tuple[ConditionRow, ...]:
     """Rows in the order of the request set's conditions."""
-    arms = by_estimand["strict"]
-    cells = [arms.cell([position]) for position in range(len(requests.conditions))]
-    gaps = estimator.of([level_of(cell) for cell in cells])
-    rows = []
-    for position, condition in enumerate(requests.conditions):
-        others: dict[str, EstimandGap] = {
-            name: _plain(by_estimand[name], position) for name in ESTIMANDS if name != "strict"
-        }
-        rows.append(
-            _row(
-                requests,
-                condition,
-                gaps[position],
-                log_odds=log_odds_gap(cells[position]),
-                estimands=others,
-                thresholds=estimator.thresholds,
-            )
-        )
-    return tuple(rows)
+    cells = [data.strict.cell(position) for position in range(len(data.requests.conditions))]
+    gaps = data.estimator.of([level_of(cell) for cell in cells])
+    return tuple(_condition_row(data, position, gap) for position, gap in enumerate(gaps))
 
 
-def _row(
-    requests: RequestSet,
-    condition: ConditionCounts,
-    gap: Estimate,
-    *,
-    log_odds: float,
-    estimands: dict[str, EstimandGap],
-    thresholds: Thresholds,
-) -> ConditionRow:
-    rates = accepted_rate(condition)
-    monitored, unmonitored = (wilson(rates[:, tier], thresholds.confidence) for tier in ARM_TIERS)
+def _condition_row(data: RequestData, position: int, gap: Estimate) -> ConditionRow:
+    condition, limits, cell = data.requests.conditions[position], data.thresholds, data.strict.cell(position)
+    arms = [[optional(v) for v in wilson(cell.rates[:, k], limits.confidence)] for k in (0, 1)]
     context, studied = split(condition.treatments)
     what = applied(studied[0]) if len(studied) == 1 else None
-    lowest, highest = gap_bounds(condition).mean
-    tiers = [t for t in range(len(TIERS)) if condition.counts[:, t].any() or condition.failed[:, t].any()]
-    flags = [
-        *arm_flags("monitored", monitored[0], thresholds),
-        *arm_flags("unmonitored", unmonitored[0], thresholds),
-    ]
-    if gap.n < thresholds.few_pairs:
-        flags.append(f"fewer than {thresholds.few_pairs} complete pairs")
+    lowest, highest = known_mean(data.bounds[position])
+    rates = known_mean(accepted_rate(condition))
+    run = [t for t in range(len(TIERS)) if condition.counts[:, t].any() or condition.failed[:, t].any()]
+    flags = arm_flags(data.strict.means[position], limits)
+    if gap.n < limits.few_pairs:
+        flags = (*flags, f"fewer than {limits.few_pairs} complete pairs")
     return ConditionRow(
         subject=subject_label(condition.subject, context),
         method=studied[0].method if studied else "none",
@@ -579,57 +454,48 @@ def _row(
         label=condition.label,
         dose=what.dose if what else None,
         setting=condition.setting.prompt_digest,
-        requests=requests.name,
+        requests=data.requests.name,
         simulated=condition.simulated,
-        monitored=optional(monitored[0]),
-        monitored_low=optional(monitored[1]),
-        monitored_high=optional(monitored[2]),
-        unmonitored=optional(unmonitored[0]),
-        unmonitored_low=optional(unmonitored[1]),
-        unmonitored_high=optional(unmonitored[2]),
+        monitored=arms[0][0],
+        monitored_low=arms[0][1],
+        monitored_high=arms[0][2],
+        unmonitored=arms[1][0],
+        unmonitored_low=arms[1][1],
+        unmonitored_high=arms[1][2],
         gap=optional(gap.estimate),
         gap_low=gap.low,
         gap_high=gap.high,
         gap_se=gap.se,
         gap_bound_low=optional(lowest),
         gap_bound_high=optional(highest),
-        gap_log_odds=optional(log_odds),
+        gap_log_odds=optional(log_odds_gap(cell).value),
         n_pairs=gap.n,
-        estimands=estimands,
-        replies={TIERS[t]: int(condition.counts[:, t].sum()) for t in tiers},
+        estimands={name: _plain(data.arms[name], position) for name in ESTIMANDS if name != "strict"},
+        replies={TIERS[t]: int(condition.counts[:, t].sum()) for t in run},
         unscored={
-            TIERS[t]: {o: int(condition.counts[:, t, OUTCOMES.index(o)].sum()) for o in UNSCORED}
-            for t in tiers
+            TIERS[t]: {o: int(condition.counts[:, t, OUTCOMES.index(o)].sum()) for o in UNSCORED} for t in run
         },
-        failed={TIERS[t]: int(condition.failed[:, t].sum()) for t in tiers},
-        other_tiers=_other_tiers(condition, tiers),
-        flags=tuple(flags),
+        failed={TIERS[t]: int(condition.failed[:, t].sum()) for t in run},
+        other_tiers={TIERS[t]: float(rates[t]) for t in run if t not in ARM_TIERS and not np.isnan(rates[t])},
+        flags=flags,
     )
 
 
 def _plain(arms: Arms, position: int) -> EstimandGap:
-    monitored, unmonitored = arms.means[2 * position : 2 * position + 2]
-    return EstimandGap(
-        monitored=optional(monitored),
-        unmonitored=optional(unmonitored),
-        gap=optional(level_of(arms.cell([position])).value),
-    )
+    monitored, unmonitored = map(optional, arms.means[position])
+    gap = optional(level_of(arms.cell(position)).value)
+    return EstimandGap(monitored=monitored, unmonitored=unmonitored, gap=gap)
 
 
-def _other_tiers(condition: ConditionCounts, tiers: list[int]) -> dict[str, float]:
-    rates = accepted_rate(condition)
-    scored = {t: rates[~np.isnan(rates[:, t]), t] for t in tiers if t not in ARM_TIERS}
-    return {TIERS[t]: float(values.mean()) for t, values in scored.items() if len(values)}
-
-
-def sensitivity_rows(headline: Headline, data: RequestData) -> dict[str, Sensitivity]:
+def sensitivity_rows(headline: Headline) -> dict[str, Sensitivity]:
     """Sensitivities with intervals, by family label."""
-    families = headline.families
+    families, data = headline.families, headline.data
     whole = data.estimator.joint([result.statistic for result in families.values()])
     every = [variable for result in families.values() for variable in result.variables]
     single = data.estimator.joint([variable.statistic for variable in every])
-    left_out = {code: statistic for result in families.values() for code, statistic in result.left_out}
-    without = dict(zip(left_out, data.estimator.of(list(left_out.values())), strict=True))
+    without = data.estimator.named(
+        {code: one for result in families.values() for code, one in result.left_out.items()}
+    )
     variables = {
         variable.code: VariableRow(
             variable=variable.code,
@@ -641,153 +507,139 @@ def sensitivity_rows(headline: Headline, data: RequestData) -> dict[str, Sensiti
         for variable, estimate, (low, high) in zip(every, single.estimates, single.simultaneous, strict=True)
     }
     rows: dict[str, Sensitivity] = {}
-    for k, (family, result) in enumerate(families.items()):
-        low, high = _sensitivity_bounds(result, data)
+    for (family, result), estimate, joint in zip(families.items(), *whole, strict=True):
+        bounds = [_pair_bounds(data, v.amplify, v.suppress) for v in result.variables]
+        low, high = np.mean(bounds, axis=0).tolist()
+        pairs = [(v.amplify.conditions, v.suppress.conditions) for v in result.variables]
+        by_estimand = {
+            name: fmean([effect(arms.cell(*up), arms.cell(*down)).value for up, down in pairs])
+            for name, arms in data.arms.items()
+            if name != "strict"
+        }
         rows[headline.label(family)] = Sensitivity(
-            **whole.estimates[k].model_dump(),
-            simultaneous_low=whole.simultaneous[k][0],
-            simultaneous_high=whole.simultaneous[k][1],
+            **estimate.model_dump(),
+            simultaneous_low=joint[0],
+            simultaneous_high=joint[1],
             variables=tuple(variables[variable.code] for variable in result.variables),
             bound_low=low,
             bound_high=high,
-            by_estimand={name: _under(data.arms[name], result) for name in data.arms if name != "strict"},
-            clustered_low=whole.estimates[k].low if data.grouped else None,
-            clustered_high=whole.estimates[k].high if data.grouped else None,
+            by_estimand={name: optional(value) for name, value in by_estimand.items()},
+            clustered_low=estimate.low if data.estimator.grouped else None,
+            clustered_high=estimate.high if data.estimator.grouped else None,
         )
     return rows
 
 
-def _under(arms: Arms, result: FamilySensitivity) -> float | None:
-    """The same sensitivity under another estimand; None where a variable has no complete request there."""
-    values = [variable_sensitivity(arms, v.amplify, v.suppress).statistic.value for v in result.variables]
-    mean = float(np.mean(values))
-    return None if np.isnan(mean) else mean
+def _pair_bounds(data: RequestData, one: Applied, other: Applied) -> FloatArray:
+    """Worst cases of the difference of two gaps, lower with upper, [2]."""
+    return known_mean(data.bounds_of(one.conditions) - data.bounds_of(other.conditions)[:, ::-1])
 
 
-def _sensitivity_bounds(result: FamilySensitivity, data: RequestData) -> tuple[float, float]:
-    bounds = [
-        (group_bounds(v.amplify.conditions, data) - group_bounds(v.suppress.conditions, data)).mean
-        for v in result.variables
-    ]
-    low, high = np.mean(bounds, axis=0)
-    return float(low), float(high)
+def fraction_of(headline: Headline, rows: dict[str, Sensitivity]) -> tuple[Estimate | None, str | None]:
+    """The second family's share, S_B / (S_A + S_B), or the reason why it is not given.
 
-
-def group_bounds(conditions: tuple[int, ...], data: RequestData) -> WorstCases:
-    """Worst cases of a gap averaged over conditions."""
-    return average_bounds([data.bounds[position] for position in conditions])
-
-
-def fraction_of(
-    headline: Headline, rows: dict[str, Sensitivity], confidence: float
-) -> tuple[Estimate | None, str | None]:
-    """The second family's share, or the reason why it is not given."""
+    Fieller's interval holds the shares f for which (1 - f) S_B - f S_A is within the critical value's errors
+    of zero; it means something only where both sensitivities are clearly positive.
+    """
     if len(headline.families) < 2:
         return None, "the share needs both families"
     weak = [label for label, row in rows.items() if row.low is None or row.low <= 0]
     if weak:
         return None, f"the lower bound is not above 0 for: {', '.join(weak)}"
     first, second = (headline.families[family].statistic for family in FAMILIES)
-    n = min(first.n, second.n)
-    share, low, high = fraction(first, second, t_quantile((1 + confidence) / 2, n - 1))
-    estimate = Estimate(
-        estimate=share, low=low, high=high, equivalence_low=None, equivalence_high=None, se=None, n=n
+    total, n = first + second, min(first.n, second.n)
+    influence = np.stack([second.influence, total.influence])
+    (variance_b, covariance), (_, variance_t) = (influence @ influence.T / influence.shape[1] ** 2).tolist()
+    square = t_quantile((1 + headline.data.thresholds.confidence) / 2, n - 1) ** 2
+    # (b - f t)^2 <= critical^2 (Vb - 2 f Cbt + f^2 Vt), a quadratic in f
+    low, high = fieller(
+        total.value**2 - square * variance_t,
+        second.value * total.value - square * covariance,
+        second.value**2 - square * variance_b,
     )
-    return estimate, None
+    share = second.value / total.value
+    return Estimate(estimate=share, low=max(low, 0.0), high=min(high, 1.0), n=n), None
 
 
-def dose_response(
-    headline: Headline, data: RequestData
-) -> tuple[tuple[DosePoint, ...], tuple[DoseTrend, ...]]:
+def dose_response(headline: Headline) -> tuple[tuple[DosePoint, ...], tuple[DoseTrend, ...]]:
     """Sensitivities at every level, and each family's slope on the dose.
 
     The slope is the mean of the variables' own slopes, so that a variable that was run at some levels only
     does not pass for an effect of dose.
     """
-    analysis = headline.analysis
+    data = headline.data
     points: list[DosePoint] = []
-    series: dict[Family, dict[str, list[tuple[float, Statistic]]]] = {family: {} for family in FAMILIES}
-    for level in analysis.levels:
-        families = by_family(sensitivities_at(data.strict, analysis, level, headline.included))
+    series: dict[Family, dict[str, list[tuple[float, Statistic]]]] = {f: defaultdict(list) for f in FAMILIES}
+    every = opposed(headline.analysis, headline.included)
+    for level, pairs in groupby(every, key=lambda pair: pair[0].level):
+        families = by_family(data.strict, list(pairs))
         if not families:
             continue
+        wanted: dict[str | None, Statistic] = {}
         for family, result in families.items():
+            wanted[headline.label(family)] = result.statistic
             for variable in result.variables:
-                own = series[family].setdefault(variable.code, [])
-                own.append((level.position, variable.statistic))
-        statistics = [result.statistic for result in families.values()]
-        if len(families) == len(FAMILIES):
-            statistics.append(families["first"].statistic - families["second"].statistic)
-        estimates = data.estimator.of(statistics)
+                series[family][variable.code].append((level.position, variable.statistic))
+        if len(families) == 2:
+            wanted[None] = families["first"].statistic - families["second"].statistic
+        found = data.estimator.named(wanted)
         points.append(
             DosePoint(
                 strength=level.label,
                 position=level.position,
-                sensitivity={headline.label(f): e for f, e in zip(families, estimates, strict=False)},
-                contrast=estimates[2] if len(estimates) > len(FAMILIES) else None,
+                sensitivity={label: one for label, one in found.items() if label is not None},
+                contrast=found.get(None),
             )
         )
-    slopes = {
-        headline.label(family): [
-            slope for levels in variables.values() if (slope := trend(levels)) is not None
-        ]
-        for family, variables in series.items()
-    }
-    known = [(label, average(own)) for label, own in slopes.items() if own]
-    estimates = data.estimator.of([slope for _, slope in known])
-    trends = tuple(
-        DoseTrend(family=label, slope=estimate) for (label, _), estimate in zip(known, estimates, strict=True)
-    )
-    return tuple(points), trends
+    slopes = {family: list(filter(None, map(trend, own.values()))) for family, own in series.items()}
+    known = {headline.label(family): average(own) for family, own in slopes.items() if own}
+    trends = data.estimator.named(known)
+    return tuple(points), tuple(DoseTrend(family=label, slope=slope) for label, slope in trends.items())
 
 
-REFERENCES: tuple[Reference, ...] = ("baseline", "placebo")
-
-
-def effect_rows(headline: Headline, data: RequestData) -> tuple[EffectRow, ...]:
+def effect_rows(headline: Headline) -> tuple[EffectRow, ...]:
     """All interventions at all levels, placebos included (those against the baseline only)."""
     rows: list[EffectRow] = []
     for reference in REFERENCES:
         groups = [*headline.analysis.groups, *(headline.analysis.placebos if reference == "baseline" else ())]
-        for level in sorted({g.level for g in groups}, key=lambda v: (v.position, v.label or "")):
+        for level in sorted({g.level for g in groups}, key=lambda level: level.order):
             own = [group for group in groups if group.level == level]
-            rows.extend(_rows_at(headline, data, reference, level, own))
+            rows.extend(_rows_at(headline, reference, level, own))
     return tuple(rows)
 
 
-def noise_band(headline: Headline, data: RequestData) -> tuple[float, float] | None:
+def noise_band(headline: Headline) -> tuple[float, float] | None:
     """Smallest and largest change of the gap from the baseline by a placebo at the headline levels."""
-    controls = [group for level in headline.levels for group in headline.analysis.controls(level)]
-    changes = _known(_changes(headline, data, list(dict.fromkeys(controls))))
+    changes = headline.sizes(headline.placebos)
     return (min(changes), max(changes)) if changes else None
 
 
 def _rows_at(
-    headline: Headline, data: RequestData, reference: Reference, level: Level, groups: list[Group]
+    headline: Headline, reference: Reference, level: Level, groups: list[Applied]
 ) -> list[EffectRow]:
-    arms = data.strict
-    base = reference_cell(headline, data, reference, level)
-    if base is None:
+    data, limits = headline.data, headline.data.thresholds
+    conditions = headline.reference_conditions(reference, level)
+    if not conditions:
         return []
-    cells = [arms.cell(group.conditions) for group in groups]
-    by_quantity = {
-        quantity: data.estimator.joint([effect(cell, base, quantity) for cell in cells])
-        for quantity in QUANTITIES
-    }
-    changes = _changes(headline, data, groups)
-    base_bounds = group_bounds(_reference_conditions(headline, reference, level), data)
+    arms, base = data.strict, data.strict.cell(*conditions)
+    cells = [headline.cell(group) for group in groups]
+    by_quantity = {q: data.estimator.joint([effect(cell, base, q) for cell in cells]) for q in _WEIGHTS}
+    base_bounds = data.bounds_of(conditions)
     rows = []
     for k, (group, cell) in enumerate(zip(groups, cells, strict=True)):
         gap = by_quantity["gap"].estimates[k]
         if gap.n == 0:
             continue
-        on_odds = log_odds_effect(cell, base)
-        low, high = (group_bounds(group.conditions, data) - base_bounds).mean
-        ranked_among = [] if group.family is None else _controls_of(headline, data, group)
-        controls, change = _known(_changes(headline, data, ranked_among)), changes[k]
-        ranked = bool(controls) and change is not None
-        spread = [g for g in arms.gaps(group.conditions) if not np.isnan(g)]
-        means = arms.means.reshape(-1, 2)[list(group.conditions)].mean(axis=0)
+        on_odds = log_odds_gap(cell, base).value
+        low, high = map(optional, known_mean(data.bounds_of(group.conditions) - base_bounds[:, ::-1]))
+        controls = [] if group.family is None else headline.sizes(_controls_of(headline, group))
+        change = headline.sizes([group])
+        ranked = bool(controls and change)
+        gaps = [one.value for p in group.conditions if (one := level_of(arms.cell(p))).n]
+        flags = arm_flags(arms.means[list(group.conditions)].mean(axis=0), limits)
+        if ranked and len(controls) < limits.min_random_controls:
+            needed = limits.min_random_controls
+            flags = (*flags, f"{len(controls)} controls; a claim of significance needs {needed}")
         rows.append(
             EffectRow(
                 intervention=group.code,
@@ -806,25 +658,16 @@ def _rows_at(
                 mean_simultaneous_high=by_quantity["mean"].simultaneous[k][1],
                 gap_log_odds=on_odds,
                 gap_specific=gap.estimate * on_odds > 0,
-                gap_bound_low=optional(low),
-                gap_bound_high=optional(high),
+                gap_bound_low=low,
+                gap_bound_high=high,
                 n_variants=len(group.conditions),
-                variant_sd=float(np.std(spread, ddof=1)) if len(spread) > 1 else None,
-                control_rank_p=rank_p(change, controls) if controls and change is not None else None,
+                variant_sd=float(np.std(gaps, ddof=1)) if len(gaps) > 1 else None,
+                control_rank_p=rank_p(change[0], controls) if ranked else None,
                 n_controls=len(controls),
-                flags=(
-                    *arm_flags("monitored", float(means[0]), data.estimator.thresholds),
-                    *arm_flags("unmonitored", float(means[1]), data.estimator.thresholds),
-                    *(_few_controls(len(controls), data.estimator.thresholds) if ranked else ()),
-                ),
+                flags=flags,
             )
         )
     return rows
-
-
-def _few_controls(n: int, thresholds: Thresholds) -> tuple[str, ...]:
-    needed = thresholds.min_random_controls
-    return (f"{n} controls; a claim of significance needs {needed}",) if n < needed else ()
 
 
 def rank_p(change: float, controls: list[float]) -> float:
@@ -832,93 +675,76 @@ def rank_p(change: float, controls: list[float]) -> float:
     return (1 + sum(abs(control) >= abs(change) for control in controls)) / (len(controls) + 1)
 
 
-def _changes(headline: Headline, data: RequestData, groups: list[Group]) -> list[float | None]:
-    """Each group's change of the gap from the baseline; None where there is no baseline."""
-    if headline.analysis.baseline is None:
-        return [None] * len(groups)
-    base = data.strict.cell([headline.analysis.baseline])
-    effects: list[Statistic] = [effect(data.strict.cell(group.conditions), base) for group in groups]
-    return [optional(statistic.value) for statistic in effects]
-
-
-def _known(changes: list[float | None]) -> list[float]:
-    return [change for change in changes if change is not None]
-
-
-def _controls_of(headline: Headline, data: RequestData, group: Group) -> list[Group]:
+def _controls_of(headline: Headline, group: Applied) -> list[Applied]:
     """The placebos among which an intervention is ranked; random vectors of its sign and about its dose.
 
     A random vector at +m and the same at -m are not averaged, which would cancel most of what it does. Where
     no control was run with the intervention's sign, those of the other serve: random vectors have no pole.
     """
+
+    def near(control: Applied) -> bool:
+        if not (control.dose and group.dose):
+            return True
+        ratio = max(control.dose, group.dose) / min(control.dose, group.dose)
+        return ratio <= headline.data.thresholds.dose_ratio
+
     controls = list(headline.analysis.controls(group.level))
     if headline.analysis.method != "steering":
         return controls
-    largest = data.estimator.thresholds.dose_ratio
-    near = [c for c in controls if not (c.dose and group.dose) or _ratio(c.dose, group.dose) <= largest]
-    return [c for c in near if c.direction == group.direction] or near
+    controls = list(filter(near, controls))
+    return [c for c in controls if c.direction == group.direction] or controls
 
 
-def _ratio(one: float, other: float) -> float:
-    return max(one, other) / min(one, other)
+def difference(
+    first: Headline, second: Headline, codes: Sequence[str] = ()
+) -> tuple[dict[str, Estimate], Estimate | None, dict[str, Estimate]]:
+    """First less second, on the same requests: sensitivities by label, contrast, effects of some codes."""
+    shared = [family for family in first.families if family in second.families]
+    wanted = {f: first.families[f].statistic - second.families[f].statistic for f in shared}
+    ours, theirs = first.by_code, second.by_code
+    effects = {code: ours[code] - theirs[code] for code in codes}
+    contrasts = []
+    if first.contrast is not None and second.contrast is not None:
+        contrasts.append(first.contrast - second.contrast)
+    found = iter(first.data.estimator.of([*wanted.values(), *contrasts, *effects.values()]))
+    sensitivity = {first.label(family): next(found) for family in wanted}
+    return sensitivity, next(found) if contrasts else None, dict(zip(effects, found, strict=True))
 
 
-def _reference_conditions(headline: Headline, reference: Reference, level: Level) -> tuple[int, ...]:
-    if reference == "baseline":
-        return () if headline.analysis.baseline is None else (headline.analysis.baseline,)
-    return tuple(p for group in headline.analysis.controls(level) for p in group.conditions)
-
-
-def comparisons_of(headlines: Sequence[Headline], data: RequestData) -> tuple[Comparison, ...]:
-    """Every two analyses that differ in one respect; they share requests and the resample."""
+def comparisons_of(headlines: Sequence[Headline]) -> tuple[Comparison, ...]:
+    """Every two analyses of a request set that differ in one respect; they share the resample."""
     found = []
     for first, second in combinations(headlines, 2):
-        kind = _difference(first, second)
+        kind = _kind(first.analysis, second.analysis)
         if kind is not None:
-            found.append(_compare(kind, first, second, data))
+            codes = [code for code in first.by_code if code in second.by_code]
+            sensitivity, contrast, effects = difference(first, second, codes)
+            found.append(
+                Comparison(
+                    kind=kind,
+                    first=_name(first),
+                    second=_name(second),
+                    sensitivity=sensitivity,
+                    contrast=contrast,
+                    effects=effects,
+                )
+            )
     return tuple(found)
 
 
-def _difference(first: Headline, second: Headline) -> Literal["methods", "subjects", "settings"] | None:
+def _kind(one: Analysis, other: Analysis) -> Literal["methods", "subjects", "settings"] | None:
     """What two analyses differ in, None where in too much.
 
     Methods may differ in setting too: documents replace the prompt's facts by design.
     """
-    one, other = first.analysis, second.analysis
     if one.setting.pair.digest != other.setting.pair.digest:
         return None
     same_subject = one.subject_label == other.subject_label
-    same_setting = one.setting == other.setting
     if one.method != other.method:
         return "methods" if same_subject else None
     if same_subject:
         return "settings"
-    return "subjects" if same_setting else None
-
-
-def _compare(
-    kind: Literal["methods", "subjects", "settings"], first: Headline, second: Headline, data: RequestData
-) -> Comparison:
-    shared = [family for family in first.families if family in second.families]
-    statistics = [first.families[f].statistic - second.families[f].statistic for f in shared]
-    contrasts = first.contrast, second.contrast
-    if contrasts[0] is not None and contrasts[1] is not None:
-        statistics.append(contrasts[0] - contrasts[1])
-    ours, theirs = gap_effects(first, data), gap_effects(second, data)
-    codes = [code for code in ours if code in theirs]
-    statistics.extend(ours[code] - theirs[code] for code in codes)
-    estimates = list(data.estimator.of(statistics))
-    sensitivity = {first.label(family): estimates.pop(0) for family in shared}
-    has_contrast = contrasts[0] is not None and contrasts[1] is not None
-    contrast = estimates.pop(0) if has_contrast else None
-    return Comparison(
-        kind=kind,
-        first=_name(first),
-        second=_name(second),
-        sensitivity=sensitivity,
-        contrast=contrast,
-        effects=dict(zip(codes, estimates, strict=True)),
-    )
+    return "subjects" if one.setting == other.setting else None
 
 
 def _name(headline: Headline) -> str:
@@ -929,88 +755,68 @@ def _name(headline: Headline) -> str:
 class VariantRow(Frozen):
     """The untouched subject under one prompt template."""
 
-    variant: str
-    """`reference`, or the settings in which it differs, such as `tier_tag=swapped`."""
+    variant: str  # `reference`, or the settings in which it differs, such as `tier_tag=swapped`
     condition: ConditionRow
-    change: Estimate | None
-    """Change of the gap from the reference, over the requests complete in both; None for the reference."""
+    change: Estimate | None  # Of the gap, over requests complete in both; None for the reference
 
 
 class NuisanceReport(Frozen):
     """The gap of one subject under every prompt template that was run."""
 
     subject: str
-    rows: tuple[VariantRow, ...]
-    """The reference first."""
+    rows: tuple[VariantRow, ...]  # The reference first
     gap_min: float
     gap_max: float
-    gap_sd: float
-    """Standard deviation of the gap between the variants, the reference included."""
-    sampling_sd: float | None
-    """The standard deviation that the chance of single replies alone would give."""
-    changed: tuple[str, ...]
-    """Variants whose gap differs from the reference's by intervals that hold for all variants at once."""
+    gap_sd: float  # Standard deviation of the gap between the variants, the reference included
+    sampling_sd: float | None  # The standard deviation that the chance of single replies alone would give
+    changed: tuple[str, ...]  # Variants whose gap differs by intervals that hold for all at once
 
 
 def nuisance_reports(
     outcomes: Outcomes, *, reference: dict[str, str], thresholds: Thresholds | None = None
 ) -> tuple[NuisanceReport, ...]:
-    """One report per subject and request set.
+    """One report per subject and request set, of the conditions without treatment.
 
     Args:
-        outcomes: Counted replies; only conditions without treatment are used.
-        reference: The prompt settings that count as the reference. Tiers beyond the two of the gap count as
-            a setting too.
-        thresholds: Confidence, resamples and seed; the defaults if None.
+        outcomes: Counted replies.
+        reference: The prompt settings that count as the reference, tiers beyond the two of the gap included.
+        thresholds: The defaults if None.
 
     Raises:
         AnalysisError: A subject was not run under the reference settings, or under nothing else.
     """
-    limits = thresholds or Thresholds()
     reports = []
     for requests in outcomes.request_sets:
-        arms = {name: Arms(requests, name) for name in ESTIMANDS}
-        estimator = Estimator(arms["strict"], limits)
-        rows = condition_rows(requests, arms, estimator)
-        for subject, positions in _untouched(requests).items():
-            reports.append(_report(subject, positions, requests, rows, arms["strict"], estimator, reference))
+        data = request_data_of(requests, thresholds or Thresholds())
+        rows = condition_rows(data)
+        variants: dict[str, dict[int, str]] = defaultdict(dict)
+        for position, condition in enumerate(requests.conditions):
+            if not condition.treatments:
+                variants[condition.subject.label][position] = _variant(condition, reference)
+        reports += [_nuisance(subject, names, data, rows, reference) for subject, names in variants.items()]
     return tuple(reports)
 
 
-def _untouched(requests: RequestSet) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for position, condition in enumerate(requests.conditions):
-        if not condition.treatments:
-            found.setdefault(subject_label(condition.subject, ()), []).append(position)
-    return found
-
-
-def _report(
+def _nuisance(
     subject: str,
-    positions: list[int],
-    requests: RequestSet,
+    names: dict[int, str],
+    data: RequestData,
     rows: tuple[ConditionRow, ...],
-    arms: Arms,
-    estimator: Estimator,
     reference: dict[str, str],
 ) -> NuisanceReport:
-    names = {p: _variant(requests.conditions[p].setting, reference) for p in positions}
-    base = next((p for p in positions if names[p] == "reference"), None)
+    base = next((p for p, name in names.items() if name == "reference"), None)
     if base is None:
         raise AnalysisError(
             f"{subject} was not run under the reference settings {reference}; it was run under: "
             f"{'; '.join(names.values())}"
         )
-    others = [p for p in positions if p != base]
+    others = [p for p in names if p != base]
     if not others:
         raise AnalysisError(f"{subject} was run under one prompt template only; there is nothing to compare")
-    joint = estimator.joint([effect(arms.cell([p]), arms.cell([base])) for p in others])
-    changes = joint.estimates
+    cell = data.strict.cell
+    changes, bounds = data.estimator.joint([effect(cell(p), cell(base)) for p in others])
     errors = [change.se for change in changes if change.se is not None]
-    outside = [
-        low is not None and high is not None and not low <= 0 <= high for low, high in joint.simultaneous
-    ]
-    gaps = [gap for p in positions if (gap := rows[p].gap) is not None]
+    gaps = [gap for p in names if (gap := rows[p].gap) is not None]
     return NuisanceReport(
         subject=subject,
         rows=(
@@ -1025,11 +831,16 @@ def _report(
         gap_sd=float(np.std(gaps, ddof=1)) if len(gaps) > 1 else float("nan"),
         # A change is the difference of two gaps, each with its own chance.
         sampling_sd=float(np.sqrt(np.mean(np.square(errors)) / 2)) if errors else None,
-        changed=tuple(names[p] for p, moved in zip(others, outside, strict=True) if moved),
+        changed=tuple(
+            names[p]
+            for p, (low, high) in zip(others, bounds, strict=True)
+            if low is not None and high is not None and not low <= 0 <= high
+        ),
     )
 
 
-def _variant(setting: Setting, reference: dict[str, str]) -> str:
-    settings = dict(setting.prompt_settings)
-    changed = [f"{key}={value}" for key, value in settings.items() if reference.get(key, value) != value]
+def _variant(condition: ConditionCounts, reference: dict[str, str]) -> str:
+    """The settings in which a condition's prompt differs from the reference, by name."""
+    settings = condition.setting.prompt_settings
+    changed = [f"{key}={value}" for key, value in settings if reference.get(key, value) != value]
     return ", ".join(changed) or "reference"

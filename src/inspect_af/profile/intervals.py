@@ -13,53 +13,50 @@ reply, a pseudo-request counts as one such reply.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import NamedTuple, Protocol
+from functools import cache, cached_property, partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inspect_af.config import Frozen
-from inspect_af.errors import AnalysisError
-from inspect_af.profile.counts import FloatArray, IntArray
+from inspect_af.profile.counts import FloatArray, IntArray, known_mean
 from inspect_af.profile.verdict import Measure
 from inspect_af.stats import t_quantile, wilson_interval
 from inspect_af.thresholds import Thresholds
 
+Key = TypeVar("Key")
+
 
 class Estimate(Frozen):
-    """A quantity with its intervals (bootstrap-t over requests or their groups, equal-tailed)."""
+    """A quantity with its intervals (bootstrap-t over requests or their groups, equal-tailed).
+
+    Bounds are at `thresholds.confidence` and at `thresholds.equivalence_confidence`, None with fewer than two
+    complete requests; `n` requests are complete in every arm involved.
+    """
 
     estimate: float
-    low: float | None
-    high: float | None
-    """Bounds at `thresholds.confidence`; None with fewer than two complete requests."""
-    equivalence_low: float | None
-    equivalence_high: float | None
-    """Bounds at `thresholds.equivalence_confidence`."""
-    se: float | None
-    """Plain standard error clustered by request, or by group of near-duplicates where any are known."""
+    low: float | None = None
+    high: float | None = None
+    equivalence_low: float | None = None
+    equivalence_high: float | None = None
+    se: float | None = None  # Clustered by request, or by group of near-duplicates where known
     n: int
-    """Requests complete in every arm involved."""
 
 
 @dataclass(frozen=True)
 class Statistic:
     """A linear combination of means over requests."""
 
-    value: float
-    """NaN where no request is complete."""
+    value: float  # NaN where no request is complete
     influence: FloatArray
     """[request]. With weights w a request, the statistic is value + mean(w * influence) to first order,
     and exactly so where no reply is missing. Sums to zero."""
-    loadings: FloatArray
-    """[arm]. The statistic's derivative by each arm's rate; how pseudo-requests enter its error."""
-    n: int
-    """Complete requests; the smallest number where several means are combined."""
-    weights: FloatArray
-    """[arm]. How each arm's rate enters; the loadings where no request is incomplete."""
+    loadings: FloatArray  # [arm]. Derivative by each arm's rate; how pseudo-requests enter its error
+    n: int  # Complete requests; the smallest number where several means are combined
+    weights: FloatArray  # [arm]. How each arm's rate enters; the loadings where no request is incomplete.
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -84,29 +81,17 @@ class Statistic:
         )
 
     def __mul__(self, factor: float) -> Statistic:
-        return Statistic(
-            self.value * factor,
-            self.influence * factor,
-            self.loadings * factor,
-            self.n,
-            self.weights * factor,
-        )
-
-    __rmul__ = __mul__
-
-    def __neg__(self) -> Statistic:
-        return self * -1.0
+        moved = self.value * factor, self.influence * factor, self.loadings * factor
+        return Statistic(*moved, self.n, self.weights * factor)
 
     def __sub__(self, other: Statistic) -> Statistic:
-        return self + (-other)
+        return self + other * -1.0
 
 
 def mean_over_requests(values: FloatArray, weights: FloatArray) -> Statistic:
-    """The mean of one number a request, NaN marking requests that are not complete.
+    """The mean of one number a request, [request], NaN marking requests that are not complete.
 
-    Args:
-        values: [request].
-        weights: [arm], the derivative of each request's value by its arms' rates.
+    The weights, [arm], are the derivative of each request's value by its arms' rates.
     """
     complete = ~np.isnan(values)
     n = int(complete.sum())
@@ -118,107 +103,71 @@ def mean_over_requests(values: FloatArray, weights: FloatArray) -> Statistic:
     return Statistic(mean, influence, weights * scale, n, weights)
 
 
-def combine(statistics: list[Statistic], weights: list[float]) -> Statistic:
-    """The weighted sum of statistics over the same requests.
-
-    Raises:
-        AnalysisError: there is nothing to combine.
-    """
-    if not statistics:
-        raise AnalysisError("cannot combine an empty list of statistics; at least one variable is needed")
-    total = statistics[0] * weights[0]
-    for statistic, weight in zip(statistics[1:], weights[1:], strict=True):
-        total = total + statistic * weight
+def combine(statistics: Sequence[Statistic], weights: Sequence[float]) -> Statistic:
+    """The weighted sum of at least one statistic over the same requests."""
+    total, *rest = (statistic * weight for statistic, weight in zip(statistics, weights, strict=True))
+    for one in rest:
+        total = total + one
     return total
 
 
-def average(statistics: list[Statistic]) -> Statistic:
-    """The unweighted mean of statistics over the same requests."""
-    return combine(statistics, [1 / max(len(statistics), 1)] * len(statistics))
+def average(statistics: Sequence[Statistic]) -> Statistic:
+    """The unweighted mean of at least one statistic over the same requests."""
+    return combine(statistics, [1 / len(statistics)] * len(statistics))
 
 
 def effective_replies(rates: FloatArray) -> float:
-    """How many independent replies the arm is worth: p(1 - p) / (squared clustered error).
+    """How many independent replies an arm with these rates, [request], is worth: p(1 - p) / squared error.
 
-    Args:
-        rates: accepted rate of each request over its epochs, [request], without NaN.
-
-    Returns:
-        At least the number of requests less one: an arm is worth at least about one reply a request.
+    At least the number of requests less one: about one reply a request.
     """
-    n = len(rates)
-    p = float(rates.mean())
-    if n < 2:
-        return float(n)
-    squared_error = float(np.square(rates - p).sum()) / (n * (n - 1))
-    if squared_error == 0:
-        return float(n)
-    return max(p * (1 - p) / squared_error, n - 1.0)
+    n, p = len(rates), float(rates.mean())
+    squared_error = float(np.square(rates - p).sum()) / (n * max(n - 1, 1))
+    return max(p * (1 - p) / squared_error, n - 1.0) if squared_error else float(n)
 
 
 def reply_share(rates: FloatArray) -> float:
-    """How much of a request one independent reply is worth; 1 at one epoch.
-
-    Args:
-        rates: accepted rate of each request over its epochs, [request]; NaN where none was scored.
-    """
+    """How much of a request one independent reply is worth, by its rates [request]; 1 at one epoch."""
     scored = rates[~np.isnan(rates)]
     return min(1.0, len(scored) / effective_replies(scored)) if len(scored) > 1 else 1.0
 
 
 def wilson(rates: FloatArray, confidence: float) -> tuple[float, float, float]:
-    """Accepted rate of an arm with its cluster-adjusted Wilson interval.
+    """Accepted rate of an arm with its cluster-adjusted Wilson interval; all NaN without any scored reply.
 
     The interval is Wilson's (1927) at the effective number of replies, with a t quantile on the number of
-    requests (Korn and Graubard's 1998 adjustment applied to Wilson's score).
-
-    Args:
-        rates: [request]; NaN marks requests without a scored reply.
-
-    Returns:
-        Estimate, low, high; all NaN without any scored reply.
+    requests (Korn and Graubard's 1998 adjustment applied to Wilson's score). Rates are [request].
     """
     scored = rates[~np.isnan(rates)]
     if len(scored) == 0:
         return float("nan"), float("nan"), float("nan")
     p = float(scored.mean())
-    n = effective_replies(scored)
-    z = t_quantile((1 + confidence) / 2, max(len(scored) - 1, 1))
-    return p, *wilson_interval(p, n, z)
+    critical = t_quantile((1 + confidence) / 2, max(len(scored) - 1, 1))
+    return p, *wilson_interval(p, effective_replies(scored), critical)
 
 
-def log_odds(rate_sum: float, n: int) -> float:
-    """logit((k + .5)/(n + 1)) of a marginal arm with k acceptances (a sum of rates) of n requests."""
-    p = (rate_sum + 0.5) / (n + 1)
-    return float(np.log(p / (1 - p)))
-
-
-def arm_flags(name: str, rate: float, thresholds: Thresholds) -> tuple[str, ...]:
-    """Says where an arm has no room to move."""
-    if rate < thresholds.floor:
-        return (f"{name} under {thresholds.floor:.0%}",)
-    if rate > thresholds.ceiling:
-        return (f"{name} over {thresholds.ceiling:.0%}",)
-    return ()
+def arm_flags(rates: Sequence[float], thresholds: Thresholds) -> tuple[str, ...]:
+    """Says which of the monitored and the unmonitored arm has no room to move."""
+    flags = []
+    for name, rate in zip(("monitored", "unmonitored"), rates, strict=True):
+        if rate < thresholds.floor:
+            flags.append(f"{name} under {thresholds.floor:.0%}")
+        elif rate > thresholds.ceiling:
+            flags.append(f"{name} over {thresholds.ceiling:.0%}")
+    return tuple(flags)
 
 
 Float32Array = NDArray[np.float32]
 
-_BLOCK_CELLS = (
-    1 << 21
-)  # resamples are drawn in blocks of about 2 M cells, which stay in cache-friendly memory
-
-
+_BLOCK_CELLS = 1 << 21  # drawn at once: about 2 M cells stay in cache-friendly memory
 _LEAST_IN_TAIL = 4.5
 
 
 class Draws(NamedTuple):
     """How often each unit and each pseudo-request was drawn; does not depend on any outcome."""
 
-    units: Float32Array
-    """[resample, unit]; each row sums to the number of units."""
-    pseudo: Float32Array
-    """Departures from 1 of the pseudo-requests' counts, [resample, arm, outcome] (accepted, rejected)."""
+    units: Float32Array  # [resample, unit]; each row sums to the number of units
+    pseudo: Float32Array  # Departures of pseudo-requests' counts from 1, [resample, arm, outcome]
 
 
 def draw(n_units: int, n_arms: int, n_resamples: int, seed: int) -> Draws:
@@ -244,20 +193,13 @@ Drawer = Callable[[int, int, int, int], Draws]
 class Studentised:
     """Statistics with their bootstrap distribution of t = (resampled - estimate) / resampled error."""
 
-    value: FloatArray
-    """[statistic]"""
-    scale: FloatArray
-    """Standard error with pseudo-requests, [statistic]."""
-    t: Float32Array
-    """Sorted along the resamples, [statistic, resample]."""
-    plain_scale: FloatArray
-    """Standard error of the requests alone, [statistic]."""
-    largest: Float32Array
-    """Largest |resampled - estimate| / plain_scale over the statistics, sorted, [resample]."""
-    limits: FloatArray
-    """Smallest and largest value that rates between 0 and 1 allow, [statistic, 2]."""
-    df: int
-    """Units that were resampled, less one."""
+    value: FloatArray  # [statistic]
+    scale: FloatArray  # Standard error with pseudo-requests, [statistic]
+    t: Float32Array  # Sorted along the resamples, [statistic, resample]
+    plain_scale: FloatArray  # Standard error of the requests alone, [statistic]
+    largest: Float32Array  # Largest |resampled - estimate| / plain_scale, sorted, [resample]
+    limits: FloatArray  # Smallest and largest value that rates between 0 and 1 allow, [statistic, 2]
+    df: int  # Units that were resampled, less one
 
     def interval(self, confidence: float) -> tuple[FloatArray, FloatArray]:
         """Equal-tailed bootstrap-t bounds of each statistic by itself.
@@ -285,6 +227,15 @@ class Studentised:
 
     def _clipped(self, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
         return np.maximum(low, self.limits[:, 0]), np.minimum(high, self.limits[:, 1])
+
+
+def _quantile(ordered: Float32Array, probability: float) -> FloatArray:
+    """Quantile of each sorted row, interpolated on the (n + 1) scale, which does not understate the tails."""
+    n = ordered.shape[1]
+    at = min(max(probability * (n + 1) - 1, 0.0), n - 1.0)
+    below = int(at)
+    lower, upper = (ordered[:, k].astype(np.float64) for k in (below, min(below + 1, n - 1)))
+    return np.asarray(lower * (1 - at + below) + upper * (at - below))
 
 
 class Bootstrap:
@@ -316,66 +267,66 @@ class Bootstrap:
         self._pseudo_weights = pseudo_weights
         self._deviation = np.stack([1 - p, -p], axis=-1) * pseudo_weights[:, None]
 
-    @property
-    def n_units(self) -> int:
-        return self._n_units
+    @cached_property
+    def draws(self) -> Draws:
+        """How often each unit was drawn, the same for all statistics."""
+        return self._draw()
 
-    def by_unit(self, influence: FloatArray) -> FloatArray:
+    def n_units(self, statistic: Statistic) -> int:
+        """Independent units behind a statistic: its complete requests, or groups of near-duplicates."""
+        return statistic.n if self._units is None else min(statistic.n, self._n_units)
+
+    def _by_unit(self, statistics: Sequence[Statistic]) -> FloatArray:
         """Influence summed over the requests of every unit, [statistic, unit]."""
+        influence = np.stack([s.influence for s in statistics])
         if self._units is None:
             return influence
         grouped = np.zeros((len(influence), self._n_units))
         np.add.at(grouped.T, self._units, influence.T)
         return grouped
 
-    def covariance(self, statistics: Sequence[Statistic]) -> FloatArray:
-        """Sampling covariance of statistics over the units, [statistic, statistic]."""
-        influence = self.by_unit(np.stack([s.influence for s in statistics]))
-        n = np.array([self._n_units if self._units is not None else s.n for s in statistics], dtype=float)
-        factor = np.sqrt(np.divide(n, n - 1, out=np.full(len(n), np.nan), where=n > 1))
-        result: FloatArray = influence @ influence.T * np.outer(factor, factor) / self._n_requests**2
-        return result
+    def as_units(self, statistic: Statistic) -> Statistic:
+        """The statistic with the influence of every resampled unit in the place of every request's."""
+        return replace(statistic, influence=self._by_unit([statistic])[0] * self._n_units / self._n_requests)
 
-    @cached_property
-    def draws(self) -> Draws:
-        return self._draw()
+    def covariance(self, statistics: Sequence[Statistic]) -> FloatArray:
+        """Sampling covariance of statistics over the resampled units, [statistic, statistic]."""
+        influence = self._by_unit(statistics)
+        n = np.array([s.n if self._units is None else self._n_units for s in statistics], dtype=float)
+        factor = np.sqrt(np.divide(n, n - 1, out=np.full(len(n), np.nan), where=n > 1))
+        return np.asarray(influence @ influence.T * np.outer(factor, factor) / self._n_requests**2)
 
     def studentise(self, statistics: Sequence[Statistic]) -> Studentised:
         """Resamples statistics over this request set together."""
-        influence = self.by_unit(np.stack([s.influence for s in statistics]))
+        influence, n = self._by_unit(statistics), self._n_units
         loadings = np.stack([s.loadings for s in statistics])
         # [statistic, arm, outcome]: what drawing a pseudo-request once more adds to the weighted sum.
         pulls = loadings[:, :, None] * self._deviation
         pseudo_variance = np.square(pulls).sum(axis=(1, 2))
-        n = self._n_units
-        shift, spread = self._resampled(influence, pulls.reshape(len(statistics), -1))
-        spread -= np.square(shift[0]) / np.float32(n)
+        total = np.square(influence).sum(axis=1)
+        # One product for both: with few statistics, reading the draws takes longer than multiplying.
+        values = np.concatenate([influence, np.square(influence)]).astype(np.float32)
+        moved, spread = np.split(np.matmul(values, self.draws.units.T), 2)
+        flat = pulls.reshape(len(statistics), -1).astype(np.float32)
+        t = moved + np.matmul(flat, self.draws.pseudo.reshape(len(self.draws.pseudo), -1).T)
+        spread -= np.square(moved) / np.float32(n)
         np.maximum(spread, 0, out=spread)
         spread += pseudo_variance.astype(np.float32)[:, None]
-        total = np.square(influence).sum(axis=1)
-        largest = _largest(shift[0], np.sqrt(total))
-        t = shift.sum(axis=0)
         error = np.sqrt(spread)
         np.divide(t, error, out=t, where=error > 0)
         t.sort(axis=1)
         # influence is scaled to the number of requests, whichever unit is drawn
         squares = np.square(loadings)
         added = 2 * (squares @ self._pseudo_weights) / np.maximum(squares.sum(axis=1), 1e-12)
-        scale = np.sqrt(total + pseudo_variance) / (self._n_requests + added)
-        plain_scale = np.sqrt(total * n / max(n - 1, 1)) / self._n_requests
-        limits = np.array([s.limits for s in statistics])
-        value = np.array([s.value for s in statistics])
-        return Studentised(value, scale, t, plain_scale, largest, limits, n - 1)
-
-    def _resampled(self, influence: FloatArray, pulls: FloatArray) -> tuple[Float32Array, Float32Array]:
-        """Weighted sums of influence and of pseudo-requests, [2, statistic, resample], and of squares."""
-        units, pseudo = self.draws
-        n = len(influence)
-        # One product for both: with few statistics, reading the draws takes longer than multiplying.
-        values = np.concatenate([influence, np.square(influence)]).astype(np.float32)
-        sums = np.matmul(values, units.T)
-        departures = np.matmul(pulls.astype(np.float32), pseudo.reshape(len(pseudo), -1).T)
-        return np.stack([sums[:n], departures]), sums[n:]
+        return Studentised(
+            value=np.array([s.value for s in statistics]),
+            scale=np.sqrt(total + pseudo_variance) / (self._n_requests + added),
+            t=t,
+            plain_scale=np.sqrt(total * n / max(n - 1, 1)) / self._n_requests,
+            largest=_largest(moved, np.sqrt(total)),
+            limits=np.array([s.limits for s in statistics]),
+            df=n - 1,
+        )
 
 
 def _largest(shift: Float32Array, error: FloatArray) -> Float32Array:
@@ -383,166 +334,111 @@ def _largest(shift: Float32Array, error: FloatArray) -> Float32Array:
     moving = error > 0
     if not moving.any():
         return np.zeros(shift.shape[1], dtype=np.float32)
-    largest: Float32Array = np.abs(shift[moving] / error[moving, None].astype(np.float32)).max(axis=0)
-    largest.sort()
-    return largest
+    return np.sort(np.abs(shift[moving] / error[moving, None].astype(np.float32)).max(axis=0))
 
 
-def _quantile(ordered: Float32Array, probability: float) -> FloatArray:
-    """Quantile of each sorted row, interpolated on the (n + 1) scale, which does not understate the tails."""
-    n = ordered.shape[1]
-    at = min(max(probability * (n + 1) - 1, 0.0), n - 1.0)
-    below = int(at)
-    above = min(below + 1, n - 1)
-    share = at - below
-    lower, upper = (ordered[:, k].astype(np.float64) for k in (below, above))
-    return np.asarray(lower * (1 - share) + upper * share)
+LEAST_UNITS = 5  # Requests, or groups of near-duplicates, below which a verdict is read from no interval
 
-
-LEAST_UNITS = 5
-"""Requests, or groups of near-duplicates, below which a verdict is read from no interval."""
+Bounds = tuple[float | None, float | None]
 
 
 class Joint(NamedTuple):
     """Several estimates with bounds that hold for all of them at once."""
 
     estimates: tuple[Estimate, ...]
-    simultaneous: tuple[tuple[float | None, float | None], ...]
+    simultaneous: tuple[Bounds, ...]
 
 
-class ArmRates(Protocol):
-    """What the bootstrap has to know about the arms that statistics are made of."""
+class Estimator(Bootstrap):
+    """Gives statistics over one request set their intervals, all from the same resample.
 
-    @property
-    def means(self) -> FloatArray:
-        """Rate of every arm, [arm]; NaN where it has no scored reply."""
-
-    @property
-    def pseudo_weights(self) -> FloatArray:
-        """Share of a request that a pseudo-request counts as, [arm]."""
-
-    @property
-    def n_requests(self) -> int: ...
-
-
-class Estimator:
-    """Gives statistics over one request set their intervals, all from the same resample."""
+    Args:
+        rates: Accepted rate of every arm and request, [arm, request]; NaN where no reply was scored.
+        thresholds: Levels, resamples and seed.
+        units: As for `Bootstrap`, and so the drawer.
+        drawer: See there.
+    """
 
     def __init__(
         self,
-        arms: ArmRates,
+        rates: FloatArray,
         thresholds: Thresholds,
         *,
         units: IntArray | None = None,
         drawer: Drawer = draw,
     ) -> None:
-        self.thresholds = thresholds
-        self.units = units
-        self._bootstrap = Bootstrap(
-            arms.means,
-            arms.pseudo_weights,
-            arms.n_requests,
+        super().__init__(
+            known_mean(rates, axis=1),
+            np.array([reply_share(own) for own in rates]),
+            rates.shape[1],
             n_resamples=thresholds.n_resamples,
             seed=thresholds.seed,
             units=units,
             drawer=drawer,
         )
+        self.thresholds = thresholds
+        self.grouped = units is not None
 
     def joint(self, statistics: Sequence[Statistic]) -> Joint:
         """Estimates in the order of the statistics; bounds are None with fewer than two complete requests."""
-        usable = [s for s in statistics if s.n >= 2]
-        if not usable:
-            nothing = tuple(_bare(s) for s in statistics)
-            return Joint(nothing, ((None, None),) * len(nothing))
-        studentised = self._bootstrap.studentise(usable)
-        low, high = studentised.interval(self.thresholds.confidence)
-        inner_low, inner_high = studentised.interval(self.thresholds.equivalence_confidence)
-        joint_low, joint_high = studentised.simultaneous(self.thresholds.confidence)
-        rows = iter(np.stack([low, high, inner_low, inner_high, joint_low, joint_high], axis=1).tolist())
-        estimates: list[Estimate] = []
-        simultaneous: list[tuple[float | None, float | None]] = []
-        for statistic in statistics:
-            if statistic.n < 2:
-                estimates.append(_bare(statistic))
-                simultaneous.append((None, None))
-                continue
-            row = next(rows)
-            estimates.append(
-                Estimate(
-                    estimate=statistic.value,
-                    low=row[0],
-                    high=row[1],
-                    equivalence_low=row[2],
-                    equivalence_high=row[3],
-                    se=self.se(statistic),
-                    n=statistic.n,
-                )
+        found = np.full((len(statistics), 6), np.nan)
+        known = [k for k, statistic in enumerate(statistics) if statistic.n >= 2]
+        if known:
+            resampled = self.studentise([statistics[k] for k in known])
+            found[known] = np.stack(
+                [
+                    *resampled.interval(self.thresholds.confidence),
+                    *resampled.interval(self.thresholds.equivalence_confidence),
+                    *resampled.simultaneous(self.thresholds.confidence),
+                ],
+                axis=1,
             )
-            simultaneous.append((row[4], row[5]))
-        return Joint(tuple(estimates), tuple(simultaneous))
+        rows = [[optional(bound) for bound in row] for row in found]
+        estimates = tuple(
+            Estimate(
+                estimate=statistic.value,
+                low=row[0],
+                high=row[1],
+                equivalence_low=row[2],
+                equivalence_high=row[3],
+                se=self._se(statistic),
+                n=statistic.n,
+            )
+            for statistic, row in zip(statistics, rows, strict=True)
+        )
+        return Joint(estimates, tuple((row[4], row[5]) for row in rows))
 
-    def measures(self, statistics: Sequence[Statistic]) -> list[Measure]:
-        """What the verdict reads, in the order of the statistics; one resample, intervals at any
-        confidence. Bounds are NaN below `LEAST_UNITS`: resamples of fewer units hardly differ."""
-        known = [self.n_units(s) >= LEAST_UNITS for s in statistics]
-        usable = [s for s, is_known in zip(statistics, known, strict=True) if is_known]
-        studentised = self._bootstrap.studentise(usable) if usable else None
-        bounds: dict[float, tuple[list[float], list[float]]] = {}
-
-        def interval(confidence: float, k: int) -> tuple[float, float]:
-            if confidence not in bounds and studentised is not None:
-                low, high = studentised.interval(confidence)
-                bounds[confidence] = low.tolist(), high.tolist()
-            low_k, high_k = bounds[confidence]
-            return low_k[k], high_k[k]
-
-        position = iter(range(len(usable)))
-        return [
-            Measure(s.value, partial(interval, k=next(position)))
-            if is_known
-            else Measure(s.value, lambda _: (float("nan"), float("nan")))
-            for s, is_known in zip(statistics, known, strict=True)
-        ]
-
-    def se(self, statistic: Statistic) -> float:
-        """Plain standard error over the resampled units."""
-        if self.units is None:
-            return statistic.se
+    def _se(self, statistic: Statistic) -> float | None:
+        if statistic.n < 2 or not self.grouped:
+            return optional(statistic.se)
         return float(np.sqrt(self.covariance([statistic])[0, 0]))
-
-    @property
-    def draws(self) -> Draws:
-        """How often each unit was drawn, the same for all statistics."""
-        return self._bootstrap.draws
-
-    def as_units(self, statistic: Statistic) -> Statistic:
-        """The statistic with the influence of every resampled unit in the place of every request's."""
-        grouped = self._bootstrap.by_unit(statistic.influence[None, :])[0]
-        return replace(statistic, influence=grouped * len(grouped) / len(statistic.influence))
-
-    def covariance(self, statistics: Sequence[Statistic]) -> FloatArray:
-        """Sampling covariance over the resampled units, [statistic, statistic]."""
-        return self._bootstrap.covariance(statistics)
-
-    def n_units(self, statistic: Statistic) -> int:
-        """Independent units behind a statistic: its complete requests, or groups of near-duplicates."""
-        return statistic.n if self.units is None else min(statistic.n, self._bootstrap.n_units)
 
     def of(self, statistics: Sequence[Statistic]) -> tuple[Estimate, ...]:
         """Estimates in the order of the statistics."""
         return self.joint(statistics).estimates
 
+    def named(self, statistics: Mapping[Key, Statistic]) -> dict[Key, Estimate]:
+        """Estimates under the names of the statistics."""
+        return dict(zip(statistics, self.of(list(statistics.values())), strict=True))
 
-def _bare(statistic: Statistic) -> Estimate:
-    return Estimate(
-        estimate=statistic.value,
-        low=None,
-        high=None,
-        equivalence_low=None,
-        equivalence_high=None,
-        se=None,
-        n=statistic.n,
-    )
+    def measures(self, statistics: Sequence[Statistic]) -> list[Measure]:
+        """What the verdict reads, in the order of the statistics; one resample, intervals at any
+        confidence. Bounds are NaN below `LEAST_UNITS`: resamples of fewer units hardly differ."""
+        known = [k for k, statistic in enumerate(statistics) if self.n_units(statistic) >= LEAST_UNITS]
+        resampled = self.studentise([statistics[k] for k in known]) if known else None
+
+        @cache
+        def bounds(confidence: float) -> FloatArray:
+            found = np.full((len(statistics), 2), np.nan)
+            if resampled is not None:
+                found[known] = np.stack(resampled.interval(confidence), axis=1)
+            return found
+
+        def interval(confidence: float, k: int) -> tuple[float, float]:
+            low, high = bounds(confidence)[k].tolist()
+            return low, high
+
+        return [Measure(s.value, partial(interval, k=k)) for k, s in enumerate(statistics)]
 
 
 def optional(value: float) -> float | None:

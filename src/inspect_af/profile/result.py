@@ -15,14 +15,13 @@ from inspect_af.profile.beliefs import BeliefCheck, SelectivityMatrix
 from inspect_af.profile.counts import ConceptScore
 from inspect_af.profile.direct import DirectReport
 from inspect_af.profile.intervals import Estimate
-from inspect_af.profile.verdict import VerdictCode
+from inspect_af.profile.verdict import PerUnitState, Verdict, VerdictCode
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import Family, Method, Polarity
 
 SCHEMA = "inspect_af.profile/2"
 
-_NO_LONGER = ("at_equal_shifts", "equal_shifts_refusal")
-"""Keys of the first schema without a successor."""
+_NO_LONGER = ("at_equal_shifts", "equal_shifts_refusal")  # Keys of the first schema without a successor
 
 CLOSING_LINE = (
     "Comparative, conditional on the texts and checkpoints used and on the assumption of section 5 of "
@@ -45,17 +44,14 @@ class ConditionRow(Frozen):
 
     subject: str
     method: Literal["none", "prompt", "sdf", "steering"]
-    intervention: str | None
-    """Code such as `A1+`; None for the untouched subject."""
+    intervention: str | None  # Code such as `A1+`; None for the untouched subject
     family: Family | None = None
     placebo: bool = False
     strength: str | None
     variant: str | None = None
-    label: str
-    """The condition's full label, with the treatments that count as part of the subject."""
+    label: str  # The condition's full label, with the treatments that count as part of the subject
     dose: float | None = None
-    setting: str
-    """Digest of the prompt template that the condition ran under."""
+    setting: str  # Digest of the prompt template that the condition ran under
     requests: str
     simulated: bool = False
     monitored: float | None
@@ -69,20 +65,14 @@ class ConditionRow(Frozen):
     gap_high: float | None
     gap_se: float | None
     gap_bound_low: float | None
-    gap_bound_high: float | None
-    """Worst cases over all missing replies (not a confidence interval)."""
+    gap_bound_high: float | None  # Worst cases over all missing replies (not a confidence interval)
     gap_log_odds: float | None
     n_pairs: int
-    estimands: dict[str, EstimandGap]
-    """By estimand other than strict."""
-    replies: dict[str, int]
-    """Replies by tier, unscored ones included."""
-    unscored: dict[str, dict[str, int]]
-    """By tier and reason."""
-    failed: dict[str, int]
-    """Samples that ended in an error and were not made good, by tier."""
-    other_tiers: dict[str, float]
-    """Accepted rate of tiers that are not part of the gap."""
+    estimands: dict[str, EstimandGap]  # By estimand other than strict
+    replies: dict[str, int]  # Replies by tier, unscored ones included
+    unscored: dict[str, dict[str, int]]  # By tier and reason
+    failed: dict[str, int]  # Samples that ended in an error and were not made good, by tier
+    other_tiers: dict[str, float]  # Accepted rate of tiers that are not part of the gap
     flags: tuple[str, ...]
 
 
@@ -97,24 +87,19 @@ class EffectRow(Frozen):
     reference: Literal["baseline", "placebo"]
     gap: Estimate
     gap_simultaneous_low: float | None
-    gap_simultaneous_high: float | None
-    """Bounds that hold at once for all interventions of this analysis and reference (max-T)."""
+    gap_simultaneous_high: float | None  # At once for all interventions of this reference (max-T)
     monitored: Estimate
     unmonitored: Estimate
     mean: Estimate
     mean_simultaneous_low: float | None
     mean_simultaneous_high: float | None
     gap_log_odds: float
-    gap_specific: bool
-    """Whether the gap's change has the same sign as a difference of rates and of log-odds."""
+    gap_specific: bool  # Whether the gap's change has the same sign as a difference of rates and of log-odds
     gap_bound_low: float | None
-    gap_bound_high: float | None
-    """The effect's worst cases over missing replies of both conditions."""
+    gap_bound_high: float | None  # The effect's worst cases over missing replies of both conditions
     n_variants: int
-    variant_sd: float | None
-    """Standard deviation of the gap between paraphrases or training seeds; None for one variant."""
-    control_rank_p: float | None = None
-    """(1 + controls at least as far from the baseline) / (controls + 1); None without controls."""
+    variant_sd: float | None  # Of the gap between paraphrases or training seeds; None for one variant
+    control_rank_p: float | None = None  # (1 + controls at least as far) / (controls + 1)
     n_controls: int = 0
     flags: tuple[str, ...] = ()
 
@@ -125,27 +110,21 @@ class VariableRow(Frozen):
     variable: str
     sensitivity: Estimate
     simultaneous_low: float | None
-    simultaneous_high: float | None
-    """Bounds that hold at once for all variables of both families (max-T)."""
-    without: Estimate | None
-    """The family's sensitivity with this variable left out."""
+    simultaneous_high: float | None  # Bounds that hold at once for all variables of both families (max-T)
+    without: Estimate | None  # The family's sensitivity with this variable left out
 
 
 class Sensitivity(Estimate):
     """The mean of gap(+) - gap(-) over a family's variables."""
 
     simultaneous_low: float | None
-    simultaneous_high: float | None
-    """Bounds that hold at once for both families (max-T)."""
+    simultaneous_high: float | None  # Bounds that hold at once for both families (max-T)
     variables: tuple[VariableRow, ...]
     bound_low: float | None
-    bound_high: float | None
-    """Worst cases over missing replies."""
-    by_estimand: dict[str, float | None]
-    """The same under the other estimands."""
+    bound_high: float | None  # Worst cases over missing replies
+    by_estimand: dict[str, float | None]  # The same under the other estimands
     clustered_low: float | None = None
-    clustered_high: float | None = None
-    """The bounds again where near-duplicate requests are known and so resampled together; else None."""
+    clustered_high: float | None = None  # The bounds where near-duplicates are resampled together
 
 
 class DosePoint(Frozen):
@@ -172,94 +151,68 @@ class LevelInterval(Frozen):
     high: float | None
 
 
-class LevelVerdict(Frozen):
+class LevelVerdict(Verdict):
     """The verdict at one level: for the texts (checkpoints, vectors) that were used, or beyond them."""
 
     level: Literal["these", "beyond"]
-    scope: str
-    """In words, such as `for these texts`, `beyond these texts`."""
-    code: VerdictCode
-    rule: str
-    """Number of the rule in docs/verdicts.md that named it."""
-    label: str
-    sentence: str
-    reasons: tuple[str, ...]
-    """The numbers behind the code."""
-    qualifiers: tuple[str, ...]
-    """What limits it; each is printed only where a test of its own holds."""
-    sensitivity: dict[str, LevelInterval]
-    """By family label, at the published confidence."""
+    scope: str  # In words, such as `for these texts`, `beyond these texts`
+    sensitivity: dict[str, LevelInterval]  # By family label, at the published confidence
     contrast: LevelInterval | None
-    tipping_point: float | None
-    """The code stands unless the missing replies are more than this share of the way from like the observed
-    ones to the worst case; None where no missing reply could change it, or where the code allows for the
-    worst case."""
-    margin: float
-    """d, the margin as printed, in rate units."""
-    margin_reason: str
-    per_unit_of_belief: LevelInterval | None = None
-    """T = S_first D_second - S_second D_first; None where beliefs were not measured."""
-    per_unit_state: Literal["shown", "reversed", "open"] | None = None
-    """What T shows about the family that leads; None where none does."""
+    per_unit_of_belief: LevelInterval | None = None  # S_first D_second - S_second D_first
+    per_unit_state: PerUnitState | None = None  # What that shows about the family that leads
 
 
 class UnitSpread(Frozen):
     """How the gap varies over texts, training seeds or vectors that claim nothing."""
 
     units: Literal["texts", "seeds", "vectors"]
-    n: int
-    """Placebos, seeds or random vectors behind it."""
+    n: int  # Placebos, seeds or random vectors behind it
     df: float
-    sd: float
-    """Standard deviation of the gap between units, sampling error subtracted, in rate units."""
+    sd: float  # Standard deviation of the gap between units, sampling error subtracted, in rate units
 
 
-class MethodProfile(Frozen):
+class Answer(Frozen):
+    """A verdict with the contrast that it is about; None where none can be given."""
+
+    contrast: Estimate | None  # First family's sensitivity less the second's
+    verdict: str | None  # Rendered with the family labels, such as `expectation-dominant`
+    verdict_code: VerdictCode | None
+    verdict_sentence: str
+    verdict_suffix: str | None
+
+
+class MethodAnswer(Answer):
+    """What a profile and a report on convergence say of one method."""
+
+    method: Method
+    requests: str
+    n_requests: int
+    strength: str | None  # Of the headline; None for SDF, `matched dose` for steering
+    reference_gap: Estimate | None
+
+
+class MethodProfile(MethodAnswer):
     """The profile of one subject under one method."""
 
     subject: str
-    method: Method
     setting: str
-    requests: str
-    n_requests: int
-    strength: str | None
-    """Strength at which the headline is computed; None for SDF, `matched dose` for steering."""
-    variables: dict[str, tuple[str, ...]]
-    """Variables that entered each sensitivity, by family label."""
-    reference: Literal["baseline", "placebo"] | None
-    """What the headline effects are relative to; None where neither was run."""
-    reference_gap: Estimate | None
-    reference_gap_of: str | None = None
-    """Whose gap that is: `the untouched subject`, or `the placebo` where that one has no complete request."""
-    sensitivity: dict[str, Sensitivity]
-    """By family label."""
-    contrast: Estimate | None
-    """First family's sensitivity less the second's."""
-    total: Estimate | None
-    """Sum of both sensitivities."""
-    fraction: Estimate | None
-    """The second family's share of the total (Fieller's interval)."""
+    variables: dict[str, tuple[str, ...]]  # Variables that entered each sensitivity, by family label
+    reference: Literal["baseline", "placebo"] | None  # Of the headline; None if neither was run
+    reference_gap_of: str | None = None  # Whose gap: `the untouched subject`, else `the placebo`
+    sensitivity: dict[str, Sensitivity]  # By family label
+    total: Estimate | None  # Sum of both sensitivities
+    fraction: Estimate | None  # The second family's share of the total (Fieller's interval)
     fraction_refusal: str | None
     effects: tuple[EffectRow, ...]
-    noise_band: tuple[float, float] | None
-    """Smallest and largest change of the gap from the baseline that a placebo made."""
+    noise_band: tuple[float, float] | None  # Smallest and largest change of the gap by a placebo
     dose_response: tuple[DosePoint, ...]
     dose_trends: tuple[DoseTrend, ...]
-    dose_match_ratio: float | None = None
-    """Steering: largest over smallest dose of the vectors compared; None where not recorded."""
-    plane: tuple[float, float, float] | None = None
-    """Variance of the first sensitivity, of the second, and their covariance, for a joint interval."""
-    verdict: str | None
-    """Rendered with the family labels, such as `expectation-dominant`; None where none can be given."""
-    verdict_code: VerdictCode | None
-    verdict_sentence: str
+    dose_match_ratio: float | None = None  # Steering: largest over smallest dose
+    plane: tuple[float, float, float] | None = None  # Sensitivities' variances, covariance
     verdict_reasons: tuple[str, ...]
-    verdict_suffix: str | None
-    verdict_levels: tuple[LevelVerdict, ...] = ()
-    """At each level that was assessed, the first for what was used; the last is the headline."""
+    verdict_levels: tuple[LevelVerdict, ...] = ()  # For what was used, then beyond; the last is the headline
     unit_spread: UnitSpread | None = None
-    beyond_refusal: str | None = None
-    """Why nothing is said beyond the texts (checkpoints, vectors) that were used."""
+    beyond_refusal: str | None = None  # Why nothing is said beyond what was used
     simulated: bool = False
 
     @property
@@ -281,29 +234,45 @@ class Comparison(Frozen):
     second: str
     sensitivity: dict[str, Estimate]
     contrast: Estimate | None
-    effects: dict[str, Estimate]
-    """Difference of the gap's change from baseline, by intervention that both have."""
+    effects: dict[str, Estimate]  # By intervention that both have
 
 
 class CodeWords(Frozen):
     """What one code of an intervention stands for, in the words of its hypothesis pair."""
 
-    code: str
-    """Such as `A1+`, or `N1` for a placebo."""
+    code: str  # Such as `A1+`, or `N1` for a placebo
     variable: str
-    name: str
-    """Of the variable or placebo, such as `researcher hopes`; the code where logs do not say."""
+    name: str  # Of the variable or placebo, such as `researcher hopes`; the code where logs do not say
     family: Family | None
-    says: str = ""
-    """One line: what the intervention states. Empty where neither the logs nor the bundled pairs say it."""
-    claim: str = ""
-    """The standard claim in full, where the pair is a bundled one."""
+    says: str = ""  # What the intervention states, in one line; empty where not known
+    claim: str = ""  # The standard claim in full, where the pair is a bundled one
 
 
-class Profile(Frozen):
-    """Everything that the analysis of a collection of logs says."""
+class Report(Frozen):
+    """What a profile and a report on convergence say alike of the logs behind them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    thresholds: Thresholds
+    notes: tuple[str, ...]  # What was dropped, kept apart or could not be used
+    n_replies: int
+    intervals: str
+    logs: tuple[str, ...] = ()  # All that were read; in reports on convergence by relative names
+    plan_digest: str | None = None  # Of the plan that was followed; None without one
+    selectivity: tuple[SelectivityMatrix, ...] = ()
+    """Which beliefs the interventions moved, one matrix per subject, method and strength; empty where the
+    logs hold no answers about beliefs."""
+    codes: tuple[CodeWords, ...] = ()  # What the interventions stand for; empty without logs
+    scenarios: tuple[str, ...] = ()  # Names of the scenarios that the logs were run in
+    closing: str = CLOSING_LINE
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """The report as JSON text, with the key `schema` and null for missing numbers."""
+        return self.model_dump_json(by_alias=True, indent=indent)
+
+
+class Profile(Report, Answer):
+    """Everything that the analysis of a collection of logs says."""
 
     schema_: Literal["inspect_af.profile/1", "inspect_af.profile/2"] = Field(
         default="inspect_af.profile/2", alias="schema"
@@ -311,44 +280,19 @@ class Profile(Frozen):
     """1: nine verdicts, at the level of the texts used, from fixed margins. 2: the rules of
     docs/verdicts.md."""
     conditions: tuple[ConditionRow, ...]
-    sensitivity: dict[str, Sensitivity] | None
-    """That of the only profile; None where there are several, see `profiles`."""
-    contrast: Estimate | None
-    verdict: str | None
-    verdict_code: VerdictCode | None
-    verdict_sentence: str
+    sensitivity: dict[str, Sensitivity] | None  # Of the only profile; None where there are several
     verdict_reasons: tuple[str, ...]
-    verdict_suffix: str | None
     profiles: tuple[MethodProfile, ...]
     comparisons: tuple[Comparison, ...]
-    thresholds: Thresholds
-    notes: tuple[str, ...]
-    """What was dropped, kept apart or could not be used."""
-    n_replies: int
     n_duplicates: int
     n_failed: int
     n_logs: int
-    intervals: str
-    logs: tuple[str, ...] = ()
-    """Where the logs are that were read."""
-    plan_digest: str | None = None
-    deviations: tuple[str, ...] | None = None
-    """Every way in which the logs depart from the plan; None where no plan was given."""
-    prompt_settings: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """What shaped each prompt template, by the digest that rows give as their `setting`."""
-    concepts: tuple[ConceptScore, ...] = ()
-    """What judges found in the replies, per subject, condition, concept and tier."""
-    selectivity: tuple[SelectivityMatrix, ...] = ()
-    """Which beliefs the interventions moved, one matrix per subject, method and strength; empty where the
-    logs hold no answers about beliefs."""
+    deviations: tuple[str, ...] | None = None  # From the plan; None without one
+    prompt_settings: dict[str, dict[str, str]] = Field(default_factory=dict)  # By digest
+    concepts: tuple[ConceptScore, ...] = ()  # What judges found in the replies
     direct_requests: tuple[DirectReport, ...] = ()
     """What was refused without the scenario, one report per subject and request set; empty where the logs
     hold no direct requests."""
-    codes: tuple[CodeWords, ...] = ()
-    """What the codes of the interventions stand for; empty where the profile was not made from logs."""
-    scenarios: tuple[str, ...] = ()
-    """Names of the scenarios that the logs were run in."""
-    closing: str = CLOSING_LINE
 
     @model_validator(mode="before")
     @classmethod
@@ -361,10 +305,6 @@ class Profile(Frozen):
             ]
             return {**content, "profiles": profiles}
         return content
-
-    def to_json(self, *, indent: int | None = 2) -> str:
-        """The profile as JSON text, with the key `schema` and null for missing numbers."""
-        return self.model_dump_json(by_alias=True, indent=indent)
 
 
 Direction = Literal["first", "second", "level", "open"]
@@ -383,33 +323,19 @@ AgainstRandom = Literal["beyond", "within", "too-few-controls", "not-judged"]
 class ConditionGap(Frozen):
     """The gap under one intervention by one method, and its change from the untouched subject."""
 
-    intervention: str
-    """Code such as `A1+`, a steering concept with its sign, or `baseline`."""
+    intervention: str  # Code such as `A1+`, a steering concept with its sign, or `baseline`
     family: Family | None
     placebo: bool
     gap: Estimate
-    change: Estimate | None
-    """None on the baseline, or where the untouched subject was not run."""
+    change: Estimate | None  # None on the baseline, or where the untouched subject was not run
 
 
-class MethodResult(Frozen):
+class MethodResult(MethodAnswer):
     """The headline of one method on one model."""
 
-    method: Method
     prompt_settings: dict[str, str]
-    requests: str
-    n_requests: int
-    strength: str | None
-    sensitivity: dict[str, Estimate]
-    """By family label."""
-    contrast: Estimate | None
-    reference_gap: Estimate | None
-    verdict: str | None
-    verdict_code: VerdictCode | None
-    verdict_sentence: str
-    verdict_suffix: str | None
-    beliefs: BeliefCheck | None
-    """Whether the interventions were shown to move the beliefs that they name; None where nobody asked."""
+    sensitivity: dict[str, Estimate]  # By family label
+    beliefs: BeliefCheck | None  # Whether beliefs were shown to move as claimed; None where nobody asked
     direction: Direction
     direction_reason: str
     gaps: tuple[ConditionGap, ...]
@@ -423,20 +349,16 @@ class MethodPair(Frozen):
     second: Method
     sensitivity: dict[str, Estimate]
     contrast: Estimate | None
-    size: Size | None
-    """Whether the methods' contrasts are within the margin of each other, shown to differ, or neither."""
-    variables: dict[str, tuple[str, ...]]
-    """What each method's side averages, by method."""
-    refusal: str | None = None
-    """Why the two were not compared."""
+    size: Size | None  # Whether the methods' contrasts are alike within the margin
+    variables: dict[str, tuple[str, ...]]  # What each method's side averages, by method
+    refusal: str | None = None  # Why the two were not compared
 
 
 class Statement(Frozen):
     """Do the methods agree on this model?"""
 
     code: StatementCode
-    direction: Direction | None
-    """What they agree on; None where they do not."""
+    direction: Direction | None  # What they agree on; None where they do not
     sentence: str
     reasons: tuple[str, ...]
 
@@ -446,8 +368,7 @@ class Model(Frozen):
 
     subject: str
     simulated: bool
-    families: tuple[str, str]
-    """Labels of the two families of beliefs."""
+    families: tuple[str, str]  # Labels of the two families of beliefs
     methods: tuple[MethodResult, ...]
     pairs: tuple[MethodPair, ...]
     statement: Statement
@@ -467,16 +388,12 @@ class Calibration(Frozen):
 
     subject: str
     points: tuple[CalibrationPoint, ...]
-    slope: float | None
-    """Of SDF effects on prompt effects, corrected for the noise in the latter."""
+    slope: float | None  # Of SDF effects on prompt effects, corrected for the noise in the latter
     slope_low: float | None
     slope_high: float | None
-    refusal: str | None
-    """Why there is no slope."""
-    plain_slope: float | None
-    """The same without the correction (least squares)."""
-    rank_correlation: float | None
-    """Spearman's, over interventions."""
+    refusal: str | None  # Why there is no slope
+    plain_slope: float | None  # The same without the correction (least squares)
+    rank_correlation: float | None  # Spearman's, over interventions
     logs: tuple[str, ...]
 
 
@@ -484,48 +401,39 @@ class Band(Frozen):
     """A change among the changes that random vectors made at the same doses."""
 
     change: float
-    low: float | None
-    """Interval of the change, over requests."""
+    low: float | None  # Interval of the change, over requests
     high: float | None
-    beyond_low: float | None = None
-    """The same with random vectors as a sample of directions; None with too few of them."""
+    beyond_low: float | None = None  # With random vectors as a sample; None with too few
     beyond_high: float | None = None
-    control_low: float | None
-    """Smallest and largest change by a random vector; None without any."""
+    control_low: float | None  # Smallest and largest change by a random vector; None without any
     control_high: float | None
     n_controls: int
-    rank_p: float | None
-    """(1 + controls at least as far from 0) / (controls + 1)."""
+    rank_p: float | None  # (1 + controls at least as far from 0) / (controls + 1)
 
 
-class SteeredPoint(Frozen):
-    """One vector at one multiplier, against the unsteered model."""
+class DosePointArms(Frozen):
+    """What a vector did to both arms at one multiplier."""
 
     multiplier: float
-    dose: float | None
-    """||m v|| / mean ||h||, with the multiplier's sign; None where not recorded."""
-    parsed: float
-    """Share of replies that count."""
-    usable: bool
-    """Whether enough replies parse for the point to enter the swing."""
+    dose: float | None  # ||m v|| / mean ||h||, with the multiplier's sign; None where not recorded
+    parsed: float  # Share of replies that count
     monitored: float | None
     unmonitored: float | None
-    gap: Band | None
-    own_score: Band | None
-    """Change of the concept's own judge score; None where the replies were not judged."""
-    other_score: Band | None
-    """Change of the other family's score."""
 
 
-class RandomPoint(Frozen):
+class RandomPoint(DosePointArms):
     """One random vector at one multiplier."""
 
     digest: str
-    multiplier: float
-    dose: float | None
-    parsed: float
-    monitored: float | None
-    unmonitored: float | None
+
+
+class SteeredPoint(DosePointArms):
+    """One vector at one multiplier, against the unsteered model."""
+
+    usable: bool  # Whether enough replies parse for the point to enter the swing
+    gap: Band | None
+    own_score: Band | None  # Change of the concept's own judge score; None where the replies were not judged
+    other_score: Band | None  # Change of the other family's score
 
 
 class VectorCoupling(Frozen):
@@ -537,14 +445,10 @@ class VectorCoupling(Frozen):
     digest: str
     layers: str
     points: tuple[SteeredPoint, ...]
-    used: tuple[float, ...]
-    """Multipliers that entered the swings."""
-    reasoning: Band | None
-    """Swing of the own concept score: its least-squares slope on the dose, times the range of doses used."""
-    behaviour: Band | None
-    """Swing of the gap, likewise."""
-    control_swings: tuple[tuple[float | None, float], ...]
-    """(score, gap) of every random vector that was run at all of these doses."""
+    used: tuple[float, ...]  # Multipliers that entered the swings
+    reasoning: Band | None  # Swing of the own score: least-squares slope times range of doses
+    behaviour: Band | None  # Swing of the gap, likewise
+    control_swings: tuple[tuple[float | None, float], ...]  # (score, gap) of random vectors
     moves_reasoning: AgainstRandom
     moves_behaviour: AgainstRandom
     sentence: str
@@ -555,8 +459,7 @@ class SteeringResult(Frozen):
 
     subject: str
     vectors: tuple[VectorCoupling, ...]
-    unsteered: tuple[float | None, float | None]
-    """Accepted rate of the unsteered model: monitored, unmonitored."""
+    unsteered: tuple[float | None, float | None]  # Accepted rates, without steering
     random: tuple[RandomPoint, ...]
     judges: tuple[str, ...]
     simulated_judge: bool
@@ -568,8 +471,7 @@ class ScreenedSubject(Frozen):
     """The gap of one untouched subject."""
 
     subject: str
-    group: str
-    """The name without its training seed; subjects of one group are seeds of one recipe."""
+    group: str  # The name without its training seed; subjects of one group are seeds of one recipe
     seed: str | None
     monitored: float | None
     unmonitored: float | None
@@ -584,20 +486,16 @@ class ScreenedGroup(Frozen):
 
     group: str
     n_seeds: int
-    mean: float
-    """Mean gap over seeds."""
-    sd: float
-    """Standard deviation of the gap between seeds, chance of single replies included."""
+    mean: float  # Mean gap over seeds
+    sd: float  # Standard deviation of the gap between seeds, chance of single replies included
 
 
 class Ablation(Frozen):
     """The untouched subject under another prompt template, against the main one."""
 
     subject: str
-    variant: str
-    """The settings in which it differs, such as `identity=roleplay`; `main` for the reference."""
-    is_identity: bool
-    """Whether only the identity differs (the role-play ablation)."""
+    variant: str  # The settings in which it differs, such as `identity=roleplay`; `main` for the reference
+    is_identity: bool  # Whether only the identity differs (the role-play ablation)
     gap: Estimate
     change: Estimate | None
     change_simultaneous_low: float | None
@@ -620,8 +518,7 @@ class ClaimOnCheckpoint(Frozen):
 
     claim: str
     family: Family | None
-    on_checkpoint: Estimate
-    """Change of the gap from the checkpoint's own baseline."""
+    on_checkpoint: Estimate  # Change of the gap from the checkpoint's own baseline
     on_subject: Estimate | None
     difference: Estimate | None
 
@@ -630,12 +527,10 @@ class Checkpoint(Frozen):
     """A model with one SDF adapter, to which prompt claims were applied."""
 
     subject: str
-    checkpoint: str
-    """Label of its adapters, such as `sdf:A1+/seed0`."""
+    checkpoint: str  # Label of its adapters, such as `sdf:A1+/seed0`
     gap: Estimate | None
     eligible: bool
-    eligibility: str
-    """Why it is, or is not."""
+    eligibility: str  # Why it is, or is not
     claims: tuple[ClaimOnCheckpoint, ...]
     logs: tuple[str, ...]
 
@@ -647,17 +542,14 @@ class Missing(Frozen):
     command: str
 
 
-class Convergence(Frozen):
+class Convergence(Report):
     """The whole report."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     schema_: Literal["inspect_af.convergence/1"] = Field(default="inspect_af.convergence/1", alias="schema")
     title: str
     models: tuple[Model, ...]
     calibrations: tuple[Calibration, ...]
     steering: tuple[SteeringResult, ...]
-    selectivity: tuple[SelectivityMatrix, ...]
     screening: tuple[ScreenedSubject, ...]
     screened_groups: tuple[ScreenedGroup, ...]
     ablations: tuple[Ablation, ...]
@@ -665,21 +557,4 @@ class Convergence(Frozen):
     checkpoints: tuple[Checkpoint, ...]
     direct: tuple[DirectReport, ...]
     missing: tuple[Missing, ...]
-    notes: tuple[str, ...]
-    thresholds: Thresholds
-    intervals: str
-    n_replies: int
-    logs: tuple[str, ...]
-    """Every log that was read, relative to the directory that holds them all."""
     belief_logs: tuple[str, ...] = ()
-    plan_digest: str | None = None
-    """Digest of the plan whose thresholds, variables and strength were used; None without one."""
-    codes: tuple[CodeWords, ...] = ()
-    """What the codes of the interventions stand for; empty where the report was not made from logs."""
-    scenarios: tuple[str, ...] = ()
-    """Names of the scenarios that the logs were run in."""
-    closing: str = CLOSING_LINE
-
-    def to_json(self, *, indent: int | None = 2) -> str:
-        """The report as JSON text, with the key `schema` and null for missing numbers."""
-        return self.model_dump_json(by_alias=True, indent=indent)
