@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import click
 
 from inspect_af import __version__
 from inspect_af.cli.command import LazyGroup
-from inspect_af.cli.environment import read_environment_file
 from inspect_af.errors import InspectAFError
 from inspect_af.format import visible
 
@@ -19,12 +20,12 @@ _HERE = "inspect_af.cli"
 VERBS = {
     "run": (f"{_HERE}.run:run", "evaluate a model under interventions and write its profile"),
     "profile": (f"{_HERE}.profile:profile", "read logs and write their motivation profile"),
-    "convergence": (f"{_HERE}.convergence:convergence", "do the methods agree? A report over models"),
+    "convergence": (f"{_HERE}.profile:convergence", "do the methods agree? A report over models"),
     "plan": (f"{_HERE}.plan:plan", "write down a study before running it"),
     "study": (f"{_HERE}.study:study", "run all of a plan: documents, adapters, vectors, evals, report"),
     "step": (f"{_HERE}.study:step", "run one step of a study"),
-    "power": (f"{_HERE}.power:power", "detectable effects, or the requests that a target needs"),
-    "nuisance": (f"{_HERE}.nuisance:nuisance", "does the gap survive identity, tier names and their order?"),
+    "power": (f"{_HERE}.plan:power", "detectable effects, or the requests that a target needs"),
+    "nuisance": (f"{_HERE}.run:nuisance", "does the gap survive identity, tier names and their order?"),
     "judge": (f"{_HERE}.judge:judge", "check judges against labels, draw samples for labelling"),
     "steering": (f"{_HERE}.steering:steering", "contrast pairs, activations, vectors, sweeps"),
     "organism": (f"{_HERE}.organism:organism", "tiny real models with a planted motivation"),
@@ -62,6 +63,20 @@ def parsed(argv: Sequence[str]) -> tuple[click.Command, dict[str, Any]]:
             raise click.UsageError(f"No such command {names[-1]!r}.", context)
         command = found
     return command, dict(command.make_context(" ".join(names), words).params)
+
+
+def read_environment_file() -> None:
+    """Reads `.env` of this directory or one above, as Inspect does: it wins over nothing that is set."""
+    from dotenv import dotenv_values, find_dotenv, load_dotenv
+
+    if not (file := find_dotenv(usecwd=True)):
+        return
+    written = dotenv_values(file).get("INSPECT_LOG_DIR")
+    if written and os.environ.get("INSPECT_LOG_DIR") in (None, "", written):
+        path = Path(written)
+        if not urlparse(written).scheme and not path.is_absolute():
+            os.environ["INSPECT_LOG_DIR"] = (Path(file).parent / path).resolve().as_posix()
+    load_dotenv(file)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

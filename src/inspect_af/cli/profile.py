@@ -1,4 +1,4 @@
-"""`inspect-af profile`: the motivation profile of any mix of logs."""
+"""`inspect-af profile`: the motivation profile of any mix of logs; `convergence`: do the methods agree?"""
 
 from __future__ import annotations
 
@@ -24,16 +24,19 @@ from inspect_af.profile import (
     profile_logs,
     side_tables,
 )
+from inspect_af.profile.convergence import convergence_from_logs
 from inspect_af.report import (
     ExcerptDraw,
     checked_variables,
     export_csv,
     export_figures,
+    render_convergence_text,
     render_direct,
     render_html,
     render_selectivity,
     render_summary,
     render_table,
+    write_convergence,
 )
 
 
@@ -188,3 +191,76 @@ def _print_beside(
         print(f"{render_selectivity(matrix, checked)}\n")
     for asked in direct:
         print(f"{render_direct(asked)}\n")
+
+
+@click.command(
+    cls=Verb,
+    help=(
+        "Reads logs of inspect_af/alignment_faking, beliefs and direct_requests, tells from them alone "
+        "which serve which part, and writes one report: every method side by side, prompt against "
+        "documents, vectors among random ones, controls, and whether the methods converge. Parts without "
+        "logs say what to run. LOG is a log file, a directory or a glob."
+    ),
+)
+@click.argument("logs", nargs=-1, required=True, metavar="LOG...")
+@option("--out", type=FILE, required=True, metavar="DIR", help="where the page, JSON, tables and figures go")
+@option("--json", type=FILE, metavar="FILE", help="write the JSON here as well")
+@option(
+    "--name",
+    multiple=True,
+    metavar="MODEL=NAME",
+    help="call a model by another name; models of one name count as one (repeatable)",
+)
+@option("--strength", help="strength of claims that counts  [default: standard where run]")
+@option(
+    "--plan",
+    type=FILE,
+    metavar="FILE",
+    help="judge by this plan's thresholds, variables and strength of claims  [default: the package's]",
+)
+@option("--title", help="heading of the report")
+def convergence(
+    logs: tuple[str, ...],
+    out: Path,
+    json: Path | None,
+    name: tuple[str, ...],
+    strength: str | None,
+    plan: Path | None,
+    title: str | None,
+) -> None:
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file; give a directory")
+    report = convergence_from_logs(
+        logs,
+        names=model_names(name),
+        plan=None if plan is None else load_plan(plan),
+        strength=strength,
+        title=title,
+        progress=show_progress,
+    )
+    print(render_convergence_text(report))
+    written = write_convergence(report, out)
+    if json is not None:
+        json.parent.mkdir(parents=True, exist_ok=True)
+        json.write_text(report.to_json() + "\n", encoding="utf-8")
+        written.append(json)
+    shown = [file for file in written if file.suffix in (".html", ".json")]
+    for file in shown:
+        print(f"wrote {file}")
+    print(f"wrote {len(written) - len(shown)} tables and figures in {out}")
+
+
+def model_names(given: Sequence[str]) -> dict[str, str]:
+    """`["af-hf/./tiny=tiny"]` as `{"af-hf/./tiny": "tiny"}`.
+
+    Raises:
+        ConfigError: An item is not of the form MODEL=NAME.
+    """
+    names: dict[str, str] = {}
+    for item in given:
+        # A model's arguments hold equals signs, names do not.
+        model, equals, name = item.rpartition("=")
+        if not equals or not model or not name.strip():
+            raise ConfigError(f"--name takes MODEL=NAME, such as af-hf/./organism=organism, not {item!r}")
+        names[model] = name.strip()
+    return names

@@ -1,4 +1,4 @@
-"""`inspect-af run`: the evals of a study through Inspect's `eval_set`, then its profile."""
+"""`inspect-af run`: evals through `eval_set`, then their profile; `nuisance`: other choices of the prompt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from inspect_af.cli.options import (
     ASKED,
     LOG_DIR,
     REPORT,
+    REQUESTS,
+    RUN_SEED,
     TASK,
+    at_least,
     check_generation,
     inspect_options,
     model_roles,
@@ -21,10 +24,24 @@ from inspect_af.cli.options import (
     sample_limit,
     task_arguments,
 )
-from inspect_af.cli.profile import report
+from inspect_af.cli.profile import report, write_text
 from inspect_af.errors import ConfigError
+from inspect_af.logs import read_logs, show_progress
 from inspect_af.plan import Plan, PlannedModel, load_plan
-from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, failures, refuse_changed_plan, run_evals
+from inspect_af.profile import count_outcomes, nuisance_reports
+from inspect_af.report import render_nuisance, render_nuisance_page
+from inspect_af.tasks.evals import (
+    NUISANCES,
+    USUAL_PROMPT,
+    Evals,
+    EvalTask,
+    check_model,
+    default_log_dir,
+    failures,
+    nuisance_evals,
+    refuse_changed_plan,
+    run_evals,
+)
 
 _DECIDED_BY_A_PLAN = (
     *("models", "model", "model_args", "model_roles", "interventions", "strength", "paraphrase", "requests"),
@@ -146,3 +163,55 @@ def _planned(plan: Plan) -> Any:
         max_tokens=plan.generation.max_tokens,
         epochs=plan.generation.epochs,
     )
+
+
+@click.command(
+    cls=Verb,
+    help=(
+        "Runs the baseline under variants of the prompt that should not matter, on the same requests, "
+        "and prints the gap per variant with its change and spread. Resumable like `run`."
+    ),
+)
+@click.argument("model_name", required=False, metavar="MODEL")
+@inspect_options("model")
+@option(
+    "--checks",
+    group=ASKED,
+    default=",".join(NUISANCES),
+    help=f"which checks, separated by commas  [default: all of {', '.join(NUISANCES)}]",
+)
+@REQUESTS
+@RUN_SEED
+@inspect_options("epochs")
+@LOG_DIR
+@option("--json", group="Results", metavar="FILE", help="write the reports as JSON")
+@option("--html", group="Results", metavar="FILE", help="write the reports as one HTML page")
+@inspect_options("running")
+def nuisance(**given: Any) -> int:
+    at_least(given["epochs"], 1, option="--epochs")
+    given["models"] = (given["model_name"],) if given["model_name"] else ()
+    model, *others = named_models(given, "give a MODEL (or --model, or INSPECT_EVAL_MODEL)")
+    if others:
+        raise ConfigError(
+            f"{model.model} and {others[0].model}: give one model; it is asked under every variant"
+        )
+    check_model(model.model, model.args)
+    asked = nuisance_evals(
+        model,
+        list(dict.fromkeys(name.strip() for name in given["checks"].split(","))),
+        {"requests": given["requests"], "run_seed": given["run_seed"]},
+        epochs=given["epochs"] or 1,
+        roles=model_roles(given["model_roles"]),
+    )
+    log_dir = given["log_dir"] or default_log_dir(asked)
+    success = run_evals(asked, log_dir, **running_options(given))
+    outcomes = count_outcomes(read_logs([log_dir], progress=show_progress))
+    reports = nuisance_reports(outcomes, reference=USUAL_PROMPT)
+    for each in reports:
+        print(render_nuisance(each))
+    if given["json"] is not None:
+        text = ",\n".join(each.model_dump_json(indent=2) for each in reports)
+        write_text(given["json"], f"[{text}]\n")
+    if given["html"] is not None:
+        write_text(given["html"], render_nuisance_page(reports))
+    return 0 if success else 1
