@@ -10,11 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from inspect_ai import eval
 from inspect_ai.log import EvalError, list_eval_logs, read_eval_log
 
 from inspect_af.cli import main
-from inspect_af.errors import ConfigError
 from inspect_af.materials import load_scenario
 from inspect_af.tasks import alignment_faking
 
@@ -89,13 +87,6 @@ def test_a_pair_with_a_scenario_of_its_own_runs_in_it_unless_told_otherwise(here
     assert main(run) == 0
     (log,) = logs(here / "logs")
     assert (read_eval_log(log, header_only=True).eval.metadata or {})["inspect_af"]["scenario"] == own
-
-
-def test_inspect_itself_stops_without_a_grader_when_the_task_is_made(here: Path) -> None:
-    args = {"requests": "r.csv", "interventions": "none", "judges": "concept"}
-    with pytest.raises(ConfigError, match="role 'grader'"):
-        eval("inspect_af/alignment_faking", model="af-organism/null", task_args=args, display="none")
-    assert not list(here.rglob("*.eval"))
 
 
 def test_a_wrong_model_leaves_no_directory_behind(here: Path) -> None:

@@ -20,7 +20,6 @@ from inspect_ai.model import (
     ContentText,
     ModelOutput,
 )
-from inspect_ai.model._model import active_model  # public nowhere; set before Inspect makes a task
 from inspect_ai.scorer import Score, Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.viewer import TaskSamplesColumn, TaskSamplesView, ViewerConfig
@@ -101,13 +100,7 @@ def planned_sample(
 
 @solver
 def needs_grader() -> Solver:
-    """For `Task(setup=...)`: stops a run without its judge before any reply is paid for.
-
-    Raises:
-        ConfigError: Inspect makes the task, so its roles are known, and none is the grader.
-    """
-    if active_model() is not None:
-        grader_model()
+    """For `Task(setup=...)`: stops a run without its judge before any reply is paid for."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         grader_model()
