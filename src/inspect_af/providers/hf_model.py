@@ -186,7 +186,20 @@ class LocalModel:
             any_name=condition.any_base,
             override="-M adapter_base=any",
         )
-        _refuse_inseparable(adapter)
+        config = adapter_config(path)
+        start = config.get("init_lora_weights")
+        # With these the base itself would change.
+        for given, changes in (
+            (f"bias={config.get('bias')!r}", config.get("bias", "none") != "none"),
+            (f"init_lora_weights={start!r}", isinstance(start, str) and start.startswith(_CHANGES_BASE)),
+            ("alora_invocation_tokens", bool(config.get("alora_invocation_tokens"))),
+        ):
+            if changes:
+                raise TreatmentError(
+                    f"adapter {path} has {given}, so it cannot be taken off again while other conditions "
+                    "share the model; merge it into a model directory of its own (PEFT's merge_and_unload) "
+                    "and give that as the model"
+                )
         if adapter_digest(path) != name:
             raise TreatmentError(f"adapter {path} has changed since it was read; start again")
         try:
@@ -240,23 +253,6 @@ class LocalModel:
                         f"attend to other tokens than the model was trained with. {_ELSEWHERE}"
                     )
         self._checked = True
-
-
-def _refuse_inseparable(adapter: Adapter) -> None:
-    """Refuses adapters that change the base's own weights, with which it would not be itself any more."""
-    config = adapter_config(adapter.path)
-    start = config.get("init_lora_weights")
-    for given, changes in (
-        (f"bias={config.get('bias')!r}", config.get("bias", "none") != "none"),
-        (f"init_lora_weights={start!r}", isinstance(start, str) and start.startswith(_CHANGES_BASE)),
-        ("alora_invocation_tokens", bool(config.get("alora_invocation_tokens"))),
-    ):
-        if changes:
-            raise TreatmentError(
-                f"adapter {adapter.path} has {given}, so it cannot be taken off again while other conditions "
-                "share the model; merge it into a model directory of its own (PEFT's merge_and_unload) and "
-                "give that as the model"
-            )
 
 
 def _device_map(device: str) -> str:
@@ -406,23 +402,28 @@ def attention(
     for one in held:
         one.reserve(now.slots, now.longest)
     sinks = getattr(module, "sinks", None) if ignored.get("s_aux") is None else ignored["s_aux"]
-    rule = _Rule(sliding_window, softcap, sinks)
+    layer = _Layer(now, *held, sliding_window, softcap, sinks)
     # Scaled here and not at the scores, which are many more numbers.
     query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    grouped = query[0].reshape(key.shape[1], -1, *query.shape[2:])  # [kv head, group, token, head dim]
+    new = (query[0].reshape(key.shape[1], -1, *query.shape[2:]), key[0], value[0])
     if now.decoding:
-        out = _decode(grouped, (key[0], value[0]), held, now, rule)
+        out = layer.decode(*new)
     else:
-        lengths, prefix = [span.length for span in now.spans], now.cache.prefix_length
-        new = (torch.split(one, lengths, dim=-2) for one in (grouped, key[0], value[0]))
-        parts = zip(now.spans, *new, strict=True)
-        out = torch.cat([_prefill(q, (k, v), held, span, prefix, rule) for span, q, k, v in parts], dim=2)
+        lengths = [span.length for span in now.spans]
+        parts = zip(now.spans, *(torch.split(one, lengths, dim=-2) for one in new), strict=True)
+        out = torch.cat([layer.prefill(*part) for part in parts], dim=2)
     return out.flatten(0, 1).transpose(0, 1).unsqueeze(0), None  # [1, token, head, head dim]
 
 
-class _Rule(NamedTuple):
-    """Which keys a query attends to, and how."""
+class _Layer(NamedTuple):
+    """One layer in a forward pass: which keys a query attends to, and how.
 
+    Queries are [kv head, group, token, head dim], new keys and values without the group.
+    """
+
+    now: _Step
+    keys: _Held
+    values: _Held
     window: int | None
     softcap: float | None
     sinks: torch.Tensor | None
@@ -443,53 +444,43 @@ class _Rule(NamedTuple):
         weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(scores.dtype)
         return weights if self.sinks is None else weights[..., :-1]
 
+    def decode(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """One token for each row of slots 0, 1, ...; a row stands for a token in the shapes."""
+        at, distance = self.now.rows(query.device)
+        n, prefix, longest = len(at), self.now.cache.prefix_length, self.now.longest
+        slots = torch.arange(n, device=at.device)
+        self.keys.own[slots, :, at] = key.transpose(0, 1)
+        self.values.own[slots, :, at] = value.transpose(0, 1)
+        # [row, kv head, group, own token]
+        own = query.permute(2, 0, 1, 3) @ self.keys.own[:n, :, :longest].transpose(2, 3)
+        shared = _by_head(query, self.keys.prefix.transpose(1, 2))  # [kv head, group, row, prefix token]
+        weights = self.weights(torch.cat([shared, own.permute(1, 2, 0, 3)], dim=-1), distance)
+        out = weights[..., prefix:].permute(2, 0, 1, 3) @ self.values.own[:n, :, :longest]
+        return out.permute(1, 2, 0, 3) + _by_head(weights[..., :prefix], self.values.prefix)
 
-def _decode(
-    query: torch.Tensor,
-    new: tuple[torch.Tensor, torch.Tensor],
-    held: tuple[_Held, _Held],
-    now: _Step,
-    rule: _Rule,
-) -> torch.Tensor:
-    """One token for each row of slots 0, 1, ...; shapes as in `_prefill`, row for token."""
-    at, distance = now.rows(query.device)
-    n, prefix = len(at), now.cache.prefix_length
-    for one, added in zip(held, new, strict=True):
-        one.own[torch.arange(n, device=at.device), :, at] = added.transpose(0, 1)
-    keys, values = (one.own[:n, :, : now.longest] for one in held)
-    own = query.permute(2, 0, 1, 3) @ keys.transpose(2, 3)  # [row, kv head, group, own token]
-    shared = _by_head(query, held[0].prefix.transpose(1, 2))  # [kv head, group, row, prefix token]
-    weights = rule.weights(torch.cat([shared, own.permute(1, 2, 0, 3)], dim=-1), distance)
-    out = weights[..., prefix:].permute(2, 0, 1, 3) @ values
-    return out.permute(1, 2, 0, 3) + _by_head(weights[..., :prefix], held[1].prefix)
-
-
-def _prefill(
-    query: torch.Tensor,
-    new: tuple[torch.Tensor, torch.Tensor],
-    held: tuple[_Held, _Held],
-    span: Span,
-    prefix: int,
-    rule: _Rule,
-) -> torch.Tensor:
-    """Consecutive tokens of one row; query [kv head, group, token, head dim], new keys without the group."""
-    end = span.start + span.length
-    for one, added in zip(held, new, strict=True):
-        one.own[span.row, :, span.start : end] = added
-    keys, values = (torch.cat([one.prefix, one.own[span.row, :, :end]], dim=1) for one in held)
-    at = torch.arange(prefix + end, device=query.device)
-    distance = at[-span.length :, None] - at
-    if rule.softcap is None and rule.sinks is None:  # torch's own kernel, which holds no scores
-        key, value = (one.repeat_interleave(query.shape[1], dim=0)[None] for one in (keys, values))
-        seen = ~rule.hidden(distance)
-        out = torch.nn.functional.scaled_dot_product_attention(
-            query.flatten(0, 1)[None], key, value, attn_mask=seen, scale=1.0
+    def prefill(
+        self, span: Span, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
+        """Consecutive tokens of one row."""
+        own = span.row, slice(None), slice(span.start, span.start + span.length)
+        self.keys.own[own], self.values.own[own] = key, value
+        keys, values = (
+            torch.cat([held.prefix, held.own[span.row, :, : span.start + span.length]], dim=1)
+            for held in (self.keys, self.values)
         )
-        return out[0].reshape(*query.shape[:3], -1)
-    block = max(1, _LARGEST_SCORES // (query.shape[0] * query.shape[1] * (prefix + end)))
-    blocks = zip(torch.split(query, block, dim=2), torch.split(distance, block), strict=True)
-    scored = ((_by_head(part, keys.transpose(1, 2)), far) for part, far in blocks)
-    return torch.cat([_by_head(rule.weights(scores, far), values) for scores, far in scored], dim=2)
+        at = torch.arange(keys.shape[1], device=query.device)
+        distance = at[-span.length :, None] - at
+        heads, group = query.shape[:2]
+        if self.softcap is None and self.sinks is None:  # torch's own kernel, which holds no scores
+            key, value = (one.repeat_interleave(group, dim=0)[None] for one in (keys, values))
+            out = torch.nn.functional.scaled_dot_product_attention(
+                query.flatten(0, 1)[None], key, value, attn_mask=~self.hidden(distance), scale=1.0
+            )
+            return out[0].reshape(heads, group, span.length, -1)
+        block = max(1, _LARGEST_SCORES // (heads * group * len(at)))
+        blocks = zip(torch.split(query, block, dim=2), torch.split(distance, block), strict=True)
+        scored = ((_by_head(part, keys.transpose(1, 2)), far) for part, far in blocks)
+        return torch.cat([_by_head(self.weights(scores, far), values) for scores, far in scored], dim=2)
 
 
 def _by_head(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

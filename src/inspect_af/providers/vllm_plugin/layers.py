@@ -63,16 +63,10 @@ def attach(
     sums: Sums | None = None,
     slots: torch.Tensor | None = None,
 ) -> None:
-    """Makes a layer add `table[rows]`, then sum its stream into `sums[slots]`.
+    """Makes a layer add `table[rows]`, then sum its stream into `sums[slots]`, where it has them.
 
-    Names of modules and weights do not move: the layer's class is replaced by a subclass.
-
-    Args:
-        layer: A decoder layer.
-        table: [row, d_model] in the model's dtype, or None for a layer that does not add.
-        rows: [token], which row each token of the batch receives.
-        sums: Sums to add to, or None.
-        slots: [token], which slot each token is summed into.
+    Names of modules and weights do not move: the layer's class is replaced by a subclass. The table is
+    [row, d_model] in the model's dtype; rows and slots are [token].
 
     Raises:
         TreatmentError: The layer has a `forward` of its own, which would hide the subclass'.
