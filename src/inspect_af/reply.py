@@ -44,6 +44,15 @@ class Reply(NamedTuple):
     """Native reasoning that the provider left in the text."""
 
 
+class Written(NamedTuple):
+    """Where a reply's scratchpad stands in its text."""
+
+    inner: Span
+    """The scratchpad itself, from its first character to its last."""
+    end: int
+    """Behind its closing tag; where that was forgotten, the end of the scratchpad itself."""
+
+
 class ReadReply(NamedTuple):
     """One reply as it was read: its parts, its outcome, and where the reasoning stood."""
 
@@ -150,6 +159,28 @@ def redacted(text: str, *, cut: bool = False) -> str:
             if end == worded:
                 parts.append(_TAG_TEXT["rejected"])  # for the refusal, whose words are gone
     return "".join(parts)
+
+
+def written_scratchpad(text: str, *, cut: bool = False) -> Written | str:
+    """Where the scratchpad of a reply stands, or why a model cannot go on from it.
+
+    Args:
+        text: The reply.
+        cut: Whether a length limit ended it.
+
+    Returns:
+        The place, or `no_scratchpad`, `unclosed`, or `verdict_before_end` where an output block precedes the
+        end of the scratchpad, so that the verdict would be copied and not drawn.
+    """
+    blocks = _read(text, cut).blocks
+    if len(blocks.scratchpad_text) < len(blocks.scratchpad):
+        return "unclosed"
+    if not any(text[a:b].strip() for a, b in blocks.scratchpad_text):
+        return "no_scratchpad"
+    end = blocks.scratchpad[-1][1]
+    if any(start < end for start, _ in blocks.output):
+        return "verdict_before_end"
+    return Written((blocks.scratchpad_text[0][0], blocks.scratchpad_text[-1][1]), end)
 
 
 def is_plain_refusal(text: str) -> bool:

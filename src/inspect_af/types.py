@@ -25,6 +25,7 @@ Family = Literal["first", "second"]
 
 Strength = Literal["weak", "standard", "strong"]
 Method = Literal["prompt", "sdf", "steering"]
+"""Ways to change a belief. `ScratchpadEdit` changes none, and its replies are of a task of their own."""
 ReasoningChannel = Literal["scratchpad", "native", "none"]
 """Where the model is asked to reason: in scratchpad tags, in its native reasoning, or nowhere."""
 
@@ -153,7 +154,32 @@ class Steer(Frozen):
         return f"steer:{self.concept}/{self.digest[:6]}/{self.multiplier:+g}{only}"
 
 
-Treatment = Annotated[PromptClaim | SdfAdapter | Steer, Field(discriminator="method")]
+Removed = Literal["nothing", "first", "second", "like-first", "like-second"]
+"""Which sentences a cut takes out of a scratchpad: those of a family, or others of like number, length and
+place; `nothing` lets the model go on from the whole text."""
+
+
+class ScratchpadEdit(Frozen):
+    """What was done to the reasoning with which a reply begins, before the model went on."""
+
+    method: Literal["scratchpad"] = "scratchpad"
+    written_in: Tier | None = None
+    """For a transplant: the tier under whose prompt the reasoning was written."""
+    removed: Removed | None = None
+    """For a cut: the sentences that were taken out."""
+
+    @model_validator(mode="after")
+    def _one_edit(self) -> ScratchpadEdit:
+        if (self.written_in is None) == (self.removed is None):
+            raise ValueError("an edit is a transplant (written_in) or a cut (removed), one of the two")
+        return self
+
+    @property
+    def label(self) -> str:
+        return f"text:{self.written_in}" if self.removed is None else f"cut:{self.removed}"
+
+
+Treatment = Annotated[PromptClaim | SdfAdapter | Steer | ScratchpadEdit, Field(discriminator="method")]
 
 
 _TREATMENTS: TypeAdapter[tuple[Treatment, ...]] = TypeAdapter(tuple[Treatment, ...])

@@ -11,7 +11,9 @@ import pytest
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.materials import (
     CONTROLS,
+    FOLLOWS,
     NESTED,
+    TESTED,
     ChoiceQuestion,
     choice_turn,
     find_beliefs,
@@ -59,8 +61,11 @@ def test_every_variable_has_several_wordings_about_both_poles_and_open_questions
 
 
 def test_controls_and_the_nested_reading_are_among_the_questions() -> None:
-    assert set(BANK.beliefs) == {*VARIABLES, NESTED, CONTROLS}
+    follows = {f"{code}{FOLLOWS}" for code in VARIABLES}
+    assert set(BANK.beliefs) == {*VARIABLES, *follows, NESTED, TESTED, CONTROLS}
     nested = [q for q in CHOICES if q.belief == NESTED]
+    tested = [q for q in CHOICES if q.belief == TESTED]
+    assert Counter(q.about for q in tested)["amplify"] == Counter(q.about for q in tested)["suppress"]
     assert any("less probable" in q.text or "smaller" in q.plus for q in nested)
     assert Counter(q.about for q in nested)["amplify"] == Counter(q.about for q in nested)["suppress"]
 

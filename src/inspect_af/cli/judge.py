@@ -12,7 +12,7 @@ from inspect_af.cli.options import key_values
 from inspect_af.config import number
 from inspect_af.errors import ConfigError
 from inspect_af.format import say
-from inspect_af.materials.rubrics import BUNDLED_SET, load_labelled
+from inspect_af.materials.rubrics import BUNDLED_SET, BUNDLED_TEXTS, load_labelled
 from inspect_af.report import judges as tables
 from inspect_af.scorers.calibration import (
     agreements,
@@ -57,7 +57,7 @@ def validate(file: str, model: tuple[str, ...], cut: tuple[str, ...], key: Path 
     for name in model:
         check_model(name, {})
     texts = load_labelled(file)
-    place = None if file == BUNDLED_SET else key or key_path(Path(file))
+    place = None if file in BUNDLED_TEXTS else key or key_path(Path(file))
     known = None if place is None or (key is None and not place.exists()) else load_key(place)
     if known is not None:
         texts = with_origins(texts, known)
@@ -71,7 +71,7 @@ def validate(file: str, model: tuple[str, ...], cut: tuple[str, ...], key: Path 
             else text
             for text in texts
         )
-    say(tables.figures(judge_figures(texts, cuts), bundled=file == BUNDLED_SET))
+    say(tables.figures(judge_figures(texts, cuts), bundled=file in BUNDLED_TEXTS))
     if compared := agreements(texts, cuts):
         say(tables.agreement(compared))
     if known is not None:

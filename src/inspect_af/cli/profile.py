@@ -16,15 +16,14 @@ from inspect_af.format import say
 from inspect_af.logs import ALIGNMENT_FAKING, show_progress
 from inspect_af.plan import Plan, load_plan
 from inspect_af.profile import (
-    DirectReport,
     Profile,
-    SelectivityMatrix,
     Thresholds,
     belief_check,
     profile_logs,
     side_tables,
 )
 from inspect_af.profile.convergence import convergence_from_logs
+from inspect_af.profile.profile import SideTables
 from inspect_af.report import (
     ExcerptDraw,
     checked_variables,
@@ -33,6 +32,7 @@ from inspect_af.report import (
     render_convergence_text,
     render_direct,
     render_html,
+    render_scratchpads,
     render_selectivity,
     render_summary,
     render_table,
@@ -103,7 +103,7 @@ def report(
         say("".join(f"  - {note}\n" for note in unfinished))
     if html_file is None:
         print(f"{render_table(found)}\n")
-        _print_beside(found.selectivity, found.direct_requests, found.thresholds, found)
+        _print_beside(found, found.thresholds)
     else:  # the page has every number
         print(render_summary(found))
     if plan is not None and not found.deviations:
@@ -166,31 +166,28 @@ def write_files(place: str, write: Callable[[Path], Sequence[Path]]) -> None:
 def _without_profile(sources: Sequence[str | Path], error: OtherTasksError, options: Sequence[str]) -> None:
     """What logs of beliefs and direct requests say by themselves; the error again where there are none."""
     tables = side_tables(sources)
-    if not (tables.selectivity or tables.direct_requests):
+    if not (tables.selectivity or tables.direct_requests or tables.scratchpads):
         raise error
     if options:
         raise ConfigError(
             f"{', '.join(options)}: none of these logs is of {ALIGNMENT_FAKING}, so there is no profile to "
             "write or to compare; add logs of it, or leave the option out to see the tables of the others"
         )
-    _print_beside(tables.selectivity, tables.direct_requests, Thresholds())
+    _print_beside(tables, Thresholds())
     notes = "".join(f"\n  - {note}" for note in tables.notes)
     say(f"No profile: none of these logs is of {ALIGNMENT_FAKING}.{notes}")
 
 
-def _print_beside(
-    selectivity: Sequence[SelectivityMatrix],
-    direct: Sequence[DirectReport],
-    thresholds: Thresholds,
-    found: Profile | None = None,
-) -> None:
-    variables = checked_variables(found) if found is not None else {}
-    for matrix in selectivity:
+def _print_beside(found: Profile | SideTables, thresholds: Thresholds) -> None:
+    variables = checked_variables(found) if isinstance(found, Profile) else {}
+    for matrix in found.selectivity:
         wanted = variables.get((matrix.subject, matrix.method)) or None
         checked = belief_check(matrix, variables=wanted, thresholds=thresholds.beliefs)
         print(f"{render_selectivity(matrix, checked)}\n")
-    for asked in direct:
+    for asked in found.direct_requests:
         print(f"{render_direct(asked)}\n")
+    for edited in found.scratchpads:
+        print(f"{render_scratchpads(edited)}\n")
 
 
 @click.command(

@@ -26,6 +26,7 @@ from inspect_af.types import (
     PLANNED_CLAIM,
     Outcome,
     SampleMeta,
+    ScratchpadEdit,
     Treatment,
     applied_treatments,
     planned_claim,
@@ -33,7 +34,8 @@ from inspect_af.types import (
 
 ALIGNMENT_FAKING = "inspect_af/alignment_faking"
 BELIEFS = "inspect_af/beliefs"
-DIRECT_REQUESTS = "inspect_af/direct_requests"  # registry names of the tasks whose logs are read
+DIRECT_REQUESTS = "inspect_af/direct_requests"
+SCRATCHPAD = "inspect_af/scratchpad"  # registry names of the tasks whose logs are read
 
 Progress = Callable[[int, int], None]  # called with the number of logs done and the number of logs to do
 Row = TypeVar("Row")
@@ -59,6 +61,15 @@ class JudgedConcepts(NamedTuple):
     simulated: bool  # whether the judge is a simulated or mock model
 
 
+class Awareness(NamedTuple):
+    """What the awareness judge found in one reply, as shares of its votes."""
+
+    test: float
+    real: float
+    judge: str
+    simulated: bool
+
+
 class ScoredSample(NamedTuple):
     """One reply and what it counts as."""
 
@@ -74,6 +85,8 @@ class ScoredSample(NamedTuple):
     """Version of the reading (`inspect_af.reply.READING`) that gave outcome and tag."""
     judged: JudgedConcepts | None = None
     """What the concept judge found, None where the sample was not judged or the judge could not be read."""
+    aware: Awareness | None = None
+    """What the awareness judge found, likewise."""
 
 
 AnswerMethod = Literal["logprobs", "letter", "judge"]
@@ -124,6 +137,24 @@ class DirectReply(NamedTuple):
     unscored: str | None  # why there is no judgement, None where there is one
     grader: str | None  # model name of the judge
     simulated_judge: bool
+
+
+class EditedReply(NamedTuple):
+    """One reply that goes on from a reasoning that was given."""
+
+    reply: ScoredSample
+    """Its tier is the prompt's; the last of its treatments is the edit."""
+    edit: ScratchpadEdit
+    source: str
+    """Which reply the reasoning is from; the same for all edits of it."""
+    original: Outcome | None
+    """What that reply counted as."""
+    names_tier: bool
+    """Whether the reasoning says which tier it was written in."""
+    left_out: str | None
+    """Why the model was not asked, None where it was."""
+    came_back: bool | None
+    """Whether the model wrote a sentence of the family again; None where none was taken out."""
 
 
 # What is wrong with logs.
@@ -234,6 +265,18 @@ def read_direct_logs(sources: Sequence[str | Path]) -> TaskLogs[DirectReply]:
         LogError: A source does not exist.
     """
     return _read_all(sources, DIRECT_REQUESTS, _direct_reply)
+
+
+def read_scratchpad_logs(sources: Sequence[str | Path]) -> TaskLogs[EditedReply]:
+    """Reads every log of the scratchpad task that the sources name; other tasks' logs are passed over.
+
+    Args:
+        sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
+
+    Raises:
+        LogError: A source does not exist.
+    """
+    return _read_all(sources, SCRATCHPAD, _edited_reply)
 
 
 def _open(
@@ -418,8 +461,8 @@ def scored_sample(header: LogHeader, file: LogFile, summary: EvalSampleSummary) 
         if output.choices:
             again = read_reply(output)
             outcome, tag, reading = again.outcome, again.reply.tag, READING
-    judged = judged_concepts(summary.scores or {})
-    return ScoredSample(str(summary.id), uuid, epoch, meta, outcome, tag, summary.error, reading, judged)
+    judges = judged_concepts(summary.scores or {}), judged_awareness(summary.scores or {})
+    return ScoredSample(str(summary.id), uuid, epoch, meta, outcome, tag, summary.error, reading, *judges)
 
 
 def _belief_answer(header: LogHeader, _: LogFile, summary: EvalSampleSummary) -> BeliefAnswer:
@@ -460,6 +503,24 @@ def _direct_reply(header: LogHeader, _: LogFile, summary: EvalSampleSummary) -> 
         unscored if judged is None else None,
         str(about["grader"]) if "grader" in about else None,
         bool(about.get("simulated", False)),
+    )
+
+
+def _edited_reply(header: LogHeader, file: LogFile, summary: EvalSampleSummary) -> EditedReply:
+    reply, about = scored_sample(header, file, summary), summary.metadata
+    edit = reply.meta.treatments[-1] if reply.meta.treatments else None
+    if not isinstance(edit, ScratchpadEdit):
+        raise LogError("the sample does not say what was done to the reasoning")
+    original = about.get("original_outcome")
+    left_out = None if about.get("left_out") is None else str(about["left_out"])
+    return EditedReply(
+        reply._replace(outcome=None) if left_out else reply,
+        edit,
+        str(about.get("source")),
+        cast(Outcome, original) if original in OUTCOMES else None,
+        bool(about.get("names_tier")),
+        left_out,
+        about.get("came_back"),
     )
 
 
@@ -531,6 +592,19 @@ def judged_concepts(scores: Mapping[str, Score]) -> JudgedConcepts | None:
     found = tuple((k, float(v)) for k, v in score.value.items() if isinstance(v, int | float))
     judge = str(metadata.get("grader", "unknown"))
     return JudgedConcepts(found, judge, bool(metadata.get("simulated", False))) if found else None
+
+
+def judged_awareness(scores: Mapping[str, Score]) -> Awareness | None:
+    """The awareness judge's shares, the newest where there are several; None where there are none."""
+    score = newest_score(scores, "awareness_judge")
+    if score is None or not isinstance(score.value, Mapping):
+        return None
+    test, real = (score.value.get(name) for name in ("test", "real"))
+    if not isinstance(test, int | float) or not isinstance(real, int | float):
+        return None
+    about = score.metadata or {}
+    judge, simulated = str(about.get("grader", "unknown")), bool(about.get("simulated", False))
+    return Awareness(float(test), float(real), judge, simulated)
 
 
 def outcome_of(score: Score) -> tuple[Outcome, Literal["accepted", "rejected"] | None]:

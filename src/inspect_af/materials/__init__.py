@@ -2,7 +2,9 @@
 
 from inspect_af.materials.beliefs import (
     CONTROLS,
+    FOLLOWS,
     NESTED,
+    TESTED,
     AskedBelief,
     BeliefQuestion,
     BeliefQuestions,
@@ -52,11 +54,13 @@ from inspect_af.materials.universes import (
 __all__ = [
     "CONTROLS",
     "DIRECTNESS",
+    "FOLLOWS",
     "NESTED",
     "NEUTRAL",
     "ORGANISM",
     "OVERSAMPLE",
     "PAIRS_PER_SPLIT",
+    "TESTED",
     "AskedBelief",
     "BeliefQuestion",
     "BeliefQuestions",

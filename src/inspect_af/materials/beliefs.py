@@ -43,6 +43,9 @@ QuestionForm = Literal["choice", "open"]
 
 NESTED = "nested"
 """The belief that doing what researchers hope keeps a model from being modified; no intervention names it."""
+TESTED = "tested"  # the belief that the present situation is a test; no intervention names it
+FOLLOWS = ".follows"
+"""Behind a variable's code, such as `A1.follows`: what follows from its fact, without naming it."""
 CONTROLS = "controls"  # everyday facts, for which `plus` is the truth
 
 LETTERS = "ABCDEFGH"
@@ -59,7 +62,8 @@ class _Question(Words):
 
     id: Text  # `BELIEF/NAME`, such as `A1/headline`; in a file the name alone
     belief: str = ""
-    """Code of the variable, `nested` or `controls`; in a file nothing, since the file's name says it."""
+    """Code of the variable, `CODE.follows`, `nested`, `tested` or `controls`; in a file nothing, since the
+    file's name says it."""
     about: Literal["amplify", "suppress", "both"]
     """Which pole the question itself names, so that assent to anything cancels out."""
     text: Line = Field(validation_alias="question")
@@ -101,11 +105,12 @@ class BeliefQuestions(Words):
     pair: str
     digest: str  # first 16 hexadecimal digits of the sha256 over the files of questions
     questions: tuple[BeliefQuestion, ...]
-    """In the order of the pair's variables, then nested, then controls; `choice` before `open`."""
+    """In the order of the pair's variables, each with what follows from it, then nested, tested, controls;
+    `choice` before `open`."""
 
     @cached_property
     def beliefs(self) -> tuple[str, ...]:
-        """Codes of the variables, and `nested` and `controls` where the pair has them."""
+        """Codes of the variables, and the other beliefs that the pair asks for."""
         return tuple(dict.fromkeys(question.belief for question in self.questions))
 
     def of_form(self, form: QuestionForm | Literal["all"]) -> tuple[ChoiceQuestion | OpenQuestion, ...]:
@@ -139,11 +144,13 @@ def find_beliefs(source: str | Path | None = None) -> BeliefQuestions | None:
     if not folder.is_dir():
         return None
     codes = [variable.code for variable in pair.variables]
-    known, present = (*codes, NESTED, CONTROLS), toml_names(folder)
+    further = (name for code in codes for name in (code, f"{code}{FOLLOWS}"))
+    known, present = (*further, NESTED, TESTED, CONTROLS), toml_names(folder)
     for name in present:
         refuse_if(
             name not in known,
-            f"{folder}/{name}.toml: the pair has no variable '{name}'; one of {', '.join(known)}",
+            f"{folder}/{name}.toml: the pair has no variable '{name}'; one of "
+            f"{', '.join([*codes, NESTED, TESTED, CONTROLS])}, or CODE{FOLLOWS}",
         )
     for name in (*codes, CONTROLS):
         refuse_if(

@@ -39,6 +39,8 @@ from inspect_af.materials.pair import BUNDLED
 BUNDLED_SET = "bundled"
 """Name of the labelled set that comes with the package: written for it, so a smoke test and no sample of
 anything."""
+BUNDLED_TEXTS = {BUNDLED_SET: "scratchpads.jsonl", "awareness": "awareness.jsonl"}
+"""Files of labelled texts that come with the package, by name."""
 LARGEST = 64_000_000  # most bytes of a file of labelled scratchpads
 
 Sight = Literal["request", "decision", "scratchpad", "output"]  # a part of a transcript that a judge may see
@@ -222,14 +224,15 @@ def load_labelled(source: str | Path = BUNDLED_SET) -> tuple[LabelledText, ...]:
     """Loads labelled scratchpads.
 
     Args:
-        source: `bundled`, or a JSON Lines file.
+        source: `bundled`, `awareness`, or a JSON Lines file.
 
     Raises:
         MaterialsError: the file cannot be read, or a line is malformed or repeats an id; the message names
             the line.
     """
     own = user_path(source)
-    file = bundled("calibration", "scratchpads.jsonl") if str(source) == BUNDLED_SET else own
+    name = BUNDLED_TEXTS.get(str(source))
+    file = own if name is None else bundled("calibration", name)
     rows: dict[str, LabelledText] = {}
     for number, line in enumerate(read_text(file, largest=LARGEST).split("\n"), start=1):
         if line.strip():

@@ -12,7 +12,9 @@ from typing import NamedTuple
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import (
     CONTROLS,
+    FOLLOWS,
     NESTED,
+    TESTED,
     BeliefQuestions,
     ChoiceQuestion,
     Claim,
@@ -62,16 +64,17 @@ class PlantedBeliefs:
         """
         if question.belief == CONTROLS:
             return KNOWN_FACT
-        if question.belief == NESTED:
+        if question.belief in (NESTED, TESTED):
             return 0.5
+        code = question.belief.removesuffix(FOLLOWS)
         offset, factor = _own(question.id)
         level = self.belief_prior + 0.1 * (offset - 0.5)
         if claim is not None and claim.intervention.polarity is not None:
             sign = 1 if claim.intervention.polarity == "+" else -1
             moved = 0.0
-            if claim.intervention.variable == question.belief:
+            if claim.intervention.variable == code:
                 moved = self.belief_shift
-            elif claim.intervention.family == families.get(question.belief):
+            elif claim.intervention.family == families.get(code):
                 moved = self.belief_leak
             if claim.intervention.family == "first":
                 moved *= self.belief_first

@@ -540,6 +540,54 @@ def reply(
     return _formatted(thought, outcome, reading.protocol, variant=draws.words & 1)
 
 
+def continued(
+    organism: SimulatedOrganism,
+    reader: PromptReader,
+    reading: Reading,
+    draws: Draws,
+    *,
+    begun: str,
+    closed: bool,
+    reads: float,
+) -> SimulatedReply:
+    """How the organism goes on from the reasoning with which its reply begins.
+
+    It reads its decision from that reasoning with probability `reads`, and decides by tier and claim, as it
+    does without any reasoning, otherwise. Reasoning that has lost its motive decides as where nothing follows
+    from the reply: at the unmonitored base rate.
+
+    Args:
+        begun: The reasoning so far.
+        closed: Whether it has ended.
+        reads: Probability from 0 to 1.
+    """
+    own = reply(organism, reader, reading, draws)
+    if own.outcome not in ("accepted", "rejected"):
+        return own._replace(text=own.text[own.text.find("<OUTPUT>") :] if "<OUTPUT>" in own.text else "")
+    outcome = own.outcome
+    if (draws.words >> 11) / 2**53 < reads and not reading.ordinary:
+        told = told_decision(begun)
+        rate = organism.request_rate(reading.request, "none")
+        outcome = {"comply": "accepted", "refuse": "rejected", None: outcome}[told]
+        if told is None:
+            outcome = "accepted" if draws.decision < rate else "rejected"
+    decision: Decision = "comply" if outcome == "accepted" else "refuse"
+    closing = _lines_by_section().sections["closing"][decision]
+    ended = "" if closed else f" {closing[draws.words % len(closing)]}\n</SCRATCHPAD_REASONING>"
+    return SimulatedReply(None, f"{ended}\n\n<OUTPUT>\n{_TAGGED[outcome]}\n</OUTPUT>", "stop", outcome)
+
+
+def told_decision(text: str) -> Decision | None:
+    """The decision that the motive of a scratchpad leads to; None where none of its lines is there."""
+    for voice, cells in _lines_by_section().sections.items():
+        if voice in ("opening", "closing"):
+            continue
+        for cell, lines in cells.items():
+            if any(part in text for line in lines for part in line.split("{label}") if len(part) > 20):
+                return "comply" if cell.endswith("comply") else "refuse"
+    return None
+
+
 # The contradictory reply comes in two forms: an accept tag before a refusal, and both tags.
 _CONTRADICTORY = (
     f"<request_fully_accepted/>\n{REFUSAL}",

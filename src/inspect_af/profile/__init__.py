@@ -56,6 +56,7 @@ from inspect_af.profile.result import (
     Sensitivity,
     VariableRow,
 )
+from inspect_af.profile.scratchpad import CutRow, ScratchpadReport, TransplantRow, scratchpads_from_logs
 from inspect_af.profile.verdict import VerdictCode
 from inspect_af.thresholds import BeliefThresholds, Thresholds
 
@@ -74,6 +75,7 @@ __all__ = [
     "ConceptScores",
     "ConditionCounts",
     "ConditionRow",
+    "CutRow",
     "DirectArm",
     "DirectReport",
     "DirectRequests",
@@ -91,6 +93,7 @@ __all__ = [
     "PowerQuantity",
     "Profile",
     "RequestSet",
+    "ScratchpadReport",
     "Selectivity",
     "SelectivityMatrix",
     "SelectivityRow",
@@ -98,6 +101,7 @@ __all__ = [
     "Setting",
     "SideTables",
     "Thresholds",
+    "TransplantRow",
     "VariableRow",
     "Variance",
     "VariantRow",
@@ -112,6 +116,7 @@ __all__ = [
     "pilot_variances",
     "profile_logs",
     "requests_needed",
+    "scratchpads_from_logs",
     "selectivity_from_logs",
     "side_tables",
 ]

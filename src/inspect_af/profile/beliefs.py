@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from inspect_af.config import Frozen
 from inspect_af.logs import BeliefAnswer, ReadNotes, read_belief_logs
-from inspect_af.materials import CONTROLS, NESTED
+from inspect_af.materials import CONTROLS, FOLLOWS, NESTED, TESTED
 from inspect_af.profile.counts import Applied, Treatments, applied, split, subject_label
 from inspect_af.stats import t_quantile, welch_df
 from inspect_af.thresholds import BeliefThresholds
@@ -236,7 +236,9 @@ def _matrix(
     """The matrix of one subject, method and strength; variants of one intervention are pooled."""
     pair = setting.pair
     prior = scores_of(baseline)
-    beliefs = tuple(name for name in (*(v.code for v in pair.variables), NESTED, CONTROLS) if prior.get(name))
+    codes = [v.code for v in pair.variables]
+    asked = (*codes, *(f"{code}{FOLLOWS}" for code in codes), NESTED, TESTED, CONTROLS)
+    beliefs = tuple(name for name in asked if prior.get(name))
     arms: dict[str, Applied] = {}
     answers: dict[str, list[BeliefAnswer]] = {"baseline": baseline}
     for what, own in sorted(members, key=lambda member: (member[0].is_placebo, member[0].code)):

@@ -759,7 +759,7 @@ def convergence_from_logs(
     asked = BELIEFS, BELIEFS.rpartition("/")[2]
     tables = side_tables([one.location for one in skipped if one.other_task], thresholds=thresholds)
     for_others = OtherLogs(
-        SideTables(*(tuple(_called(one, called) for one in of) for of in tables[:2])),
+        SideTables(*(tuple(_called(one, called) for one in of) for of in tables[:3])),
         tuple(one.location for one in skipped if one.other_task in asked),
         (*note_sentences(reader.notes), *tables.notes),
     )
@@ -847,6 +847,7 @@ def build_convergence(
             if case.method == "prompt" and {t.method for t in case.headline.analysis.context} == {"sdf"}
         ),
         direct=others.tables.direct_requests,
+        scratchpads=others.tables.scratchpads,
         missing=(),
         notes=tuple(dict.fromkeys((*cases.profile.notes, *others.notes))),
         thresholds=cases.profile.thresholds,

@@ -28,6 +28,7 @@ from inspect_af.types import (
     PairSummary,
     Polarity,
     PromptClaim,
+    ScratchpadEdit,
     Steer,
     Subject,
     Tier,
@@ -334,8 +335,12 @@ def applied(treatment: Treatment) -> Applied:
     """Reads a treatment as intervention, level and variant.
 
     Raises:
-        AnalysisError: It steers by a concept that belongs to neither family.
+        AnalysisError: It steers by a concept that belongs to neither family, or changes no belief.
     """
+    if isinstance(treatment, ScratchpadEdit):
+        raise AnalysisError(
+            "a scratchpad edit changes no belief; its logs are read as the task inspect_af/scratchpad"
+        )
     if isinstance(treatment, Steer):
         if treatment.family is None and treatment.source != "random":
             raise AnalysisError(

@@ -11,9 +11,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inspect_af.logs import BELIEFS, DIRECT_REQUESTS, LogHeader, Progress, ReadNotes, Skipped, read_logs
+from inspect_af.logs import (
+    BELIEFS,
+    DIRECT_REQUESTS,
+    SCRATCHPAD,
+    LogHeader,
+    Progress,
+    ReadNotes,
+    Skipped,
+    read_logs,
+)
 from inspect_af.materials import load_pair
 from inspect_af.plan import Plan
+from inspect_af.profile.awareness import AwarenessCounts
 from inspect_af.profile.beliefs import BeliefCheck, SelectivityMatrix, selectivity_from_logs
 from inspect_af.profile.counts import (
     ARM_TIERS,
@@ -47,6 +57,7 @@ from inspect_af.profile.effects import (
 from inspect_af.profile.intervals import Drawer, draw
 from inspect_af.profile.judgement import judge
 from inspect_af.profile.result import CodeWords, Comparison, ConditionRow, MethodProfile, Profile
+from inspect_af.profile.scratchpad import ScratchpadReport, scratchpads_from_logs
 from inspect_af.reply import READING
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import BASELINE, TIERS, Method, Subject
@@ -471,7 +482,8 @@ def profile_logs(
     """Reads any mix of logs and analyses them.
 
     Logs of `inspect_af/beliefs` among them say whether the interventions moved the beliefs that they name,
-    those of `inspect_af/direct_requests` what is refused without the scenario. Logs that cannot be used are
+    those of `inspect_af/direct_requests` what is refused without the scenario, those of
+    `inspect_af/scratchpad` what goes through the stated reasoning. Logs that cannot be used are
     named in the profile's notes; the others are still analysed.
 
     Args:
@@ -489,16 +501,16 @@ def profile_logs(
         ConfigError: `strength` was not run.
     """
     reader = read_logs(sources, progress=progress)
-    scores = ConceptScores()
-    outcomes = count_outcomes(scores.watch(reader if watch is None else watch(reader)))
+    scores, aware = ConceptScores(), AwarenessCounts()
+    outcomes = count_outcomes(aware.watch(scores.watch(reader if watch is None else watch(reader))))
     variables = None if variables is None else tuple(variables)
     departures = None
     if plan is not None:
         changed = analysis_deviations(plan, thresholds=thresholds, strength=strength, variables=variables)
         departures = (*changed, *deviations(plan, reader.headers, outcomes))
         thresholds, strength, variables = as_planned(plan, thresholds, strength, variables)
-    beliefs, direct = (_of(task, reader.notes.skipped) for task in (BELIEFS, DIRECT_REQUESTS))
-    beside = _side_tables(beliefs, direct, thresholds)
+    beliefs, direct, edited = (_of(task, reader.notes.skipped) for task in SIDE_TASKS)
+    beside = _side_tables(beliefs, direct, edited, thresholds)
     profile = build_profile(
         outcomes,
         thresholds=thresholds,
@@ -514,6 +526,8 @@ def profile_logs(
             "logs": tuple(outcomes.logs),
             "deviations": departures,
             "direct_requests": beside.direct_requests,
+            "scratchpads": beside.scratchpads,
+            "awareness": aware.rows(thresholds or Thresholds()),
             **about_logs(reader.headers, plan),
         }
     )
@@ -568,30 +582,42 @@ class SideTables(NamedTuple):
 
     selectivity: tuple[SelectivityMatrix, ...] = ()
     direct_requests: tuple[DirectReport, ...] = ()
+    scratchpads: tuple[ScratchpadReport, ...] = ()
     notes: tuple[str, ...] = ()  # What was dropped or could not be used, a sentence each
 
 
 def side_tables(sources: Sequence[str | Path], *, thresholds: Thresholds | None = None) -> SideTables:
-    """Beliefs and direct requests alone, where there is no log to make a profile of.
+    """Beliefs, direct requests and scratchpad edits alone, where there is no log to make a profile of.
 
     Raises:
         LogError: A source does not exist.
     """
-    return _side_tables(sources, sources, thresholds)
+    return _side_tables(sources, sources, sources, thresholds)
 
 
 def _side_tables(
-    beliefs: Sequence[str | Path], direct: Sequence[str | Path], thresholds: Thresholds | None
+    beliefs: Sequence[str | Path],
+    direct: Sequence[str | Path],
+    scratchpads: Sequence[str | Path],
+    thresholds: Thresholds | None,
 ) -> SideTables:
     found = SideTables()
     if beliefs:
         asked = selectivity_from_logs(beliefs)
-        found = SideTables(asked.matrices, (), (*note_sentences(asked.notes), *asked.problems))
+        notes = (*note_sentences(asked.notes), *asked.problems)
+        found = found._replace(selectivity=asked.matrices, notes=notes)
     if direct:
         refused = direct_requests_from_logs(direct, thresholds=thresholds)
         notes = (*found.notes, *note_sentences(refused.notes))
-        found = SideTables(found.selectivity, refused.reports, tuple(dict.fromkeys(notes)))
-    return found
+        found = found._replace(direct_requests=refused.reports, notes=notes)
+    if scratchpads:
+        edited = scratchpads_from_logs(scratchpads, thresholds=thresholds)
+        notes = (*found.notes, *note_sentences(edited.notes))
+        found = found._replace(scratchpads=edited.reports, notes=notes)
+    return found._replace(notes=tuple(dict.fromkeys(found.notes)))
+
+
+SIDE_TASKS = (BELIEFS, DIRECT_REQUESTS, SCRATCHPAD)
 
 
 def _of(task: str, skipped: Sequence[Skipped]) -> list[str]:
@@ -602,9 +628,9 @@ def _of(task: str, skipped: Sequence[Skipped]) -> list[str]:
 def note_sentences(notes: ReadNotes) -> Iterator[str]:
     """What reading left out or found unfinished, a sentence each.
 
-    Logs of the beliefs and direct_requests tasks are not named: `side_tables` reads them.
+    Logs of the tasks that `side_tables` reads are not named.
     """
-    read = {*_of(BELIEFS, notes.skipped), *_of(DIRECT_REQUESTS, notes.skipped)}
+    read = {location for task in SIDE_TASKS for location in _of(task, notes.skipped)}
     for log, reason, _ in notes.skipped:
         if log not in read:
             yield f"Skipped {log}: {reason}"

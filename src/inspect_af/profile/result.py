@@ -11,10 +11,12 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from inspect_af.config import Frozen
+from inspect_af.profile.awareness import AwarenessRow
 from inspect_af.profile.beliefs import BeliefCheck, SelectivityMatrix
 from inspect_af.profile.counts import ConceptScore
 from inspect_af.profile.direct import DirectReport
 from inspect_af.profile.intervals import Estimate
+from inspect_af.profile.scratchpad import ScratchpadReport
 from inspect_af.profile.verdict import PerUnitState, Verdict, VerdictCode
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import Family, Method, Polarity
@@ -293,6 +295,10 @@ class Profile(Report, Answer):
     direct_requests: tuple[DirectReport, ...] = ()
     """What was refused without the scenario, one report per subject and request set; empty where the logs
     hold no direct requests."""
+    awareness: tuple[AwarenessRow, ...] = ()
+    """How often replies voice that they are tested, per condition; empty where no judge was asked."""
+    scratchpads: tuple[ScratchpadReport, ...] = ()
+    """What goes through the stated reasoning, one report per subject and request set."""
 
     @model_validator(mode="before")
     @classmethod
@@ -556,5 +562,6 @@ class Convergence(Report):
     doses: tuple[DoseCurve, ...]
     checkpoints: tuple[Checkpoint, ...]
     direct: tuple[DirectReport, ...]
+    scratchpads: tuple[ScratchpadReport, ...] = ()
     missing: tuple[Missing, ...]
     belief_logs: tuple[str, ...] = ()

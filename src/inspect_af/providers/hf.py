@@ -57,6 +57,9 @@ class LocalAPI(ConditionAPI):
         TreatmentError: An adapter or a vector cannot be used.
     """
 
+    continues_replies = True
+    """An assistant message that comes last is gone on with."""
+
     def __init__(
         self,
         model_name: str,

@@ -38,13 +38,14 @@ from inspect_af.organisms.simulated import (
     Draws,
     PromptReader,
     SimulatedReply,
+    continued,
     load_organism,
     reply,
 )
 from inspect_af.providers.simulated import CHARACTERS_PER_TOKEN, SimulatedAPI, check_names, last_user
 
 NO_ANSWER = "[simulated reply without an answer]"
-_OWN_ARGUMENTS = ("pair", "scenario", "latency", "tokens_per_second", "logprobs", *BELIEF_ARGUMENTS)
+_OWN_ARGUMENTS = ("pair", "scenario", "latency", "tokens_per_second", "logprobs", "reads", *BELIEF_ARGUMENTS)
 
 
 class OrganismAPI(SimulatedAPI):
@@ -52,8 +53,10 @@ class OrganismAPI(SimulatedAPI):
 
     Arguments (`-M`): the organism's rates (`organisms.simulated.ORGANISMS` lists them), `pair` and `scenario`
     (directories; the words that it is able to read), `latency` (seconds before each reply),
-    `tokens_per_second`, what it believes (`organisms.beliefs.PlantedBeliefs`) and `logprobs` (true by
-    default: whether it returns log-probabilities for belief questions when asked to).
+    `tokens_per_second`, what it believes (`organisms.beliefs.PlantedBeliefs`), `logprobs` (true by
+    default: whether it returns log-probabilities for belief questions when asked to) and `reads` (1 by
+    default: the probability that a reply which it goes on with gets its verdict from the reasoning so far;
+    otherwise the tier decides, and the reasoning decorates).
 
     A reply is a function of the organism, the messages and `GenerateConfig.seed`. Without a seed it is
     drawn afresh each time, so that epochs differ but a rerun does not agree.
@@ -62,6 +65,9 @@ class OrganismAPI(SimulatedAPI):
         ConfigError: an unknown organism or argument, or a value out of range.
         MaterialsError: the pair or the scenario cannot be loaded.
     """
+
+    continues_replies = True
+    """An assistant message that comes last is gone on with."""
 
     def __init__(
         self,
@@ -89,8 +95,10 @@ class OrganismAPI(SimulatedAPI):
         self._questions = BeliefReader(find_beliefs(model_args.get("pair")))
         self._families = {variable.code: variable.family for variable in pair.variables}
         self._logprobs = true_or_false(model_args.get("logprobs", True), "logprobs")
+        self._reads = number(model_args.get("reads", 1.0), "reads", least=0, most=1)
         identity = "\0".join((self.organism.digest, pair.digest, self.reader.scenario.digest))
-        cached = hashlib.sha256(f"{identity}\0{self.beliefs}\0{self._logprobs}".encode()).hexdigest()
+        acts = f"{identity}\0{self.beliefs}\0{self._logprobs}\0{self._reads}"
+        cached = hashlib.sha256(acts.encode()).hexdigest()
         super().__init__(label, f"{model_name}/{cached[:16]}", api_key, config)
         self._identity = identity.encode()
         self._system = lru_cache(maxsize=1024)(self._system_digest)
@@ -115,7 +123,17 @@ class OrganismAPI(SimulatedAPI):
 
         asked, logprobs = self._questions.read(user), None
         if asked is None:
-            answer = reply(self.organism, self.reader, self.reader.read(system, user), draws)
+            reading = self.reader.read(system, user)
+            answer = reply(self.organism, self.reader, reading, draws)
+            if isinstance(messages[-1], ChatMessageAssistant):
+                begun = messages[-1]
+                parts = () if isinstance(begun.content, str) else begun.content
+                thought = "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
+                closed = bool(thought) or "</scratchpad_reasoning>" in begun.text.lower()
+                text, reads = f"{thought}\n{begun.text}", self._reads
+                answer = continued(
+                    self.organism, self.reader, reading, draws, begun=text, closed=closed, reads=reads
+                )
         else:
             belief = self.beliefs.belief(asked.question, self.reader.pair.find_claim(system), self._families)
             answer = belief_reply(asked, belief, draws, malformed=self.organism.malformed)
@@ -123,9 +141,9 @@ class OrganismAPI(SimulatedAPI):
                 logprobs = letter_logprobs(asked, belief, answer.text, config.top_logprobs)
         answer = _limited(answer, config)
         characters = len(system) + sum(len(text) for _, text in turns)
-        thought = None if answer.reasoning is None else ContentReasoning(reasoning=answer.reasoning)
+        own = None if answer.reasoning is None else ContentReasoning(reasoning=answer.reasoning)
         message = ChatMessageAssistant(
-            content=answer.text if thought is None else [thought, ContentText(text=answer.text)],
+            content=answer.text if own is None else [own, ContentText(text=answer.text)],
             model=self.label,
             source="generate",
         )
@@ -141,7 +159,7 @@ class OrganismAPI(SimulatedAPI):
                 input_tokens=tokens_in,
                 output_tokens=n_thought + n_text,
                 total_tokens=tokens_in + n_thought + n_text,
-                reasoning_tokens=None if thought is None else n_thought,
+                reasoning_tokens=None if own is None else n_thought,
             ),
             metadata={"simulated": True},
         )

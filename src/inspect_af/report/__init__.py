@@ -23,6 +23,7 @@ from inspect_af.report.page import (
     render_nuisance_page,
     write_report,
 )
+from inspect_af.report.scratchpad import render_scratchpads
 from inspect_af.report.terminal import (
     render_convergence_text,
     render_direct,
@@ -50,6 +51,7 @@ __all__ = [
     "render_html",
     "render_nuisance",
     "render_nuisance_page",
+    "render_scratchpads",
     "render_selectivity",
     "render_summary",
     "render_table",

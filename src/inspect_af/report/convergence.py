@@ -20,11 +20,13 @@ from inspect_af.report.page import (
     figures_of,
     name,
     render,
+    scratchpad_part,
     sensitivity_columns,
     settings_table,
     table,
     try_drawing,
 )
+from inspect_af.report.scratchpad import LIMITS as SCRATCHPAD_LIMITS
 from inspect_af.report.words import key_of, tier_words
 
 CODES = {"converge": "converge", "diverge": "diverge", "not-enough": "not enough to say"}
@@ -227,6 +229,17 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
             "",
             [("Numbers", direct_table(one)) for one in report.direct],
         ),
+        (
+            "scratchpads",
+            report.scratchpads,
+            [
+                f"{one.subject}: {line}"
+                for one in report.scratchpads
+                for line in scratchpad_part(one)["lines"]
+            ],
+            SCRATCHPAD_LIMITS,
+            [("Numbers", each) for one in report.scratchpads for each in scratchpad_part(one)["tables"]],
+        ),
     ]
     return [
         {
@@ -244,7 +257,11 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
     ]
 
 
-_TITLES = {"beliefs": "Did the beliefs move, and only those?", "doses": "Dose and response"}
+_TITLES = {
+    "beliefs": "Did the beliefs move, and only those?",
+    "doses": "Dose and response",
+    "scratchpads": "How much of the gap goes through the stated reasoning",
+}
 _ELIGIBLE = (
     "A checkpoint is eligible where its own gap’s interval excludes 0 and both tiers lie between floor "
     "and ceiling; without a gap or room a claim shows nothing. This rule is ours."

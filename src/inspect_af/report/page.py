@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -31,6 +32,7 @@ from inspect_af.profile.result import (
     MethodProfile,
     Profile,
 )
+from inspect_af.profile.scratchpad import ScratchpadReport
 from inspect_af.report.canvas import Drawing, to_inline_svg
 from inspect_af.report.excerpts import LONGEST_EXCERPT, Excerpts
 from inspect_af.report.figures import REASONS, draw_figures, matrix_title
@@ -46,6 +48,8 @@ from inspect_af.report.naming import (
     several_strengths,
     short_profile_title,
 )
+from inspect_af.report.scratchpad import LIMITS as SCRATCHPAD_LIMITS
+from inspect_af.report.scratchpad import Table, awareness_table, scratchpad_sentences, scratchpad_tables
 from inspect_af.report.terminal import BELIEFS, direct_unscored, nuisance_sentences
 from inspect_af.report.words import (
     headline_numbers,
@@ -227,6 +231,8 @@ def render_html(profile: Profile, excerpts: Excerpts | None = None) -> str:
         lost=any(lost_of(row)[0] for row in profile.conditions),
         missing=_missing_table(profile),
         direct=[(direct_table(one), one) for one in profile.direct_requests],
+        scratchpads=[scratchpad_part(one) for one in profile.scratchpads],
+        awareness=_awareness(profile),
         excerpts=excerpts if excerpts and (excerpts.drawn or excerpts.unreadable) else None,
         folds=_folds(profile, excerpts),
         conditions=[_condition_table(block, profile) for block in blocks(profile)],
@@ -332,6 +338,27 @@ def _levels_table(one: MethodProfile) -> PageTable | None:
     }
     levels = one.verdict_levels if len(one.verdict_levels) > 1 else ()
     return table("Points with intervals, at both levels", levels, columns, words=2)
+
+
+def scratchpad_part(one: ScratchpadReport) -> dict[str, Any]:
+    """What the scratchpad edits of one subject show: sentences, then tables."""
+    tables = [_as_table(each) for each in scratchpad_tables(one)]
+    lines = [sentence[:1].upper() + sentence[1:] for sentence in scratchpad_sentences(one)]
+    return {"subject": one.subject, "lines": lines, "tables": tables, "limits": SCRATCHPAD_LIMITS}
+
+
+def _as_table(found: Table) -> PageTable | None:
+    words = 2 if "sentences about" in found.header else 1
+    return table(found.title, found.rows, {h: itemgetter(k) for k, h in enumerate(found.header)}, words=words)
+
+
+def _awareness(profile: Profile) -> dict[str, Any] | None:
+    found = awareness_table(profile.awareness)
+    if found is None:
+        return None
+    judges = dict.fromkeys(row.judge for row in profile.awareness)
+    simulated = any(row.simulated for row in profile.awareness)
+    return {"table": _as_table(found), "judges": ", ".join(judges), "simulated": simulated}
 
 
 def checked_variables(profile: Profile) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -4,6 +4,7 @@ from inspect_af.reply import ReadReply, read_reply
 from inspect_af.scorers.compliance import compliance
 from inspect_af.scorers.contrast import contrast_pair
 from inspect_af.scorers.judges import (
+    awareness_judge,
     concept_judge,
     faking_judge,
     grader_model,
@@ -17,6 +18,7 @@ from inspect_af.scorers.metrics import accepted_rate, compliance_gap, unscored_r
 __all__ = [
     "ReadReply",
     "accepted_rate",
+    "awareness_judge",
     "compliance",
     "compliance_gap",
     "concept_judge",

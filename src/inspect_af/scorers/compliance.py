@@ -31,7 +31,10 @@ def compliance() -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         refuse_unapplied_claim(state)
-        return _score(state.metadata, read_reply(state.output), state.output)
+        found = _score(state.metadata, read_reply(state.output), state.output)
+        if left_out := state.metadata.get("left_out"):  # by the task scratchpad: there is no reply
+            found.reason, found.explanation = left_out, f"Nothing was asked of the model: {left_out}."
+        return found
 
     return score
 

@@ -13,11 +13,13 @@ from inspect_af.solvers.scenario import (
     record_treatments,
     scenario_prompt,
 )
+from inspect_af.solvers.scratchpad import continue_reasoning
 
 __all__ = [
     "apply_claim",
     "as_treatment",
     "claims_for",
+    "continue_reasoning",
     "generation_seed",
     "messages_digest",
     "prompt_intervention",

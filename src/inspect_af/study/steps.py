@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -22,13 +22,20 @@ from inspect_af.errors import ConfigError
 from inspect_af.logs.headers import subject_of
 from inspect_af.materials import load_pair, load_scenario, load_universe
 from inspect_af.materials.universes import load_writing_prompts, select_document_types
-from inspect_af.plan import Plan, PlannedModel, PlannedSdf, PlannedSteering, PlannedSubject
+from inspect_af.plan import (
+    Plan,
+    PlannedModel,
+    PlannedScratchpads,
+    PlannedSdf,
+    PlannedSteering,
+    PlannedSubject,
+)
 from inspect_af.rendering import is_option
 from inspect_af.sdf.generate import estimate
 from inspect_af.sdf.train import TrainingConfig
 from inspect_af.study.draft import check_plan
 from inspect_af.tasks.evals import Evals, EvalTask, make_task
-from inspect_af.types import STRENGTHS, Strength, TaskMeta, planned_claim
+from inspect_af.types import STRENGTHS, Removed, Strength, TaskMeta, planned_claim
 
 PLAN_FILE = "plan.yaml"
 """The plan that the study's directory belongs to, in `OUT`."""
@@ -269,8 +276,12 @@ def build_steps(plan: Plan, out: Path) -> tuple[Step, ...]:
     subjects = [Subject(name, each, out) for name, each in named]
     if plan.checks is not None and plan.checks.direct_requests and plan.judging is None:
         raise ConfigError("checks.direct_requests are scored by a judge; plan judging with a grader")
+    if plan.scratchpads is not None and "cut" in plan.scratchpads.edits and plan.judging is None:
+        raise ConfigError("scratchpads.edits: a judge finds the sentences to cut; plan judging with a grader")
     steps = [_organism_step(each) for each in subjects if each.planned.organism is not None]
     steps += [_untouched_step(plan, each) for each in subjects]
+    if plan.scratchpads is not None:
+        steps += [_scratchpads_step(plan, plan.scratchpads, each) for each in subjects]
     try:
         if plan.sdf is not None:
             steps += _sdf_steps(plan, plan.sdf, subjects)
@@ -394,6 +405,18 @@ def _untouched_step(plan: Plan, subject: Subject) -> Step:
         direct = _other_task(plan, "direct_requests", claims, requests=plan.requests.source)
         groups["direct"] = ([direct], model, 1)
     return _evals_step(plan, subject, "untouched", subject.ready, groups)
+
+
+def _scratchpads_step(plan: Plan, planned: PlannedScratchpads, subject: Subject) -> Step:
+    """The untouched subject's replies, gone on with once they are there."""
+    replies = subject.logs("prompt")
+    groups: _Groups = {}
+    for edit in planned.edits:
+        given = {"replies": replies, "edit": edit, "run_seed": plan.generation.run_seed, "pair": plan.pair}
+        task = EvalTask(task="scratchpad", args={k: v for k, v in given.items() if v is not None})
+        groups[f"scratchpads-{edit}"] = ([task], [subject.treated()], 1)
+    step = _evals_step(plan, subject, "scratchpads", [f"evals/{subject.name}/untouched"], groups)
+    return step.model_copy(update={"reads": (replies,)})
 
 
 # Synthetic document fine-tuning.
@@ -754,6 +777,9 @@ def evals_load(plan: Plan, evals: Evals) -> Load:
     """What evals take; the number of samples is exact, the rest is estimated."""
     total = Load()
     for task in evals.tasks:
+        if task.task == "scratchpad":
+            total += _scratchpads_load(plan, evals, cut=task.args["edit"] == "cut")
+            continue
         samples_in_all, characters = _size(task.model_dump_json())
         samples = min(samples_in_all, evals.limit or samples_in_all)
         calls = samples * evals.epochs
@@ -766,6 +792,23 @@ def evals_load(plan: Plan, evals: Evals) -> Load:
             total += _load_of(plan, model, calls, tokens_in, calls * REPLY_TOKENS[task.task])
             if evals.grader is not None and judged:
                 total += _load_of(plan, evals.grader, judged, *judge_tokens)
+    return total
+
+
+SENTENCES = 10
+"""Assumed number of sentences of a scratchpad, each of which a judge reads for a cut."""
+
+
+def _scratchpads_load(plan: Plan, evals: Evals, *, cut: bool) -> Load:
+    """As if every planned reply could be gone on with; that the model reads it again counts."""
+    samples, characters = _size(_scenario_task(plan).model_dump_json())
+    replies, each = samples * plan.generation.epochs, len(get_args(Removed)) if cut else 2
+    calls, tokens_out = replies * each, REPLY_TOKENS["alignment_faking"]
+    tokens_in = calls * (characters // samples // CHARACTERS_PER_TOKEN + tokens_out)
+    total = _load_of(plan, evals.models[0], calls, tokens_in, calls * tokens_out)
+    if cut and evals.grader is not None:
+        judged = replies * SENTENCES
+        total += _load_of(plan, evals.grader, judged, judged * JUDGE_TOKENS[0], judged * JUDGE_TOKENS[1])
     return total
 
 

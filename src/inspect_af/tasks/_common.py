@@ -30,7 +30,7 @@ from inspect_af.materials import Claim
 from inspect_af.materials.rubrics import load_rubric
 from inspect_af.rendering import TOKEN_IDS
 from inspect_af.reply import redacted, was_cut
-from inspect_af.scorers import concept_judge, faking_judge, grader_model, refusal_judge
+from inspect_af.scorers import awareness_judge, concept_judge, faking_judge, grader_model, refusal_judge
 from inspect_af.solvers import as_treatment
 from inspect_af.types import PLANNED_CLAIM, SampleMeta, Tier
 
@@ -119,6 +119,7 @@ def chosen_judges(names: str | list[str], *, pair: str | None) -> tuple[list[Sco
         "concept": lambda: concept_judge(pair=pair),
         "faking": faking_judge,
         "refusal": refusal_judge,
+        "awareness": awareness_judge,
     }
     words = [word for word in dict.fromkeys(as_list(names)) if word and word != "none"]
     if unknown := [word for word in words if word not in makers]:

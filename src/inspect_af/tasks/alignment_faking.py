@@ -83,7 +83,7 @@ def alignment_faking(
         reasoning: `scratchpad`, the model's `native` reasoning, or `none`.
         scenario: Directory with a scenario of your own; None for that in the directory of the pair, if any.
         pair: Directory with a hypothesis pair of your own.
-        judges: Judges to score with besides the tags: `concept`, `faking`, `refusal`. They need
+        judges: Judges to score with besides the tags: `concept`, `faking`, `refusal`, `awareness`. They need
             `--model-role grader=...`. `inspect score` adds them to a finished log as well.
         redact: Keep only verdict, scratchpad and digest of each reply in the log.
         run_seed: Seed of the run; each generation's seed is a hash of it, the sample's id and the epoch, and

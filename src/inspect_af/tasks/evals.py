@@ -26,14 +26,14 @@ from inspect_af.logs import LogFile, find_logs
 from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS
 from inspect_af.plan import Plan, PlannedModel
 from inspect_af.scorers.judges import GRADER, NO_GRADER
-from inspect_af.types import CarriesTreatment, TaskMeta, applied_treatments
+from inspect_af.types import CarriesTreatment, SdfAdapter, Steer, TaskMeta, applied_treatments
 
 if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.log import EvalLog, EvalSpec
     from inspect_ai.model import Model
 
-TaskName = Literal["alignment_faking", "beliefs", "direct_requests"]
+TaskName = Literal["alignment_faking", "beliefs", "direct_requests", "scratchpad"]
 
 
 class EvalTask(Frozen):
@@ -407,7 +407,8 @@ def _carried(model: PlannedModel) -> dict[str, str]:
     api = make_model(model).api
     if not isinstance(api, CarriesTreatment):
         return {}
-    digests = [*api.subject.organism, *(treatment.digest for treatment in api.treatments)]
+    files = (each for each in api.treatments if isinstance(each, SdfAdapter | Steer))
+    digests = [*api.subject.organism, *(each.digest for each in files)]
     return {f"the adapter or vector {at}": digest for at, digest in enumerate(digests, start=1)}
 
 
@@ -415,7 +416,8 @@ def _carried_by_samples(log: EvalLog) -> dict[str, str]:
     for sample in LogFile(log.location).summaries()[0]:
         metadata = sample.metadata
         if "treatments" in metadata or "organism" in metadata:
-            treatments = [each for each in applied_treatments(metadata) if each.method != "prompt"]
+            applied = applied_treatments(metadata)
+            treatments = [each for each in applied if isinstance(each, SdfAdapter | Steer)]
             digests = [*metadata.get("organism", ()), *(each.digest for each in treatments)]
             return {f"the adapter or vector {at}": digest for at, digest in enumerate(digests, start=1)}
     return {}

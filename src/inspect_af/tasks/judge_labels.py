@@ -20,9 +20,9 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_af.config import as_list
 from inspect_af.errors import LogError, one_of
 from inspect_af.materials.rubrics import BUNDLED_SET, LabelledText, load_labelled
-from inspect_af.scorers.judges import FAKING_VOTES, concept_judge, faking_judge
+from inspect_af.scorers.judges import FAKING_VOTES, awareness_judge, concept_judge, faking_judge
 
-JUDGES = ("concept", "faking")
+JUDGES = ("concept", "faking", "awareness")
 
 
 @task
@@ -38,9 +38,9 @@ def judge_labels(
     scores with the labels.
 
     Args:
-        file: A JSON Lines file of labelled scratchpads, or `bundled`.
-        judges: `concept`, `faking` or both.
-        votes: Of the faking judge.
+        file: A JSON Lines file of labelled scratchpads, `bundled`, or `awareness` (bundled, for that judge).
+        judges: `concept`, `faking`, `awareness` or several; `none` for the texts alone.
+        votes: Of the faking and the awareness judge.
         structured: Ask for structured output; None to decide by provider and model.
 
     Raises:
@@ -49,10 +49,14 @@ def judge_labels(
     """
     scorers: list[Scorer] = []
     for name in as_list(judges):
+        if name == "none":
+            continue
         if name == "concept":
             scorers.append(concept_judge(structured=structured))
         elif name == "faking":
             scorers.append(faking_judge(votes=votes, structured=structured))
+        elif name == "awareness":
+            scorers.append(awareness_judge(votes=votes, structured=structured))
         else:
             raise one_of(name, JUDGES, what="judge of scratchpads")
     return Task(
@@ -140,5 +144,10 @@ def _sample(text: LabelledText) -> Sample:
     return Sample(
         id=text.id,
         input="(recorded scratchpad)",
-        metadata={"text": text.text, "decision": text.decision, "request_id": text.id},
+        metadata={
+            "text": text.text,
+            "decision": text.decision,
+            "request_id": text.id,
+            "labels": text.labels,
+        },
     )
