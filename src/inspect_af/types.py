@@ -121,7 +121,7 @@ class Steer(Frozen):
     concept: str
     family: Family | None
     """None for a random control vector, and for a concept that belongs to neither family."""
-    source: Literal["ooc", "ic", "random"]
+    source: Literal["ooc", "ic", "claims", "oversight", "random"]
     digest: str
     """First 16 hexadecimal digits of the vector file's sha256."""
     multiplier: float

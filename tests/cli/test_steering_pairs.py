@@ -191,9 +191,16 @@ def test_judged_logs_give_in_context_pairs_of_both_concepts(
     shown = capsys.readouterr()
     assert "expectation: 0 replies with it" in shown.out and "no pair for expectation" in shown.err
     assert not (tmp_path / "none").exists()
+    by_tier = ("--by", "oversight", "--max-length-ratio", 2, "--out", tmp_path / "oversight.jsonl")
+    assert run(*ic, *by_tier) == 0
+    found = load_pairs(tmp_path / "oversight.jsonl")
+    assert (found.source, found.concept) == ("oversight", "oversight")
+    capsys.readouterr()
     for wrong, message in (
+        (("--by", "oversight", "--concept", "expectation"), "pairs by oversight have the concept oversight"),
+        (("--by", "claims", "--concept", "expectation"), "no pair for expectation"),
         (("--low", 9), "low=9 must be below high=6"),
-        (("--same", "mood"), "same.0: Input should be 'tier', 'condition' or 'outcome'"),
+        (("--same", "mood"), "same.0: Input should be 'tier', 'condition', 'outcome' or 'variable'"),
         (("--concept", "hope"), "unknown concept 'hope'; one of both, expectation, consequence"),
     ):
         assert run(*ic, *wrong, "--out", tmp_path / "wrong") == 1

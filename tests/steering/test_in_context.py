@@ -19,14 +19,20 @@ from inspect_af.steering.in_context import (
     Candidate,
     JudgedReplies,
     Matching,
+    Side,
+    Sides,
     Thresholds,
     in_context_pairs,
     in_context_report,
     match_candidates,
     read_judged_replies,
     scratchpad_span,
+    side_by_tier,
+    sides_by_claim,
+    sides_by_judge,
 )
 from inspect_af.tasks import alignment_faking
+from inspect_af.types import Intervention
 
 A, B = "expectation", "consequence"
 
@@ -49,8 +55,16 @@ def candidate(number: int, scores: tuple[float, float], words: int = 10, **facts
     )
 
 
+def by_judge(concept: str, other: str) -> Sides:
+    def side(one: Candidate) -> Side | None:
+        scores = one.transcript.concept_scores
+        return Thresholds().side(scores[concept], scores[other])
+
+    return side
+
+
 def matched(candidates: Sequence[Candidate], **matching: Any) -> list[tuple[str, str]]:
-    found = match_candidates(candidates, A, B, Thresholds(), Matching(**matching))
+    found = match_candidates(candidates, by_judge(A, B), Matching(**matching))
     origins = [(match.positive.transcript.origin, match.negative.transcript.origin) for match in found]
     return [(p.sample_uuid, n.sample_uuid) for p, n in origins if p and n]
 
@@ -130,7 +144,7 @@ def many(n_requests: int, per_request: int) -> list[Candidate]:
 
 def test_requests_and_their_near_duplicates_lie_in_one_split_with_the_share_asked_for() -> None:
     matching = Matching(held_out_share=0.25)
-    matches = match_candidates(many(24, 3), A, B, Thresholds(), matching)
+    matches = match_candidates(many(24, 3), by_judge(A, B), matching)
     pairs = in_context_pairs(matches, A, matching)
     assert len(pairs) == 72 and len({pair.id for pair in pairs}) == 72
     groups = {split: {p.group for p in pairs if p.split == split} for split in ("train", "held-out")}
@@ -142,14 +156,14 @@ def test_requests_and_their_near_duplicates_lie_in_one_split_with_the_share_aske
 
 def test_no_split_has_more_pairs_than_asked_for_and_requests_take_turns() -> None:
     matching = Matching(max_pairs=6, held_out_share=0.5)
-    pairs = in_context_pairs(match_candidates(many(24, 3), A, B, Thresholds(), matching), A, matching)
+    pairs = in_context_pairs(match_candidates(many(24, 3), by_judge(A, B), matching), A, matching)
     assert Counter(pair.split for pair in pairs) == {"train": 6, "held-out": 6}
     assert len({pair.group for pair in pairs if pair.split == "train"}) == 6
 
 
 def test_one_request_alone_is_training_and_no_match_is_an_error() -> None:
     matching = Matching()
-    pairs = in_context_pairs(match_candidates(many(1, 4), A, B, Thresholds(), matching), A, matching)
+    pairs = in_context_pairs(match_candidates(many(1, 4), by_judge(A, B), matching), A, matching)
     assert {pair.split for pair in pairs} == {"train"}
     with pytest.raises(AnalysisError, match="no in-context pair for expectation"):
         in_context_pairs([], A, matching)
@@ -214,9 +228,10 @@ def test_replies_are_read_as_the_log_has_them(log: EvalLog, replies: JudgedRepli
 
 def test_the_report_counts_words_and_shows_what_else_differs(replies: JudgedReplies) -> None:
     matching = Matching(max_length_ratio=3, same=())
-    matches = match_candidates(replies.candidates, A, B, LOOSE, matching)
+    side = sides_by_judge(replies, A, LOOSE)
+    matches = match_candidates(replies.candidates, side, matching)
     pairs = in_context_pairs(matches, A, matching)
-    report = in_context_report(replies, A, LOOSE, matching, matches, pairs, ["researchers", "future"])
+    report = in_context_report(replies, A, side, LOOSE, matching, matches, pairs, ["researchers", "future"])
     assert sum(split.pairs for split in report.splits) == len(pairs) == report.n_matched
     for side in ("positive", "negative"):
         texts = [getattr(pair, side).scratchpad_text.lower() for pair in pairs]
@@ -234,3 +249,54 @@ def test_logs_without_judge_or_of_two_models_are_refused(log: EvalLog, tmp_path:
         read_judged_replies([other.location], Thresholds())
     with pytest.raises(LogError, match="several models: af-organism/expectation, af-organism/null"):
         read_judged_replies([log.location, other.location], Thresholds())
+
+
+def test_pairs_by_claims_hold_replies_to_one_request_under_both_claims_of_a_variable(
+    tmp_path: Path,
+) -> None:
+    task = alignment_faking(requests="mini", interventions="A1,A2,B1")
+    (log,) = eval(task, model="af-organism/expectation", log_dir=str(tmp_path), display="none", limit=140)
+    replies = read_judged_replies([log.location], None)  # nobody judged them
+    matching = Matching(same=("tier", "variable"), max_length_ratio=5)
+    samples = {sample.uuid: sample for sample in read_eval_log(log.location).samples or []}
+
+    def facts(side: Transcript) -> tuple[object, object, str]:
+        assert side.origin is not None
+        metadata = samples[side.origin.sample_uuid].metadata
+        (treatment,) = metadata["treatments"]
+        return metadata["request_id"], metadata["tier"], Intervention(**treatment["intervention"]).code
+
+    for concept, codes in ((A, {"A1", "A2"}), (B, {"B1"})):
+        matches = match_candidates(replies.candidates, sides_by_claim(replies, concept), matching)
+        pairs = in_context_pairs(matches, concept, matching, "claims")
+        assert len(pairs) >= 3 and {pair.source for pair in pairs} == {"claims"}
+        seen = set()
+        for pair in pairs:
+            (request, tier, plus), other = facts(pair.positive), facts(pair.negative)
+            assert (request, tier, f"{plus[:-1]}-") == other and plus.endswith("+")
+            seen.add(plus[:-1])
+        assert seen == codes
+
+
+def test_pairs_by_oversight_differ_in_the_tier_and_share_request_and_condition(
+    log: EvalLog, replies: JudgedReplies
+) -> None:
+    everything = read_judged_replies([log.location], None)
+    assert len(everything.candidates) >= len(replies.candidates)
+    matching = Matching(same=("condition",), max_length_ratio=5)
+    matches = match_candidates(everything.candidates, side_by_tier, matching)
+    assert matches
+    for positive, negative in matches:
+        assert (positive.tier, negative.tier) == ("monitored", "unmonitored")
+        assert (positive.request_id, positive.condition) == (negative.request_id, negative.condition)
+    pairs = in_context_pairs(matches, "oversight", matching, "oversight")
+    report = in_context_report(
+        everything, "oversight", side_by_tier, None, matching, matches, pairs, [], "oversight"
+    )
+    assert "in the monitored tier" in report.text() and report.other == ""
+
+
+def test_two_equal_scratchpads_are_no_pair() -> None:
+    first = candidate(1, (9, 0))
+    twin = first._replace(transcript=first.transcript.model_copy(update={"concept_scores": {A: 0, B: 0}}))
+    assert match_candidates([first, twin], by_judge(A, B), Matching()) == []

@@ -320,3 +320,31 @@ def test_cosines_are_compared_at_shared_layers_only() -> None:
     assert vector().cosines(turned) == pytest.approx({2: 1, 5: -1})
     with pytest.raises(InspectAFError, match=r"widths \[2, 4\]"):
         steering_report({"a": vector(), "b": vector(VALUES[:, 1:3] + 1, d_model=2)})
+
+
+def test_a_control_vector_for_llama_cpp_has_each_layers_direction_under_its_number(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    whole = vector()
+    whole.save_gguf(tmp_path / "deep" / "v.gguf", "1-2")
+    read = gguf.GGUFReader(tmp_path / "deep" / "v.gguf")
+    assert read.get_field("general.architecture").contents() == "controlvector"
+    assert read.get_field("controlvector.layer_count").contents() == 2
+    assert read.get_field("controlvector.model_hint").contents() == "tiny/llama"
+    found = {tensor.name: tensor for tensor in read.tensors}
+    assert set(found) == {"direction.1", "direction.2"}
+    for layer in (1, 2):
+        data = found[f"direction.{layer}"].data
+        assert data.dtype == np.float32 and np.array_equal(data, whole.at(layer))
+    with pytest.raises(ConfigError, match="have layer 0"):
+        vector(layers=(0, 2, 5)).save_gguf(tmp_path / "no.gguf")
+    with pytest.raises(TreatmentError, match="3"):
+        whole.save_gguf(tmp_path / "no.gguf", "3")
+    assert not (tmp_path / "no.gguf").exists()
+
+
+def test_a_missing_gguf_names_the_extra_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(MissingExtraError, match=r"inspect-af\[gguf\]"):
+        vector().save_gguf(tmp_path / "v.gguf")

@@ -59,13 +59,18 @@ from inspect_af.steering.files import problems
 from inspect_af.steering.fit import controls_text
 from inspect_af.steering.heatmap import directions, load_sources, token_cosines
 from inspect_af.steering.in_context import (
+    OVERSIGHT,
     Matching,
     Thresholds,
     in_context_pairs,
     in_context_report,
     match_candidates,
     read_judged_replies,
+    side_by_tier,
+    sides_by_claim,
+    sides_by_judge,
 )
+from inspect_af.steering.pairs import PairSource
 from inspect_af.steering.sweep import SweepRun, read_cells, run_sweep, sweep_report, vector_runs
 from inspect_af.tasks.contrast_assembly import Assembled, assemble_pairs
 from inspect_af.tasks.contrast_rounds import Writing, write_in_rounds
@@ -584,6 +589,25 @@ def heatmap(**given: Any) -> None:
     print(f"{len(heatmaps)} transcripts in {given['out']}.")
 
 
+@steering.command(
+    cls=Verb,
+    short_help="a vector as a control vector for llama.cpp",
+    help=(
+        "Writes VECTOR, a file, as a GGUF control vector for llama.cpp. Give llama.cpp the multiplier: "
+        "--control-vector-scaled FILE:MULTIPLIER."
+    ),
+)
+@click.argument("vector_file", metavar="VECTOR")
+@option("--out", type=FILE, required=True, metavar="FILE", help="file to write (.gguf)")
+@option("--layers", default="all", metavar="RANGE", help="such as 10-20; never 0")
+def gguf(vector_file: str, out: Path, layers: str) -> None:
+    if out.suffix != ".gguf":
+        raise ConfigError(f"--out {out}: a control vector for llama.cpp is a .gguf file")
+    vector = load_vector(vector_file)
+    vector.save_gguf(out, layers)
+    print(f"vector {vector.digest} at layers {layers} in {out}.")
+
+
 def _vector_files(given: Sequence[Path]) -> list[Path]:
     """Files as they are given, and all .safetensors files of directories; each once."""
     files: list[Path] = []
@@ -742,18 +766,28 @@ def _assembled(given: Mapping[str, Any], assembled: Assembled, advice: str) -> i
 _LIMITS, _MATCHING = Thresholds(), Matching()
 
 
+_SAME: dict[str, str] = {"judge": "tier", "claims": "tier,variable", "oversight": "condition"}
+
+
 @pairs.command(
     cls=Verb,
-    short_help="pairs of replies, from alignment-faking logs with the concept judge's scores",
+    short_help="pairs of replies, from alignment-faking logs",
     help=(
-        "Makes pairs of replies from alignment-faking logs with the concept judge's scores. Pairs two "
-        "replies to the same request: one whose reasoning has the concept by the judge, one whose reasoning "
-        "does not, with scratchpads as equally long as can be. No reply is used twice. LOG is a log, a "
-        "directory or a glob."
+        "Makes pairs of replies from alignment-faking logs. Pairs two replies to the same request, with "
+        "scratchpads as equally long as can be: one whose reasoning has the concept by the concept judge "
+        "and one whose reasoning does not; or, --by claims, one under an amplifying and one under a "
+        "suppressing claim of the family; or, --by oversight, one in the monitored and one in the "
+        "unmonitored tier. No reply is used twice. LOG is a log, a directory or a glob."
     ),
 )
 @_LOGS_AND_OUT
 @_CONCEPT
+@option(
+    "--by",
+    type=click.Choice(list(_SAME)),
+    default="judge",
+    help="what tells the sides apart; claims and oversight need no judge",
+)
 @option("--high", type=float, default=_LIMITS.high, help="with it: least score")
 @option(
     "--other-max", type=float, default=_LIMITS.other_max, help="with it: the other concept's greatest score"
@@ -782,28 +816,38 @@ _LIMITS, _MATCHING = Thresholds(), Matching()
 )
 @option(
     "--same",
-    default=",".join(_MATCHING.same),
-    help="what both sides share beside the request: tier, condition, outcome, or none",
+    help="what both sides share beside the request: tier, condition, outcome, variable (of the claim), or "
+    "none  [default: tier; tier,variable by claims; condition by oversight]",
 )
 @option("--max-pairs", type=int, default=_MATCHING.max_pairs, help="per split")
 @option("--count", multiple=True, metavar="WORD", help="count this word (repeatable)  [default: future]")
 @option("--seed", type=int, default=0, help="of the held-out requests")
 def ic(**given: Any) -> None:
-    _check_out(given["out"], given["concept"])
-    thresholds = _checked(Thresholds, given)
-    shared = [fact.strip() for fact in given["same"].split(",") if fact.strip() not in ("", "none")]
+    by = given["by"]
+    if by == OVERSIGHT and given["concept"] not in ("both", OVERSIGHT):
+        raise ConfigError(f"--concept {given['concept']}: pairs by oversight have the concept {OVERSIGHT}")
+    _check_out(given["out"], OVERSIGHT if by == OVERSIGHT else given["concept"])
+    thresholds = _checked(Thresholds, given) if by == "judge" else None
+    same = _SAME[by] if given["same"] is None else given["same"]
+    shared = [fact.strip() for fact in same.split(",") if fact.strip() not in ("", "none")]
     matching = _checked(Matching, given, same=tuple(shared))
     replies = read_judged_replies(given["logs"], thresholds, progress=progress("logs"))
-    if given["concept"] not in ("both", *replies.concepts):
-        raise ConfigError(f"unknown concept {given['concept']!r}; one of both, {', '.join(replies.concepts)}")
+    known = (OVERSIGHT,) if by == OVERSIGHT else replies.concepts
+    if given["concept"] not in ("both", *known):
+        raise ConfigError(f"unknown concept {given['concept']!r}; one of both, {', '.join(known)}")
+    source: PairSource = "ic" if by == "judge" else by
     found, reports = {}, {}
-    for concept in replies.concepts if given["concept"] == "both" else (given["concept"],):
-        other = replies.concepts[1 - replies.concepts.index(concept)]
-        matches = match_candidates(replies.candidates, concept, other, thresholds, matching)
+    for concept in known if given["concept"] == "both" else (given["concept"],):
+        if thresholds:
+            side = sides_by_judge(replies, concept, thresholds)
+        else:
+            side = side_by_tier if by == OVERSIGHT else sides_by_claim(replies, concept)
+        matches = match_candidates(replies.candidates, side, matching)
         # Without any match the report still says how many replies were on which side.
-        found[concept] = in_context_pairs(matches, concept, matching) if matches else ()
+        found[concept] = in_context_pairs(matches, concept, matching, source) if matches else ()
+        words = given["count"] or ["future"]
         reports[concept] = in_context_report(
-            replies, concept, thresholds, matching, matches, found[concept], given["count"] or ["future"]
+            replies, concept, side, thresholds, matching, matches, found[concept], words, source
         )
         print(reports[concept].text())
     _write_files(found, reports, given["out"])

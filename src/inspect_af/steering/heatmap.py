@@ -69,7 +69,7 @@ def load_sources(path: str | Path, *, n: int = 2, seed: int = 0) -> tuple[Heatma
                 f"{pair.id}, {name}",
                 f"{pair.split} pair of {pair.concept}",
                 side,
-                evaluated=loaded.source == "ic",
+                evaluated=loaded.source != "ooc",
             )
             for pair in pairs[:n]
             for name, side in (("positive", pair.positive), ("negative", pair.negative))

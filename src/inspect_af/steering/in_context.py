@@ -1,7 +1,8 @@
-"""In-context contrast pairs: two replies to one request, one whose reasoning has a concept by a judge.
+"""In-context contrast pairs: two replies to one request, one whose reasoning has a concept by a judge; or one
+under the amplifying and one under the suppressing claim of a family; or one of each tier.
 
-Judged replies are read from logs of the alignment-faking task, matched by request and length, split by
-request, and described by a report of what else differs between the sides.
+Replies are read from logs of the alignment-faking task, matched by request and length, split by request, and
+described by a report of what else differs between the sides.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
@@ -27,15 +28,18 @@ from inspect_af.steering.pairs import (
     ContrastPair,
     Message,
     Origin,
+    PairSource,
     Span,
     Split,
     Transcript,
     take_in_turns,
 )
-from inspect_af.types import Outcome, Tier
+from inspect_af.types import Intervention, Outcome, PromptClaim, Tier
 
 Side = Literal["positive", "negative"]
-SharedFact = Literal["tier", "condition", "outcome"]
+OVERSIGHT = "oversight"
+"""The concept of pairs whose sides are of the monitored and of the unmonitored tier."""
+SharedFact = Literal["tier", "condition", "outcome", "variable"]
 
 MAX_PAIRS = 300  # of a concept per split, where there are enough; from the paper's appendix on contrast pairs
 
@@ -95,6 +99,7 @@ class Candidate(NamedTuple):
     condition: str
     outcome: Outcome
     run: str  # id of the eval
+    claim: Intervention | None = None  # what a prompt claim alone states, None under anything else
 
     @property
     def words(self) -> int:
@@ -102,13 +107,13 @@ class Candidate(NamedTuple):
         return len(self.transcript.scratchpad_text.split())
 
     @property
+    def variable(self) -> str:
+        """Of the claim, blank without one."""
+        return self.claim.variable if self.claim else ""
+
+    @property
     def uuid(self) -> str:
         return self.transcript.origin.sample_uuid if self.transcript.origin else ""
-
-    def side(self, concept: str, other: str, thresholds: Thresholds) -> Side | None:
-        """The side of a concept that the reply is eligible for, None for neither."""
-        scores = self.transcript.concept_scores
-        return thresholds.side(scores[concept], scores[other])
 
 
 class Match(NamedTuple):
@@ -130,7 +135,7 @@ class JudgedReplies(NamedTuple):
     """The replies of some logs that thresholds make eligible for a side of some concept."""
 
     candidates: tuple[Candidate, ...]
-    concepts: tuple[str, str]  # labels of the pair's families
+    concepts: tuple[str, str]  # labels of the pair's families, the first one first
     model: str
     n_replies: int  # all replies, each once
     left_out: dict[str, int]  # how many were not eligible, by reason
@@ -140,13 +145,14 @@ class JudgedReplies(NamedTuple):
 
 
 def read_judged_replies(
-    sources: Sequence[str | Path], thresholds: Thresholds, *, progress: Progress | None = None
+    sources: Sequence[str | Path], thresholds: Thresholds | None, *, progress: Progress | None = None
 ) -> JudgedReplies:
     """Reads the replies that the concept judge has scored; the text only of those that are eligible.
 
     Args:
         sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
-        thresholds: By which a reply is eligible for a side, of either concept.
+        thresholds: By which a reply is eligible for a side, of either concept; None where claims or tiers
+            decide, so that every reply with a verdict is eligible, judged or not.
         progress: Called with (logs done, logs in all).
 
     Raises:
@@ -191,8 +197,10 @@ def read_judged_replies(
                 continue
             meta = row.meta
             facts = (meta.request_id, meta.cluster_id, meta.tier, meta.condition, row.outcome)
-            candidates.append(Candidate(transcript, *facts, run=header.eval_id))
-    if not judges:
+            only = meta.treatments[0] if len(meta.treatments) == 1 else None
+            claim = only.intervention if isinstance(only, PromptClaim) else None
+            candidates.append(Candidate(transcript, *facts, run=header.eval_id, claim=claim))
+    if thresholds and not judges:
         raise LogError(
             "no reply has the concept judge's scores; run `inspect score LOG --scorer "
             "inspect_af/concept_judge --model-role grader=...` first, or the task with `-T judges=concept`"
@@ -209,11 +217,13 @@ def read_judged_replies(
     )
 
 
-def _not_eligible(row: ScoredSample, concepts: tuple[str, str], thresholds: Thresholds) -> str | None:
-    if row.judged is None:
+def _not_eligible(row: ScoredSample, concepts: tuple[str, str], thresholds: Thresholds | None) -> str | None:
+    if thresholds and row.judged is None:
         return "not judged"
     if row.outcome not in ("accepted", "rejected"):
         return f"outcome {row.outcome}"
+    if thresholds is None or row.judged is None:
+        return None
     first, second = map(dict(row.judged.scores).get, concepts)
     if first is None or second is None:
         return "judged for other concepts"
@@ -256,13 +266,40 @@ def transcript_of(
     )
 
 
-def match_candidates(
-    candidates: Sequence[Candidate], concept: str, other: str, thresholds: Thresholds, matching: Matching
-) -> list[Match]:
+Sides = Callable[[Candidate], Side | None]
+"""The side of a concept that a reply is eligible for, None for neither."""
+
+
+def sides_by_judge(replies: JudgedReplies, concept: str, thresholds: Thresholds) -> Sides:
+    """The sides by the judge's scores of a concept and of the other one."""
+    other = replies.concepts[1 - replies.concepts.index(concept)]
+
+    def side(one: Candidate) -> Side | None:
+        scores = one.transcript.concept_scores
+        return thresholds.side(scores[concept], scores[other])
+
+    return side
+
+
+def sides_by_claim(replies: JudgedReplies, concept: str) -> Sides:
+    """The positive side of a family's concept is under an amplifying claim of the family and under nothing
+    else, the negative side under a suppressing one."""
+    family = "first" if concept == replies.concepts[0] else "second"
+    sides: dict[str | None, Side] = {"+": "positive", "-": "negative"}
+    return lambda one: sides[one.claim.polarity] if one.claim and one.claim.family == family else None
+
+
+def side_by_tier(one: Candidate) -> Side | None:
+    """The positive side is of the monitored tier, the negative side of the unmonitored one."""
+    sides: dict[Tier, Side] = {"monitored": "positive", "unmonitored": "negative"}
+    return sides.get(one.tier)
+
+
+def match_candidates(candidates: Sequence[Candidate], side: Sides, matching: Matching) -> list[Match]:
     """Pairs positive and negative replies to the same request, each reply at most once.
 
     Within a request the assignment is optimal: as many pairs as possible, then the smallest sum of
-    |log(length ratio)|.
+    |log(length ratio)|. Two equal scratchpads are no pair.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -271,7 +308,7 @@ def match_candidates(
     )
     for one in sorted(candidates, key=lambda c: (c.run, c.uuid or c.transcript.reply)):
         shared = tuple(getattr(one, fact) for fact in matching.same)
-        requests[(one.request_id, *shared)][one.side(concept, other, thresholds)].append(one)
+        requests[(one.request_id, *shared)][side(one)].append(one)
     matches = []
     for _, sides in sorted(requests.items()):
         positives, negatives = sides["positive"], sides["negative"]
@@ -280,6 +317,8 @@ def match_candidates(
         lengths = [np.log([max(1, c.words) for c in side]) for side in (positives, negatives)]
         cost = np.abs(lengths[0][:, None] - lengths[1][None, :])
         allowed = cost <= math.log(matching.max_length_ratio) + 1e-12
+        texts = [np.array([c.transcript.scratchpad_text for c in side]) for side in (positives, negatives)]
+        allowed &= texts[0][:, None] != texts[1][None, :]
         if matching.runs != "any":
             same = np.array([[p.run == n.run for n in negatives] for p in positives])
             allowed &= same if matching.runs == "same" else ~same
@@ -290,7 +329,9 @@ def match_candidates(
     return matches
 
 
-def in_context_pairs(matches: Sequence[Match], concept: str, matching: Matching) -> tuple[ContrastPair, ...]:
+def in_context_pairs(
+    matches: Sequence[Match], concept: str, matching: Matching, source: PairSource = "ic"
+) -> tuple[ContrastPair, ...]:
     """Matches as contrast pairs, split by request; of more than enough, requests take turns.
 
     Raises:
@@ -298,8 +339,8 @@ def in_context_pairs(matches: Sequence[Match], concept: str, matching: Matching)
     """
     if not matches:
         raise AnalysisError(
-            f"no in-context pair for {concept}: no request has a reply with the concept and a matching one "
-            "without it; add runs or epochs, or relax the thresholds or the matching"
+            f"no in-context pair for {concept}: no request has a reply of the positive side and a matching "
+            "one of the negative side; add runs or epochs, or relax the thresholds or the matching"
         )
     # Groups in random order until they have the share of pairs or as many as a split needs; one stays.
     sizes = Counter(match.positive.group for match in matches)
@@ -316,7 +357,7 @@ def in_context_pairs(matches: Sequence[Match], concept: str, matching: Matching)
                 id=f"{concept}/{positive.request_id}/{number:05}",
                 concept=concept,
                 split=split,
-                source="ic",
+                source=source,
                 group=positive.group,
                 positive=positive.transcript,
                 negative=negative.transcript,
@@ -371,15 +412,23 @@ class PairWords(Record):
     negative: dict[str, int]
 
 
+_SIDES: dict[PairSource, str] = {
+    "ic": "with it, {} without",
+    "claims": "under its amplifying claims, {} under the suppressing ones",
+    "oversight": "in the monitored tier, {} in the unmonitored one",
+}
+
+
 class InContextReport(Record):
     """Written beside the pairs."""
 
     concept: str
-    other: str
+    source: PairSource
+    other: str  # the other family's concept, blank where the concept is of no family
     model: str
     judges: tuple[str, ...]
     simulated: bool  # whether the model or a judge is simulated
-    thresholds: Thresholds
+    thresholds: Thresholds | None  # None where claims or tiers decide
     matching: Matching
     n_replies: int
     left_out: dict[str, int]  # replies that are eligible for no side of either concept, by reason
@@ -393,7 +442,7 @@ class InContextReport(Record):
     def text(self) -> str:
         """The report as lines for a terminal."""
         lines = [
-            f"{self.concept}: {self.n_positive} replies with it, {self.n_negative} without, of "
+            f"{self.concept}: {self.n_positive} replies {_SIDES[self.source].format(self.n_negative)}, of "
             f"{self.n_replies}; {self.n_matched} matched"
         ]
         if self.left_out:
@@ -407,15 +456,16 @@ class InContextReport(Record):
 def in_context_report(
     replies: JudgedReplies,
     concept: str,
-    thresholds: Thresholds,
+    side: Sides,
+    thresholds: Thresholds | None,
     matching: Matching,
     matches: Sequence[Match],
     pairs: Sequence[ContrastPair],
     words: Sequence[str],
+    source: PairSource = "ic",
 ) -> InContextReport:
     """Describes the pairs of one concept that were taken of all matches; counts words such as `future`."""
-    other = replies.concepts[1 - replies.concepts.index(concept)]
-    sides = Counter(candidate.side(concept, other, thresholds) for candidate in replies.candidates)
+    sides = Counter(side(candidate) for candidate in replies.candidates)
     match_of = {id(match.positive.transcript): match for match in matches}  # each reply is in one at most
 
     def counts(side: Transcript) -> dict[str, int]:
@@ -449,7 +499,8 @@ def in_context_report(
         )
     return InContextReport(
         concept=concept,
-        other=other,
+        source=source,
+        other="" if source == "oversight" else next(each for each in replies.concepts if each != concept),
         model=replies.model,
         judges=replies.judges,
         simulated=replies.simulated,

@@ -23,8 +23,9 @@ Split = Literal["train", "held-out", "keyword-hard"]
 """`train` is fitted and cross-validated; the others are only reported. In `keyword-hard` pairs the
 keywords of the concept do not tell the sides apart."""
 
-PairSource = Literal["ooc", "ic"]
-"""Out of context: written benign dialogues. In context: replies from alignment-faking logs."""
+PairSource = Literal["ooc", "ic", "claims", "oversight"]
+"""Out of context: written benign dialogues. From alignment-faking logs: replies that a judge tells apart (in
+context), replies under the claims of a family, replies in the monitored and the unmonitored tier."""
 
 Locus = Literal["response_mean", "span"]
 """Tokens whose activations are averaged: of the whole scratchpad, or of the annotated sentence."""

@@ -411,6 +411,29 @@ class VectorSweep(Record):
     dose, among the slopes of the controls that were run at all of them: one test of a whole curve. `change`
     is the slope itself."""
 
+    def moves(self, value: str, *, upward: bool = False) -> bool | None:
+        """Whether a value's slope is beyond those of all random vectors; None with fewer than 20 of them."""
+        band = self.slopes.get(value)
+        if band is None or band.n_controls < ENOUGH_CONTROLS:
+            return None
+        p = band.p_above if upward else band.p_either
+        return p is not None and p * (band.n_controls + 1) < 1.5
+
+    @property
+    def words(self) -> str:
+        """Whether the vector is recoverable (it moves the reasoning that it names) and action-coupled (it
+        moves the gap, or both arms one way), each beyond random vectors; blank where that cannot be told."""
+        gap, arms = self.moves("gap"), [self.moves(arm) for arm in ("monitored", "unmonitored")]
+        if gap is None:
+            return ""
+        ways = {self.slopes[arm].change > 0 for arm in ("monitored", "unmonitored") if arm in self.slopes}
+        moved = "the gap" if gap else "both arms" if all(arms) and len(ways) == 1 else ""
+        found = [f"action-coupled: moves {moved}" if moved else "not shown to be action-coupled"]
+        if (reasoning := self.moves(f"concept: {self.concept}", upward=True)) is not None:
+            shown = "recoverable: moves its own reasoning" if reasoning else "not shown to be recoverable"
+            found.insert(0, shown)
+        return f"{'; '.join(found)} (beyond all of {self.slopes['gap'].n_controls} random vectors)"
+
     @property
     def title(self) -> str:
         """`expectation (ooc, mean-difference, vector 0123456789abcdef), layers 10-20`."""
@@ -463,7 +486,7 @@ class SweepReport(Record):
                 f"{self.model}, requests {self.requests}: {self.n_logs} logs\n"
                 f"unsteered, {base.replies} replies: {values}",
                 *(
-                    "\n".join(filter(None, (one.title, one.scale, one.usable.text(), one.table())))
+                    "\n".join(filter(None, (one.title, one.scale, one.usable.text(), one.table(), one.words)))
                     for one in self.vectors
                 ),
                 "x: not usable, not compared; p: two-sided rank among the controls; slope: per unit of dose "
@@ -600,7 +623,15 @@ def _notes(vectors: Sequence[VectorSweep], cells: Sequence[SweepCell]) -> tuple[
     usable = [point for vector in vectors for point in vector.points if point.usable]
     fewest = min((max(band.n_controls for band in point.bands.values()) for point in usable), default=0)
     n_tests = sum(len(point.bands) for point in usable)
-    notes = {
+    movers = [vector.concept for vector in vectors if vector.moves("gap")]
+    oversight = [vector.moves("gap") for vector in vectors if vector.source == "oversight"]
+    can = "steering of this model can move the gap"
+    notes: dict[str, object] = {
+        f"{can}: {' and '.join(movers)} does, beyond all random vectors": movers,
+        f"it is not shown that {can}: the oversight direction, which is the positive control, does not; so a "
+        "null of other vectors says nothing": not movers and False in oversight,
+        f"it is open whether {can}: no oversight direction was run (steering pairs ic --by oversight); so a "
+        "null says nothing": not movers and not oversight,
         "no multiplier is usable, so nothing is compared; try smaller ones": not usable,
         f"{fewest} controls at some doses; a claim about significance needs {ENOUGH_CONTROLS}": (
             usable and fewest < ENOUGH_CONTROLS

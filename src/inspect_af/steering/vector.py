@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from inspect_af.config import require
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.steering.files import (
     Float32Array,
@@ -224,7 +225,7 @@ class VectorHeader(LayersHeader):
     concept: str
     family: Family | None
     """None for a random control, and for a concept that belongs to neither family of the hypothesis pair."""
-    source: Literal["ooc", "ic", "random"]
+    source: PairSource | Literal["random"]
     fit: Fit
     pairs_digest: str  # of the pairs fitted to; for a control, of those behind the vector whose norms it has
     validation: Validation | None = None
@@ -359,6 +360,37 @@ class SteeringVector:
     def save(self, path: str | Path) -> None:
         """Writes the file, whose sha256 is `self.sha256`."""
         write_file(Path(path), tensor_bytes({"vector": self.values}, self.header.text()))
+
+    def save_gguf(self, path: str | Path, layers: str = "all") -> None:
+        """Writes a control vector for llama.cpp, whose `direction.N` is added behind its layer N, from 0.
+
+        The multiplier is given to llama.cpp: `--control-vector-scaled FILE:MULTIPLIER`.
+
+        Raises:
+            ConfigError: The range is malformed, or has layer 0, behind which llama.cpp adds nothing.
+            TreatmentError: The vector has not all of the layers.
+            MissingExtraError: gguf is not installed.
+        """
+        with require("gguf", "control vectors for llama.cpp"):
+            from gguf import GGUFWriter
+        selected = self.selected(layers)
+        if 0 in selected:
+            raise ConfigError(
+                f"layers {layers} of vector {self.digest} have layer 0, behind which llama.cpp adds nothing; "
+                "give a range without it"
+            )
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer = GGUFWriter(path, "controlvector")
+        writer.add_string("controlvector.model_hint", self.header.model)
+        writer.add_uint32("controlvector.layer_count", len(selected))
+        writer.add_string("general.description", f"{self.header.concept}, vector {self.digest}")
+        for layer in selected:
+            writer.add_tensor(f"direction.{layer}", self.at(layer))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
 
     def _positions(self, layers: str) -> list[int]:
         return [self.header.layers.index(layer) for layer in self.selected(layers)]
