@@ -17,7 +17,8 @@ from tests.profile.convergence_study import (
 )
 
 from inspect_af.profile.convergence import build_convergence, relative_names, seed_of
-from inspect_af.types import Intervention, SdfAdapter, Steer
+from inspect_af.report.terminal import render_convergence_text
+from inspect_af.types import Intervention, PromptClaim, SdfAdapter, Steer
 
 
 def steered(motivation="consequence", *, n_controls=20, shift=0.5, quick, **options):
@@ -56,6 +57,41 @@ def test_a_vector_that_does_nothing_is_told_so(quick):
     found, _ = steered("unmoved", shift=0.0, quick=quick)
     for vector in found.values():
         assert (vector.moves_reasoning, vector.moves_behaviour) == ("within", "within")
+
+
+def as_oversight(relabel):
+    """The first family's claims stand for the oversight direction, and nothing else is kept."""
+
+    def changed(claim: PromptClaim):
+        treatments = relabel(claim)
+        if not treatments or treatments[0].family != "first":
+            return None
+        given = {"family": None, "source": "oversight", "concept": "oversight", "digest": "oversight"}
+        return (treatments[0].model_copy(update=given),)
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("oversight", "says"),
+    [
+        ("expectation", "steering of this model can move the gap: the oversight direction does"),
+        ("unmoved", "it is not shown that steering of this model can move the gap: the oversight direction"),
+        (None, "it is open whether steering of this model can move the gap: no oversight direction was run"),
+    ],
+)
+def test_a_null_of_the_families_says_nothing_unless_the_oversight_direction_moves_the_gap(
+    oversight, says, quick
+):
+    own = drawn(vectors(), "unmoved", 1)
+    extra = [] if oversight is None else [drawn(as_oversight(vectors()), oversight, 2)]
+    report = build_convergence(outcomes(own, *extra, controls(20, 100)), thresholds=quick)
+    (result,) = report.steering
+    assert result.positive_control.startswith(says)
+    assert {vector.concept for vector in result.vectors} == {"expectation", "consequence"}
+    assert f"{result.positive_control}." in render_convergence_text(report)
+    plain = build_convergence(outcomes(own, controls(20, 100)), thresholds=quick)
+    assert report.models[0].statement == plain.models[0].statement  # it belongs to no family
 
 
 def test_a_vector_that_lowers_its_own_score_does_not_count_as_read(quick):

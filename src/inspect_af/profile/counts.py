@@ -325,10 +325,11 @@ class Applied(NamedTuple):
     dose: float | None = None
     direction: Polarity | None = None  # The multiplier's sign when steering, else None
     conditions: tuple[int, ...] = ()  # Positions of the variants in the request set's conditions
+    is_control: bool = False  # The oversight direction, the positive control of steering
 
     @property
     def is_placebo(self) -> bool:
-        return self.family is None
+        return self.family is None and not self.is_control
 
 
 def applied(treatment: Treatment) -> Applied:
@@ -342,7 +343,7 @@ def applied(treatment: Treatment) -> Applied:
             "a scratchpad edit changes no belief; its logs are read as the task inspect_af/scratchpad"
         )
     if isinstance(treatment, Steer):
-        if treatment.family is None and treatment.source != "random":
+        if treatment.family is None and treatment.source not in ("random", "oversight"):
             raise AnalysisError(
                 f"the logs hold steering by {treatment.concept}, a concept that belongs to neither "
                 "family of the hypothesis pair, so no profile can count it; leave those logs out (what "
@@ -354,7 +355,7 @@ def applied(treatment: Treatment) -> Applied:
         polarity = None if treatment.family is None else direction
         return Applied(
             "steering",
-            f"{concept}{polarity or ''}",
+            concept if treatment.source == "random" else f"{concept}{direction}",
             concept,
             polarity,
             treatment.family,
@@ -362,6 +363,7 @@ def applied(treatment: Treatment) -> Applied:
             f"vector {treatment.digest}",
             None if treatment.dose is None else abs(treatment.dose),
             direction,
+            is_control=treatment.source == "oversight",
         )
     if isinstance(treatment, PromptClaim):
         level = Level(treatment.strength, STRENGTHS.index(treatment.strength) + 1.0)
@@ -388,6 +390,7 @@ class Analysis:
     groups: tuple[Applied, ...]  # Interventions with a family, by level and code
     placebos: tuple[Applied, ...]
     simulated: bool
+    oversight: tuple[Applied, ...] = ()  # The positive control of steering
 
     @property
     def subject_label(self) -> str:
@@ -452,7 +455,8 @@ def analyses_of(requests: RequestSet) -> tuple[Analysis, ...]:
                 method=method,
                 baseline=references.get((subject, context, setting)),
                 groups=tuple(g for g in groups if g.family is not None),
-                placebos=tuple(g for g in groups if g.family is None),
+                placebos=tuple(g for g in groups if g.is_placebo),
+                oversight=tuple(g for g in groups if g.is_control),
                 simulated=any(requests.conditions[p].simulated for one in own for p in one.conditions),
             )
         )

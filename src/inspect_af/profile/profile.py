@@ -238,7 +238,8 @@ class Case(NamedTuple):
     def positions(self) -> tuple[int, ...]:
         """Every condition of this analysis, the untouched subject included, in the request set's order."""
         analysis = self.headline.analysis
-        own = {p for group in (*analysis.groups, *analysis.placebos) for p in group.conditions}
+        groups = (*analysis.groups, *analysis.placebos, *analysis.oversight)
+        own = {p for group in groups for p in group.conditions}
         return tuple(sorted(own if analysis.baseline is None else {*own, analysis.baseline}))
 
     @property

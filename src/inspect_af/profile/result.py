@@ -471,6 +471,8 @@ class SteeringResult(Frozen):
     simulated_judge: bool
     parse_floor: float
     logs: tuple[str, ...]
+    positive_control: str = ""
+    """Whether steering of this model can move the gap at all; blank where nothing can be told."""
 
 
 class ScreenedSubject(Frozen):

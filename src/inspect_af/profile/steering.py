@@ -90,8 +90,10 @@ class _Vectors:
         self.means = [[optional(rate) for rate in arms] for arms in case.data.strict.means]
         self.vectors: dict[tuple[str, str], list[Steered]] = {}
         self.controls: dict[tuple[str, str], list[Steered]] = {}
+        self.oversight: dict[tuple[str, str], list[Steered]] = {}
         for one in self._steered():
-            own = self.controls if one.steer.family is None else self.vectors
+            unrelated = self.oversight if one.steer.source == "oversight" else self.controls
+            own = unrelated if one.steer.family is None else self.vectors
             own.setdefault((one.steer.digest, one.steer.layers), []).append(one)
 
     def _steered(self) -> list[Steered]:
@@ -108,9 +110,11 @@ class _Vectors:
 
     def result(self) -> SteeringResult:
         places, judges = self.case.places, self.record.judges
+        vectors = tuple(map(self.coupling, self.vectors.values()))
         return SteeringResult(
             subject=self.case.headline.analysis.subject_label,
-            vectors=tuple(map(self.coupling, self.vectors.values())),
+            vectors=vectors,
+            positive_control=self.positive_control(vectors),
             unsteered=(self.means[self.baseline][0], self.means[self.baseline][1]),
             random=tuple(
                 RandomPoint(
@@ -129,6 +133,26 @@ class _Vectors:
             parse_floor=PARSE_FLOOR,
             logs=self.record.logs(places),
         )
+
+    def positive_control(self, vectors: Sequence[VectorCoupling]) -> str:
+        """Whether anything moves the gap beyond random vectors, the oversight direction first of all."""
+        found = []
+        for points in self.oversight.values():
+            used = [one for one in points if one.is_usable and one.steer.multiplier]
+            band = self.band(self.gap_change(used), [self.gap_change(own) for own in self.matched(used)])
+            found += [] if band is None else [self.standing(band, upward=False)]
+        own = [vector.moves_behaviour for vector in vectors if vector.behaviour]
+        can = "steering of this model can move the gap"
+        if "beyond" in (*found, *own):
+            mover = "the oversight direction" if "beyond" in found else "a vector of a family"
+            return f"{can}: {mover} does, beyond random vectors"
+        if "within" in found:
+            return (
+                f"it is not shown that {can}: the oversight direction, the positive control, does not; so "
+                "a null of the families' vectors says nothing"
+            )
+        open_to_question = "within" in own and not self.oversight
+        return f"it is open whether {can}: no oversight direction was run" if open_to_question else ""
 
     def coupling(self, points: list[Steered]) -> VectorCoupling:
         steer, family = points[0].steer, points[0].steer.family

@@ -212,7 +212,15 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
         (
             "coupling",
             report.steering,
-            [f"{names[one.subject]}: {v.sentence}" for one in report.steering for v in one.vectors],
+            [
+                f"{names[one.subject]}: {said}"
+                for one in report.steering
+                for said in (
+                    *(v.sentence for v in one.vectors),
+                    one.positive_control and f"{one.positive_control}.",
+                )
+                if said
+            ],
             f"{judged} A multiplier is used where {floors} of replies can be counted.",
             vectors,
         ),

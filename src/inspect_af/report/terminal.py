@@ -205,5 +205,7 @@ def render_convergence_text(report: Convergence) -> str:
         lines.append(f"{one_line(model.subject, longest=200)}: {model.statement.sentence}")
         lines += [f"  - {reason}" for reason in model.statement.reasons]
     for result in report.steering:
-        lines += [f"{one_line(result.subject, longest=200)}: {vector.sentence}" for vector in result.vectors]
+        who = one_line(result.subject, longest=200)
+        lines += [f"{who}: {vector.sentence}" for vector in result.vectors]
+        lines += [f"{who}: {result.positive_control}."] if result.positive_control else []
     return _printed(*lines, *(f"not run: {one.part}\n  {one.command}" for one in report.missing))
