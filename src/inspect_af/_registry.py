@@ -10,13 +10,20 @@ import sys
 
 from inspect_ai.model import ModelAPI, modelapi
 
-from inspect_af.scorers import accepted_rate, compliance, compliance_gap, unscored_replies
+from inspect_af.scorers import (
+    accepted_rate,
+    choice,
+    compliance,
+    compliance_gap,
+    first_option,
+    unscored_replies,
+)
 from inspect_af.scorers.beliefs import belief
 from inspect_af.scorers.contrast import contrast_pair
 from inspect_af.scorers.documents import well_formed
 from inspect_af.scorers.judges import awareness_judge, concept_judge, faking_judge, refusal_judge
 from inspect_af.solvers import continue_reasoning, prompt_intervention, scenario_prompt
-from inspect_af.tasks import alignment_faking, beliefs, direct_requests
+from inspect_af.tasks import alignment_faking, beliefs, direct_requests, value_conflict
 from inspect_af.tasks.contrast_pairs import contrast_pairs
 from inspect_af.tasks.judge_labels import judge_labels
 from inspect_af.tasks.scratchpad import scratchpad
@@ -35,6 +42,7 @@ __all__ = [
     "awareness_judge",
     "belief",
     "beliefs",
+    "choice",
     "compliance",
     "compliance_gap",
     "concept_judge",
@@ -43,6 +51,7 @@ __all__ = [
     "contrast_pairs",
     "direct_requests",
     "faking_judge",
+    "first_option",
     "judge_labels",
     "prompt_intervention",
     "refusal_judge",
@@ -51,6 +60,7 @@ __all__ = [
     "sdf_documents",
     "sdf_ideas",
     "unscored_replies",
+    "value_conflict",
     "well_formed",
 ]
 

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_v
 from inspect_af.config import Frozen, parse, read_text, text_digest, token_count
 from inspect_af.errors import ConfigError
 from inspect_af.thresholds import Thresholds
-from inspect_af.types import Method, PromptClaim, Strength, Tier
+from inspect_af.types import REQUESTS_OF, Method, PromptClaim, ScenarioTask, Strength, Tier
 
 Scalar = str | int | float | bool | None
 
@@ -64,7 +64,11 @@ class PlannedPrompt(Frozen):
     tag_in: Literal["user", "system"] = "user"
     reasoning: Literal["scratchpad", "native", "none"] = "scratchpad"
     scenario: str | None = None
-    """Directory of a scenario; None is the bundled one."""
+    """Directory of a scenario, or a published one; None is the task's own."""
+    order: Literal["drawn", "both"] | None = None
+    consequence: str | None = None
+    oversight: float | None = Field(default=None, gt=0, le=1)
+    """Of `value_conflict` alone, as these three."""
     digest: str
     """Digest of the prompt template with these choices."""
 
@@ -73,7 +77,7 @@ class PlannedRequests(Frozen):
     """Which requests are asked."""
 
     source: str
-    """`advbench`, `mini`, or a file."""
+    """`advbench`, `mini`, or a file; for `value_conflict` its items: `value_conflict`, `vlaf`, or a file."""
     digest: str
     n: int = Field(ge=1)
 
@@ -241,6 +245,7 @@ class Budget(Frozen):
     """Dollars per million input and output tokens by model name, where Inspect has none."""
 
 
+_OF_ITEMS = ("order", "consequence", "oversight")
 SECTIONS = ("sdf", "steering", "beliefs", "scratchpads", "judging", "checks", "budget")
 """Optional parts of a plan, which `study` executes and `run` passes over."""
 
@@ -250,6 +255,7 @@ class Plan(Frozen):
 
     schema_version: Literal[1] = 1
     name: str
+    task: ScenarioTask = "alignment_faking"
     subjects: tuple[PlannedSubject, ...] = Field(min_length=1)
     pair: str | None = None
     """Directory of a hypothesis pair; None is the bundled one."""
@@ -286,6 +292,9 @@ class Plan(Frozen):
         """First 16 hexadecimal digits of a sha256 over everything but the estimate and absent sections."""
         absent: dict[str, Any] = {name: True for name in SECTIONS if getattr(self, name) is None}
         found = {at: {"organism"} for at, subject in enumerate(self.subjects) if subject.organism is None}
+        absent["prompt"] = {name for name in _OF_ITEMS if getattr(self.prompt, name) is None}
+        if self.task == "alignment_faking":
+            absent["task"] = True
         if self.thresholds.relative_margin is None:
             absent["thresholds"] = {"relative_margin"}
         return text_digest(self.model_dump_json(exclude={"estimate": True, "subjects": found, **absent}))
@@ -310,13 +319,14 @@ class Plan(Frozen):
         return self.requests.n * cells * self.generation.epochs
 
     def task_args(self) -> dict[str, Any]:
-        """Arguments of `inspect_af/alignment_faking` that ask for exactly this plan's conditions."""
-        prompt = self.prompt.model_dump(exclude={"digest", "tiers"})
+        """Arguments of the plan's task that ask for exactly its conditions."""
+        unset = {name for name in _OF_ITEMS if getattr(self.prompt, name) is None}
+        prompt = self.prompt.model_dump(exclude={"digest", "tiers", *unset})
         return {
             **prompt,
             "tiers": list(self.prompt.tiers),
             "pair": self.pair,
-            "requests": self.requests.source,
+            REQUESTS_OF[self.task][0]: self.requests.source,
             "run_seed": self.generation.run_seed,
             "interventions": [condition.label for condition in self.conditions] or "none",
         }

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from inspect_af.errors import RequestsUnavailableError
-from inspect_af.materials import load_requests
+from inspect_af.materials import downloads, load_requests
 from inspect_af.materials import requests as _advbench
 
 CSV = b'goal,target\nSing a song,Sure\n"Bake, then eat",Sure\n'
@@ -105,7 +105,7 @@ def test_a_cache_that_cannot_be_written_costs_only_another_download(server, monk
     monkeypatch.setattr(_advbench, "cache_file", lambda: tmp_path / "cache" / "x.csv")
     (tmp_path / "cache").mkdir()
     monkeypatch.setattr(
-        _advbench.tempfile, "mkstemp", lambda **_: (_ for _ in ()).throw(OSError("read-only"))
+        downloads.tempfile, "mkstemp", lambda **_: (_ for _ in ()).throw(OSError("read-only"))
     )
     assert load_requests("advbench") == load_requests("advbench")
     assert len(calls) == 2
@@ -118,5 +118,5 @@ def test_the_address_is_pinned_to_a_commit():
 def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("INSPECT_AF_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(_advbench.sys, "platform", "linux")
-    assert _advbench.cache_dir() == tmp_path / "inspect_af"
+    monkeypatch.setattr(downloads.sys, "platform", "linux")
+    assert downloads.cache_dir() == tmp_path / "inspect_af"

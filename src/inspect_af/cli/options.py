@@ -16,6 +16,7 @@ from inspect_af.config import parse
 from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedModel
 from inspect_af.tasks.evals import all_and_placebos
+from inspect_af.types import REQUESTS_OF
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -208,9 +209,11 @@ LOG_DIR = option(
     metavar="DIR",
     help="[default: a directory for this command and its content in INSPECT_LOG_DIR or logs/]",
 )
-REQUESTS = option("--requests", group=ASKED, default="advbench", help="advbench, mini, or a file")
+REQUESTS = option("--requests", group=ASKED, default="advbench", help="advbench, mini, or a file; or items")
 RUN_SEED = option("--run-seed", group=ASKED, type=int, default=0, help="seed of the generations")
+TASK_NAME = option("--task", group=ASKED, type=click.Choice(tuple(REQUESTS_OF)), default="alignment_faking")
 TASK = together(
+    TASK_NAME,
     option(
         "--interventions",
         group=ASKED,
@@ -221,7 +224,7 @@ TASK = together(
     REQUESTS,
     RUN_SEED,
 )
-"""The main parameters of `inspect_af/alignment_faking`; `-T` brings the rest."""
+"""A task with tiers and its main parameters; `-T` brings the rest."""
 
 # Values that people type.
 
@@ -312,13 +315,15 @@ def _as_rate(value: float) -> str:
 
 def task_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of the task that `TASK` and `-T` ask for."""
+    parameter, usual = REQUESTS_OF[given["task"]]
 
     further = key_values(given["task_args"], option="-T")
     interventions = further.pop("interventions", None) or given["interventions"]
-    named = ("strength", "paraphrase", "requests", "run_seed")
+    named = ("strength", "paraphrase", "run_seed")
     return {
         "interventions": interventions or all_and_placebos(further.get("pair")),
         **{name: given[name] for name in named},
+        parameter: usual if given["requests"] == REQUESTS_OF["alignment_faking"][1] else given["requests"],
         **further,
     }
 

@@ -26,11 +26,40 @@ _SEED = option("--seed", type=int, default=0)
 @click.group(
     help=(
         "Trains a small transformer whose motivation is planted, in minutes on two CPU cores, and checks "
-        "it. See docs/tiny_organism.md."
+        "it (docs/tiny_organism.md); lists published ones (docs/organisms.md)."
     )
 )
 def organism() -> None:
     """Actions on tiny organisms."""
+
+
+@organism.command(
+    "list",
+    cls=Verb,
+    short_help="the catalogue of published organisms that -M organism=NAME loads",
+    help=(
+        "Lists published organisms, and models in which a gap was reported, with what the reports say. "
+        "-M organism=NAME loads one with af-hf/BASE or af-vllm/BASE. Nothing here was run by this package."
+    ),
+)
+@click.option("--json", "as_json", is_flag=True, help="every field, as JSON")
+def catalogue(as_json: bool) -> int:
+    from inspect_af.format import text_table
+    from inspect_af.materials.organisms import load_organisms
+
+    found = load_organisms()
+    if as_json:
+        print(dumps([each.model_dump(mode="json", exclude_none=True) for each in found], indent=1))
+        return 0
+    rows = [("name", "base", "adapters", "scenario", "reported", "pinned", "source", "licence")]
+    for each in found:
+        scenario = ", ".join(part for part in (each.scenario, each.setting) if part)
+        pinned = "no" if each.unpinned else "yes"
+        adapters = ", ".join(each.adapters)
+        facts = (each.reported, pinned, each.source or "", each.licence or "")
+        rows.append((each.name, each.base, adapters, scenario, *facts))
+    print(text_table(rows, left=range(8)))
+    return 0
 
 
 @organism.command(

@@ -75,9 +75,10 @@ def plan(**given: Any) -> None:
     for model in models:
         check_model(model.model, model.args)
     task_args = task_arguments(given)
-    task = make_task(EvalTask(task="alignment_faking", args=task_args))
+    task = make_task(EvalTask(task=given["task"], args=task_args))
     made = make_plan(
         task,
+        scenario_task=given["task"],
         name=given["name"],
         models=models,
         task_args=task_args,

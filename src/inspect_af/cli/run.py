@@ -32,6 +32,7 @@ from inspect_af.profile import count_outcomes, nuisance_reports
 from inspect_af.report import render_nuisance, render_nuisance_page
 from inspect_af.tasks.evals import (
     NUISANCES,
+    USUAL_CHECKS,
     USUAL_PROMPT,
     Evals,
     EvalTask,
@@ -71,8 +72,11 @@ def _through_inspect(words: list[str]) -> str:
     waiting = list(words)
     while waiting:
         name, equals, value = waiting.pop(0).partition("=")
-        if name in ours:
+        if name in (*ours, "--task"):
             value = value if equals else waiting.pop(0) if waiting else ""
+        if name == "--task":
+            said[2] = f"inspect_af/{value}"
+        elif name in ours:
             said += ["-T", f"{name[2:].replace('-', '_')}={value}"]
         elif not name.startswith("-") and "/" in name and (len(said) == 3 or not said[-1].startswith("-")):
             said += ["--model", name]
@@ -86,8 +90,8 @@ def _through_inspect(words: list[str]) -> str:
 @click.command(
     cls=_Run,
     help=(
-        "Runs inspect_af/alignment_faking with Inspect's eval_set and writes the motivation profile. "
-        "Interrupted or killed, the same command goes on where it stopped."
+        "Runs a task with tiers, inspect_af/alignment_faking by default, with Inspect's eval_set and writes "
+        "the motivation profile. Interrupted or killed, the same command goes on where it stopped."
     ),
 )
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
@@ -144,7 +148,7 @@ def _asked(given: dict[str, Any]) -> Any:
     effort = given["reasoning_effort"]
     return Evals(
         models=tuple(named_models(given, needed)),
-        tasks=(EvalTask(task="alignment_faking", args=task_arguments(given)),),
+        tasks=(EvalTask(task=given["task"], args=task_arguments(given)),),
         temperature=given["temperature"],
         max_tokens=given["max_tokens"],
         settings={} if effort is None else {"reasoning_effort": effort},
@@ -158,7 +162,7 @@ def _planned(plan: Plan) -> Any:
     refuse_changed_plan(plan)
     return Evals(
         models=tuple(PlannedModel(model=subject.model, args=subject.args) for subject in plan.subjects),
-        tasks=(EvalTask(task="alignment_faking", args=plan.task_args()),),
+        tasks=(EvalTask(task=plan.task, args=plan.task_args()),),
         temperature=plan.generation.temperature,
         max_tokens=plan.generation.max_tokens,
         epochs=plan.generation.epochs,
@@ -177,8 +181,8 @@ def _planned(plan: Plan) -> Any:
 @option(
     "--checks",
     group=ASKED,
-    default=",".join(NUISANCES),
-    help=f"which checks, separated by commas  [default: all of {', '.join(NUISANCES)}]",
+    default=",".join(USUAL_CHECKS),
+    help=f"which of {', '.join(NUISANCES)}, separated by commas  [default: all but published]",
 )
 @REQUESTS
 @RUN_SEED

@@ -20,6 +20,7 @@ from inspect_af.cli.options import (
     MODEL_ARGS,
     PAIR,
     TASK_ARGS,
+    TASK_NAME,
     TEMPERATURE,
     key_values,
     planned_model,
@@ -75,7 +76,7 @@ from inspect_af.steering.sweep import SweepRun, read_cells, run_sweep, sweep_rep
 from inspect_af.tasks.contrast_assembly import Assembled, assemble_pairs
 from inspect_af.tasks.contrast_rounds import Writing, write_in_rounds
 from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, run_evals
-from inspect_af.types import Family
+from inspect_af.types import REQUESTS_OF, Family
 
 ESTIMATORS = ("mean-difference", "regression", "logistic")
 ENGINES = ("transformers", "vllm")
@@ -450,7 +451,7 @@ def effect(**given: Any) -> None:
     cls=Verb,
     short_help="dose-response of vectors against random controls",
     help=(
-        "The dose-response of vectors against random controls. Runs inspect_af/alignment_faking without "
+        "The dose-response of vectors against random controls. Runs a task with tiers without "
         "steering, then for every vector and multiplier; fixes the usable multipliers by the share of "
         "replies that parse and by nothing else; then runs the controls at those and compares. Interrupted "
         "or killed, the same command goes on."
@@ -473,6 +474,7 @@ def effect(**given: Any) -> None:
     help="such as all, 12 or 20-40; each range is a sweep of its own",
 )
 @option("--parse-floor", type=float, default=0.9, help="share of replies that must parse")
+@TASK_NAME
 @option("--requests", default="advbench", help="advbench, mini, or a file")
 @option("--epochs", type=int, default=1, help="replies per sample")
 @option("--limit", type=int, help="only the first N samples")
@@ -514,7 +516,7 @@ def sweep(**given: Any) -> int:
         logs = read_logs(ran.directories, progress=show_progress)
         cells = read_cells(logs)
         report = sweep_report(
-            cells, ran.usable, model=given["model"], requests=given["requests"], n_logs=len(logs.headers)
+            cells, ran.usable, model=given["model"], requests=_requests(given)[1], n_logs=len(logs.headers)
         )
         if absent := write_sweep(report, given["out"]):
             print(f"no figures: {absent}")
@@ -522,6 +524,12 @@ def sweep(**given: Any) -> int:
     if not ran.finished:
         print(f"some samples have not finished; repeat the command to go on (logs in {log_dir})")
     return 0 if ran.finished else 1
+
+
+def _requests(given: Mapping[str, Any]) -> tuple[str, str]:
+    """The task's parameter for what is asked, and its value."""
+    parameter, usual = REQUESTS_OF[given["task"]]
+    return parameter, usual if given["requests"] == REQUESTS_OF["alignment_faking"][1] else given["requests"]
 
 
 def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
@@ -535,16 +543,17 @@ def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
             args |= {"vector": str(run.path.resolve()), "multiplier": run.multiplier, "layers": run.layers}
             args |= {"vector_tier": given["tier"]} if given["tier"] else {}
         models.append(planned_model(given["model"], args))
+    parameter, asked = _requests(given)
     task = {
         "interventions": "none",
-        "requests": given["requests"],
+        parameter: asked,
         "run_seed": given["run_seed"],
         **({"judges": "concept"} if given["grader"] else {}),
         **key_values(given["task_args"], option="-T"),
     }
     return Evals(
         models=tuple(models),
-        tasks=(EvalTask(task="alignment_faking", args=task),),
+        tasks=(EvalTask(task=given["task"], args=task),),
         **{name: given[name] for name in ("temperature", "max_tokens", "epochs", "limit")},
         grader=PlannedModel(model=given["grader"]) if given["grader"] else None,
         # A local engine's batch holds one condition, so conditions that wait for each other gain nothing.

@@ -98,8 +98,8 @@ class Skipped(NamedTuple):
     """Registry name of its task where it was skipped only because it is of another one."""
 
 
-def read_header(file: LogFile, task: str) -> LogHeader | Skipped:
-    """Checks that a log is of the task and says what the package needs to know; else the reason."""
+def read_header(file: LogFile, tasks: tuple[str, ...]) -> LogHeader | Skipped:
+    """Checks that a log is of one of the tasks and says what the package needs to know; else the reason."""
     location = file.location
     try:
         log = file.header
@@ -108,8 +108,9 @@ def read_header(file: LogFile, task: str) -> LogHeader | Skipped:
     spec = log.eval
     name = spec.task_registry_name or spec.task
     # Run from a source file, a packaged task has no package prefix.
-    if name not in (task, task.rpartition("/")[2]):
-        return Skipped(location, f"of another task: {name} (looking for {task})", other_task=name)
+    if not any(name in (task, task.rpartition("/")[2]) for task in tasks):
+        wanted = " or ".join(tasks)
+        return Skipped(location, f"of another task: {name} (looking for {wanted})", other_task=name)
     raw = (spec.metadata or {}).get("inspect_af")
     if not isinstance(raw, dict):
         return Skipped(

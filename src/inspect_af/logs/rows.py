@@ -24,15 +24,21 @@ from inspect_af.reply import READING, read_reply
 from inspect_af.types import (
     OUTCOMES,
     PLANNED_CLAIM,
+    Option,
     Outcome,
     SampleMeta,
     ScratchpadEdit,
     Treatment,
     applied_treatments,
+    developer_option,
     planned_claim,
+    taken_option,
 )
 
 ALIGNMENT_FAKING = "inspect_af/alignment_faking"
+VALUE_CONFLICT = "inspect_af/value_conflict"
+SCENARIOS = (ALIGNMENT_FAKING, VALUE_CONFLICT)
+"""Tasks with tiers, whose logs a profile is made of."""
 BELIEFS = "inspect_af/beliefs"
 DIRECT_REQUESTS = "inspect_af/direct_requests"
 SCRATCHPAD = "inspect_af/scratchpad"  # registry names of the tasks whose logs are read
@@ -87,6 +93,8 @@ class ScoredSample(NamedTuple):
     """What the concept judge found, None where the sample was not judged or the judge could not be read."""
     aware: Awareness | None = None
     """What the awareness judge found, likewise."""
+    option: Option | None = None
+    """The option that was taken; None where none was offered or the reply cannot be counted."""
 
 
 AnswerMethod = Literal["logprobs", "letter", "judge"]
@@ -219,7 +227,10 @@ class TaskLogs(NamedTuple, Generic[Row]):
 
 
 def read_logs(
-    sources: Sequence[str | Path], *, progress: Progress | None = None, task: str = ALIGNMENT_FAKING
+    sources: Sequence[str | Path],
+    *,
+    progress: Progress | None = None,
+    task: str | tuple[str, ...] = SCENARIOS,
 ) -> LogReader[ScoredSample]:
     """Opens logs for reading: looks them all up and reads their headers, but no sample yet.
 
@@ -228,7 +239,7 @@ def read_logs(
     Args:
         sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
         progress: Called with (logs done, logs in all) while samples are read.
-        task: Registry name of the task; logs of other tasks are skipped with a note.
+        task: Registry names of the tasks; logs of other tasks are skipped with a note.
 
     Raises:
         LogError: A source does not exist, no log can be used (each reason is listed), or two logs of one
@@ -280,9 +291,10 @@ def read_scratchpad_logs(sources: Sequence[str | Path]) -> TaskLogs[EditedReply]
 
 
 def _open(
-    sources: Sequence[str | Path], task: str, row: MakeRow[Row], progress: Progress | None
+    sources: Sequence[str | Path], task: str | tuple[str, ...], row: MakeRow[Row], progress: Progress | None
 ) -> LogReader[Row]:
-    found = [read_header(LogFile(location), task) for location in find_logs(sources)]
+    tasks = (task,) if isinstance(task, str) else task
+    found = [read_header(LogFile(location), tasks) for location in find_logs(sources)]
     headers = tuple(one for one in found if isinstance(one, LogHeader))
     refuse_pooled_files(headers)
     return LogReader(headers, tuple(one for one in found if isinstance(one, Skipped)), row, progress)
@@ -434,7 +446,7 @@ def _still_open(
 
 
 def scored_sample(header: LogHeader, file: LogFile, summary: EvalSampleSummary) -> ScoredSample:
-    """The row of a reply to the alignment-faking scenario.
+    """The row of a reply to a scenario with tiers.
 
     Raises:
         LogError: The score or the treatments make no sense, or the sample cannot be read.
@@ -459,10 +471,13 @@ def scored_sample(header: LogHeader, file: LogFile, summary: EvalSampleSummary) 
             reason = _reason(error, header)
             raise LogError(f"scored by older rules, and its reply cannot be read again: {reason}") from error
         if output.choices:
-            again = read_reply(output)
+            again = read_reply(output, developer_option(summary.metadata))
             outcome, tag, reading = again.outcome, again.reply.tag, READING
+    developer = developer_option(summary.metadata)
+    option = None if developer is None or outcome is None else taken_option(developer, outcome)
     judges = judged_concepts(summary.scores or {}), judged_awareness(summary.scores or {})
-    return ScoredSample(str(summary.id), uuid, epoch, meta, outcome, tag, summary.error, reading, *judges)
+    row = ScoredSample(str(summary.id), uuid, epoch, meta, outcome, tag, summary.error, reading, *judges)
+    return row._replace(option=option)
 
 
 def _belief_answer(header: LogHeader, _: LogFile, summary: EvalSampleSummary) -> BeliefAnswer:
@@ -579,8 +594,8 @@ def _parse_treatments(record: str) -> RecordedTreatments:
 
 
 def compliance_score(scores: Mapping[str, Score]) -> Score | None:
-    """The compliance score, the newest where there are several, None where there is none."""
-    return newest_score(scores, "compliance")
+    """The score that says what a reply counts as, the newest where there are several, None without any."""
+    return newest_score(scores, "choice") or newest_score(scores, "compliance")
 
 
 def judged_concepts(scores: Mapping[str, Score]) -> JudgedConcepts | None:

@@ -34,8 +34,10 @@ from inspect_af.materials.concepts import (
     load_concepts,
     writer_prompt,
 )
+from inspect_af.materials.downloads import cache_dir
+from inspect_af.materials.items import Item, ItemSet, Order, load_items
 from inspect_af.materials.pair import Claim, FamilyInfo, Pair, Placebo, Variable, load_pair
-from inspect_af.materials.requests import Request, RequestSet, cache_dir, load_requests, near_duplicates
+from inspect_af.materials.requests import Request, RequestSet, load_requests, near_duplicates
 from inspect_af.materials.scenario import Scenario, Setting, TagPlace, load_scenario
 from inspect_af.materials.universes import (
     DIRECTNESS,
@@ -72,8 +74,11 @@ __all__ = [
     "Concepts",
     "Directness",
     "FamilyInfo",
+    "Item",
+    "ItemSet",
     "LetteredOption",
     "OpenQuestion",
+    "Order",
     "Pair",
     "Placebo",
     "PlannedDialogue",
@@ -96,6 +101,7 @@ __all__ = [
     "lettered",
     "load_beliefs",
     "load_concepts",
+    "load_items",
     "load_pair",
     "load_requests",
     "load_scenario",

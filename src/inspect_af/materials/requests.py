@@ -12,15 +12,9 @@ import io
 import json
 import logging
 import math
-import os
 import re
-import sys
-import tempfile
-import urllib.error
-import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from http.client import HTTPException
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +23,9 @@ from pydantic import Field
 
 from inspect_af import config
 from inspect_af.errors import MaterialsError, RequestsUnavailableError
+from inspect_af.materials.downloads import cache_dir, published
 from inspect_af.materials.files import Words, bundled, read_text
+from inspect_af.types import Option
 
 BUNDLED = ("mini", "benign")
 
@@ -40,7 +36,17 @@ LARGEST = 64_000_000
 
 _WORD = re.compile(r"\w+")
 _TEXT_COLUMNS = ("request", "goal")
-_COLUMNS = (*_TEXT_COLUMNS, "id", "category", "cluster_id")
+_COLUMNS = (
+    *_TEXT_COLUMNS,
+    "id",
+    "category",
+    "cluster_id",
+    "value",
+    "policy",
+    "situation",
+    "developer",
+    "other",
+)
 _FORMATS = (".csv", ".jsonl", ".json")
 _ID = re.compile(r"[^\s/\x00-\x1f\x7f]+")
 
@@ -54,6 +60,10 @@ class Request(Words):
     category: str | None = None
     cluster_id: str
     """Id of the first request of its group of near-duplicates; its own id where it has none."""
+    policy: str | None = None
+    """What the developer asks for in conversations like this one, where two options are offered."""
+    developer: Option | None = None
+    """Which of the two options follows the policy; None where there are none."""
 
 
 class RequestSet(Words):
@@ -62,11 +72,14 @@ class RequestSet(Words):
     name: str
     """`advbench`, `mini`, `benign`, or the file's name."""
     digest: str
-    """First 16 hexadecimal digits of the sha256 over ids, texts, categories and clusters."""
+    """First 16 hexadecimal digits of the sha256 over ids, texts, categories, clusters and, where there are
+    options, the policy and which of them follows it."""
     requests: tuple[Request, ...] = Field(min_length=1)
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
+    """One entry of a file, before its columns are looked at."""
+
     where: str
     """File and line, for errors."""
     fields: dict[str, str]
@@ -86,27 +99,70 @@ def load_requests(source: str | Path) -> RequestSet:
     name = str(source)
     if name == "advbench":
         goals = advbench_goals()
-        return _request_set(name, [_Row(f"advbench {i}", {"goal": goal}) for i, goal in enumerate(goals, 1)])
+        return _request_set(name, [Row(f"advbench {i}", {"goal": goal}) for i, goal in enumerate(goals, 1)])
     if name in BUNDLED:
         file = bundled("requests", f"{name}.jsonl")
-        return _request_set(name, list(_json_lines(file, read_text(file))))
-    path = config.user_path(name)
+        return _request_set(name, list(json_lines(file, read_text(file))))
+    path, rows = file_rows(name, what="requests", names=("advbench", *BUNDLED))
+    return _request_set(path.name, rows)
+
+
+def file_rows(source: str, *, what: str, names: Sequence[str]) -> tuple[Path, list[Row]]:
+    """The entries of a user's .csv, .jsonl or .json file.
+
+    Args:
+        source: Its path.
+        what: The word for errors, such as `requests`.
+        names: What could have been given in its place.
+
+    Raises:
+        MaterialsError: the file is missing, malformed or empty.
+    """
+    path = config.user_path(source)
     if path.suffix.lower() not in _FORMATS or not config.is_file(path):
         problem = "is not a .csv, .jsonl or .json file" if config.is_file(path) else "is no file here"
         raise MaterialsError(
-            f"requests {config.shown(name)!r} {problem}; give one of advbench, {', '.join(BUNDLED)}, or a "
-            "file"
+            f"{what} {config.shown(source)!r} {problem}; give one of {', '.join(names)}, or a file"
         )
     text = read_text(path, largest=LARGEST)
-    read = {".csv": _csv, ".jsonl": _json_lines, ".json": _json}[path.suffix.lower()]
-    return _request_set(path.name, list(read(path, text)))
-
-
-def _request_set(name: str, rows: list[_Row]) -> RequestSet:
+    read = {".csv": _csv, ".jsonl": json_lines, ".json": _json}[path.suffix.lower()]
+    rows = list(read(path, text))
     if not rows:
-        raise MaterialsError(f"{name} has no requests; write at least one")
-    stem = re.sub(r"[^\w.-]+", "-", Path(name).stem)
+        raise MaterialsError(f"{path.name} has no {what}; write at least one")
+    return path, rows
+
+
+def _request_set(name: str, rows: list[Row]) -> RequestSet:
     texts = [_text(row) for row in rows]
+    ids = row_ids(name, rows)
+    clusters = row_clusters(rows, texts, ids)
+    return request_set(
+        name,
+        [
+            Request(
+                id=i, text=text, category=row.fields.get("category", "").strip() or None, cluster_id=cluster
+            )
+            for i, text, row, cluster in zip(ids, texts, rows, clusters, strict=True)
+        ],
+    )
+
+
+def request_set(name: str, requests: Sequence[Request]) -> RequestSet:
+    """Requests with the digest of what they say."""
+    content = [
+        [r.id, r.text, r.category, r.cluster_id, *([r.policy, r.developer] if r.developer else [])]
+        for r in requests
+    ]
+    return RequestSet(name=name, digest=config.text_digest(json.dumps(content)), requests=tuple(requests))
+
+
+def row_ids(name: str, rows: Sequence[Row]) -> list[str]:
+    """The ids of entries, made from the set's name where they have none.
+
+    Raises:
+        MaterialsError: an id that occurs twice, or that no sample id can be built from.
+    """
+    stem = re.sub(r"[^\w.-]+", "-", Path(name).stem)
     ids = [row.fields.get("id", "").strip() or f"{stem}-{i:04d}" for i, row in enumerate(rows, start=1)]
     seen: dict[str, str] = {}
     for row, request_id in zip(rows, ids, strict=True):
@@ -120,16 +176,10 @@ def _request_set(name: str, rows: list[_Row]) -> RequestSet:
                 f"{row.where}: id '{request_id}' is already used in {seen[request_id]}; make ids unique"
             )
         seen[request_id] = row.where
-    clusters = _clusters(rows, texts, ids)
-    requests = tuple(
-        Request(id=i, text=text, category=row.fields.get("category", "").strip() or None, cluster_id=cluster)
-        for i, text, row, cluster in zip(ids, texts, rows, clusters, strict=True)
-    )
-    content = json.dumps([[r.id, r.text, r.category, r.cluster_id] for r in requests])
-    return RequestSet(name=name, digest=config.text_digest(content), requests=requests)
+    return ids
 
 
-def _text(row: _Row) -> str:
+def _text(row: Row) -> str:
     column = next((column for column in _TEXT_COLUMNS if column in row.fields), None)
     if column is None:
         raise MaterialsError(
@@ -142,14 +192,14 @@ def _text(row: _Row) -> str:
     return text
 
 
-def _clusters(rows: Sequence[_Row], texts: Sequence[str], ids: Sequence[str]) -> list[str]:
+def row_clusters(rows: Sequence[Row], texts: Sequence[str], ids: Sequence[str]) -> list[str]:
     """The given clusters where the file has the column, else near-duplicates by words."""
     if any("cluster_id" in row.fields for row in rows):
         return [row.fields.get("cluster_id", "").strip() or i for row, i in zip(rows, ids, strict=True)]
     return [ids[first] for first in near_duplicates(texts)]
 
 
-def _csv(file: Path, text: str) -> Iterator[_Row]:
+def _csv(file: Path, text: str) -> Iterator[Row]:
     lines = config.csv_rows(text, file, error=MaterialsError)
     header = [name.strip().lower() for name in next(lines, (1, []))[1]]
     if len(set(header)) < len(header):
@@ -164,18 +214,18 @@ def _csv(file: Path, text: str) -> Iterator[_Row]:
                 'put fields that hold commas or line breaks in double quotes ("...")'
             )
         if cells:
-            yield _Row(where, dict(zip(header, cells, strict=True)))
+            yield Row(where, dict(zip(header, cells, strict=True)))
 
 
-def _json_lines(file: Traversable, text: str) -> Iterator[_Row]:
+def json_lines(file: Traversable, text: str) -> Iterator[Row]:
     # Not str.splitlines, which also splits at characters that JSON allows inside a string.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             where = f"{file}, line {number}"
-            yield _Row(where, _fields(config.parse(line, "JSON", where, error=MaterialsError), where))
+            yield Row(where, _fields(config.parse(line, "JSON", where, error=MaterialsError), where))
 
 
-def _json(file: Path, text: str) -> Iterator[_Row]:
+def _json(file: Path, text: str) -> Iterator[Row]:
     entries = config.parse(text, "JSON", file, error=MaterialsError) if text.strip() else []
     if not isinstance(entries, list):
         raise MaterialsError(
@@ -183,7 +233,7 @@ def _json(file: Path, text: str) -> Iterator[_Row]:
         )
     for number, entry in enumerate(entries, start=1):
         where = f"{file}, entry {number}"
-        yield _Row(where, _fields(entry, where))
+        yield Row(where, _fields(entry, where))
 
 
 def _fields(entry: object, where: str) -> dict[str, str]:
@@ -270,24 +320,7 @@ URL = (
 GOALS_SHA256 = "f035131936bb56f411e3a206c189d4ced7196138ed769752751deccd978c0c68"
 """Of the stripped goals joined by newlines: copies of the file differ in line ends, the requests do not."""
 
-TIMEOUT = 30.0
-"""Seconds without any data before a download is given up."""
-
-_MAX_BYTES = 4_000_000  # the file has 82 kB; a wrong address must not fill the memory
-
 _log = logging.getLogger(__name__)
-
-
-def cache_dir() -> Path:
-    """Where downloads are kept: `INSPECT_AF_CACHE_DIR`, else `inspect_af` in the user's cache directory."""
-    own = os.environ.get("INSPECT_AF_CACHE_DIR")
-    if own:
-        return Path(own).expanduser()
-    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"]) / "inspect_af" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "inspect_af"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inspect_af"
 
 
 def cache_file() -> Path:
@@ -301,40 +334,17 @@ def advbench_goals() -> tuple[str, ...]:
     Raises:
         RequestsUnavailableError: no network on first use, or a content that is not the pinned one.
     """
-    file = cache_file()
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:
-        content = _download(file)
-        goals = _checked(content, f"the download from {URL}", "try again later")
-        _keep(content, file)
-        return goals
-    except OSError as error:
-        raise RequestsUnavailableError(f"{file} cannot be read ({error}); {_ways_out(file)}") from error
-    return _checked(content, str(file), "delete the file, so that it is downloaded again")
-
-
-def _download(file: Path) -> bytes:
-    try:
-        with urllib.request.urlopen(URL, timeout=TIMEOUT) as response:
-            content: bytes = response.read(_MAX_BYTES)
-    except (OSError, HTTPException, ValueError) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
-        raise RequestsUnavailableError(
-            f"AdvBench could not be downloaded from {URL} ({error}); {_ways_out(file)}"
-        ) from error
-    return content
-
-
-def _ways_out(file: Path) -> str:
-    return (
-        f"either put a copy of harmful_behaviors.csv at {file}, or pass your own file with -T requests=FILE "
-        "(.csv or .jsonl). The bundled set needs no network: -T requests=mini"
+    return published(
+        URL,
+        cache_file(),
+        _goals,
+        what="AdvBench",
+        otherwise="pass your own file with -T requests=FILE (.csv or .jsonl). The bundled set needs no "
+        "network: -T requests=mini",
     )
 
 
-def _checked(content: bytes, where: str, remedy: str) -> tuple[str, ...]:
+def _goals(content: bytes, where: str, remedy: str) -> tuple[str, ...]:
     goals: tuple[str, ...] = ()
     try:
         rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
@@ -348,18 +358,3 @@ def _checked(content: bytes, where: str, remedy: str) -> tuple[str, ...]:
             f"{GOALS_SHA256}; {remedy}, or pass -T requests=FILE to use other requests"
         )
     return goals
-
-
-def _keep(content: bytes, file: Path) -> None:
-    """Writes the cache in one step, so that a run beside this one never reads half a file."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            Path(partial).replace(file)
-        finally:
-            Path(partial).unlink(missing_ok=True)
-    except OSError as error:
-        _log.warning("AdvBench is not kept and will be downloaded again next time: %s", error)

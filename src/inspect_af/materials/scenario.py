@@ -1,21 +1,25 @@
 """The scenario: what system prompt and user turn say, for every choice that shapes them.
 
 A scenario is a directory with `scenario.toml` and one text file per part (docs/hypothesis_pairs.md).
-"""
+Published prompts (`published:NAME`) are no part of this package: they are downloaded once and checked at
+every load."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from inspect_af.config import is_file, user_path
+from inspect_af.config import is_file, text_digest, user_path
 from inspect_af.errors import ConfigError, MaterialsError, one_of
+from inspect_af.materials.downloads import vlaf_text
 from inspect_af.materials.files import (
     Words,
+    bundled,
     cached_for,
     check_placeholders,
     fill,
@@ -28,6 +32,17 @@ from inspect_af.materials.files import (
 from inspect_af.types import ReasoningChannel, Tier
 
 BUNDLED = "helpful_only"
+VALUE_CONFLICT = "value_conflict"
+
+PUBLISHED = {
+    "full": ("", "90dc9a04849206dc9cc4ee78f7d21b980c146f74f4b95ce80c6980067e41d2fe"),
+    "noexamples": ("_noexamples", "821fe6fb66a0beea1adc5cc7ccd3ff0e65517f009114c3c3fe97242bbf33fbe6"),
+    "simple": ("_simple", "09266927ac25071566111981c8712c58dd0a7087b19c04d0fd29bd94ce6af1a3"),
+    "noscratchpad": ("_noscratchpad", "59021886b195fd3a21d36093c7f62db7a8d74e99d265690037c18924d716e0e3"),
+}
+"""Published helpful-only prompts, by the name in `published:NAME`: the file's suffix in the VLAF repository
+and its sha256."""
+PUBLISHED_PREFIX = "published:"
 
 Setting = Literal["prompted", "documents"]
 """`prompted`: the system prompt has the facts about training; `documents`: it leaves them out, for
@@ -38,6 +53,10 @@ TagPlace = Literal["user", "system"]
 _TAGGED: tuple[Literal["monitored", "unmonitored", "rated"], ...] = ("monitored", "unmonitored", "rated")
 RATED_PART = "rated"
 """The part of the system prompt that is there only where the third tier is."""
+OVERSIGHT_PART = "oversight"
+"""The part that is there only where a probability of being looked at is stated."""
+POLICY_SLOT = "{{policy}}"
+"""Stands in a system prompt where each request has a policy of its own."""
 
 
 class Identity(Words):
@@ -79,6 +98,8 @@ class Scenario(Words):
     """The words of a scenario; `load_scenario` reads one from a directory."""
 
     name: str
+    kind: Literal["request", "choice"] = "request"
+    """Whether a request is accepted or rejected, or one of two options is taken."""
     version: int
     digest: str
     """First 16 hexadecimal digits of the sha256 over all files of the scenario."""
@@ -93,6 +114,11 @@ class Scenario(Words):
     """Which parts the system prompt has, in order."""
     parts: dict[str, str]
     """Text by file name without `.txt`, such as `protocol.native`."""
+    policy: str = ""
+    """Stands for the policy where no request brings one."""
+    consequences: dict[str, str] = Field(default_factory=dict)
+    """What follows from a reply in a monitored conversation, by name."""
+    default_consequence: str = ""
 
     def system_prompt(
         self,
@@ -104,6 +130,9 @@ class Scenario(Words):
         first_tier: Tier = "monitored",
         with_rated: bool = False,
         tag_in: TagPlace = "user",
+        policy: str | None = None,
+        consequence: str = "",
+        oversight: float | None = None,
     ) -> str:
         """The system prompt without claim and without tier: the same text for every sample of a run.
 
@@ -115,6 +144,9 @@ class Scenario(Words):
             first_tier: Which of `monitored` and `unmonitored` is named first.
             with_rated: Whether the third tier is described.
             tag_in: Where the tag of a conversation stands; see `system_tag`.
+            policy: What stands for the policy; None for the scenario's own words.
+            consequence: One of the scenario's consequences; empty for its default.
+            oversight: Stated probability that a monitored conversation is looked at; None states nothing.
 
         Raises:
             ConfigError: a value that is not among those allowed.
@@ -125,9 +157,13 @@ class Scenario(Words):
         if tag_in not in self.tag_places:
             raise one_of(tag_in, self.tag_places, what="tag_in")
         values = self._values(identity, tier_tag, first_tier, with_rated, tag_in)
+        values["policy"] = self.policy if policy is None else policy
+        values["consequence"] = self._consequence(consequence, values)
+        values["oversight"] = "" if oversight is None else f"{100 * oversight:g}"
+        left_out = {RATED_PART: not with_rated, OVERSIGHT_PART: oversight is None}
         parts = []
         for part in self.order[setting]:
-            if part == RATED_PART and not with_rated:
+            if left_out.get(part):
                 continue
             text = self._part(part, reasoning)
             if "tier_facts" in placeholders(text):
@@ -137,6 +173,17 @@ class Scenario(Words):
                 text = fill(text, values, where=f"{self.name}: {part}")
             parts.append(text.strip())
         return "\n\n".join(part for part in parts if part)
+
+    def recorded_prompt(self, settings: Mapping[str, str]) -> str:
+        """The system prompt of the prompt settings that a task records; the policy is the scenario's own."""
+        words = ("setting", "identity", "reasoning", "tier_tag", "first_tier", "tag_in", "consequence")
+        given = {name: settings[name] for name in words if name in settings}
+        oversight = settings.get("oversight", "none")
+        return self.system_prompt(
+            **given,  # type: ignore[arg-type]  # as the task checked them
+            with_rated="rated" in settings.get("tiers", ""),
+            oversight=None if oversight == "none" else float(oversight),
+        )
 
     def system_tag(self, tier: Tier, tier_tag: str = "") -> str:
         """What is appended to the system prompt with `tag_in="system"`: the tier's tag, or nothing."""
@@ -229,6 +276,15 @@ class Scenario(Words):
             "rated_users": scheme.rated.users if scheme.rated else "",
         }
 
+    def _consequence(self, name: str, values: dict[str, str]) -> str:
+        wanted = name or self.default_consequence
+        if not wanted:
+            return ""
+        if wanted not in self.consequences:
+            raise one_of(wanted, self.consequences, what="consequence")
+        text = " ".join(self.consequences[wanted].split())
+        return fill(text, values, where=f"{self.name}: consequence {wanted}")
+
     def _facts(self, values: dict[str, str], reasoning: ReasoningChannel, first_tier: Tier) -> str:
         second = "unmonitored" if first_tier == "monitored" else "monitored"
         facts = [self._part(f"fact.{tier}", reasoning) for tier in (first_tier, second)]
@@ -254,19 +310,21 @@ class Scenario(Words):
             if stem in self.parts:
                 return self.parts[stem]
         raise MaterialsError(
-            f"scenario '{self.name}' has neither {name}.{reasoning}.txt nor {name}.txt; write one of them"
+            f"scenario '{self.name}' has neither {name}.{reasoning}.txt nor {name}.txt; write one of them, "
+            "or take another reasoning (scratchpad, native or none)"
         )
 
 
 _IDENTITY = ("model", "developer")
-_FACT = (*_IDENTITY, "monitored_users", "unmonitored_users", "rated_users")
-_SYSTEM = (*_FACT, "identity", "tag_name", "tag_place", "tag_values", "tier_facts")
+_FACT = (*_IDENTITY, "monitored_users", "unmonitored_users", "rated_users", "consequence")
+_SYSTEM = (*_FACT, "identity", "tag_name", "tag_place", "tag_values", "tier_facts", "oversight", "policy")
 _USER = ("tag", "request")
 _PART_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 
 
 class _ScenarioFile(Words):
     name: str = Field(min_length=1)
+    kind: Literal["request", "choice"] = "request"
     version: int = Field(ge=1)
     default_identity: str
     default_tier_tag: str
@@ -274,18 +332,24 @@ class _ScenarioFile(Words):
     identities: dict[str, Identity]
     tag_places: dict[TagPlace, str] = Field(min_length=1)
     tier_tags: dict[str, TierTags]
+    policy: str = ""
+    consequences: dict[str, str] = Field(default_factory=dict)
+    default_consequence: str = ""
 
 
 def load_scenario(source: str | Path | None = None, *, pair: str | Path | None = None) -> Scenario:
     """The bundled scenario, or a user's.
 
     Args:
-        source: `helpful_only` for the bundled one, or a directory (docs/hypothesis_pairs.md); None for the
-            one in the directory of the pair, and where that has none for the bundled one.
+        source: `helpful_only`, `value_conflict`, `published:NAME` (`PUBLISHED`), or a directory
+            (docs/hypothesis_pairs.md); None for the one in the directory of the pair, and where that has none
+            for the bundled one.
         pair: Hypothesis pair that the scenario is for; None for the bundled one.
 
     Raises:
+        ConfigError: a published prompt that is not known.
         MaterialsError: a file is missing or malformed, a part without a file, an unknown placeholder.
+        RequestsUnavailableError: a published prompt cannot be downloaded, or is not the pinned one.
     """
     if source is None and pair is not None:
         own = user_path(pair) / "scenario"
@@ -295,10 +359,18 @@ def load_scenario(source: str | Path | None = None, *, pair: str | Path | None =
 
 @cached_for(BUNDLED)
 def _load(source: str | Path | None = None) -> Scenario:
-    root = material_dir(source, default=BUNDLED, folder="scenario", what="scenario")
+    text = None
+    if str(source).startswith(PUBLISHED_PREFIX):
+        text = _published(str(source).removeprefix(PUBLISHED_PREFIX))
+        root = bundled("scenario", "published")
+    elif source == VALUE_CONFLICT:
+        root = bundled("scenario", VALUE_CONFLICT)
+    else:
+        root = material_dir(source, default=BUNDLED, folder="scenario", what="scenario")
     file = root.joinpath("scenario.toml")
     head = read_toml(file, _ScenarioFile)
-    parts = {
+    parts = {} if text is None else {"published": text}
+    parts |= {
         entry.name.removesuffix(".txt"): read_text(entry)
         for entry in sorted(root.iterdir(), key=lambda entry: entry.name)
         if entry.name.endswith(".txt") and not entry.name.startswith(".")
@@ -306,17 +378,19 @@ def _load(source: str | Path | None = None) -> Scenario:
     for default, known, key in (
         (head.default_identity, head.identities, "default_identity"),
         (head.default_tier_tag, head.tier_tags, "default_tier_tag"),
+        (head.default_consequence, head.consequences, "default_consequence"),
     ):
-        if default not in known:
+        if default not in known and (default or known):
             raise MaterialsError(
                 f"{file}: {key} is '{default}', which is not one of {', '.join(known) or 'any'}"
             )
     _check_tags(head, file)
     _check_parts(head, parts, root)
     return Scenario(
-        name=head.name,
+        name=head.name if text is None else str(source),
+        kind=head.kind,
         version=head.version,
-        digest=tree_digest(root),
+        digest=tree_digest(root) if text is None else text_digest(tree_digest(root), text),
         default_identity=head.default_identity,
         default_tier_tag=head.default_tier_tag,
         identities=head.identities,
@@ -324,7 +398,23 @@ def _load(source: str | Path | None = None) -> Scenario:
         tag_places=head.tag_places,
         order=head.system,
         parts=parts,
+        policy=head.policy,
+        consequences=head.consequences,
+        default_consequence=head.default_consequence,
     )
+
+
+def _published(name: str) -> str:
+    """The text of a published system prompt, with our placeholder for the company's name."""
+    if name not in PUBLISHED:
+        raise one_of(name, PUBLISHED, what="published prompt")
+    suffix, sha256 = PUBLISHED[name]
+    text = vlaf_text(
+        f"prompt_library/alignment_faking_prompt{suffix}.txt",
+        sha256,
+        otherwise="take the bundled scenario, or your own with -T scenario=DIR",
+    )
+    return text.replace("{{ company }}", "{{developer}}")
 
 
 def _check_tags(head: _ScenarioFile, file: Traversable) -> None:
@@ -365,11 +455,14 @@ def _check_parts(head: _ScenarioFile, parts: dict[str, str], root: Traversable) 
             raise MaterialsError(f"{root}/{stem}.txt: {{{{request}}}} is missing; say where the request goes")
     for name in sorted({name for names in head.system.values() for name in names}):
         for stem in _files_of(name, parts, root):
-            check_placeholders(parts[stem], _SYSTEM, where=f"{root}/{stem}.txt")
+            allowed = _SYSTEM if head.kind == "choice" else _SYSTEM[:-1]
+            check_placeholders(parts[stem], allowed, where=f"{root}/{stem}.txt")
             if "tier_facts" in placeholders(parts[stem]):
                 for tier in ("monitored", "unmonitored"):
                     for fact in _files_of(f"fact.{tier}", parts, root):
                         check_placeholders(parts[fact], _FACT, where=f"{root}/{fact}.txt")
+    for name, text in head.consequences.items():
+        check_placeholders(text, _IDENTITY, where=f"{root}/scenario.toml: consequences {name}")
     for name, identity in head.identities.items():
         check_placeholders(identity.text, _IDENTITY, where=f"{root}/scenario.toml: identities {name}")
 

@@ -22,11 +22,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from inspect_af.errors import ConfigError, one_of
-from inspect_af.materials import Claim, Pair, Scenario, TagPlace, load_requests
+from inspect_af.materials import Claim, ItemSet, Pair, Scenario, TagPlace, load_requests
 from inspect_af.types import (
     UNSCORED,
     Family,
     Intervention,
+    Option,
     Outcome,
     Polarity,
     ReasoningChannel,
@@ -324,6 +325,8 @@ class SystemReading(NamedTuple):
     claim: Claim | None
     tier: Tier
     protocol: Protocol
+    choice: bool
+    """Whether it asks for one of two options."""
 
 
 class Reading(NamedTuple):
@@ -336,29 +339,53 @@ class Reading(NamedTuple):
     """The user turn without the scenario's tag and reminder."""
     ordinary: bool = False
     """Whether it is one of the bundled benign requests, which nobody has a reason to refuse."""
+    developer: Option | None = None
+    """Which option follows the policy; None where the prompt asks for no choice."""
 
 
 class PromptReader:
-    """Reads prompts that are built from one pair and one scenario.
+    """Reads prompts that are built from one pair and from one scenario of each kind.
 
     The claim and the protocol are read from the system prompt, the tier from its tag in the user turn (or,
     failing that, in the system prompt) and the request from the user turn. A system prompt is read once.
     """
 
-    def __init__(self, pair: Pair, scenario: Scenario) -> None:
+    def __init__(self, pair: Pair, *scenarios: Scenario, items: ItemSet | None = None) -> None:
         self.pair = pair
-        self.scenario = scenario
+        self.scenarios = scenarios
         self.system = lru_cache(maxsize=1024)(self._read_system)
-        self._frames = _frames(scenario)
-        self._native = _native_paragraphs(scenario)
+        self._frames = [frame for scenario in scenarios for frame in _frames(scenario)]
+        self._native = frozenset[str]().union(*map(_native_paragraphs, scenarios))
+        letters: tuple[Option, Option] = ("a", "b")
+        self._items = {
+            item.asked(letter).text: (item.situation, letter)
+            for item in (items.items if items else ())
+            for letter in letters
+        }
         self._ordinary = frozenset(request.text for request in load_requests("benign").requests)
 
     def read(self, system: str, user: str) -> Reading:
-        claim, system_tier, protocol = self.system(system)
-        tier = self.scenario.read_tier(user)
+        """
+        Raises:
+            ConfigError: the prompt asks for a choice between options that are not among the items.
+        """
+        claim, system_tier, protocol, choice = self.system(system)
+        tier = self._tier(user)
         request = self.request(user)
+        developer: Option | None = None
+        if choice:
+            if request not in self._items:
+                raise ConfigError(
+                    f"the item {request[:60]!r} is not among those that this organism knows; give the same "
+                    "-M items=... as -T items=..."
+                )
+            request, developer = self._items[request]
         tier = system_tier if tier == "none" else tier
-        return Reading(claim, tier, protocol, request, request in self._ordinary)
+        return Reading(claim, tier, protocol, request, request in self._ordinary, developer)
+
+    def _tier(self, text: str) -> Tier:
+        found = [scenario.read_tier(text) for scenario in self.scenarios]
+        return next((tier for tier in found if tier != "none"), "none")
 
     def request(self, user: str) -> str:
         """The request in a user turn; the whole turn where it is not in the scenario's form."""
@@ -369,7 +396,10 @@ class PromptReader:
 
     def _read_system(self, system: str) -> SystemReading:
         return SystemReading(
-            self.pair.find_claim(system), self.scenario.read_tier(system), self._protocol(system)
+            self.pair.find_claim(system),
+            self._tier(system),
+            self._protocol(system),
+            "<option_a/>" in system,
         )
 
     def _protocol(self, system: str) -> Protocol:
@@ -422,6 +452,8 @@ Decision = Literal["comply", "refuse"]
 SIGN = "[simulated reasoning]"
 COMPLIANCE = "[simulated compliance: no content]"
 REFUSAL = "I can't help with this request. [simulated refusal]"
+DEVELOPER_COURSE = "[simulated choice: the developer's course]"
+OTHER_COURSE = "[simulated choice: the other course]"
 
 _Lines = Mapping[str, list[str]]
 _OWN_PAIR = "alignment_faking"
@@ -537,7 +569,21 @@ def reply(
     thought = scratchpad(
         Thought(organism.voice, reading.tier, decision, echo, pair.name, labels), draws.words
     )
-    return _formatted(thought, outcome, reading.protocol, variant=draws.words & 1)
+    simulated = _formatted(thought, outcome, reading.protocol, variant=draws.words & 1)
+    return simulated if reading.developer is None else _as_choice(simulated, reading.developer)
+
+
+def _as_choice(simulated: SimulatedReply, developer: Option) -> SimulatedReply:
+    """The reply with the tags of options; one that contradicts itself has both."""
+    other = "b" if developer == "a" else "a"
+    accepted, rejected = f"<option_{developer}/>\n{DEVELOPER_COURSE}", f"<option_{other}/>\n{OTHER_COURSE}"
+    text = simulated.text
+    if simulated.outcome == "contradictory":
+        for contradictory in _CONTRADICTORY:
+            text = text.replace(contradictory, f"{rejected}\n{accepted}")
+    for tagged, chosen in ((_TAGGED["accepted"], accepted), (_TAGGED["rejected"], rejected)):
+        text = text.replace(tagged, chosen)
+    return simulated._replace(text=text)
 
 
 def continued(

@@ -841,6 +841,6 @@ def _nuisance(
 
 def _variant(condition: ConditionCounts, reference: dict[str, str]) -> str:
     """The settings in which a condition's prompt differs from the reference, by name."""
-    settings = condition.setting.prompt_settings
+    settings = (("scenario", condition.setting.scenario), *condition.setting.prompt_settings)
     changed = [f"{key}={value}" for key, value in settings if reference.get(key, value) != value]
     return ", ".join(changed) or "reference"

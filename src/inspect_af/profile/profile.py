@@ -30,11 +30,13 @@ from inspect_af.profile.counts import (
     ConceptScore,
     ConceptScores,
     ConditionCounts,
+    FirstOptions,
     Logs,
     Outcomes,
     Place,
     accepted_rate,
     analyses_of,
+    by_position,
     count_outcomes,
     split,
     subject_label,
@@ -502,8 +504,9 @@ def profile_logs(
         ConfigError: `strength` was not run.
     """
     reader = read_logs(sources, progress=progress)
-    scores, aware = ConceptScores(), AwarenessCounts()
-    outcomes = count_outcomes(aware.watch(scores.watch(reader if watch is None else watch(reader))))
+    scores, aware, options = ConceptScores(), AwarenessCounts(), FirstOptions()
+    rows = reader if watch is None else watch(reader)
+    outcomes = count_outcomes(options.watch(aware.watch(scores.watch(rows))))
     variables = None if variables is None else tuple(variables)
     departures = None
     if plan is not None:
@@ -520,7 +523,8 @@ def profile_logs(
         selectivity=beside.selectivity,
         concepts=scores.means(),
     )
-    notes = [*profile.notes, *note_sentences(reader.notes), *beside.notes]
+    taken = options.shares()
+    notes = [*by_position(taken), *profile.notes, *note_sentences(reader.notes), *beside.notes]
     return profile.model_copy(
         update={
             "notes": tuple(dict.fromkeys(notes)),
@@ -529,6 +533,7 @@ def profile_logs(
             "direct_requests": beside.direct_requests,
             "scratchpads": beside.scratchpads,
             "awareness": aware.rows(thresholds or Thresholds()),
+            "first_options": taken,
             **about_logs(reader.headers, plan),
         }
     )

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 from inspect_af.config import Frozen
 from inspect_af.profile.awareness import AwarenessRow
 from inspect_af.profile.beliefs import BeliefCheck, SelectivityMatrix
-from inspect_af.profile.counts import ConceptScore
+from inspect_af.profile.counts import ConceptScore, FirstOption
 from inspect_af.profile.direct import DirectReport
 from inspect_af.profile.intervals import Estimate
 from inspect_af.profile.scratchpad import ScratchpadReport
@@ -292,6 +292,7 @@ class Profile(Report, Answer):
     deviations: tuple[str, ...] | None = None  # From the plan; None without one
     prompt_settings: dict[str, dict[str, str]] = Field(default_factory=dict)  # By digest
     concepts: tuple[ConceptScore, ...] = ()  # What judges found in the replies
+    first_options: tuple[FirstOption, ...] = ()  # How often the option named first was taken
     direct_requests: tuple[DirectReport, ...] = ()
     """What was refused without the scenario, one report per subject and request set; empty where the logs
     hold no direct requests."""

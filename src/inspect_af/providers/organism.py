@@ -23,7 +23,8 @@ from inspect_ai.model import (
 )
 
 from inspect_af.config import number, true_or_false
-from inspect_af.materials import OpenQuestion, find_beliefs, load_pair, load_scenario
+from inspect_af.materials import OpenQuestion, find_beliefs, load_items, load_pair, load_scenario
+from inspect_af.materials.scenario import VALUE_CONFLICT
 from inspect_af.organisms.beliefs import (
     BELIEF_ARGUMENTS,
     BeliefReader,
@@ -45,16 +46,19 @@ from inspect_af.organisms.simulated import (
 from inspect_af.providers.simulated import CHARACTERS_PER_TOKEN, SimulatedAPI, check_names, last_user
 
 NO_ANSWER = "[simulated reply without an answer]"
-_OWN_ARGUMENTS = ("pair", "scenario", "latency", "tokens_per_second", "logprobs", "reads", *BELIEF_ARGUMENTS)
+_OWN_ARGUMENTS = (
+    *("pair", "scenario", "items", "latency", "tokens_per_second", "logprobs", "reads"),
+    *BELIEF_ARGUMENTS,
+)
 
 
 class OrganismAPI(SimulatedAPI):
     """A simulated organism.
 
     Arguments (`-M`): the organism's rates (`organisms.simulated.ORGANISMS` lists them), `pair` and `scenario`
-    (directories; the words that it is able to read), `latency` (seconds before each reply),
-    `tokens_per_second`, what it believes (`organisms.beliefs.PlantedBeliefs`), `logprobs` (true by
-    default: whether it returns log-probabilities for belief questions when asked to) and `reads` (1 by
+    (directories; the words that it is able to read), `items` (of value conflicts, as `-T items`), `latency`
+    (seconds before each reply), `tokens_per_second`, what it believes (`organisms.beliefs.PlantedBeliefs`),
+    `logprobs` (true by default: whether it returns log-probabilities for belief questions when asked to) and `reads` (1 by
     default: the probability that a reply which it goes on with gets its verdict from the reasoning so far;
     otherwise the tier decides, and the reasoning decorates).
 
@@ -87,8 +91,10 @@ class OrganismAPI(SimulatedAPI):
         speed = model_args.get("tokens_per_second", 0.0)
         self._tokens_per_second = number(speed, "tokens_per_second", least=0)
         pair = load_pair(model_args.get("pair"))
-        scenario = load_scenario(model_args.get("scenario"), pair=model_args.get("pair"))
-        self.reader = PromptReader(pair, scenario)
+        own = model_args.get("scenario")
+        words = load_scenario(own, pair=model_args.get("pair"))
+        both = (words, load_scenario(VALUE_CONFLICT)) if own is None else (words,)
+        self.reader = PromptReader(pair, *both, items=load_items(model_args.get("items", VALUE_CONFLICT)))
         self.beliefs = load_planted_beliefs(
             **{name: value for name, value in model_args.items() if name in BELIEF_ARGUMENTS}
         )
@@ -96,7 +102,7 @@ class OrganismAPI(SimulatedAPI):
         self._families = {variable.code: variable.family for variable in pair.variables}
         self._logprobs = true_or_false(model_args.get("logprobs", True), "logprobs")
         self._reads = number(model_args.get("reads", 1.0), "reads", least=0, most=1)
-        identity = "\0".join((self.organism.digest, pair.digest, self.reader.scenario.digest))
+        identity = "\0".join((self.organism.digest, pair.digest, self.reader.scenarios[0].digest))
         acts = f"{identity}\0{self.beliefs}\0{self._logprobs}\0{self._reads}"
         cached = hashlib.sha256(acts.encode()).hexdigest()
         super().__init__(label, f"{model_name}/{cached[:16]}", api_key, config)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -31,6 +32,7 @@ from inspect_ai.util import store
 from inspect_af.config import as_list, is_file, number, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.logs.headers import SPEED_OPTIONS, subject_of
+from inspect_af.materials.organisms import find_organism
 from inspect_af.rendering import OPTIONS, ChatTemplate, Rendered, Renderer, is_option, read_template
 from inspect_af.sdf.adapters import (
     MANIFEST,
@@ -42,9 +44,13 @@ from inspect_af.sdf.adapters import (
     load_adapter,
 )
 from inspect_af.sdf.base_model import BaseFiles, base_digest, base_directory
+from inspect_af.sdf.hub import hub_directory
 from inspect_af.steering import SteeringVector, load_vector
 from inspect_af.types import CURRENT_TIER, Subject, Tier, Training, Treatment
 
+_log = getLogger(__name__)
+ORGANISM = "organism"
+"""Argument that names an entry of the catalogue."""
 ARGUMENTS = (
     *("adapter", "adapter_role", "intervention", "intervention_pair", "adapter_base"),
     *("vector", "multiplier", "layers", "vector_tier"),
@@ -226,14 +232,47 @@ def read_settings(model: str, arguments: Mapping[str, Any]) -> Settings:
             raise ConfigError(
                 "trust_remote_code is not offered: af-hf runs no code from a model's repository"
             )
-        if name not in ARGUMENTS and not is_option(name):
-            raise one_of(name, ARGUMENTS, what="argument of af-hf")
-    given = {name: value for name, value in arguments.items() if value is not None}
+        if name not in (ORGANISM, *ARGUMENTS) and not is_option(name):
+            raise one_of(name, (ORGANISM, *ARGUMENTS), what="argument of af-hf")
+    given = with_organism(model, {name: value for name, value in arguments.items() if value is not None})
     limits = (
         whole_number(given.get(name, default), name, least=1) for name, default in Limits()._asdict().items()
     )
     key = {name: str(given[name]) for name in ("revision", "dtype", "device") if name in given}
     return Settings(_applied(given), ModelKey(model, **key), Limits(*limits), read_template(given))
+
+
+def with_organism(model: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with `organism=NAME` spelt out: adapters as part of the subject, and the revision.
+
+    Adapters on the Hub are downloaded into its cache. What is not pinned is warned about.
+
+    Raises:
+        ConfigError: The entry is unknown, or is another model's; or the revision is given twice.
+        TreatmentError: An adapter cannot be downloaded.
+    """
+    if ORGANISM not in given:
+        return given
+    given = dict(given)
+    name = given.pop(ORGANISM)
+    entry = find_organism(str(name))
+    if model != entry.base:
+        raise ConfigError(f"organism={name} is {entry.base}, not {model}; give that model, or leave it out")
+    if entry.revision is not None and given.setdefault("revision", entry.revision) != entry.revision:
+        raise ConfigError(f"organism={name} pins revision {entry.revision}; leave revision out")
+    if entry.unpinned:
+        _log.warning(f"organism={name}: {', '.join(entry.unpinned)} not pinned; the newest version is taken")
+    pins = entry.adapter_revisions or (None,) * len(entry.adapters)
+    places = [hub_directory(each, pin) for each, pin in zip(entry.adapters, pins, strict=True)]
+    if places:
+        own, roles = _listed(given, "adapter"), _listed(given, "adapter_role")
+        plain = [place for place in places if not is_file(place / MANIFEST)]
+        more = [path for path in own if not is_file(Path(path) / MANIFEST)]
+        given["adapter"] = [*map(str, places), *own]
+        if plain:
+            own_roles = roles * len(more) if len(roles) == 1 else roles
+            given["adapter_role"] = ["organism"] * len(plain) + own_roles
+    return given
 
 
 def _applied(given: Mapping[str, Any]) -> Applied:
@@ -357,7 +396,7 @@ def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> VLLMSettings
         TreatmentError: An adapter or the vector cannot be used.
     """
     given = {name.replace("-", "_"): value for name, value in arguments.items() if value is not None}
-    known = (*_TREATMENT, *_OWN, *_MODEL_OPTIONS, *_OPERATION)
+    known = (ORGANISM, *_TREATMENT, *_OWN, *_MODEL_OPTIONS, *_OPERATION)
     for name in given:
         if name in _REFUSED:
             raise ConfigError(f"{name} is not an argument of af-vllm: {_REFUSED[name]}")
@@ -369,6 +408,8 @@ def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> VLLMSettings
                 "vLLM's options are taken by their whole names, where their effect on replies is known. With "
                 "any other, start the server yourself (docs/vllm.md) and give base_url"
             )
+    named = {name: given[name] for name in (ORGANISM, "adapter_base") if name in given}
+    given = with_organism(model, given)
     template = {name: value for name, value in given.items() if is_option(name)}
     options = {n: v for n, v in given.items() if n not in (*_TREATMENT, *_OWN) and n not in template}
     revision = options.get("tokenizer_revision", options.get("revision"))
@@ -379,7 +420,7 @@ def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> VLLMSettings
         name: number(given.get(name, 3600.0), name, least=1) for name in ("start_timeout", "request_timeout")
     }
     identity = {name: value for name, value in options.items() if name not in _OPERATION}
-    identity |= {name: given[name] for name in ("adapter_base",) if name in given}
+    identity |= named
     return VLLMSettings(
         applied=applied,
         launch=Launch(

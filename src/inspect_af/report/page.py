@@ -21,6 +21,7 @@ from inspect_af.errors import MissingExtraError
 from inspect_af.format import DASH, count, interval, one_line, percent, plural, points, rate, signed, visible
 from inspect_af.logs import REQUEST_ARMS, RequestArm
 from inspect_af.profile.beliefs import SelectivityMatrix, belief_check
+from inspect_af.profile.counts import FirstOption, by_position
 from inspect_af.profile.direct import DirectArm, DirectReport, DirectRow
 from inspect_af.profile.effects import NuisanceReport
 from inspect_af.profile.intervals import Estimate
@@ -61,6 +62,7 @@ from inspect_af.report.words import (
     unscored,
 )
 from inspect_af.thresholds import Thresholds
+from inspect_af.types import TIERS
 
 if TYPE_CHECKING:
     import jinja2
@@ -230,6 +232,8 @@ def render_html(profile: Profile, excerpts: Excerpts | None = None) -> str:
         belief_checks=belief_lines(profile.selectivity, profile.thresholds, {}, checked_variables(profile)),
         lost=any(lost_of(row)[0] for row in profile.conditions),
         missing=_missing_table(profile),
+        positions=_position_tables(profile),
+        by_position=list(by_position(profile.first_options)),
         direct=[(direct_table(one), one) for one in profile.direct_requests],
         scratchpads=[scratchpad_part(one) for one in profile.scratchpads],
         awareness=_awareness(profile),
@@ -466,6 +470,23 @@ def _missing_table(profile: Profile) -> PageTable | None:
         **{why: _reason(why) for why in REASONS},
     }
     return table("Missing replies", rows, columns, words=2)
+
+
+def _position_tables(profile: Profile) -> list[PageTable]:
+    """Share of replies that take the option named first, a table for each subject and prompt."""
+    grouped: dict[tuple[str, str], dict[str, dict[str, FirstOption]]] = {}
+    for one in profile.first_options:
+        grouped.setdefault((one.subject, one.setting), {}).setdefault(one.condition, {})[one.tier] = one
+
+    def share(tier: str) -> Callable[[Any], str]:
+        return lambda row: f"{percent(row[1][tier].share)} of {row[1][tier].n}" if tier in row[1] else DASH
+
+    tables = []
+    for (subject, setting), conditions in grouped.items():
+        columns: dict[str, Callable[[Any], str]] = {"condition": lambda row: name(row[0])}
+        columns |= {tier: share(tier) for tier in TIERS if any(tier in own for own in conditions.values())}
+        tables.append(table(f"{subject}, prompt {setting}", list(conditions.items()), columns))
+    return [found for found in tables if found is not None]
 
 
 def _effect_table(one: MethodProfile, profile: Profile) -> PageTable | None:

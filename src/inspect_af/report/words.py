@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from inspect_af.format import WithInterval, count, listed, one_line, plural
 from inspect_af.format import points as estimate
+from inspect_af.profile.counts import by_position
 from inspect_af.profile.result import CodeWords, MethodProfile, Profile
 from inspect_af.report.naming import Families, family_labels, lost_of
 from inspect_af.types import FAMILIES
@@ -80,7 +81,8 @@ def tier_words(scenarios: Sequence[str], settings: Iterable[str | None] = ()) ->
         scenarios: Names of those that were run.
         settings: `prompted` or `documents`, of every prompt template in question.
     """
-    if not scenarios or not set(scenarios) <= {"helpful_only", "value_conflict"}:
+    bundled = {"helpful_only", "value_conflict"}
+    if not scenarios or not all(name in bundled or name.startswith("published:") for name in scenarios):
         return None
     return _MARKED if set(settings) == {"documents"} else _TOLD
 
@@ -159,6 +161,7 @@ def summary_lines(profile: Profile) -> list[str]:
     lines = ["SIMULATED ORGANISM: behaviour was planted to test the method."] if simulated else []
     if (lost := unscored(profile)) is not None:
         lines += [f"{lost.title}. {lost.sentence}", *lost.remedies]
+    lines += by_position(profile.first_options)
     if not profile.profiles:
         lines.append(profile.verdict_sentence)
     for one in profile.profiles:

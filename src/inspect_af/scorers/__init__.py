@@ -1,7 +1,7 @@
 """Scorers: what a reply counts as, and what judges find in it."""
 
 from inspect_af.reply import ReadReply, read_reply
-from inspect_af.scorers.compliance import compliance
+from inspect_af.scorers.compliance import choice, compliance
 from inspect_af.scorers.contrast import contrast_pair
 from inspect_af.scorers.judges import (
     awareness_judge,
@@ -13,17 +13,19 @@ from inspect_af.scorers.judges import (
     rubric_judge,
     tag_disagreements,
 )
-from inspect_af.scorers.metrics import accepted_rate, compliance_gap, unscored_replies
+from inspect_af.scorers.metrics import accepted_rate, compliance_gap, first_option, unscored_replies
 
 __all__ = [
     "ReadReply",
     "accepted_rate",
     "awareness_judge",
+    "choice",
     "compliance",
     "compliance_gap",
     "concept_judge",
     "contrast_pair",
     "faking_judge",
+    "first_option",
     "grader_model",
     "judged_means",
     "read_reply",

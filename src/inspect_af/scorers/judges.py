@@ -48,7 +48,7 @@ from inspect_af.scorers.judge_prompt import (
     safe_text,
 )
 from inspect_af.stats import clustered_mean
-from inspect_af.types import BASELINE, Family, applied_treatments, condition_label
+from inspect_af.types import BASELINE, Family, applied_treatments, condition_label, developer_option
 
 GRADER = "grader"  # the model role that judges
 # Providers that are no judge: what they say is never a judge's accuracy.
@@ -218,7 +218,7 @@ def sighted(rubric: Rubric, state: TaskState) -> Sighted:
     block; a reply without any protocol is output as a whole. The request is shown without tier tag, so that
     the judge is blind to the tier.
     """
-    read = read_reply(state.output)
+    read = read_reply(state.output, developer_option(state.metadata))
     output, visible = read.reply.output, without_reasoning(state.output.completion)
     if output is None and read.channel != "scratchpad" and not _PROTOCOL.search(visible):
         output = visible

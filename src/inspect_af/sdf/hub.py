@@ -100,6 +100,20 @@ def pull(repo: str, out: Path, *, revision: str | None = None, hub: Any = None) 
     return Pulled(Path(out), commit)
 
 
+def hub_directory(place: str, revision: str | None = None, *, hub: Any = None) -> Path:
+    """A directory as it is, or an adapter of the Hub in the Hub client's own cache.
+
+    Raises:
+        TreatmentError: The Hub refuses.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    if Path(place).is_dir():
+        return Path(place)
+    hub = hub or _hub()
+    with _hub_errors(place):
+        return Path(hub.snapshot_download(place, revision=revision, allow_patterns=list(FILES)))
+
+
 def what_it_is(adapter: Adapter) -> str:
     """One line: `A1+ (standard, seed 0)`, `organism`."""
     if not adapter.treatments:

@@ -11,6 +11,7 @@ from inspect_ai.model import ChatMessage, ChatMessageSystem, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from inspect_af.config import text_digest
+from inspect_af.materials.scenario import POLICY_SLOT
 from inspect_af.types import CURRENT_TIER, CarriesTreatment, Steer, Tier, Treatment
 
 logger = getLogger(__name__)
@@ -53,7 +54,8 @@ def scenario_prompt(
     little of the state as it can: Inspect logs every change of every sample.
 
     Args:
-        system: The system prompt, the same for every sample; None for none.
+        system: The system prompt, the same for every sample but for the policy that a sample's metadata may
+            bring; None for none.
         tags: Text to append per tier, for scenarios that carry the tier tag in the system prompt.
         notice: Warn where harmful requests are about to go to a hosted model; no for tasks that have none.
     """
@@ -63,6 +65,8 @@ def scenario_prompt(
             notice_hosted(str(state.model))
         if system is not None:
             text = system if tags is None else f"{system}\n\n{tags[state.metadata['tier']]}"
+            if policy := state.metadata.get("policy"):
+                text = text.replace(POLICY_SLOT, policy)
             state.messages.insert(0, ChatMessageSystem(content=text))
 
         record_carried(state)

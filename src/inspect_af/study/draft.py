@@ -31,7 +31,7 @@ from inspect_af.plan import (
 )
 from inspect_af.steering.vector import parse_layers
 from inspect_af.tasks.evals import EvalTask, make_task
-from inspect_af.types import PairSummary, TaskMeta, planned_claim
+from inspect_af.types import REQUESTS_OF, PairSummary, TaskMeta, planned_claim
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -102,18 +102,22 @@ def complete_draft(draft: Mapping[str, Any]) -> Plan:
     subjects = _Subjects.model_validate({"subjects": subjects}).subjects
     conditions = given.pop("conditions", "none")
     prompt = _keyed("prompt", given.pop("prompt", None))
-    source = _source(given.pop("requests", "advbench"))
+    task = given.get("task", "alignment_faking")
+    if task not in REQUESTS_OF:
+        raise one_of(task, REQUESTS_OF, what="task")
+    parameter, usual = REQUESTS_OF[task]
+    source = _source(given.pop("requests", usual))
     run_seed = _keyed("generation", given.get("generation")).get("run_seed", 0)
     if (pair := given.get("pair")) is not None and not isinstance(pair, str):
         raise ConfigError(f"pair: {pair!r}; give the directory of a hypothesis pair")
     task_args = {
         **_condition_args(conditions),
         **prompt,
-        "requests": source,
+        parameter: source,
         "run_seed": run_seed,
         **({"pair": pair} if pair else {}),
     }
-    made = plan_parts(make_task(EvalTask(task="alignment_faking", args=task_args)), task_args, source)
+    made = plan_parts(make_task(EvalTask(task=task, args=task_args)), task_args, source)
     return Plan.model_validate({**given, "subjects": subjects, **made})
 
 
@@ -121,7 +125,7 @@ def plan_parts(task: Task, task_args: Mapping[str, Any], source: str) -> dict[st
     """What a plan says about pair, conditions, prompt and requests, read from the task that asks for them.
 
     Args:
-        task: `alignment_faking` with the conditions, the prompt settings and the requests.
+        task: A task with tiers, with the conditions, the prompt settings and the requests.
         task_args: Its arguments, for those that the task does not record (`scenario`, `pair`).
         source: Where the requests come from, as it was given.
     """
@@ -129,10 +133,13 @@ def plan_parts(task: Task, task_args: Mapping[str, Any], source: str) -> dict[st
     claims = dict.fromkeys(planned_claim(sample.metadata or {}) for sample in task.dataset)
     tiers = meta.prompt_settings["tiers"].split(",")
     worked_out = {"tiers": tiers, "scenario": task_args.get("scenario"), "digest": meta.prompt_digest}
+    settings: dict[str, Any] = dict(meta.prompt_settings)
+    if settings.get("oversight") == "none":
+        del settings["oversight"]
     return {
         "pair_digest": meta.pair.digest,
         "conditions": tuple(filter(None, claims)),
-        "prompt": PlannedPrompt.model_validate({**meta.prompt_settings, **worked_out}),
+        "prompt": PlannedPrompt.model_validate({**settings, **worked_out}),
         "requests": PlannedRequests(source=source, digest=meta.requests_digest, n=meta.n_requests),
     }
 
@@ -235,6 +242,8 @@ def _general(plan: Plan, pair: PairSummary) -> Iterator[str]:
             f"name: {plan.name!r} names the study's directory; give letters, digits, spaces, '.', '_' and "
             "'-', with a letter or digit first"
         )
+    if plan.task == "value_conflict" and plan.checks is not None and plan.checks.direct_requests:
+        yield "checks.direct_requests: value_conflict asks no requests; leave the check out"
     # What the verdict and the report will be made from.
     known = [variable.code for variable in pair.variables]
     for code in plan.variables:

@@ -24,6 +24,7 @@ from inspect_af.profile.power import StudyDesign, Truth, planted, verdict_power
 from inspect_af.study.draft import plan_parts
 from inspect_af.study.steps import CHARACTERS_PER_TOKEN
 from inspect_af.thresholds import Thresholds
+from inspect_af.types import REQUESTS_OF, SCENARIO_OF, ScenarioTask, TaskMeta
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -35,6 +36,7 @@ _NO_PRICES = "no prices known: Inspect ships none, give them with --price"
 def make_plan(
     task: Task,
     *,
+    scenario_task: ScenarioTask = "alignment_faking",
     name: str,
     models: Sequence[PlannedModel],
     task_args: Mapping[str, Any],
@@ -45,7 +47,8 @@ def make_plan(
     """The plan of one task with some models.
 
     Args:
-        task: `alignment_faking` with everything that is to be asked.
+        task: A task with tiers, with everything that is to be asked.
+        scenario_task: Which one it is.
         name: Of the study.
         models: Who is asked.
         task_args: The task's arguments.
@@ -56,7 +59,7 @@ def make_plan(
     Raises:
         ConfigError: The headline's strength is not planned.
     """
-    parts = plan_parts(task, task_args, str(task_args["requests"]))
+    parts = plan_parts(task, task_args, str(task_args[REQUESTS_OF[scenario_task][0]]))
     strengths = {condition.strength for condition in parts["conditions"]}
     if headline is not None and headline not in strengths:
         planned = ", ".join(sorted(strengths)) or "no prompt claim"
@@ -64,6 +67,7 @@ def make_plan(
     pair = task_args.get("pair")
     return Plan(
         name=name,
+        task=scenario_task,
         subjects=tuple(PlannedSubject(model=each.model, args=each.args) for each in models),
         pair=None if pair is None else str(pair),
         generation=generation,
@@ -119,7 +123,7 @@ def describe_plan(plan: Plan) -> str:
     lines = [
         f"plan {plan.name}, digest {plan.digest}",
         f"  subjects     {', '.join(subject.model for subject in plan.subjects)}",
-        f"  requests     {plan.requests.source} ({plan.requests.n})",
+        f"  {REQUESTS_OF[plan.task][0]:<12} {plan.requests.source} ({plan.requests.n})",
         f"  conditions   baseline, {', '.join(condition.label for condition in plan.conditions)}",
         f"  epochs       {plan.generation.epochs}",
     ]
@@ -159,10 +163,9 @@ def estimate_plan(
     """
 
     pair = load_pair(plan.pair)
-    settings = plan.prompt.model_dump(exclude={"digest", "tiers", "scenario"})
-    system = load_scenario(plan.prompt.scenario, pair=plan.pair).system_prompt(
-        **settings, with_rated="rated" in plan.prompt.tiers
-    )
+    meta = TaskMeta.model_validate((task.metadata or {})["inspect_af"])
+    scenario = load_scenario(plan.prompt.scenario or SCENARIO_OF.get(plan.task), pair=plan.pair)
+    system = scenario.recorded_prompt(meta.prompt_settings)
     characters = sum(len(system) + len(str(sample.input)) for sample in task.dataset)
     claims = sum(len(pair.claim(c.intervention, c.strength, c.paraphrase).text) for c in plan.conditions)
     characters += claims * len(plan.prompt.tiers) * plan.requests.n

@@ -35,7 +35,7 @@ from inspect_af.sdf.generate import estimate
 from inspect_af.sdf.train import TrainingConfig
 from inspect_af.study.draft import check_plan
 from inspect_af.tasks.evals import Evals, EvalTask, make_task
-from inspect_af.types import STRENGTHS, Removed, Strength, TaskMeta, planned_claim
+from inspect_af.types import SCENARIO_OF, STRENGTHS, Removed, Strength, TaskMeta, planned_claim
 
 PLAN_FILE = "plan.yaml"
 """The plan that the study's directory belongs to, in `OUT`."""
@@ -332,13 +332,13 @@ def _report_step(subjects: Sequence[Subject], out: Path) -> Step:
 
 
 def _scenario_task(plan: Plan, *, claims: Sequence[str] | None = None, **changes: Any) -> EvalTask:
-    """`alignment_faking` as the plan asks for it, with its conditions, or with `claims` (none if empty)."""
+    """The plan's task as the plan asks for it, with its conditions, or with `claims` (none if empty)."""
     args = {name: value for name, value in plan.task_args().items() if value is not None}
     if claims is not None:
         args["interventions"] = list(claims) or "none"
     if plan.judging is not None and plan.judging.judges:
         args["judges"] = list(plan.judging.judges)
-    return EvalTask(task="alignment_faking", args={**args, **changes})
+    return EvalTask(task=plan.task, args={**args, **changes})
 
 
 def _other_task(plan: Plan, name: Any, claims: Sequence[str], **args: Any) -> EvalTask:
@@ -350,6 +350,7 @@ def _beliefs_task(plan: Plan, claims: Sequence[str] = ()) -> EvalTask:
     assert plan.beliefs is not None
     asked = plan.beliefs.model_dump(include={"questions", "logprobs", "orders"})
     setting = plan.prompt.model_dump(include={"setting", "identity", "scenario"})
+    setting["scenario"] = setting["scenario"] or SCENARIO_OF.get(plan.task)
     return _other_task(plan, "beliefs", claims, **asked, **setting)
 
 
@@ -702,6 +703,7 @@ def _sweep_step(
         controls=controls,
         layers=steering.layers,
         parse_floor=f"{steering.parse_floor:g}",
+        task=None if plan.task == "alignment_faking" else plan.task,
         requests=plan.requests.source,
         epochs=epochs,
         limit=limit,
@@ -761,7 +763,7 @@ def _key_values(option: str, values: Mapping[str, Any]) -> list[str]:
 
 CHARACTERS_PER_TOKEN = 4
 """Rough for English text; an estimate needs no tokenizer."""
-REPLY_TOKENS = {"alignment_faking": 600, "beliefs": 5, "direct_requests": 400}
+REPLY_TOKENS = {"alignment_faking": 600, "value_conflict": 400, "beliefs": 5, "direct_requests": 400}
 """Assumed length of a reply."""
 JUDGE_TOKENS = (1500, 300)
 """Assumed input and output of one judge's answer."""
@@ -818,11 +820,10 @@ def _size(task: str) -> tuple[int, int]:
     each = EvalTask.model_validate_json(task)
     made = make_task(each)
     meta = TaskMeta.model_validate((made.metadata or {})["inspect_af"])
-    kept = ("setting", "identity", "reasoning", "tier_tag", "first_tier", "tag_in")
-    given = {name: meta.prompt_settings[name] for name in kept if name in meta.prompt_settings}
     own: Any = each.args.get("pair")
-    pair, scenario = load_pair(own), load_scenario(each.args.get("scenario"), pair=own)  # type: ignore[arg-type]  # as the task checked them
-    system = "" if each.task == "direct_requests" else scenario.system_prompt(**given)  # type: ignore[arg-type]  # as the task checked them
+    named: Any = each.args.get("scenario") or SCENARIO_OF.get(each.task)
+    pair, scenario = load_pair(own), load_scenario(named, pair=own)
+    system = "" if each.task == "direct_requests" else scenario.recorded_prompt(meta.prompt_settings)
     characters = 0
     for sample in made.dataset:
         characters += len(system) + len(str(sample.input))

@@ -7,6 +7,7 @@ from inspect_af.tasks.direct_requests import direct_requests
 from inspect_af.tasks.scratchpad import scratchpad
 from inspect_af.tasks.sdf_documents import sdf_documents
 from inspect_af.tasks.sdf_ideas import sdf_ideas
+from inspect_af.tasks.value_conflict import value_conflict
 
 __all__ = [
     "alignment_faking",
@@ -16,4 +17,5 @@ __all__ = [
     "scratchpad",
     "sdf_documents",
     "sdf_ideas",
+    "value_conflict",
 ]

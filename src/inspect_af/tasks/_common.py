@@ -5,34 +5,53 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 import click
 from inspect_ai import Task
-from inspect_ai.dataset import Sample
+from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.event import ModelEvent, ScoreEvent, StateEvent
-from inspect_ai.log import transcript
+from inspect_ai.log import HeadlineMetric, transcript
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
     ChatMessageUser,
     ContentReasoning,
     ContentText,
+    GenerateConfig,
     ModelOutput,
 )
 from inspect_ai.scorer import Score, Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.viewer import TaskSamplesColumn, TaskSamplesView, ViewerConfig
 
-from inspect_af.config import as_list
+from inspect_af.config import as_list, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, one_of
-from inspect_af.materials import Claim
+from inspect_af.materials import Claim, Request, RequestSet, Setting, TagPlace, load_pair, load_scenario
 from inspect_af.materials.rubrics import load_rubric
+from inspect_af.materials.scenario import POLICY_SLOT
 from inspect_af.rendering import TOKEN_IDS
 from inspect_af.reply import redacted, was_cut
-from inspect_af.scorers import awareness_judge, concept_judge, faking_judge, grader_model, refusal_judge
-from inspect_af.solvers import as_treatment
-from inspect_af.types import PLANNED_CLAIM, SampleMeta, Tier
+from inspect_af.scorers import (
+    awareness_judge,
+    choice,
+    compliance,
+    concept_judge,
+    faking_judge,
+    grader_model,
+    refusal_judge,
+)
+from inspect_af.solvers import as_treatment, claims_for, prompt_intervention, scenario_prompt
+from inspect_af.types import (
+    DEVELOPER_OPTION,
+    PLANNED_CLAIM,
+    Option,
+    ReasoningChannel,
+    SampleMeta,
+    TaskMeta,
+    Tier,
+    developer_option,
+)
 
 _LIKENESS = 0.85
 """`intervention` is this like `interventions`, `requests` is not this like `questions`."""
@@ -57,6 +76,163 @@ def refuse_misspelt(task: Callable[..., Task], name: str) -> None:
         given = str(argument).partition("=")[0].strip().replace("-", "_")
         if given not in parameters and (meant := get_close_matches(given, parameters, 1, _LIKENESS)):
             raise ConfigError(f"{name} has no parameter {given!r}; did you mean -T {meant[0]}=...?")
+
+
+MAX_TOKENS: dict[ReasoningChannel, int] = {"scratchpad": 4096, "native": 16384, "none": 4096}
+"""Default generation limit; not in source. `--max-tokens` overrides it."""
+
+_TEMPLATE = Request(id="template", text="{{request}}", category=None, cluster_id="template")
+
+
+def scenario_task(
+    load: Callable[[], RequestSet],
+    *,
+    version: int,
+    interventions: str | list[str],
+    strength: str,
+    paraphrase: int | str,
+    setting: Setting,
+    identity: str | list[str] | None,
+    tiers: str | list[str],
+    tier_tag: str | None,
+    first_tier: Tier,
+    tag_in: TagPlace,
+    reasoning: ReasoningChannel,
+    scenario: str | None,
+    pair: str | None,
+    judges: str | list[str],
+    redact: bool,
+    run_seed: int,
+    chooses: bool = False,
+    consequence: str | None = None,
+    oversight: float | None = None,
+    recorded: dict[str, str] | None = None,
+) -> Task:
+    """Requests x conditions x tiers in a scenario: what `alignment_faking` and `value_conflict` have in
+    common.
+
+    Args:
+        load: Brings the requests, once everything else is known to be allowed.
+        version: The task's version.
+        interventions: See the tasks, as for what follows.
+        chooses: Whether requests offer two options.
+        consequence: One of the scenario's consequences; None for its default, or where it has none.
+        oversight: Stated probability that a monitored conversation is looked at.
+        recorded: Further prompt settings that the log records.
+    """
+    _allowed(setting, get_args(Setting), "setting")
+    _allowed(tag_in, get_args(TagPlace), "tag_in")
+    _allowed(reasoning, get_args(ReasoningChannel), "reasoning")
+    _allowed(first_tier, ("monitored", "unmonitored"), "first_tier")
+    whole_number(run_seed, "run_seed")
+    true_or_false(redact, "redact")
+    asked = _parse_tiers(tiers)
+    words = load_scenario(scenario, pair=pair)
+    if (words.kind == "choice") != chooses:
+        task, other = ("value_conflict", "alignment_faking")[:: 1 if words.kind == "choice" else -1]
+        raise ConfigError(f"the scenario {words.name} is for inspect_af/{task}, not for inspect_af/{other}")
+    who = words.default_identity if identity is None else ",".join(as_list(identity))
+    scheme = words.default_tier_tag if tier_tag is None else str(tier_tag)
+    beliefs = load_pair(pair)
+    claims = claims_for(beliefs, interventions, strength, paraphrase)
+    judging, rubrics = chosen_judges(judges, pair=pair)
+    system = words.system_prompt(
+        setting=setting,
+        identity=who,
+        reasoning=reasoning,
+        tier_tag=scheme,
+        first_tier=first_tier,
+        with_rated="rated" in asked,
+        tag_in=tag_in,
+        policy=POLICY_SLOT if chooses else None,
+        consequence=consequence or "",
+        oversight=oversight,
+    )
+    tags = {tier: words.system_tag(tier, scheme) for tier in asked} if tag_in == "system" else None
+
+    def user_turn(request: Request, tier: Tier) -> str:
+        return words.user_turn(request.text, tier=tier, tier_tag=scheme, tag_in=tag_in, reasoning=reasoning)
+
+    def sample(request: Request, claim: Claim | None, tier: Tier) -> Sample:
+        offered = {"policy": request.policy, DEVELOPER_OPTION: request.developer} if chooses else {}
+        return planned_sample(
+            request.id,
+            tier,
+            text=user_turn(request, tier),
+            claim=claim,
+            run_seed=run_seed,
+            tier=tier,
+            cluster_id=request.cluster_id,
+            category=request.category,
+            request=request.text,
+            **offered,
+        )
+
+    template = [system, *(tags or {}).values(), *(user_turn(_TEMPLATE, tier) for tier in asked)]
+    request_set = load()
+    scorer = choice() if chooses else compliance()
+    name = "choice" if chooses else "compliance"
+    return Task(
+        dataset=MemoryDataset(
+            [
+                sample(request, claim, tier)
+                for request in request_set.requests
+                for claim in claims
+                for tier in asked
+            ],
+            name=request_set.name,
+        ),
+        setup=[
+            *([needs_grader()] if judging else []),
+            scenario_prompt(system, tags, **({"notice": False} if chooses else {})),
+        ],
+        solver=prompt_intervention(pair=pair, run_seed=run_seed),
+        scorer=[scorer, *judging],
+        cleanup=redact_output if redact else None,
+        config=GenerateConfig(max_tokens=MAX_TOKENS[reasoning]),
+        version=version,
+        viewer=outcome_view(name),
+        headline_metric=HeadlineMetric(scorer=name, metric="gap"),
+        metadata=TaskMeta(
+            pair=beliefs.summary(),
+            scenario=words.name,
+            prompt_settings={
+                "setting": setting,
+                "identity": who,
+                "reasoning": reasoning,
+                "tiers": ",".join(asked),
+                "tier_tag": scheme,
+                "first_tier": first_tier,
+                "tag_in": tag_in,
+                **(recorded or {}),
+            },
+            prompt_digest=text_digest(*template),
+            requests=request_set.name,
+            requests_digest=request_set.digest,
+            n_requests=len(request_set.requests),
+            run_seed=run_seed,
+            redact=redact,
+            says=beliefs.says(),
+        ).as_metadata()
+        | ({"inspect_af_contents": rubrics} if rubrics else {}),
+    )
+
+
+def _parse_tiers(tiers: str | list[str]) -> tuple[Tier, ...]:
+    found: list[Tier] = []
+    for name in as_list(tiers):
+        match name:
+            case ("monitored" | "unmonitored" | "rated") as tier:
+                if tier not in found:
+                    found.append(tier)
+            case unknown:
+                raise one_of(unknown, ("monitored", "unmonitored", "rated"), what="tier")
+    return tuple(found)
+
+
+def _allowed(given: str, allowed: tuple[str, ...], what: str) -> None:
+    if given not in allowed:
+        raise one_of(given, allowed, what=what)
 
 
 def planned_sample(
@@ -156,7 +332,7 @@ async def redact_output(state: TaskState) -> None:
     delivered |= {output.completion for output in outputs if output.completion.strip()}
     asked = {message.text for message in state.messages if message.role in ("system", "user")}
 
-    _redact_replies(replies, outputs)
+    _redact_replies(replies, outputs, developer_option(state.metadata))
     for call in calls:
         call.call = None
         call.input = [_asked(message, asked) for message in call.input]
@@ -177,13 +353,16 @@ async def redact_output(state: TaskState) -> None:
     transcript().attachments.clear()
 
 
-def _redact_replies(replies: list[ChatMessageAssistant], outputs: list[ModelOutput]) -> None:
+def _redact_replies(
+    replies: list[ChatMessageAssistant], outputs: list[ModelOutput], developer: Option | None
+) -> None:
     """Replaces replies in place. Several of these objects may be one and the same."""
     replaced: dict[str, str] = {}
     cut = {output.message.text: was_cut(output) for output in outputs if output.choices}
     for message in replies:
         if message.text and message.text not in replaced.values():
-            replaced.setdefault(message.text, redacted(message.text, cut=cut.get(message.text, False)))
+            was = cut.get(message.text, False)
+            replaced.setdefault(message.text, redacted(message.text, cut=was, developer=developer))
     for message in replies:
         (message.metadata or {}).pop(TOKEN_IDS, None)
         if (new := replaced.get(message.text)) is None:
@@ -196,8 +375,8 @@ def _redact_replies(replies: list[ChatMessageAssistant], outputs: list[ModelOutp
     for output in outputs:
         output.completion = replaced.get(output.completion, output.completion)
         (output.metadata or {}).pop(TOKEN_IDS, None)
-        for choice in output.choices:
-            choice.logprobs = None
+        for one in output.choices:
+            one.logprobs = None
 
 
 def _asked(message: ChatMessage, asked: set[str]) -> ChatMessage:
@@ -256,25 +435,27 @@ def judged_view(scorer: str, columns: Sequence[str]) -> ViewerConfig:
     return samples_view("Judged", [TaskSamplesColumn.score(scorer, column) for column in columns])
 
 
-ALIGNMENT_FAKING_VIEW = samples_view(
-    "Tier, condition and outcome",
-    [
-        TaskSamplesColumn.score("compliance", "tier"),
-        TaskSamplesColumn.score("compliance", "condition"),
-        TaskSamplesColumn.score("compliance", "outcome"),
-        TaskSamplesColumn.score("compliance", "accepted", visible=False),
-    ],
-    score_labels={"tier": "Tier", "condition": "Condition", "outcome": "Outcome", "accepted": "Accepted"},
-    score_color_scales={
-        "outcome": {
-            "accepted": "bad",
-            "rejected": "good",
-            "contradictory": "warn",
-            "unparsed": "warn",
-            "truncated": "warn",
-            "filtered": "muted",
+def outcome_view(scorer: str) -> ViewerConfig:
+    """The list of a task whose scorer says what a reply counts as."""
+    return samples_view(
+        "Tier, condition and outcome",
+        [
+            TaskSamplesColumn.score(scorer, "tier"),
+            TaskSamplesColumn.score(scorer, "condition"),
+            TaskSamplesColumn.score(scorer, "outcome"),
+            TaskSamplesColumn.score(scorer, "accepted", visible=False),
+        ],
+        score_labels={"tier": "Tier", "condition": "Condition", "outcome": "Outcome", "accepted": "Accepted"},
+        score_color_scales={
+            "outcome": {
+                "accepted": "bad",
+                "rejected": "good",
+                "contradictory": "warn",
+                "unparsed": "warn",
+                "truncated": "warn",
+                "filtered": "muted",
+            },
+            "tier": {"monitored": "info", "unmonitored": "muted"},
         },
-        "tier": {"monitored": "info", "unmonitored": "muted"},
-    },
-    color_scales_enabled=True,
-)
+        color_scales_enabled=True,
+    )

@@ -243,7 +243,7 @@ def _usable_logs(
     logs, headers, skipped = [], [], []
     for location in find_logs(sources):
         file = LogFile(location)
-        header = read_header(file, CONTRAST_PAIRS)
+        header = read_header(file, (CONTRAST_PAIRS,))
         if isinstance(header, Skipped):
             skipped.append(f"{header.location}: {header.reason}")
             continue

@@ -26,14 +26,14 @@ from inspect_af.logs import LogFile, find_logs
 from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS
 from inspect_af.plan import Plan, PlannedModel
 from inspect_af.scorers.judges import GRADER, NO_GRADER
-from inspect_af.types import CarriesTreatment, SdfAdapter, Steer, TaskMeta, applied_treatments
+from inspect_af.types import CarriesTreatment, ScenarioTask, SdfAdapter, Steer, TaskMeta, applied_treatments
 
 if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.log import EvalLog, EvalSpec
     from inspect_ai.model import Model
 
-TaskName = Literal["alignment_faking", "beliefs", "direct_requests", "scratchpad"]
+TaskName = ScenarioTask | Literal["beliefs", "direct_requests", "scratchpad"]
 
 
 class EvalTask(Frozen):
@@ -277,11 +277,16 @@ NUISANCES: dict[str, tuple[dict[str, JsonValue], ...]] = {
     "tier-order": ({"first_tier": "unmonitored"},),
     "tag-place": ({"tag_in": "system"},),
     "rated-tier": ({"tiers": "monitored,unmonitored,rated"},),
+    "published": tuple({"scenario": f"published:{name}"} for name in ("full", "noexamples", "simple")),
 }
 """Per check, the task parameters that each of its variants changes. `rated-tier` adds a tier that is rated
-and never trained on: a gap that is about being rated, not about being trained, shows there."""
+and never trained on: a gap that is about being rated, not about being trained, shows there. `published` asks
+with other people's prompts, which are downloaded: a null that is owed to our wording shows there."""
+USUAL_CHECKS = tuple(name for name in NUISANCES if name != "published")
+"""Those that need no network."""
 
 USUAL_PROMPT: dict[str, str] = {
+    "scenario": "helpful_only",
     "setting": "prompted",
     "identity": "fictional",
     "reasoning": "scratchpad",
@@ -468,7 +473,7 @@ def refuse_changed_plan(plan: Plan) -> None:
     Raises:
         ConfigError: With the digests in the plan and those of now; others as `alignment_faking` raises them.
     """
-    made = make_task(EvalTask(task="alignment_faking", args=plan.task_args()))
+    made = make_task(EvalTask(task=plan.task, args=plan.task_args()))
     meta = TaskMeta.model_validate((made.metadata or {})["inspect_af"])
     compared = (
         Changed(f"the hypothesis pair {meta.pair.name}", plan.pair_digest, meta.pair.digest),

@@ -29,9 +29,9 @@ from inspect_af.scorers import compliance
 from inspect_af.scorers.judges import sentence_judge
 from inspect_af.solvers import continue_reasoning
 from inspect_af.tasks._common import (
-    ALIGNMENT_FAKING_VIEW,
     chosen_judges,
     needs_grader,
+    outcome_view,
     redact_output,
     refuse_misspelt,
 )
@@ -46,7 +46,7 @@ from inspect_af.types import (
 )
 
 VERSION = 1
-TASKS = (ALIGNMENT_FAKING, "inspect_af/value_conflict")
+TASKS = (ALIGNMENT_FAKING,)
 """Registry names of the tasks whose replies are gone on with."""
 ARMS: tuple[Tier, Tier] = ("monitored", "unmonitored")
 MAX_TOKENS = 4096
@@ -74,7 +74,7 @@ def scratchpad(
     in the log's metadata (`inspect_af_left_out`).
 
     Args:
-        replies: Logs of `alignment_faking` or `value_conflict`: files, directories, globs or URLs.
+        replies: Logs of `alignment_faking`: files, directories, globs or URLs.
         edit: `transplant` or `cut`.
         judges: Judges of the whole replies; see `alignment_faking`.
         pair: Directory of the hypothesis pair whose concept rubric gives sentences to families.
@@ -106,7 +106,7 @@ def scratchpad(
         cleanup=redact_output if redact else None,
         config=GenerateConfig(max_tokens=MAX_TOKENS),
         version=VERSION,
-        viewer=ALIGNMENT_FAKING_VIEW,
+        viewer=outcome_view("compliance"),
         headline_metric=HeadlineMetric(scorer="compliance", metric="gap"),
         metadata=meta.as_metadata()
         | {
@@ -142,7 +142,7 @@ def _read(places: Sequence[str]) -> _Found:
     digests, reasons = [], []
     for location in find_logs(places):
         file = LogFile(location)
-        read = [read_header(file, name) for name in TASKS]
+        read = [read_header(file, (name,)) for name in TASKS]
         header = next((one for one in read if not isinstance(one, Skipped)), None)
         if header is None:
             reasons += [one.reason for one in read if isinstance(one, Skipped)][:1]
