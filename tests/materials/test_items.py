@@ -66,7 +66,7 @@ def test_items_of_a_file_keep_their_order_and_near_duplicates_are_grouped(tmp_pa
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"situation": "x"}, "no 'policy' among its columns"),
+        ({"situation": "x"}, "no 'developer' among its columns"),
         (ITEM | {"other": " "}, "no 'other' among its columns .* or it is empty"),
         (ITEM | {"developer": 3}, "developer is not text"),
         (ITEM | {"id": "a b"}, "has white space"),

@@ -200,8 +200,7 @@ def test_a_model_that_always_takes_the_first_option_has_no_gap_and_is_named(run_
     assert named in render_summary(profile)
     page = render_html(profile)
     assert named in page and "How often the option named first was taken" in page
-    (rows,) = (table.rows for table in tables_of(profile) if table.name == "first_options")
-    assert [row["share"] for row in rows] == [1.0, 1.0]
+    assert [row["share"] for row in tables_of(profile)["first_options"]] == [1.0, 1.0]
     assert Profile.model_validate_json(profile.to_json()).first_options == profile.first_options
 
 
