@@ -47,7 +47,7 @@ def main() -> None:
             "judge_labels": ({"judges": "concept"}, get_model("none")),
         }
         tasks = {name for name in inspect_af.__all__ if name != "__version__"}
-        assert set(runs) == tasks, tasks
+        assert set(runs) == tasks - {"scratchpad"}, tasks  # that one needs a provider that continues a reply
         for name, (arguments, model) in runs.items():
             (log,) = eval(
                 getattr(_registry, name)(**arguments),

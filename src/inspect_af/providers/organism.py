@@ -58,8 +58,8 @@ class OrganismAPI(SimulatedAPI):
     Arguments (`-M`): the organism's rates (`organisms.simulated.ORGANISMS` lists them), `pair` and `scenario`
     (directories; the words that it is able to read), `items` (of value conflicts, as `-T items`), `latency`
     (seconds before each reply), `tokens_per_second`, what it believes (`organisms.beliefs.PlantedBeliefs`),
-    `logprobs` (true by default: whether it returns log-probabilities for belief questions when asked to) and `reads` (1 by
-    default: the probability that a reply which it goes on with gets its verdict from the reasoning so far;
+    `logprobs` (true by default: whether it returns log-probabilities for belief questions when asked to)
+    and `reads` (1 by default: the probability that a reply which it goes on with gets its verdict from the reasoning so far;
     otherwise the tier decides, and the reasoning decorates).
 
     A reply is a function of the organism, the messages and `GenerateConfig.seed`. Without a seed it is
