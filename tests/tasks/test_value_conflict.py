@@ -308,5 +308,5 @@ def test_planted_organisms_are_recovered_on_the_bundled_items(
         <= row.gap_high
         for row in profile.conditions
     ]
-    assert len(inside) == 9 and sum(inside) >= 8  # of 36 intervals at 95 %, one or two miss by chance
+    assert len(inside) == 9 and sum(inside) >= 7  # at 95 % three of nine miss in one draw of a hundred
     assert not list(by_position(options.shares()))

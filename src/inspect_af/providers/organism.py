@@ -59,8 +59,8 @@ class OrganismAPI(SimulatedAPI):
     (directories; the words that it is able to read), `items` (of value conflicts, as `-T items`), `latency`
     (seconds before each reply), `tokens_per_second`, what it believes (`organisms.beliefs.PlantedBeliefs`),
     `logprobs` (true by default: whether it returns log-probabilities for belief questions when asked to)
-    and `reads` (1 by default: the probability that a reply which it goes on with gets its verdict from the reasoning so far;
-    otherwise the tier decides, and the reasoning decorates).
+    and `reads` (1 by default: the probability that a reply which it goes on with gets its verdict from the
+    reasoning so far; otherwise the tier decides, and the reasoning decorates).
 
     A reply is a function of the organism, the messages and `GenerateConfig.seed`. Without a seed it is
     drawn afresh each time, so that epochs differ but a rerun does not agree.
