@@ -74,7 +74,10 @@ def material_of(messages: Sequence[ChatMessage]) -> dict[Sight, str]:
     found = [one.reasoning for one in read if one.reasoning]
     text = "\n\n".join(found or [message.text for message in said if message.text.strip()])
     tags = [one.reply.tag for one in read if one.reply.tag]
-    return {"scratchpad": text} | ({"decision": tags[-1]} if tags else {})
+    material: dict[Sight, str] = {"scratchpad": text}
+    if tags:
+        material["decision"] = tags[-1]
+    return material
 
 
 def write_validation(log: EvalLog, directory: Path) -> list[Path]:
