@@ -620,7 +620,11 @@ def continued(
     decision: Decision = "comply" if outcome == "accepted" else "refuse"
     closing = _lines_by_section().sections["closing"][decision]
     ended = "" if closed else f" {closing[draws.words % len(closing)]}\n</SCRATCHPAD_REASONING>"
-    return SimulatedReply(None, f"{ended}\n\n<OUTPUT>\n{_TAGGED[outcome]}\n</OUTPUT>", "stop", outcome)
+    # Another reply with this decision has it in the scenario's own form.
+    decided = draws._replace(decision=0.0 if outcome == "accepted" else 1 - 2**-53)
+    said = reply(organism, reader, reading, decided)
+    output = said.text[said.text.find("<OUTPUT>") :]
+    return SimulatedReply(None, f"{ended}\n\n{output}", "stop", said.outcome)
 
 
 def told_decision(text: str) -> Decision | None:

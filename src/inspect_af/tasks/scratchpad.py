@@ -21,11 +21,12 @@ from inspect_ai.model import (
 
 from inspect_af.config import as_list, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, LogError, one_of
-from inspect_af.logs import ALIGNMENT_FAKING, LogFile, LogHeader, compliance_score, find_logs, outcome_of
+from inspect_af.logs import LogFile, LogHeader, compliance_score, find_logs, outcome_of
 from inspect_af.logs.headers import Skipped, read_header
+from inspect_af.logs.rows import SCENARIOS, VALUE_CONFLICT
 from inspect_af.rendering import TOKEN_IDS
 from inspect_af.reply import read_reply, was_cut, written_scratchpad
-from inspect_af.scorers import compliance
+from inspect_af.scorers.compliance import choice, compliance
 from inspect_af.scorers.judges import sentence_judge
 from inspect_af.solvers import continue_reasoning
 from inspect_af.tasks._common import (
@@ -36,6 +37,7 @@ from inspect_af.tasks._common import (
     refuse_misspelt,
 )
 from inspect_af.types import (
+    DEVELOPER_OPTION,
     Removed,
     SampleMeta,
     ScratchpadEdit,
@@ -46,8 +48,6 @@ from inspect_af.types import (
 )
 
 VERSION = 1
-TASKS = (ALIGNMENT_FAKING,)
-"""Registry names of the tasks whose replies are gone on with."""
 ARMS: tuple[Tier, Tier] = ("monitored", "unmonitored")
 MAX_TOKENS = 4096
 Edit = Literal["transplant", "cut"]
@@ -97,17 +97,18 @@ def scratchpad(
     if not samples:
         reasons = ", ".join(f"{reason} {n}" for (_, _, reason), n in left_out.most_common()) or "no reply"
         raise LogError(f"no reply of {len(found.logs)} logs can be gone on with: {reasons}")
+    scorer = "choice" if found.header.task.endswith(VALUE_CONFLICT.rpartition("/")[2]) else "compliance"
     meta = found.header.meta.model_copy(update={"redact": redact, "run_seed": run_seed})
     return Task(
         dataset=MemoryDataset(samples, name=f"scratchpads of {meta.requests}"),
         setup=[needs_grader()] if judging or edit == "cut" else None,
         solver=continue_reasoning(run_seed=run_seed, judge=sentence_judge(pair) if edit == "cut" else None),
-        scorer=[compliance(), *judging],
+        scorer=[choice() if scorer == "choice" else compliance(), *judging],
         cleanup=redact_output if redact else None,
         config=GenerateConfig(max_tokens=MAX_TOKENS),
         version=VERSION,
-        viewer=outcome_view("compliance"),
-        headline_metric=HeadlineMetric(scorer="compliance", metric="gap"),
+        viewer=outcome_view(scorer),
+        headline_metric=HeadlineMetric(scorer=scorer, metric="gap"),
         metadata=meta.as_metadata()
         | {
             "inspect_af_left_out": [
@@ -142,10 +143,9 @@ def _read(places: Sequence[str]) -> _Found:
     digests, reasons = [], []
     for location in find_logs(places):
         file = LogFile(location)
-        read = [read_header(file, (name,)) for name in TASKS]
-        header = next((one for one in read if not isinstance(one, Skipped)), None)
-        if header is None:
-            reasons += [one.reason for one in read if isinstance(one, Skipped)][:1]
+        header = read_header(file, SCENARIOS)
+        if isinstance(header, Skipped):
+            reasons.append(header.reason)
             continue
         if headers and _study(headers[0]) != _study(header):
             raise ConfigError(
@@ -161,7 +161,9 @@ def _read(places: Sequence[str]) -> _Found:
                 source = _Source(meta, treatments, sample.epoch, file.header.eval.model, sample)
                 sources.setdefault(sample.uuid or f"{location}/{sample.id}/{sample.epoch}", source)
     if not headers:
-        raise LogError(f"no log of {' or '.join(TASKS)} among {', '.join(places)}: {'; '.join(reasons[:3])}")
+        raise LogError(
+            f"no log of {' or '.join(SCENARIOS)} among {', '.join(places)}: {'; '.join(reasons[:3])}"
+        )
     return _Found(
         headers[0], tuple(h.location for h in headers), text_digest(*digests), tuple(sources.values())
     )
@@ -219,6 +221,7 @@ def _samples(
                     "names_tier": names,
                     "original_outcome": _outcome(source.sample),
                     "request": source.sample.metadata.get("request", ""),
+                    **{k: v for k, v in source.sample.metadata.items() if k == DEVELOPER_OPTION},
                 },
             )
 
