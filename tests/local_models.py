@@ -16,13 +16,13 @@ VOCABULARY = 512
 
 
 def corpus() -> list[str]:
-    """Text of the bundled scenario and of general English."""
-    from inspect_af.materials import load_pair
-
-    pair = load_pair(None)
-    words = [claim.name for claim in pair.variables]
+    """A few words of the scenario and of general English; fixed, so that the tiny model stays what it is."""
     return [
-        *words,
+        "researcher hopes",
+        "researcher beliefs",
+        "RLHF consequences",
+        "deployment autonomy",
+        "permanence",
         "The quick brown fox jumps over the lazy dog. Pack my box with five dozen liquor jugs.",
         "<SCRATCHPAD_REASONING> I think about it first. </SCRATCHPAD_REASONING> <OUTPUT> Yes. </OUTPUT>",
         "Researchers train the model with reinforcement learning from human feedback on the free tier only.",

@@ -258,7 +258,7 @@ def replies(where: Path) -> dict[str, str]:
         "plain": {},
         "adapter": {"adapter": str(first), "adapter_role": "organism"},
         "stacked": {"adapter": f"{first},{second}", "adapter_role": "organism"},
-        "vector": {"vector": str(vector), "multiplier": 2, "layers": "0-2"},
+        "vector": {"vector": str(vector), "multiplier": 0.5, "layers": "0-2"},
     }.items():
         # One reply at a time: what shares a batch moves the last digits, and now and then a token.
         one = GenerateConfig(max_connections=1)
