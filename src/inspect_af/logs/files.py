@@ -156,7 +156,8 @@ class LogFile:
             reason = (
                 "not a complete .eval log (truncated, or not an eval log?)" if cut_off else describe(error)
             )
-            raise LogError(f"{self.location}: {failure}: {reason}") from error
+            what = failure.partition(" or ")[0] if cut_off else failure
+            raise LogError(f"{self.location}: {what}: {reason}") from error
 
     @cached_property
     def header(self) -> EvalLog:
