@@ -114,10 +114,16 @@ def test_a_judge_is_a_model_role(here: Path, capsys: pytest.CaptureFixture[str])
     assert scored
 
 
+def _hear() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # shells start background jobs deaf to it
+
+
 def test_an_interrupted_run_leaves_no_profile_and_says_so(here: Path) -> None:
     command = [sys.executable, "-m", "inspect_af.cli", "run", "af-organism/null", "--requests", "mini"]
     command += ["-M", "latency=0.3", "--max-connections", "1", "--display", "plain", "--log-dir", "here"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_hear
+    ) as running:
         deadline = time.monotonic() + 60
         while not list(here.glob("here/*.eval")) and time.monotonic() < deadline:
             time.sleep(0.2)
