@@ -32,7 +32,7 @@ def mock(text: str) -> Model:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ideas = Path(folder) / "ideas.jsonl"
-        idea = {"id": "i1", "kind": "news-article", "directness": "standard", "text": "A short note."}
+        idea = {"id": "A1+/i1", "kind": "news-article", "directness": "standard", "text": "A short note."}
         ideas.write_text(json.dumps(idea) + "\n", encoding="utf-8")
         judge = get_model("af-simulated-judge/keyword")
         writer = get_model("af-simulated-writer/documents")

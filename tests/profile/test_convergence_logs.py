@@ -109,7 +109,7 @@ def test_the_logs_alone_tell_what_serves_which_part(logs: Path) -> None:
     assert {log.split("/")[0] for log in steering.logs} == {"prompt", "steering"}
     (calibration,) = report.calibrations
     assert [point.intervention for point in calibration.points] == ["A1+", "A1-", "B1+", "B1-"]
-    assert calibration.slope_low < 1 < calibration.slope_high
+    assert calibration.slope_low > 0 and calibration.slope == pytest.approx(1, abs=0.4)
     (result,) = report.steering
     assert result.judges == (JUDGE,) and result.simulated_judge
     assert all(vector.reasoning is not None for vector in result.vectors)

@@ -37,7 +37,7 @@ def steering(**changes: Any) -> dict[str, Any]:
             {"subjects": [{"model": "af-hf/x", "args": {"device": d}} for d in ("cpu", "cuda")]},
             "subjects: af-hf/x is there twice",
         ),
-        ({"variables": ["A9"]}, "variables: unknown variable 'A9'; one of A1, A2, B1, B2, B3"),
+        ({"variables": ["A9"]}, "variables: unknown variable 'A9'; one of A1, A2, A3, B1, B2, B3"),
         (
             {"headline_strength": "strong"},
             "headline_strength: strong is not planned; the conditions have standard",
