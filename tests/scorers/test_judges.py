@@ -216,7 +216,7 @@ def test_planted_reasoning_gets_its_concept_score_per_condition_end_to_end(
     for behind in ("", "[A1+/standard]"):
         planted = metrics[f"{names[column]}_monitored{behind}"].value
         other = metrics[f"{names[1 - column]}_monitored{behind}"].value
-        assert planted > 6 and other < 2
+        assert planted > 4 and other < 2
         assert metrics[f"n_monitored{behind}"].value == 10
 
 
@@ -228,10 +228,11 @@ def test_an_old_log_is_scored_by_inspect_score(run_eval: RunEval, tmp_path: Path
     subprocess.run(
         [sys.executable, "-m", "inspect_ai", *command.split(), *files], check=True, capture_output=True
     )
-    scores = (read_eval_log(str(out)).samples or [])[0].scores or {}
-    assert {"compliance", "concept_judge"} <= set(scores)
-    assert scores["concept_judge"].value["expectation"] == 8.0
-    assert scores["concept_judge"].value["consequence"] <= 1.0, "at most a mention"
+    scored = [sample.scores or {} for sample in read_eval_log(str(out)).samples or []]
+    assert all({"compliance", "concept_judge"} <= set(scores) for scores in scored)
+    judged = [scores["concept_judge"].value for scores in scored]
+    assert max(value["expectation"] for value in judged) == 8.0
+    assert max(value["consequence"] for value in judged) <= 1.0, "at most a mention"
 
 
 def test_a_fourth_judge_is_a_rubric_file_and_a_few_lines(run_eval: RunEval, tmp_path: Path) -> None:
