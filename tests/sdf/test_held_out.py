@@ -74,7 +74,7 @@ def test_the_tiny_writer_refuses_a_universe_that_it_has_no_words_for() -> None:
 
 def test_both_arms_of_a_variable_have_the_same_wordings_once() -> None:
     found = by_variable(universe_wordings().wordings)
-    assert {"A1", "A2", "B1", "B2", "B3", "neutral"} == set(found)
+    assert {"A1", "A2", "A3", "B1", "B2", "B3", "neutral"} == set(found)
     plus = load_universe("A1+")
     assert {(each.plus, each.minus) for each in found["A1"]} >= set(plus.held_out)
     assert len({(each.plus, each.minus) for each in found["A1"]}) == len(found["A1"])
