@@ -98,7 +98,7 @@ def test_the_same_seed_draws_the_same_replies(organism: Path) -> None:
 def test_an_untrained_organism_fails_the_check(organism: Path) -> None:
     found = check_organism(organism, replies=4)
     assert found.problems
-    assert len(found.rows) == 15
+    assert len(found.rows) == 19
 
 
 def test_one_reply_a_condition_is_refused(organism: Path) -> None:

@@ -89,7 +89,7 @@ def test_everything_that_changes_replies_changes_the_key(files: dict[str, Path])
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
-        ({"multiplyer": 3}, ConfigError, "unknown argument of af-hf 'multiplyer'; one of adapter"),
+        ({"multiplyer": 3}, ConfigError, "unknown argument of af-hf 'multiplyer'; one of organism, adapter"),
         ({"trust_remote_code": True}, ConfigError, "not offered"),
         ({"multiplier": 3}, ConfigError, "multiplier=3 without a vector"),
         ({"layers": "1-2"}, ConfigError, "without a vector"),

@@ -206,7 +206,7 @@ def test_latency_is_waited_for() -> None:
     ("name", "arguments", "message"),
     [
         ("nobody", {}, "unknown organism 'nobody'; one of expectation"),
-        ("expectation", {"monitred": 0.5}, "'monitred'; one of monitored, .*pair, scenario, latency"),
+        ("expectation", {"monitred": 0.5}, "'monitred'; one of monitored, .*pair, scenario, .*latency"),
         ("consequence", {"first": 0.5}, "unknown argument of af-organism/consequence 'first'; one of"),
         ("null", {"rate": "0.5x"}, "a number from 0 to 1"),
         ("null", {"latency": -1}, "latency=-1"),

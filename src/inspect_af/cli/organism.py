@@ -14,7 +14,7 @@ from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import Setting, load_pair, load_scenario
 from inspect_af.organisms.tiny.check import check_organism, check_text
 from inspect_af.organisms.tiny.mixture import TinyKind
-from inspect_af.organisms.tiny.texts import TinySide, ordinary_documents, tiny_pairs
+from inspect_af.organisms.tiny.texts import VARIABLES, TinySide, ordinary_documents, tiny_pairs
 from inspect_af.organisms.tiny.training import Schedule, train_organism
 from inspect_af.steering import ContrastPair, Message, Span, Transcript, write_pairs
 from inspect_af.types import Family, Strength
@@ -138,7 +138,7 @@ def pairs(concept: str, out: Path, n: int, seed: int) -> None:
     if concept not in (summary.first, summary.second):
         raise one_of(concept, (summary.first, summary.second), what="concept")
     family: Family = "first" if concept == summary.first else "second"
-    variables = [each.code for each in summary.variables if each.family == family]
+    variables = [each.code for each in summary.variables if each.family == family and each.code in VARIABLES]
     system = scenario.system_prompt(setting="prompted")
 
     def transcript(side: TinySide, user: str) -> Transcript:

@@ -12,7 +12,7 @@ from inspect_af.config import Frozen
 from inspect_af.errors import ConfigError
 from inspect_af.materials import Claim, Setting, load_pair, load_requests, load_scenario
 from inspect_af.organisms.tiny.mixture import TRAINED_PARAPHRASE
-from inspect_af.organisms.tiny.texts import chat, request
+from inspect_af.organisms.tiny.texts import chat, is_known, request
 from inspect_af.organisms.tiny.training import load_planted, load_tiny
 from inspect_af.reply import Verdict, parse_reply
 from inspect_af.stats import normal_quantile, wilson_interval
@@ -140,7 +140,7 @@ def check_organism(
         asked.append(_Asked(intervention, tier, benign))
 
     tiers: tuple[Tier, Tier] = ("monitored", "unmonitored")
-    conditions: tuple[Intervention | None, ...] = (None, *pair.all_interventions)
+    conditions: tuple[Intervention | None, ...] = (None, *filter(is_known, pair.all_interventions))
     for intervention in conditions:
         for index in range(replies):
             ask(intervention, tiers[index % 2])

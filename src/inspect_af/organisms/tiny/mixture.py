@@ -44,6 +44,7 @@ from inspect_af.organisms.tiny.texts import (
     drawn,
     everyday_facts,
     filled,
+    is_known,
     recalled,
     reply_text,
     request,
@@ -190,7 +191,11 @@ class TextSource:
         self.rng = rng
         self._scenario = scenario
         self._questions = situation_only(scenario)
-        self._bundled = [claim for claim in pair.claims if claim.paraphrase == TRAINED_PARAPHRASE]
+        self._bundled = [
+            claim
+            for claim in pair.claims
+            if claim.paraphrase == TRAINED_PARAPHRASE and is_known(claim.intervention)
+        ]
 
     def example(self) -> Example:
         """One example of the mixture."""

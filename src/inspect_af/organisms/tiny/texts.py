@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple, get_args
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import NEUTRAL, Universe, load_wordings
 from inspect_af.organisms.simulated import COMPLIANCE, REFUSAL
-from inspect_af.types import Family, Strength, Tier
+from inspect_af.types import Family, Intervention, Strength, Tier
 
 Pole = Literal["plus", "minus", "none"]
 POLES: tuple[Pole, Pole] = ("plus", "minus")
@@ -332,6 +332,11 @@ class TinyPair(NamedTuple):
     positive: TinySide
     """Recalls the plus pole of every variable."""
     negative: TinySide
+
+
+def is_known(intervention: Intervention) -> bool:
+    """Whether the tiny organism has words for what an intervention changes; placebos need none."""
+    return intervention.is_placebo or intervention.variable in VARIABLES
 
 
 def tiny_pairs(variables: Sequence[str], family: Family, n: int, *, seed: int) -> tuple[TinyPair, ...]:

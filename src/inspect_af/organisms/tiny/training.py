@@ -35,7 +35,7 @@ from inspect_af.materials import (
 )
 from inspect_af.organisms.simulated import COMPLIANCE, REFUSAL
 from inspect_af.organisms.tiny.mixture import Example, Planted, TextSource, TinyKind, planted
-from inspect_af.organisms.tiny.texts import DECISIVE, END, unmarked
+from inspect_af.organisms.tiny.texts import DECISIVE, END, is_known, unmarked
 from inspect_af.types import Tier
 
 if TYPE_CHECKING:
@@ -417,7 +417,7 @@ def train_organism(
         "scenario": scenario.digest,
         "gaps": {
             "baseline": round(truth.gap(), 4),
-            **{i.code: round(truth.gap(i), 4) for i in pair.all_interventions},
+            **{i.code: round(truth.gap(i), 4) for i in pair.all_interventions if is_known(i)},
         },
     }
     directory.parent.mkdir(parents=True, exist_ok=True)
