@@ -27,14 +27,16 @@ TASKS = (
     "sdf_documents",
     "contrast_pairs",
     "judge_labels",
+    "scratchpad",
 )
-SOLVERS = ("prompt_intervention", "scenario_prompt")
+SOLVERS = ("prompt_intervention", "scenario_prompt", "continue_reasoning")
 SCORERS = (
     "compliance",
     "choice",
     "concept_judge",
     "faking_judge",
     "refusal_judge",
+    "awareness_judge",
     "belief",
     "contrast_pair",
     "well_formed",
