@@ -35,5 +35,5 @@ def test_neither_torch_nor_pandas_is_imported_with_the_entry_point() -> None:
 def test_the_entry_point_costs_little_beyond_inspect_itself() -> None:
     # What an eval has imported before it loads entry points.
     base = "import inspect_ai, inspect_ai.model, inspect_ai.scorer, inspect_ai.solver, inspect_ai.viewer;"
-    ours = [float(python(base + SECONDS.format("import inspect_af._registry"))) for _ in range(3)]
+    ours = [float(python(base + SECONDS.format("import inspect_af._registry"))) for _ in range(6)]
     assert min(ours) < 0.5  # CPU seconds: 0.1 to 0.2; the promise is 0.3
