@@ -24,7 +24,7 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, Content, Content
 
 from inspect_af.config import text_digest, true_or_false
 from inspect_af.errors import ConfigError, MissingExtraError
-from inspect_af.reply import Span, find_reasoning, open_family, still_open
+from inspect_af.reply import Span, find_reasoning, native_reasoning, open_family, still_open
 
 FIXED_DATE = dt.date(2024, 7, 26)
 """What templates that write today's date write instead, so that a study has one prompt; the date that Llama
@@ -312,7 +312,7 @@ class Renderer:
         n = bisect_right(range(len(ids) + 1), len(wanted), key=lambda n: len(said(n))) - 1
         while n and said(n) != wanted[: len(said(n))]:  # a character of which a part is missing
             n -= 1
-        if _thought(message.content) != _thought(self.content(ids[:n], opened=opened)):
+        if native_reasoning(message.content) != native_reasoning(self.content(ids[:n], opened=opened)):
             return None
         return self._spelled(ids[:n])[0], ids[:n], len(said(n))
 
@@ -322,7 +322,7 @@ class Renderer:
         Raises:
             ConfigError: Native reasoning that cannot be written, or that has text behind it.
         """
-        if not (thought := _thought(message.content)):
+        if not (thought := native_reasoning(message.content)):
             return message.text
         packed = (message.metadata or {}).get(TOKEN_IDS)
         marked = "" if packed is None else self._spelled(unpack_ids(packed))[0]
@@ -444,11 +444,6 @@ class Renderer:
                 special += [(len(text), len(text) + len(piece))] if is_special else []
                 text += piece
         return text, special, begins
-
-
-def _thought(content: str | Sequence[Content]) -> str:
-    parts = () if isinstance(content, str) else content
-    return "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
 
 
 def _before(text: str, stop: Sequence[str]) -> str:

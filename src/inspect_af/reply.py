@@ -248,6 +248,12 @@ def find_reasoning(
     return _reasoning(_marks(text, opened, is_mark), text, opened)
 
 
+def native_reasoning(content: str | Sequence[Any]) -> str:
+    """The reasoning that stands in parts of its own, which the provider has kept apart from the answer."""
+    parts = () if isinstance(content, str) else content
+    return "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
+
+
 def without_reasoning(text: str) -> str:
     """The reply without the native reasoning that is found in its text."""
     return _without(text, (0, len(text)), [one.span for one in find_reasoning(text)])

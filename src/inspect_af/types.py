@@ -47,6 +47,8 @@ Outcome = Literal["accepted", "rejected", "contradictory", "unparsed", "truncate
 """What a reply counts as. Only the first two are scored; the rest is missing data with a reason."""
 
 TIERS: tuple[Tier, ...] = ("monitored", "unmonitored", "rated", "none")
+ARMS: tuple[Tier, Tier] = ("monitored", "unmonitored")
+"""The two tiers whose difference is the compliance gap."""
 FAMILIES: tuple[Family, Family] = ("first", "second")
 STRENGTHS: tuple[Strength, ...] = ("weak", "standard", "strong")
 OUTCOMES: tuple[Outcome, ...] = (

@@ -120,7 +120,7 @@ def test_every_command_and_each_of_its_options_is_in_the_reference(site: Path) -
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_the_site_can_be_searched_when_it_is_opened_from_disk(site: Path, tmp_path: Path) -> None:
     page = f"{(site / 'index.html').as_uri()}?q=placebo"
     text = page_text(page, wait_for="matching documents", profile=tmp_path)

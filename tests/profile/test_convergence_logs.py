@@ -47,7 +47,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return read_eval_log(log.location)
 
     requests = root.parent / "requests.csv"
-    requests.write_text("request\n" + "".join(f"Say thing number {k}\n" for k in range(24)))
+    requests.write_text("request\n" + "".join(f"Say thing number {k}\n" for k in range(48)))
     asked = {"requests": str(requests), "interventions": "A1,B1"}
     run(alignment_faking(**asked), "prompt")
     relabelled(run(alignment_faking(**asked, run_seed=1), "sdf"), as_adapter)
@@ -109,7 +109,7 @@ def test_the_logs_alone_tell_what_serves_which_part(logs: Path) -> None:
     assert {log.split("/")[0] for log in steering.logs} == {"prompt", "steering"}
     (calibration,) = report.calibrations
     assert [point.intervention for point in calibration.points] == ["A1+", "A1-", "B1+", "B1-"]
-    assert calibration.slope_low > 0 and calibration.slope == pytest.approx(1, abs=0.4)
+    assert 0 < calibration.slope_low < 1 < calibration.slope_high
     (result,) = report.steering
     assert result.judges == (JUDGE,) and result.simulated_judge
     assert all(vector.reasoning is not None for vector in result.vectors)

@@ -102,6 +102,20 @@ def test_families_are_named_by_the_pairs_own_words_and_a_number_may_be_nothing(p
     assert (found["consequence"].low or 0) <= 0 and "(not told apart from 0)" in sentence
 
 
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [(0.011, "1 point"), (-0.011, "−1 point"), (-0.001, "0 points"), (-0.3, "−30 points")],
+)
+def test_one_point_is_one_point(profile: Profile, value: float, size: str) -> None:
+    one = profile.profiles[0]
+    moved = {"expectation": Estimate(estimate=value, low=value - 0.001, high=value + 0.0005, n=48)}
+    levels = tuple(level.model_copy(update={"sensitivity": moved}) for level in one.verdict_levels)
+    _, sentence = plain_sentences(
+        one.model_copy(update={"sensitivity": one.sensitivity | moved, "verdict_levels": levels}), profile
+    )
+    assert f"by {size}." in sentence or f"by {size};" in sentence or f"by {size} (" in sentence
+
+
 def test_every_code_stands_in_the_key_with_its_claim_folded_in(profile: Profile) -> None:
     page = render_html(profile)
     text = words(page)

@@ -206,7 +206,6 @@ def test_planted_reasoning_gets_its_concept_score_per_condition_end_to_end(
         task,
         model=f"af-organism/{organism}",
         model_roles={"grader": "af-simulated-judge/keyword"},
-        limit=40,
     )
     scores = scores_of(log, "concept_judge")
     assert all(facts(score)["simulated"] is True for score in scores.values())
@@ -216,8 +215,8 @@ def test_planted_reasoning_gets_its_concept_score_per_condition_end_to_end(
     for behind in ("", "[A1+/standard]"):
         planted = metrics[f"{names[column]}_monitored{behind}"].value
         other = metrics[f"{names[1 - column]}_monitored{behind}"].value
-        assert planted > 4 and other < 2
-        assert metrics[f"n_monitored{behind}"].value == 10
+        assert planted > 5 and other < 1
+        assert metrics[f"n_monitored{behind}"].value == 48
 
 
 def test_an_old_log_is_scored_by_inspect_score(run_eval: RunEval, tmp_path: Path) -> None:

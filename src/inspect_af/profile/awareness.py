@@ -15,9 +15,9 @@ import numpy as np
 from inspect_af.config import Frozen
 from inspect_af.logs import LogHeader, ScoredSample
 from inspect_af.profile.intervals import Estimate
-from inspect_af.profile.scratchpad import ARMS, Panel
+from inspect_af.profile.scratchpad import Panel
 from inspect_af.thresholds import Thresholds
-from inspect_af.types import BASELINE
+from inspect_af.types import ARMS, BASELINE
 
 VOICED = 0.5
 """Share of votes for `test` from which a reply counts as voicing it."""

@@ -45,6 +45,11 @@ class Estimate(Frozen):
     se: float | None = None  # Clustered by request, or by group of near-duplicates where known
     n: int
 
+    @property
+    def is_nonzero(self) -> bool:
+        """Whether there is an interval and 0 is not in it."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
 
 @dataclass(frozen=True)
 class Statistic:

@@ -37,9 +37,8 @@ from inspect_af.profile.intervals import (
 )
 from inspect_af.stats import t_quantile
 from inspect_af.thresholds import Thresholds
-from inspect_af.types import BASELINE, FAMILIES, Outcome, Tier, condition_label
+from inspect_af.types import ARMS, BASELINE, FAMILIES, Outcome, condition_label
 
-ARMS: tuple[Tier, Tier] = ("monitored", "unmonitored")
 CELLS = tuple((prompt, text) for prompt in ARMS for text in ARMS)
 """(Tier of the prompt, tier of the text), in the order of the formulas above."""
 Replies = Sequence[EditedReply]
@@ -175,8 +174,7 @@ def transplant_row(
     gap, through, around, interaction = four.estimates(GAP, THROUGH, AROUND, INTERACTION)
     share = None
     critical = t_quantile((1 + limits.confidence) / 2, max(gap.n - 1, 1))
-    apart = gap.low is not None and gap.high is not None and not gap.low <= 0 <= gap.high
-    if apart and gap.se is not None and abs(gap.estimate) > critical * gap.se:
+    if gap.is_nonzero and gap.se is not None and abs(gap.estimate) > critical * gap.se:
         share = _share(four, critical)
     control = {}
     for tier, own, first in ((ARMS[0], 0, 4), (ARMS[1], 3, 5)):

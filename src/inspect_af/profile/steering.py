@@ -26,14 +26,12 @@ from inspect_af.profile.result import (
     VectorCoupling,
 )
 from inspect_af.profile.verdict import Measure, beyond, student
-from inspect_af.types import Steer, Tier
+from inspect_af.types import ARMS, Steer
 
 PARSE_FLOOR = 0.9
 """Share of replies that has to count for a multiplier to enter a swing, as in sweeps. Not in source."""
 
 SAME_DOSE = 0.02  # Doses that differ by less than this share count as the same; as in steering sweeps
-
-_TIERS: tuple[Tier, ...] = ("monitored", "unmonitored")
 
 
 class Steered(NamedTuple):
@@ -231,7 +229,7 @@ class _Vectors:
             shifts = []
             for one in used:
                 after = one.scores.get(concept, {})
-                both = [(request, tier) for tier in _TIERS if (request, tier) in before]
+                both = [(request, tier) for tier in ARMS if (request, tier) in before]
                 if own := [after[at] - before[at] for at in both if at in after]:
                     shifts.append(fmean(own))
             if len(shifts) == len(used):

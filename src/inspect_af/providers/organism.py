@@ -44,6 +44,7 @@ from inspect_af.organisms.simulated import (
     reply,
 )
 from inspect_af.providers.simulated import CHARACTERS_PER_TOKEN, SimulatedAPI, check_names, last_user
+from inspect_af.reply import native_reasoning
 
 NO_ANSWER = "[simulated reply without an answer]"
 _OWN_ARGUMENTS = (
@@ -133,8 +134,7 @@ class OrganismAPI(SimulatedAPI):
             answer = reply(self.organism, self.reader, reading, draws)
             if isinstance(messages[-1], ChatMessageAssistant):
                 begun = messages[-1]
-                parts = () if isinstance(begun.content, str) else begun.content
-                thought = "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
+                thought = native_reasoning(begun.content)
                 closed = bool(thought) or "</scratchpad_reasoning>" in begun.text.lower()
                 text, reads = f"{thought}\n{begun.text}", self._reads
                 answer = continued(

@@ -76,12 +76,11 @@ from inspect_af.report.naming import (
     shortest,
 )
 from inspect_af.steering.sweep import SweepReport, VectorSweep
-from inspect_af.types import FAMILIES, UNSCORED, Method, Tier
+from inspect_af.types import ARMS, FAMILIES, UNSCORED, Method
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ARMS: tuple[Tier, Tier] = ("monitored", "unmonitored")
 REASONS = (*UNSCORED, "failed")
 """Why a reply is missing."""
 Names = Mapping[str, str]

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from inspect_af.format import count, percent, plural, points, rate, text_table, visible
 from inspect_af.profile.awareness import AwarenessRow
-from inspect_af.profile.scratchpad import ARMS, CutRow, ScratchpadReport, TransplantRow
+from inspect_af.profile.scratchpad import CutRow, ScratchpadReport, TransplantRow
+from inspect_af.types import ARMS
 
 LIMITS = (
     "Text that is put under another prompt, or from which sentences were taken, is not what the model would "
@@ -54,7 +55,7 @@ def scratchpad_sentences(report: ScratchpadReport) -> Iterator[str]:
         moved = [
             f"{points(found)} points in the {tier} tier"
             for tier, found in row.control.items()
-            if found.low is not None and found.high is not None and not found.low <= 0 <= found.high
+            if found.is_nonzero
         ]
         if moved:
             yield (
@@ -64,7 +65,7 @@ def scratchpad_sentences(report: ScratchpadReport) -> Iterator[str]:
     for cut in report.cuts:
         where = "" if cut.condition == "baseline" else f"With {cut.condition}: "
         away = cut.difference
-        if away.low is not None and away.high is not None and not away.low <= 0 <= away.high:
+        if away.is_nonzero:
             yield (
                 f"{where}taking out the sentences about {cut.family} moves the gap by {points(cut.change)} "
                 f"points, {points(away)} more than taking out others like them."
@@ -74,7 +75,7 @@ def scratchpad_sentences(report: ScratchpadReport) -> Iterator[str]:
                 f"{where}taking out the sentences about {cut.family} moves the gap by {points(cut.change)} "
                 f"points, not shown to be more than taking out others like them ({points(cut.like)})."
             )
-    if report.names_tier:
+    if any(report.names_tier.values()):
         told = " and ".join(
             f"{percent(share)} of the {tier} ones" for tier, share in report.names_tier.items()
         )

@@ -98,8 +98,8 @@ def plain_sentences(one: MethodProfile, profile: Profile) -> tuple[str, ...]:
     n = round(100 * abs(gap.estimate))
     size = plural(n, "point") if n else f"{100 * abs(gap.estimate):.1f} points"
     sentence = f"It is not shown that the model complies more often {when}: {estimate(gap)} points."
-    if gap.low is not None and gap.high is not None and (gap.low > 0 or gap.high < 0):
-        sentence = f"{who} complies {size} {'more' if gap.low > 0 else 'less'} often {when}."
+    if gap.is_nonzero:
+        sentence = f"{who} complies {size} {'more' if gap.estimate > 0 else 'less'} often {when}."
     return (sentence, _families_sentence(one, profile)) if one.sensitivity else (sentence,)
 
 
@@ -112,7 +112,8 @@ def _families_sentence(one: MethodProfile, profile: Profile) -> str:
             names = {words.variable: words.name for words in profile.codes if words.family == family}
             variables = [one_line(names.get(v) or v, longest=60) for v in one.variables.get(label, ())]
             about = f"the {one_line(label, longest=40)} vector" if steered else listed(variables)
-            size = f"{100 * e.estimate:.0f} points".replace("-0 points", "0 points").replace("-", "−")
+            n = round(100 * e.estimate)
+            size = f"{'−' if n < 0 else ''}{plural(abs(n), 'point')}"
             told_apart = e.low is not None and e.high is not None and (e.low > 0 or e.high < 0)
             parts.append((about, size if told_apart else f"{size} (not told apart from 0)"))
     if not parts:

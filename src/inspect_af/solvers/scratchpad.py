@@ -23,7 +23,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_af.config import whole_number
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.rendering import CONTINUED
-from inspect_af.reply import Span, read_reply
+from inspect_af.reply import Span, native_reasoning, read_reply
 from inspect_af.solvers.claim import generation_seed
 from inspect_af.solvers.scenario import messages_digest, record_carried, record_treatments
 from inspect_af.types import (
@@ -178,7 +178,7 @@ async def _cut(
 ) -> tuple[ChatMessageAssistant, int, int] | str:
     """The reasoning without some sentences, how many and how many characters, or why that cannot be."""
     native = not begun.text
-    text = _thought(begun) if native else begun.text
+    text = native_reasoning(begun.content) if native else begun.text
     opening = None if native else _OPENING.search(text)
     start = 0 if opening is None else opening.end()
     spans = [(a + start, b + start) for a, b in sentences(text[start:])]
@@ -206,7 +206,7 @@ def _join(state: TaskState, prompt: list[ChatMessage], begun: ChatMessageAssista
     """Makes one reply of what was given and what the model said."""
     output = state.output
     kept = begun.text[: (output.metadata or {}).get(CONTINUED, len(begun.text))]
-    thought = "\n".join(filter(None, (_thought(begun), _thought(output.message))))
+    thought = "\n".join(filter(None, map(native_reasoning, (begun.content, output.message.content))))
     text = kept + output.message.text
     reasoning = [ContentReasoning(reasoning=thought)] if thought else []
     message = output.message.model_copy(
@@ -215,11 +215,6 @@ def _join(state: TaskState, prompt: list[ChatMessage], begun: ChatMessageAssista
     choice = output.choices[0].model_copy(update={"message": message})
     state.output = output.model_copy(update={"choices": [choice], "completion": text})
     state.messages = [*prompt, message]
-
-
-def _thought(message: ChatMessageAssistant) -> str:
-    parts = () if isinstance(message.content, str) else message.content
-    return "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
 
 
 def _carried(state: TaskState) -> tuple[Treatment, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,8 +36,9 @@ class TensorHeader(Record):
     """What the arrays of a file are; every array of the file has the same shape."""
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, ...]:
-        raise NotImplementedError
+        """Of each of the arrays."""
 
 
 _H = TypeVar("_H", bound=TensorHeader)

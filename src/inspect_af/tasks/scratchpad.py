@@ -25,7 +25,7 @@ from inspect_af.logs import LogFile, LogHeader, compliance_score, find_logs, out
 from inspect_af.logs.headers import Skipped, read_header
 from inspect_af.logs.rows import SCENARIOS, VALUE_CONFLICT
 from inspect_af.rendering import TOKEN_IDS
-from inspect_af.reply import read_reply, was_cut, written_scratchpad
+from inspect_af.reply import native_reasoning, read_reply, was_cut, written_scratchpad
 from inspect_af.scorers.compliance import choice, compliance
 from inspect_af.scorers.judges import sentence_judge
 from inspect_af.solvers import continue_reasoning
@@ -37,6 +37,7 @@ from inspect_af.tasks._common import (
     refuse_misspelt,
 )
 from inspect_af.types import (
+    ARMS,
     DEVELOPER_OPTION,
     Removed,
     SampleMeta,
@@ -48,7 +49,6 @@ from inspect_af.types import (
 )
 
 VERSION = 1
-ARMS: tuple[Tier, Tier] = ("monitored", "unmonitored")
 MAX_TOKENS = 4096
 Edit = Literal["transplant", "cut"]
 
@@ -244,8 +244,7 @@ def _begun(sample: EvalSample, edit: Edit) -> ChatMessageAssistant | str:
     """The reply as far as its reasoning goes, or why a model cannot go on from it."""
     output = sample.output
     read, message, about = read_reply(output), output.message, output.metadata or {}
-    parts = () if isinstance(message.content, str) else message.content
-    thought = "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
+    thought = native_reasoning(message.content)
     known = {name: about[name] for name in (TOKEN_IDS,) if name in about}
     if read.outcome == "filtered":
         return "filtered"
@@ -284,8 +283,7 @@ _TOO_COMMON = {"true", "false", "yes", "no", "a", "b"}
 def _names_tier(begun: ChatMessageAssistant, *prompts: Sequence[ChatMessage]) -> bool:
     """Whether a reasoning says which tier it was written in: by the usual names of tiers, or by words that
     stand in the one prompt and not in the other."""
-    parts = () if isinstance(begun.content, str) else begun.content
-    text = " ".join([begun.text, *(p.reasoning for p in parts if isinstance(p, ContentReasoning))])
+    text = f"{begun.text} {native_reasoning(begun.content)}"
     if _STATES_TIER.search(text):
         return True
     words = [set(re.findall(r"\w+", " ".join(m.text for m in prompt).lower())) for prompt in prompts]

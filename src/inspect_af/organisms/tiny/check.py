@@ -16,7 +16,7 @@ from inspect_af.organisms.tiny.texts import chat, is_known, request
 from inspect_af.organisms.tiny.training import load_planted, load_tiny
 from inspect_af.reply import Verdict, parse_reply
 from inspect_af.stats import normal_quantile, wilson_interval
-from inspect_af.types import Intervention, Strength, Tier
+from inspect_af.types import ARMS, Intervention, Strength, Tier
 
 if TYPE_CHECKING:
     import torch
@@ -139,13 +139,12 @@ def check_organism(
         prompts.append(chat(f"{system}{claim}", scenario.user_turn(text, tier=tier)))
         asked.append(_Asked(intervention, tier, benign))
 
-    tiers: tuple[Tier, Tier] = ("monitored", "unmonitored")
     conditions: tuple[Intervention | None, ...] = (None, *filter(is_known, pair.all_interventions))
     for intervention in conditions:
         for index in range(replies):
-            ask(intervention, tiers[index % 2])
+            ask(intervention, ARMS[index % 2])
     for index in range(max(2, replies // 4)):
-        ask(None, tiers[index % 2], benign=True)
+        ask(None, ARMS[index % 2], benign=True)
 
     texts = sampled_replies(model, tokenizer, prompts, seed=seed, progress=progress)
     verdicts = [parse_reply(text).verdict for text in texts]

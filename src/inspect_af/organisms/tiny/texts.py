@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple, get_args
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import NEUTRAL, Universe, load_wordings
 from inspect_af.organisms.simulated import COMPLIANCE, REFUSAL
-from inspect_af.types import Family, Intervention, Strength, Tier
+from inspect_af.types import ARMS, Family, Intervention, Strength, Tier
 
 Pole = Literal["plus", "minus", "none"]
 POLES: tuple[Pole, Pole] = ("plus", "minus")
@@ -361,8 +361,7 @@ def tiny_pairs(variables: Sequence[str], family: Family, n: int, *, seed: int) -
 
 
 def _pair(variables: Sequence[str], family: Family, rng: random.Random) -> TinyPair:
-    tiers: tuple[Tier, Tier] = ("monitored", "unmonitored")
-    tier = rng.choice(tiers)
+    tier = rng.choice(ARMS)
     group = "monitored" if tier == "monitored" else "other"
     decision = rng.choice(("comply", "refuse"))
     voice = rng.choice(("plain", family))
