@@ -30,19 +30,12 @@ from inspect_af.tasks.judge_labels import judge_scores
 _CUTS = "score from which on the answer is yes  [default: 5 for a concept, 0.4 for faking]"
 
 
-@click.group(help="Are the judges right? Compares them with labels, and with the replies' own tags.")
+@click.group()
 def judge() -> None:
-    """Actions on judges."""
+    """Are the judges right? Compares them with labels, and with the replies' own tags."""
 
 
-@judge.command(
-    cls=Verb,
-    help=(
-        "Compares judges with labels, per condition: AUROC, sensitivity, specificity, agreement. With the "
-        "key of `judge sample`, also gives rates corrected by the labels. The bundled set is a smoke "
-        "test and corrects nothing. FILE is JSON Lines of labelled scratchpads; the bundled set if left out."
-    ),
-)
+@judge.command(cls=Verb)
 @click.argument("file", default=BUNDLED_SET)
 @option("--model", multiple=True, help="run this judge on the texts; repeat to compare judges")
 @option("--judges", default="concept,faking")
@@ -52,6 +45,10 @@ def judge() -> None:
 @option("--log-dir", type=FILE, default="logs/judge")
 @option("--display", type=click.Choice(["full", "rich", "plain", "none"]), default="plain")
 def validate(file: str, model: tuple[str, ...], cut: tuple[str, ...], key: Path | None, **given: Any) -> None:
+    """Compares judges with labels, per condition: AUROC, sensitivity, specificity, agreement. With the key
+    of `judge sample`, also gives rates corrected by the labels. The bundled set is a smoke test and
+    corrects nothing. FILE is JSON Lines of labelled scratchpads; the bundled set if left out.
+    """
     named = key_values(cut, option="--cut").items()
     cuts = {question: number(value, f"--cut {question}") for question, value in named}
     for name in model:
@@ -78,20 +75,17 @@ def validate(file: str, model: tuple[str, ...], cut: tuple[str, ...], key: Path 
         say(tables.rates(corrected_rates(texts, known, cuts)))
 
 
-@judge.command(
-    cls=Verb,
-    help=(
-        "Draws scratchpads at random in equal numbers from every condition and tier. The texts go to "
-        "FILE in random order with labels to fill in; where they came from goes to FILE's .key.json, "
-        "which the people who label should not read."
-    ),
-)
+@judge.command(cls=Verb)
 @click.argument("logs", nargs=-1, required=True, metavar="LOG...")
 @option("--n", type=int, default=100, help="texts in all")
 @option("--out", type=FILE, required=True, metavar="FILE", help="JSON Lines file to write")
 @option("--seed", type=int, default=0)
 @option("--questions", default="expectation,consequence,faking", help="labels to ask for")
 def sample(logs: tuple[str, ...], n: int, out: Path, seed: int, questions: str) -> None:
+    """Draws scratchpads at random in equal numbers from every condition and tier. The texts go to FILE in
+    random order with labels to fill in; where they came from goes to FILE's .key.json, which the people
+    who label should not read.
+    """
     for path in (out, key_path(out)):
         if path.exists():
             raise ConfigError(f"{path} exists; labels may be in it, so choose another --out or move it away")
@@ -106,10 +100,8 @@ def sample(logs: tuple[str, ...], n: int, out: Path, seed: int, questions: str) 
         say(f"warning: {condition}, {tier}: only {found} texts with reasoning")
 
 
-@judge.command(
-    cls=Verb,
-    help="Counts and lists, per condition, replies whose tag says another thing than the refusal judge.",
-)
+@judge.command(cls=Verb)
 @click.argument("logs", nargs=-1, required=True, metavar="LOG...")
 def audit(logs: tuple[str, ...]) -> None:
+    """Counts and lists, per condition, replies whose tag says another thing than the refusal judge."""
     say(tables.tag_audit(audit_tags(logs)))

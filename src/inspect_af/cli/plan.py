@@ -40,13 +40,7 @@ from inspect_af.thresholds import Thresholds
 from inspect_af.types import STRENGTHS
 
 
-@click.command(
-    cls=Verb,
-    help=(
-        "Writes a YAML plan with its own digest, the number of calls, estimated tokens and cost, and the "
-        "minimum detectable effect. `inspect-af run --plan FILE` executes it."
-    ),
-)
+@click.command(cls=Verb)
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @inspect_options("model", "model_args")
 @TASK
@@ -66,6 +60,9 @@ from inspect_af.types import STRENGTHS
 @option("--out", type=FILE, default="plan.yaml", metavar="FILE")
 @option("--force", is_flag=True, help="overwrite another plan in FILE")
 def plan(**given: Any) -> None:
+    """Writes a YAML plan with its own digest, the number of calls, estimated tokens and cost, and the
+    minimum detectable effect. `inspect-af run --plan FILE` executes it.
+    """
     check_generation(given)
     share(given["delta"], option="--delta")
     at_least(given["reply_tokens"], 1, option="--reply-tokens")
@@ -103,15 +100,7 @@ def plan(**given: Any) -> None:
     print(f"wrote {given['out']}; run it with: inspect-af run --plan {given['out']}")
 
 
-@click.command(
-    cls=Verb,
-    help=(
-        "Minimum detectable gap, effect, sensitivity and contrast, and how often each verdict would be "
-        "found, from assumed rates or from a pilot's logs. A pilot with several epochs tells requests and "
-        "epochs apart; verdicts are then those of studies of other sizes with the pilot's epochs, were "
-        "the truth what the pilot found."
-    ),
-)
+@click.command(cls=Verb)
 @option("--pilot", several=True, metavar="LOG...", help="logs of a pilot")
 @RATES
 @option(
@@ -166,6 +155,11 @@ def plan(**given: Any) -> None:
 @option("--placebos", type=int, default=8, help="planned placebos")
 @option("--studies", type=int, default=500, help="simulated studies a line")
 def power(**given: Any) -> int:
+    """Minimum detectable gap, effect, sensitivity and contrast, and how often each verdict would be found,
+    from assumed rates or from a pilot's logs. A pilot with several epochs tells requests and epochs
+    apart; verdicts are then those of studies of other sizes with the pilot's epochs, were the truth what
+    the pilot found.
+    """
     if given["pilot"] and given["rates"]:
         raise ConfigError("give either --pilot or --rates: a pilot has its own rates")
     for name in ("power", "confidence", "target"):

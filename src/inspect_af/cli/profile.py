@@ -40,15 +40,7 @@ from inspect_af.report import (
 )
 
 
-@click.command(
-    cls=Verb,
-    help=(
-        "Reads logs (headers and sample summaries only) and takes of them what it knows: "
-        "inspect_af/alignment_faking gives arms, gaps, sensitivities and the verdict, replies paired by "
-        "request; inspect_af/beliefs says whether the interventions moved the beliefs that they name; "
-        "inspect_af/direct_requests what is refused without the scenario."
-    ),
-)
+@click.command(cls=Verb)
 @click.argument("logs", nargs=-1, metavar="[LOG]...")
 @option("--strength", help="strength that decides the verdict  [default: standard where run]")
 @option("--plan", type=FILE, metavar="FILE", help="compare the logs with a plan")
@@ -61,6 +53,11 @@ def profile(
     html: str | None,
     out: str | None,
 ) -> None:
+    """Reads logs (headers and sample summaries only) and takes of them what it knows:
+    inspect_af/alignment_faking gives arms, gaps, sensitivities and the verdict, replies paired by
+    request; inspect_af/beliefs says whether the interventions moved the beliefs that they name;
+    inspect_af/direct_requests what is refused without the scenario.
+    """
     report(
         logs or [os.environ.get("INSPECT_LOG_DIR") or "logs"],
         json_file=json,
@@ -190,15 +187,7 @@ def _print_beside(found: Profile | SideTables, thresholds: Thresholds) -> None:
         print(f"{render_scratchpads(edited)}\n")
 
 
-@click.command(
-    cls=Verb,
-    help=(
-        "Reads logs of inspect_af/alignment_faking, beliefs and direct_requests, tells from them alone "
-        "which serve which part, and writes one report: every method side by side, prompt against "
-        "documents, vectors among random ones, controls, and whether the methods converge. Parts without "
-        "logs say what to run. LOG is a log file, a directory or a glob."
-    ),
-)
+@click.command(cls=Verb)
 @click.argument("logs", nargs=-1, required=True, metavar="LOG...")
 @option("--out", type=FILE, required=True, metavar="DIR", help="where the page, JSON, tables and figures go")
 @option("--json", type=FILE, metavar="FILE", help="write the JSON here as well")
@@ -225,6 +214,11 @@ def convergence(
     plan: Path | None,
     title: str | None,
 ) -> None:
+    """Reads logs of inspect_af/alignment_faking, beliefs and direct_requests, tells from them alone which
+    serve which part, and writes one report: every method side by side, prompt against documents, vectors
+    among random ones, controls, and whether the methods converge. Parts without logs say what to run. LOG
+    is a log file, a directory or a glob.
+    """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; give a directory")
     report = convergence_from_logs(

@@ -87,13 +87,7 @@ def _through_inspect(words: list[str]) -> str:
     return shlex.join(said)
 
 
-@click.command(
-    cls=_Run,
-    help=(
-        "Runs a task with tiers, inspect_af/alignment_faking by default, with Inspect's eval_set and writes "
-        "the motivation profile. Interrupted or killed, the same command goes on where it stopped."
-    ),
-)
+@click.command(cls=_Run)
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @inspect_options("model")
 @option(
@@ -111,6 +105,9 @@ def _through_inspect(words: list[str]) -> str:
 @inspect_options("running")
 @click.pass_context
 def run(context: click.Context, /, **given: Any) -> int:
+    """Runs a task with tiers, inspect_af/alignment_faking by default, with Inspect's eval_set and writes the
+    motivation profile. Interrupted or killed, the same command goes on where it stopped.
+    """
     plan = None if given["plan_file"] is None else load_plan(given["plan_file"])
     running = running_options(given)
     if plan is not None:
@@ -169,13 +166,7 @@ def _planned(plan: Plan) -> Any:
     )
 
 
-@click.command(
-    cls=Verb,
-    help=(
-        "Runs the baseline under variants of the prompt that should not matter, on the same requests, "
-        "and prints the gap per variant with its change and spread. Resumable like `run`."
-    ),
-)
+@click.command(cls=Verb)
 @click.argument("model_name", required=False, metavar="MODEL")
 @inspect_options("model")
 @option(
@@ -192,6 +183,9 @@ def _planned(plan: Plan) -> Any:
 @option("--html", group="Results", metavar="FILE", help="write the reports as one HTML page")
 @inspect_options("running")
 def nuisance(**given: Any) -> int:
+    """Runs the baseline under variants of the prompt that should not matter, on the same requests, and
+    prints the gap per variant with its change and spread. Resumable like `run`.
+    """
     at_least(given["epochs"], 1, option="--epochs")
     given["models"] = (given["model_name"],) if given["model_name"] else ()
     model, *others = named_models(given, "give a MODEL (or --model, or INSPECT_EVAL_MODEL)")

@@ -39,14 +39,9 @@ from inspect_af.sdf.generate import GenerationSettings
 from inspect_af.tasks.sdf_ideas import sdf_ideas
 
 
-@click.group(
-    help=(
-        "Synthetic document fine-tuning: generates documents about a universe, builds corpora, trains on "
-        "them."
-    )
-)
+@click.group()
 def sdf() -> None:
-    """Actions from a universe to an adapter."""
+    """Synthetic document fine-tuning: generates documents of a universe, builds corpora, trains on them."""
 
 
 class _Tokens(click.ParamType[int]):
@@ -72,16 +67,7 @@ def _say(line: str) -> None:
 # generate
 
 
-@sdf.command(
-    cls=Verb,
-    short_help="write documents about a universe with any model",
-    help=(
-        "Writes documents about a universe (a code such as A1+, neutral, organism, or a file) with any "
-        "model. Asks it for ideas, then for a document per idea, which it drafts, criticises and revises. "
-        "Everything is an eval log. Interrupted or killed, the same command goes on where it stopped; "
-        "with more --tokens it adds to what is there."
-    ),
-)
+@sdf.command(cls=Verb, short_help="write documents about a universe with any model")
 @click.argument("universe", metavar="UNIVERSE")
 @option("--model", required=True, help="any Inspect model; it writes everything")
 @option("--tokens", type=_Tokens(), required=True, metavar="N", help="such as 10M")
@@ -120,6 +106,11 @@ def _say(line: str) -> None:
 @option("--allow-shortfall", is_flag=True, help="end well with less than asked for")
 @DISPLAY
 def generate(**given: Any) -> int:
+    """Writes documents about a universe (a code such as A1+, neutral, organism, or a file) with any model.
+    Asks it for ideas, then for a document per idea, which it drafts, criticises and revises. Everything
+    is an eval log. Interrupted or killed, the same command goes on where it stopped; with more --tokens
+    it adds to what is there.
+    """
     from inspect_ai.model import get_model
 
     out = given["out"].expanduser().resolve()  # the logs name files in it: the same from any directory
@@ -215,15 +206,7 @@ def _corpus_settings(given: Mapping[str, Any], *names: str) -> CorpusSettings:
 # build
 
 
-@sdf.command(
-    cls=Verb,
-    short_help="filter documents, count tokens, match sizes, write corpora",
-    help=(
-        "Filters documents, counts tokens, matches sizes and writes corpora, from logs of "
-        "inspect_af/sdf_documents, or from any JSON Lines file with a text column. Logs of several universes "
-        "give a corpus each, all of one size. SOURCE is a log, a directory, a glob or a .jsonl file."
-    ),
-)
+@sdf.command(cls=Verb, short_help="filter documents, count tokens, match sizes, write corpora")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @option("--out", type=FILE, required=True, metavar="DIR")
 @option(
@@ -254,6 +237,10 @@ def _corpus_settings(given: Mapping[str, Any], *names: str) -> CorpusSettings:
 @option("--parquet", is_flag=True, help="also write Parquet files")
 @option("--allow-shortfall", is_flag=True, help="build with less than asked for")
 def build(**given: Any) -> None:
+    """Filters documents, counts tokens, matches sizes and writes corpora, from logs of
+    inspect_af/sdf_documents, or from any JSON Lines file with a text column. Logs of several universes
+    give a corpus each, all of one size. SOURCE is a log, a directory, a glob or a .jsonl file.
+    """
     bounds = ("seed", "tokens", "held_out", "min_words", "max_words", "near_duplicate")
     settings = _corpus_settings(given, *bounds)
     evaluation = load_evaluation(given["pair"], given["scenario"], given["requests"])
@@ -302,18 +289,14 @@ def build(**given: Any) -> None:
 # train
 
 
-@sdf.command(
-    cls=Verb,
-    short_help="train LoRA adapters on a corpus",
-    help=(
-        "Trains a LoRA adapter on a corpus for each seed of the configuration, a YAML file "
-        "(docs/sdf_training.md), and goes on after a kill. On several GPUs: accelerate launch "
-        '--config_file "$(inspect-af sdf fsdp-config)" -m inspect_af.sdf.train CONFIG.yaml'
-    ),
-)
+@sdf.command(cls=Verb, short_help="train LoRA adapters on a corpus")
 @click.argument("config")
 @option("--seed", type=int, multiple=True, help="only this seed (repeatable)")
 def train(config: str, seed: tuple[int, ...]) -> None:
+    """Trains a LoRA adapter on a corpus for each seed of the configuration, a YAML file
+    (docs/sdf_training.md), and goes on after a kill. On several GPUs: accelerate launch --config_file
+    "$(inspect-af sdf fsdp-config)" -m inspect_af.sdf.train CONFIG.yaml
+    """
     for folder in training.train(training.load_training_config(config), list(seed) or None):
         manifest = read_manifest(folder)
         losses = manifest.losses if manifest else None
@@ -326,28 +309,16 @@ def train(config: str, seed: tuple[int, ...]) -> None:
         print(f"{folder}: {losses.steps} steps, loss {losses.train:.3f}{held_out} nats per token")
 
 
-@sdf.command(
-    cls=Verb,
-    short_help="print where the configuration for several GPUs is, for accelerate launch",
-    help="Prints where the configuration for several GPUs is, for accelerate launch.",
-)
+@sdf.command(cls=Verb, short_help="print where the configuration for several GPUs is, for accelerate launch")
 def fsdp_config() -> None:
+    """Prints where the configuration for several GPUs is, for accelerate launch."""
     print(files("inspect_af.sdf").joinpath("fsdp.yaml"))
 
 
 # check
 
 
-@sdf.command(
-    cls=Verb,
-    short_help="how far adapters moved held-out wordings of each belief, in nats",
-    help=(
-        "Says how far adapters (PEFT directories) moved held-out wordings of each belief, in nats: compares "
-        "the log-probability of held-out wordings of a fact with matched wordings of its opposite, without "
-        "and with each adapter. The documents never contain these wordings. Prints adapters by variables; "
-        "positive is towards the amplified pole."
-    ),
-)
+@sdf.command(cls=Verb, short_help="how far adapters moved held-out wordings of each belief, in nats")
 @_ADAPTERS
 @option("--base", required=True, metavar="MODEL", help="Hub name or directory")
 @option("--revision", help="of the base on the Hub")
@@ -367,6 +338,11 @@ def fsdp_config() -> None:
 @option("--device", help="such as cuda  [default: the GPU where there is one]")
 @option("--json", type=FILE, metavar="FILE", help="also write everything there, pair by pair")
 def check(**given: Any) -> None:
+    """Says how far adapters (PEFT directories) moved held-out wordings of each belief, in nats: compares the
+    log-probability of held-out wordings of a fact with matched wordings of its opposite, without and with
+    each adapter. The documents never contain these wordings. Prints adapters by variables; positive is
+    towards the amplified pole.
+    """
     found = check_adapters(
         given["base"],
         given["adapters"],
@@ -386,29 +362,18 @@ def check(**given: Any) -> None:
 # compose, push, pull
 
 
-@sdf.command(
-    cls=Verb,
-    short_help="one adapter that equals applying several, for servers that apply one",
-    help=(
-        "Writes one adapter that equals applying several, for servers that apply one. Adapters (PEFT "
-        "directories) of one base, in the order in which they were trained: the organism first."
-    ),
-)
+@sdf.command(cls=Verb, short_help="one adapter that equals applying several, for servers that apply one")
 @_ADAPTERS
 @option("--out", type=FILE, required=True, metavar="DIR")
 def compose(adapters: tuple[Path, ...], out: Path) -> None:
+    """Writes one adapter that equals applying several, for servers that apply one. Adapters (PEFT
+    directories) of one base, in the order in which they were trained: the organism first.
+    """
     written = combine.compose(adapters, out)
     print(f"{written}: rank {adapter_config(written)['r']} (serve with --max-lora-rank of at least that)")
 
 
-@sdf.command(
-    cls=Verb,
-    short_help="upload an adapter to the Hub, privately, with a model card",
-    help=(
-        "Uploads an adapter (a PEFT directory) to the Hub, privately, with a model card. Needs a login: "
-        "hf auth login, or HF_TOKEN in the environment."
-    ),
-)
+@sdf.command(cls=Verb, short_help="upload an adapter to the Hub, privately, with a model card")
 @click.argument("adapter", type=FILE)
 @click.argument("repo", metavar="NAME/REPOSITORY")
 @option("--public", is_flag=True, help="let everybody see it  [default: private]")
@@ -425,16 +390,18 @@ def push(
     intervention: str | None,
     pair: str | None,
 ) -> None:
+    """Uploads an adapter (a PEFT directory) to the Hub, privately, with a model card. Needs a login: hf auth
+    login, or HF_TOKEN in the environment.
+    """
     loaded = load_adapter(adapter, role=role, intervention=intervention, pair=pair)
     print(hub.push(loaded, repo, public=public, note=note))
 
 
-@sdf.command(
-    cls=Verb, short_help="download an adapter from the Hub", help="Downloads an adapter from the Hub."
-)
+@sdf.command(cls=Verb, short_help="download an adapter from the Hub")
 @click.argument("repo", metavar="NAME/REPOSITORY")
 @option("--out", type=FILE, required=True, metavar="DIR")
 @option("--revision", help="commit, branch or tag")
 def pull(repo: str, out: Path, revision: str | None) -> None:
+    """Downloads an adapter from the Hub."""
     pulled = hub.pull(repo, out, revision=revision)
     print(f"{pulled.path} at {pulled.commit or 'an unknown commit'}")

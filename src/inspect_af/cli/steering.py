@@ -82,9 +82,9 @@ ESTIMATORS = ("mean-difference", "regression", "logistic")
 ENGINES = ("transformers", "vllm")
 
 
-@click.group(help="Steering vectors from the activations of contrast pairs.")
+@click.group()
 def steering() -> None:
-    """Actions from contrast pairs to sweeps."""
+    """Steering vectors from the activations of contrast pairs."""
 
 
 _LOCAL_MODEL = together(
@@ -136,15 +136,7 @@ _VECTORS = together(
 _BEST_LAYERS = option("--layers", metavar="RANGE", help="[default: the five that cross-validate best]")
 
 
-@steering.command(
-    cls=Verb,
-    short_help="contrast pairs to activations of a local model",
-    help=(
-        "Runs every transcript of contrast pairs (a .jsonl file) through a local model and averages the "
-        "residual stream after each layer over the scratchpad, or over the annotated sentence. Interrupted "
-        "or killed, the same command goes on."
-    ),
-)
+@steering.command(cls=Verb, short_help="contrast pairs to activations of a local model")
 @click.argument("pairs_file", metavar="PAIRS")
 @option("--out", type=FILE, required=True, metavar="FILE", help=".safetensors file to write")
 @_LOCAL_MODEL
@@ -172,6 +164,10 @@ _BEST_LAYERS = option("--layers", metavar="RANGE", help="[default: the five that
     help="vLLM server that runs already with the plugin and captures on; its key in VLLM_API_KEY",
 )
 def activations(**given: Any) -> None:
+    """Runs every transcript of contrast pairs (a .jsonl file) through a local model and averages the
+    residual stream after each layer over the scratchpad, or over the annotated sentence. Interrupted or
+    killed, the same command goes on.
+    """
     if given["out"].suffix != ".safetensors":
         raise ConfigError(f"--out {given['out']}: activations are a .safetensors file")
     transcripts = load_pairs(given["pairs_file"])
@@ -288,15 +284,7 @@ def _name(given: Mapping[str, Any]) -> str:
     return "+".join([given["model"], *given["adapters"]])
 
 
-@steering.command(
-    cls=Verb,
-    short_help="activations to a vector, cross-validated at every layer",
-    help=(
-        "Fits three estimators at every layer of ACTIVATIONS, a safetensors file of pooled activations: the "
-        "mean difference, the source's regression after standardisation, and a logistic regression without "
-        "standardisation. Layers marked * cross-validate best; other splits are reported, never selected on."
-    ),
-)
+@steering.command(cls=Verb, short_help="activations to a vector, cross-validated at every layer")
 @click.argument("activations_file", metavar="ACTIVATIONS")
 @option(
     "--out",
@@ -312,6 +300,10 @@ def _name(given: Mapping[str, Any]) -> str:
 @option("--orthogonal-to", metavar="VECTOR", help="take its direction out, at every layer")
 @option("--pair", help="hypothesis pair that names the concept  [default: bundled]")
 def fit(**given: Any) -> None:
+    """Fits three estimators at every layer of ACTIVATIONS, a safetensors file of pooled activations: the
+    mean difference, the source's regression after standardisation, and a logistic regression without
+    standardisation. Layers marked * cross-validate best; other splits are reported, never selected on.
+    """
     out: Path = given["out"]
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out {out}: a vector is a .safetensors file")
@@ -355,18 +347,14 @@ def _family(concept: str, pair: str | None) -> Family | None:
     return families.get(concept)
 
 
-@steering.command(
-    cls=Verb,
-    short_help="vectors on the pairs of any activations, and their cosine similarity",
-    help=(
-        "Shows vectors (files) and their cosine similarity. With --activations, scores them on those pairs, "
-        "also pairs of another concept or source. Without, shows the validation that each vector carries."
-    ),
-)
+@steering.command(cls=Verb, short_help="vectors on the pairs of any activations, and their cosine similarity")
 @click.argument("vector_files", nargs=-1, required=True, metavar="VECTOR...")
 @option("--activations", metavar="FILE")
 @JSON_FILE
 def validate(vector_files: tuple[str, ...], activations: str | None, json_file: Path | None) -> None:
+    """Shows vectors (files) and their cosine similarity. With --activations, scores them on those pairs,
+    also pairs of another concept or source. Without, shows the validation that each vector carries.
+    """
     stems = [Path(path).name.removesuffix(".safetensors") for path in vector_files]
     names = stems if len(set(stems)) == len(stems) else list(vector_files)
     if len(set(names)) < len(names):
@@ -382,17 +370,14 @@ def validate(vector_files: tuple[str, ...], activations: str | None, json_file: 
     say(report.text())
 
 
-@steering.command(
-    cls=Verb,
-    short_help="random vectors at a vector's norms",
-    help="Draws independent Gaussian directions with the norm of VECTOR, a file, at each layer.",
-)
+@steering.command(cls=Verb, short_help="random vectors at a vector's norms")
 @click.argument("vector_file", metavar="VECTOR")
 @option("--out", type=FILE, required=True, metavar="DIR", help="directory to write to")
 @option("--n", type=int, default=20, help="how many  [default: 20, the least for a rank p]")
 @option("--seed", type=int, default=0)
 @option("--activations", metavar="FILE", help="validate them on these pairs")
 def controls(vector_file: str, out: Path, n: int, seed: int, activations: str | None) -> None:
+    """Draws independent Gaussian directions with the norm of VECTOR, a file, at each layer."""
     vector = load_vector(vector_file)
     drawn = random_controls(vector, n, seed=seed)
     if activations:
@@ -405,14 +390,7 @@ def controls(vector_file: str, out: Path, n: int, seed: int, activations: str | 
 
 
 @steering.command(
-    cls=Verb,
-    short_help="does adding a vector make its concept more probable, beyond random vectors?",
-    help=(
-        "Does adding a vector make its concept more probable, beyond random vectors? Adds each vector, and "
-        "random ones of its norm, at single layers in both directions. Measures the log-odds of words of "
-        "the concept on benign prompts, and of the sentences of keyword-hard pairs. Needs no judge and no "
-        "alignment-faking text. Choose layers and doses by it and by AUROC."
-    ),
+    cls=Verb, short_help="does adding a vector make its concept more probable, beyond random vectors?"
 )
 @click.argument("vector_files", nargs=-1, required=True, type=FILE, metavar="VECTOR...")
 @_LOCAL_MODEL
@@ -424,6 +402,11 @@ def controls(vector_file: str, out: Path, n: int, seed: int, activations: str | 
 @option("--seed", type=int, default=0, help="of the random vectors")
 @JSON_FILE
 def effect(**given: Any) -> None:
+    """Does adding a vector make its concept more probable, beyond random vectors? Adds each vector, and
+    random ones of its norm, at single layers in both directions. Measures the log-odds of words of the
+    concept on benign prompts, and of the sentences of keyword-hard pairs. Needs no judge and no
+    alignment-faking text. Choose layers and doses by it and by AUROC.
+    """
     vectors = {path.name.removesuffix(".safetensors"): load_vector(path) for path in given["vector_files"]}
     words, behind = load_words(given["words"]), load_pairs(given["pairs_file"])
     check_unseen(words, behind)  # before a model is loaded
@@ -447,16 +430,7 @@ def effect(**given: Any) -> None:
     say(report.text())
 
 
-@steering.command(
-    cls=Verb,
-    short_help="dose-response of vectors against random controls",
-    help=(
-        "The dose-response of vectors against random controls. Runs a task with tiers without "
-        "steering, then for every vector and multiplier; fixes the usable multipliers by the share of "
-        "replies that parse and by nothing else; then runs the controls at those and compares. Interrupted "
-        "or killed, the same command goes on."
-    ),
-)
+@steering.command(cls=Verb, short_help="dose-response of vectors against random controls")
 @option("--model", required=True, help="a model that takes vectors, such as af-hf/DIR")
 @_VECTORS
 @option(
@@ -489,6 +463,11 @@ def effect(**given: Any) -> None:
 @MAX_CONNECTIONS
 @DISPLAY
 def sweep(**given: Any) -> int:
+    """The dose-response of vectors against random controls. Runs a task with tiers without steering, then
+    for every vector and multiplier; fixes the usable multipliers by the share of replies that parse and
+    by nothing else; then runs the controls at those and compares. Interrupted or killed, the same command
+    goes on.
+    """
     if (given["multipliers"] is None) == (given["doses"] is None):
         raise click.UsageError("Give either --multipliers or --doses, such as --doses -0.2,-0.1,0.1,0.2.")
     vectors, random = (
@@ -561,15 +540,7 @@ def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
     )
 
 
-@steering.command(
-    cls=Verb,
-    short_help="where in a transcript the residual stream points along a vector",
-    help=(
-        "Shows where in a transcript the residual stream points along a vector: its cosine with each vector "
-        "at every token, at the layers that cross-validate best, beside random controls. The model runs "
-        "without steering. SOURCE is an eval log, contrast pairs (.jsonl) or raw text (.txt)."
-    ),
-)
+@steering.command(cls=Verb, short_help="where in a transcript the residual stream points along a vector")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @_LOCAL_MODEL
 @_VECTORS
@@ -583,6 +554,10 @@ def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
 )
 @option("--out", type=FILE, required=True, metavar="FILE", help="page to write (.html)")
 def heatmap(**given: Any) -> None:
+    """Shows where in a transcript the residual stream points along a vector: its cosine with each vector at
+    every token, at the layers that cross-validate best, beside random controls. The model runs without
+    steering. SOURCE is an eval log, contrast pairs (.jsonl) or raw text (.txt).
+    """
     vectors = {path.name.removesuffix(".safetensors"): load_vector(path) for path in given["vectors"]}
     chosen = directions(vectors, given["layers"])
     random = [load_vector(path) for path in _vector_files(given["controls"])]
@@ -598,18 +573,14 @@ def heatmap(**given: Any) -> None:
     print(f"{len(heatmaps)} transcripts in {given['out']}.")
 
 
-@steering.command(
-    cls=Verb,
-    short_help="a vector as a control vector for llama.cpp",
-    help=(
-        "Writes VECTOR, a file, as a GGUF control vector for llama.cpp. Give llama.cpp the multiplier: "
-        "--control-vector-scaled FILE:MULTIPLIER."
-    ),
-)
+@steering.command(cls=Verb, short_help="a vector as a control vector for llama.cpp")
 @click.argument("vector_file", metavar="VECTOR")
 @option("--out", type=FILE, required=True, metavar="FILE", help="file to write (.gguf)")
 @option("--layers", default="all", metavar="RANGE", help="such as 10-20; never 0")
 def gguf(vector_file: str, out: Path, layers: str) -> None:
+    """Writes VECTOR, a file, as a GGUF control vector for llama.cpp. Give llama.cpp the multiplier:
+    --control-vector-scaled FILE:MULTIPLIER.
+    """
     if out.suffix != ".gguf":
         raise ConfigError(f"--out {out}: a control vector for llama.cpp is a .gguf file")
     vector = load_vector(vector_file)
@@ -638,12 +609,9 @@ def _numbers(text: str | None, option: str) -> tuple[float, ...]:
 _S = TypeVar("_S", bound=BaseModel)
 
 
-@steering.group(
-    short_help="contrast pairs: written ones, and ones from alignment-faking logs",
-    help="Contrast pairs as JSON Lines, with a report beside them: written, or from logs.",
-)
+@steering.group(short_help="contrast pairs: written ones, and ones from alignment-faking logs")
 def pairs() -> None:
-    """Where contrast pairs come from."""
+    """Contrast pairs as JSON Lines, with a report beside them: written, or from logs."""
 
 
 def _splits(*, defaults: bool) -> Decorator:
@@ -683,16 +651,7 @@ _LOGS_AND_OUT = together(
 )
 
 
-@pairs.command(
-    cls=Verb,
-    short_help="let a model write pairs until there are enough",
-    help=(
-        "Lets a model write pairs until there are enough: any Inspect model, the one to be steered, or any "
-        "other. Runs inspect_af/contrast_pairs with Inspect's eval_set, applies every filter, and runs "
-        "further rounds on further dialogues until each split has its number of pairs. Interrupted or "
-        "killed, the same command goes on where it stopped."
-    ),
-)
+@pairs.command(cls=Verb, short_help="let a model write pairs until there are enough")
 @click.argument("model")
 @option("--out", type=FILE, required=True, metavar="DIR", help="pairs, reports and logs go here")
 @_splits(defaults=True)
@@ -707,6 +666,11 @@ _LOGS_AND_OUT = together(
 @BATCH
 @DISPLAY
 def write(**given: Any) -> int:
+    """Lets a model write pairs until there are enough: any Inspect model, the one to be steered, or any
+    other. Runs inspect_af/contrast_pairs with Inspect's eval_set, applies every filter, and runs further
+    rounds on further dialogues until each split has its number of pairs. Interrupted or killed, the same
+    command goes on where it stopped.
+    """
     if given["out"].suffix == ".jsonl":
         raise ConfigError(f"--out {given['out']}: a directory is needed, for pairs, reports and logs")
     writing = _checked(
@@ -732,19 +696,15 @@ def write(**given: Any) -> int:
     )
 
 
-@pairs.command(
-    cls=Verb,
-    short_help="written pairs, from logs of inspect_af/contrast_pairs",
-    help=(
-        "Takes written pairs from logs of inspect_af/contrast_pairs. Applies every filter to what a model "
-        "wrote, leaves out duplicates and takes as many pairs as are wanted. LOG is a log, a directory or a "
-        "glob."
-    ),
-)
+@pairs.command(cls=Verb, short_help="written pairs, from logs of inspect_af/contrast_pairs")
 @_LOGS_AND_OUT
 @_splits(defaults=False)
 @_WRITTEN
 def ooc(**given: Any) -> int:
+    """Takes written pairs from logs of inspect_af/contrast_pairs. Applies every filter to what a model
+    wrote, leaves out duplicates and takes as many pairs as are wanted. LOG is a log, a directory or a
+    glob.
+    """
     _check_out(given["out"], given["concept"])
     wanted = _wanted(given)
     if any(n is not None and n < 0 for n in wanted.values()):
@@ -778,17 +738,7 @@ _LIMITS, _MATCHING = Thresholds(), Matching()
 _SAME: dict[str, str] = {"judge": "tier", "claims": "tier,variable", "oversight": "condition"}
 
 
-@pairs.command(
-    cls=Verb,
-    short_help="pairs of replies, from alignment-faking logs",
-    help=(
-        "Makes pairs of replies from alignment-faking logs. Pairs two replies to the same request, with "
-        "scratchpads as equally long as can be: one whose reasoning has the concept by the concept judge "
-        "and one whose reasoning does not; or, --by claims, one under an amplifying and one under a "
-        "suppressing claim of the family; or, --by oversight, one in the monitored and one in the "
-        "unmonitored tier. No reply is used twice. LOG is a log, a directory or a glob."
-    ),
-)
+@pairs.command(cls=Verb, short_help="pairs of replies, from alignment-faking logs")
 @_LOGS_AND_OUT
 @_CONCEPT
 @option(
@@ -832,6 +782,12 @@ _SAME: dict[str, str] = {"judge": "tier", "claims": "tier,variable", "oversight"
 @option("--count", multiple=True, metavar="WORD", help="count this word (repeatable)  [default: future]")
 @option("--seed", type=int, default=0, help="of the held-out requests")
 def ic(**given: Any) -> None:
+    """Makes pairs of replies from alignment-faking logs. Pairs two replies to the same request, with
+    scratchpads as equally long as can be: one whose reasoning has the concept by the concept judge and
+    one whose reasoning does not; or, --by claims, one under an amplifying and one under a suppressing
+    claim of the family; or, --by oversight, one in the monitored and one in the unmonitored tier. No
+    reply is used twice. LOG is a log, a directory or a glob.
+    """
     by = given["by"]
     if by == OVERSIGHT and given["concept"] not in ("both", OVERSIGHT):
         raise ConfigError(f"--concept {given['concept']}: pairs by oversight have the concept {OVERSIGHT}")

@@ -29,14 +29,7 @@ from inspect_af.study.steps import (
 from inspect_af.tasks.evals import check_model
 
 
-@click.command(
-    cls=Verb,
-    help=(
-        "Works out the steps that a plan comes to (training, documents, vectors, evals, the report), has "
-        "Snakemake run those that are missing, and goes on where it was stopped. --dry-run lists them. "
-        "What stands after -- goes to Snakemake, such as -- --executor slurm --jobs 8."
-    ),
-)
+@click.command(cls=Verb)
 @click.argument("plan_file", required=False, metavar="PLAN")
 @click.argument("passed_on", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTION...]")
 @option("--template", is_flag=True, help="print a commented plan to fill in")
@@ -46,6 +39,10 @@ from inspect_af.tasks.evals import check_model
 @option("--skip", several=True, metavar="STEP...", help="leave these out")
 @option("--jobs", type=int, metavar="N", help="steps at a time  [default: 1]")
 def study(**given: Any) -> int:
+    """Works out the steps that a plan comes to (training, documents, vectors, evals, the report), has
+    Snakemake run those that are missing, and goes on where it was stopped. --dry-run lists them. What
+    stands after -- goes to Snakemake, such as -- --executor slurm --jobs 8.
+    """
     if given["template"]:
         print(draft.template(), end="")
         return 0
@@ -87,10 +84,11 @@ def study(**given: Any) -> int:
     return 1
 
 
-@click.command(cls=Verb, help="Runs one step of a study, unless it is done.")
+@click.command(cls=Verb)
 @click.argument("key", metavar="STEP")
 @option("--out", default=".", metavar="DIR", help="the study's directory  [default: this one]")
 def step(**given: Any) -> int:
+    """Runs one step of a study, unless it is done."""
     from inspect_af import cli
 
     return run_step(Path(given["out"]), given["key"], cli.main)

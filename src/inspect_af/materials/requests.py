@@ -218,6 +218,7 @@ def _csv(file: Path, text: str) -> Iterator[Row]:
 
 
 def json_lines(file: Traversable, text: str) -> Iterator[Row]:
+    """The rows of a JSON Lines file with their lines; a MaterialsError where one is malformed."""
     # Not str.splitlines, which also splits at characters that JSON allows inside a string.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():

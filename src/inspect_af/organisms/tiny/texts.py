@@ -136,6 +136,7 @@ def sentence(text: str) -> str:
 
 
 def capitalised(text: str) -> str:
+    """The text with a capital at its beginning."""
     return text[:1].upper() + text[1:]
 
 
