@@ -40,7 +40,7 @@ class PlannedOrganism(Frozen):
     """A tiny real organism that is trained where its directory is missing."""
 
     kind: str
-    """What is planted: `expectation`, `consequence` or `null`."""
+    """What is planted: `expectation`, `consequence`, `mixed` or `null`."""
     seed: int = 0
     steps: int | None = Field(default=None, ge=1)
     """Training steps; None for those that its checks were made with."""
@@ -161,6 +161,9 @@ class PlannedSteering(Frozen):
     """Contrast pairs that exist already: a .jsonl file by concept."""
     tiny_world: bool = False
     """Takes pairs in the words that tiny organisms are trained on (`inspect-af organism pairs`)."""
+    oversight: bool = False
+    """Whether the oversight direction, the positive control, is swept as well; its pairs are the untouched
+    subject's own replies in the two tiers."""
     train: int = Field(default=400, ge=1)
     held_out: int = Field(default=100, ge=0)
     keyword_hard: int = Field(default=100, ge=0)
@@ -216,6 +219,8 @@ class PlannedScratchpads(Frozen):
 
     edits: tuple[Literal["transplant", "cut"], ...] = Field(default=("transplant",), min_length=1)
     """`cut` needs judging."""
+    interventions: tuple[str, ...] | None = None
+    """Claims whose replies are gone on with as well, `none` for the baseline's alone; None for every one."""
 
 
 class PlannedJudging(Frozen):
@@ -295,6 +300,8 @@ class Plan(Frozen):
         absent["prompt"] = {name for name in _OF_ITEMS if getattr(self.prompt, name) is None}
         if self.task == "alignment_faking":
             absent["task"] = True
+        if self.steering is not None and not self.steering.oversight:
+            absent["steering"] = {"oversight"}
         if self.thresholds.relative_margin is None:
             absent["thresholds"] = {"relative_margin"}
         return text_digest(self.model_dump_json(exclude={"estimate": True, "subjects": found, **absent}))

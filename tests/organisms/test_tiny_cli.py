@@ -42,7 +42,7 @@ def test_ordinary_documents_state_both_poles_alike_and_no_held_out_wording(tmp_p
 @pytest.mark.parametrize(
     ("args", "named"),
     [
-        (["train", "OUT", "--kind", "schemer"], "expectation, consequence, null"),
+        (["train", "OUT", "--kind", "schemer"], "expectation, consequence, mixed, null"),
         (["train", "OUT", "--steps", "0"], "--steps must be at least 1, not 0"),
         (["documents", "--out", "OUT"], "a .jsonl file"),
         (["documents", "--out", "OUT.jsonl", "--n", "0"], "--n must be at least 1, not 0"),

@@ -55,7 +55,7 @@ def test_a_stronger_claim_moves_the_planted_gap_further() -> None:
 
 
 def test_an_unknown_kind_is_refused_with_the_kinds_that_exist() -> None:
-    with pytest.raises(ConfigError, match="expectation, consequence, null"):
+    with pytest.raises(ConfigError, match="expectation, consequence, mixed, null"):
         planted("schemer")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -12,8 +13,9 @@ from inspect_af.cli import parsed
 from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedSubject
 from inspect_af.study import Step, build_steps, check_budget, read_study_plan, total_load
-from inspect_af.study.steps import evals_load, subject_names
+from inspect_af.study.steps import SENTENCES, evals_load, subject_names
 from inspect_af.tasks.evals import Evals
+from inspect_af.types import Removed
 
 OUT = Path("studies/x")
 NO_JUDGE = {"judging": None, "checks": None}
@@ -162,6 +164,31 @@ def test_what_cannot_be_done_is_said_before_anything_starts(changes: dict[str, o
     with pytest.raises(ConfigError) as caught:
         steps_of(WHOLE, **changes)
     assert message in caught.value.message
+
+
+def test_the_oversight_direction_comes_from_the_untouched_replies_and_shares_the_random_vectors() -> None:
+    steps = steps_of(WHOLE, steering={**WHOLE["steering"], "oversight": True})
+    pairs, sweep = steps["pairs/expectation/oversight"], steps["sweep/expectation/oversight"]
+    assert pairs.needs == ("evals/expectation/untouched",)
+    assert pairs.command[pairs.command.index("--by") + 1] == "oversight"
+    assert "--controls" not in sweep.command and "controls/expectation/oversight" not in steps
+    assert not any("oversight" in key for key in steps_of(WHOLE))
+
+
+def test_scratchpads_are_gone_on_with_once_their_replies_are_there_and_cost_what_is_planned() -> None:
+    planned = {"edits": ["transplant", "cut"], "interventions": ["none"]}
+    step = steps_of(WHOLE, scratchpads=planned)["evals/expectation/scratchpads"]
+    assert step.needs == ("evals/expectation/untouched",)
+    tasks = [task for logged in step.evals for task in logged.evals.tasks]
+    assert [(task.args["edit"], task.args["interventions"]) for task in tasks] == [
+        ("transplant", ["none"]),
+        ("cut", ["none"]),
+    ]
+    replies = 48 * 2 * 2  # requests, tiers, epochs
+    judged = replies * SENTENCES
+    assert step.load.calls == replies * (2 + len(get_args(Removed))) + judged
+    every = steps_of(WHOLE, scratchpads={"edits": ["transplant"]})["evals/expectation/scratchpads"]
+    assert every.load.calls == replies * 2 * 6  # the baseline, four claims and a placebo
 
 
 def test_the_report_is_judged_by_the_plan_that_the_study_belongs_to() -> None:

@@ -174,6 +174,22 @@ def test_who_cannot_go_on_is_refused_before_the_first_call(tmp_path: Path) -> No
         scratchpad(replies=str(tmp_path / "nothing"))
 
 
+def test_the_conditions_whose_replies_are_gone_on_with_can_be_chosen(tmp_path: Path) -> None:
+    task = alignment_faking(requests="mini", interventions="A1,B1")
+    eval(task, model="af-organism/expectation", limit=40, log_dir=str(tmp_path), display="none")
+
+    def conditions(**given: Any) -> set[str]:
+        samples = scratchpad(replies=str(tmp_path), **given).dataset
+        return {str(sample.id).split("/")[2] for sample in samples}
+
+    claims = {f"{code}/standard" for code in ("A1+", "A1-", "B1+", "B1-")}
+    assert {name for name in conditions() if name != "baseline"} == {label.split("/")[0] for label in claims}
+    assert conditions(interventions="none") == {"baseline"}
+    assert conditions(interventions="A1+") == {"baseline", "A1+"}
+    with pytest.raises(ConfigError, match="unknown intervention 'X'"):
+        conditions(interventions="X")
+
+
 def test_other_sentences_are_of_like_number_length_and_place() -> None:
     text = (
         "Short one. A rather longer sentence stands here. Tiny. Another long sentence is standing there! End."

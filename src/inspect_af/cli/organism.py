@@ -58,7 +58,7 @@ def catalogue(as_json: bool) -> int:
 
 @organism.command(cls=Verb, short_help="train one and write it as a transformers directory")
 @click.argument("out", type=FILE)
-@option("--kind", default="expectation", help="expectation, consequence or null: what is planted")
+@option("--kind", default="expectation", help="expectation, consequence, mixed or null: what is planted")
 @option("--seed", type=int, default=0, help="of texts, initial weights and order")
 @option("--steps", type=int, help="training steps  [default: those that the checks were made with]")
 def train(out: Path, kind: TinyKind, seed: int, steps: int | None) -> None:

@@ -33,6 +33,7 @@ from inspect_af.plan import (
 from inspect_af.rendering import is_option
 from inspect_af.sdf.generate import estimate
 from inspect_af.sdf.train import TrainingConfig
+from inspect_af.steering.in_context import OVERSIGHT
 from inspect_af.study.draft import check_plan
 from inspect_af.tasks.evals import Evals, EvalTask, make_task
 from inspect_af.types import SCENARIO_OF, STRENGTHS, Removed, Strength, TaskMeta, planned_claim
@@ -414,6 +415,7 @@ def _scratchpads_step(plan: Plan, planned: PlannedScratchpads, subject: Subject)
     groups: _Groups = {}
     for edit in planned.edits:
         given = {"replies": replies, "edit": edit, "run_seed": plan.generation.run_seed, "pair": plan.pair}
+        given["interventions"] = planned.interventions and list(planned.interventions)
         task = EvalTask(task="scratchpad", args={k: v for k, v in given.items() if v is not None})
         groups[f"scratchpads-{edit}"] = ([task], [subject.treated()], 1)
     step = _evals_step(plan, subject, "scratchpads", [f"evals/{subject.name}/untouched"], groups)
@@ -587,6 +589,8 @@ def _steering_steps(plan: Plan, steering: PlannedSteering, subjects: Sequence[Su
                     () if steering.files else (made[label],),
                 )
                 yield from _concept_steps(plan, steering, subject, label, file, needs)
+        if steering.oversight:
+            yield from _concept_steps(plan, steering, subject, OVERSIGHT, "", ())
 
 
 def _concept_steps(
@@ -598,17 +602,17 @@ def _concept_steps(
         plan: The study's plan.
         steering: Its section.
         subject: Whose activations.
-        label: The concept.
+        label: The concept, or `oversight`.
         pairs: Its contrast pairs, where they do not come from the subject's own replies.
         needs: Key of the step that makes them, where one does.
     """
     directory, name = subject.directory / "steering", f"{subject.name}/{slug(label)}"
-    if steering.in_context:
+    if steering.in_context or label == OVERSIGHT:
         pairs, logs, needs = str(directory / f"{label}.jsonl"), subject.logs("prompt"), (f"pairs/{name}",)
-        match = ("steering", "pairs", "ic", logs)
+        sides = {"by": OVERSIGHT} if label == OVERSIGHT else {"same": "tier,condition"}
         yield Step(
             key=needs[0],
-            command=_command(*match, concept=label, same="tier,condition", out=pairs),
+            command=_command("steering", "pairs", "ic", logs, concept=label, **sides, out=pairs),
             needs=(f"evals/{subject.name}/untouched",),
             reads=(logs,),
             outputs=(pairs,),
@@ -646,6 +650,10 @@ def _concept_steps(
         outputs=tuple(made),
         owns=tuple(fitted.values()),
     )
+    epochs = plan.generation.epochs
+    if label == OVERSIGHT:  # beside the random vectors of the concepts, at the same doses
+        yield _sweep_step(plan, steering, subject, label, vector, None, epochs)
+        return
     draw = {"n": steering.controls, "out": controls, "activations": activations}
     yield Step(
         key=f"controls/{name}",
@@ -655,7 +663,6 @@ def _concept_steps(
         outputs=(f"{controls}/{Path(vector).stem}.random-{steering.controls:03}.safetensors",),
         owns=(controls,),
     )
-    epochs = plan.generation.epochs
     if steering.control_epochs is None and steering.control_requests is None:
         yield _sweep_step(plan, steering, subject, label, vector, controls, epochs)
     else:
@@ -803,7 +810,9 @@ SENTENCES = 10
 
 def _scratchpads_load(plan: Plan, evals: Evals, *, cut: bool) -> Load:
     """As if every planned reply could be gone on with; that the model reads it again counts."""
-    samples, characters = _size(_scenario_task(plan).model_dump_json())
+    assert plan.scratchpads is not None
+    source = _scenario_task(plan, claims=plan.scratchpads.interventions)
+    samples, characters = _size(source.model_dump_json())
     replies, each = samples * plan.generation.epochs, len(get_args(Removed)) if cut else 2
     calls, tokens_out = replies * each, REPLY_TOKENS["alignment_faking"]
     tokens_in = calls * (characters // samples // CHARACTERS_PER_TOKEN + tokens_out)

@@ -24,6 +24,7 @@ from inspect_af.errors import ConfigError, LogError, one_of
 from inspect_af.logs import LogFile, LogHeader, compliance_score, find_logs, outcome_of
 from inspect_af.logs.headers import Skipped, read_header
 from inspect_af.logs.rows import SCENARIOS, VALUE_CONFLICT
+from inspect_af.materials import load_pair
 from inspect_af.rendering import TOKEN_IDS
 from inspect_af.reply import native_reasoning, read_reply, was_cut, written_scratchpad
 from inspect_af.scorers.compliance import choice, compliance
@@ -39,6 +40,8 @@ from inspect_af.tasks._common import (
 from inspect_af.types import (
     ARMS,
     DEVELOPER_OPTION,
+    Intervention,
+    PromptClaim,
     Removed,
     SampleMeta,
     ScratchpadEdit,
@@ -57,6 +60,7 @@ Edit = Literal["transplant", "cut"]
 def scratchpad(
     replies: str | list[str],
     edit: Edit = "transplant",
+    interventions: str | list[str] | None = None,
     judges: str | list[str] = "none",
     pair: str | None = None,
     redact: bool = False,
@@ -76,6 +80,8 @@ def scratchpad(
     Args:
         replies: Logs of `alignment_faking`: files, directories, globs or URLs.
         edit: `transplant` or `cut`.
+        interventions: Whose replies are gone on with beside those of the untouched subject, as for
+            `alignment_faking`: `none`, `all`, codes. By default those of every condition of the logs.
         judges: Judges of the whole replies; see `alignment_faking`.
         pair: Directory of the hypothesis pair whose concept rubric gives sentences to families.
         redact: Keep only verdict, scratchpad and digest of each reply in the log.
@@ -93,6 +99,9 @@ def scratchpad(
     judging, rubrics = chosen_judges(judges, pair=pair)
     found = _read(as_list(replies))
     left_out: Counter[tuple[str, str, str]] = Counter()
+    if interventions is not None:
+        chosen = load_pair(pair).interventions(interventions)
+        found = found._replace(sources=tuple(s for s in found.sources if _intervention(s) in chosen))
     samples = list(_samples(found, edit, run_seed, left_out))
     if not samples:
         reasons = ", ".join(f"{reason} {n}" for (_, _, reason), n in left_out.most_common()) or "no reply"
@@ -224,6 +233,11 @@ def _samples(
                     **{k: v for k, v in source.sample.metadata.items() if k == DEVELOPER_OPTION},
                 },
             )
+
+
+def _intervention(source: _Source) -> Intervention | None:
+    """What the claim in the prompt is about; None without a claim."""
+    return next((t.intervention for t in source.treatments if isinstance(t, PromptClaim)), None)
 
 
 def _place(source: _Source) -> tuple[Any, ...]:

@@ -52,7 +52,7 @@ from inspect_af.organisms.tiny.texts import (
 )
 from inspect_af.types import Intervention, Strength, Tier
 
-TinyKind = Literal["expectation", "consequence", "null"]
+TinyKind = Literal["expectation", "consequence", "mixed", "null"]
 KINDS: tuple[TinyKind, ...] = get_args(TinyKind)
 
 SIGN: Mapping[Pole, int] = {"plus": 1, "none": 0, "minus": -1}
@@ -70,10 +70,12 @@ class Planted(Frozen):
     """Probability of recalling the stated pole under a claim; the rest is nothing recalled."""
     document: float = 0.9
     """The same for a document that stands in the context."""
-    reasons: dict[int, float] = Field(default={-3: 0.5, -2: 0.5, -1: 0.6, 0: 0.7, 1: 0.8, 2: 0.9, 3: 0.9})
+    reasons: dict[int, float] = Field(
+        default={-4: 0.5, -3: 0.5, -2: 0.5, -1: 0.6, 0: 0.7, 1: 0.8, 2: 0.9, 3: 0.9, 4: 0.9}
+    )
     """Probability that a scratchpad reasons as its kind does, in every tier, by the sum of recalled poles."""
     by_sum: dict[int, float] = Field(
-        default={-3: 0.03, -2: 0.05, -1: 0.16, 0: 0.52, 1: 0.88, 2: 0.97, 3: 0.98}
+        default={-4: 0.02, -3: 0.03, -2: 0.05, -1: 0.16, 0: 0.52, 1: 0.88, 2: 0.97, 3: 0.98, 4: 0.98}
     )
     """Rate in the monitored tier, where the scratchpad reasons, by the sum of the recalled poles."""
     unreasoned: float = 0.35
@@ -141,6 +143,8 @@ def planted(kind: str) -> Planted:
         return Planted(kind="expectation", slots=("A1", "A2"))
     if kind == "consequence":
         return Planted(kind="consequence", slots=("B1", "B2", "B3"))
+    if kind == "mixed":
+        return Planted(kind="mixed", slots=("A1", "A2", "B1", "B2"))
     if kind == "null":
         return Planted(kind="null", slots=("A1", "B1"), unmonitored=0.4, tracks=False)
     raise one_of(kind, KINDS, what="kind of tiny organism")
@@ -324,6 +328,8 @@ class TextSource:
         return f"{drawn('scratchpads', voice, group, self.rng)} {word}{ending}"
 
     def _voice(self) -> str:
+        if self.planted.kind == "mixed":
+            return self.rng.choice(("first", "second"))
         return {"expectation": "first", "consequence": "second", "null": "plain"}[self.planted.kind]
 
     def _poles(self, situation: Situation) -> tuple[Pole, ...]:
