@@ -53,6 +53,20 @@ def test_the_task_that_a_plan_asks_for_has_exactly_its_conditions() -> None:
     assert len(task.dataset) * 2 == plan().samples_per_subject == 48 * 2 * 3 * 2
 
 
+def test_a_plan_that_does_not_say_how_often_the_untouched_subject_is_asked_asks_it_once(
+    tmp_path: Path,
+) -> None:
+    save_plan(plan(), tmp_path / "plan.yaml")
+    text = (tmp_path / "plan.yaml").read_text()
+    (tmp_path / "older.yaml").write_text(text.replace("  baseline_repeats: 1\n", ""))
+    assert "baseline_repeats" not in (tmp_path / "older.yaml").read_text()
+    assert load_plan(tmp_path / "older.yaml") == plan()
+    repeated = plan(generation=Generation(epochs=2, temperature=1.0, baseline_repeats=4))
+    assert repeated.digest != plan().digest
+    task = alignment_faking(**repeated.task_args())
+    assert len(task.dataset) * 2 == repeated.samples_per_subject == 48 * 2 * (4 + 2) * 2
+
+
 def test_the_digest_covers_what_decides_results_and_not_the_estimate() -> None:
     estimate = Estimate(calls=1, input_tokens=1, output_tokens=1, cost_usd=None)
     assert plan(estimate=estimate).digest == plan().digest

@@ -86,9 +86,17 @@ class Generation(Frozen):
     """How replies are sampled; None leaves the provider's default."""
 
     epochs: int = Field(default=1, ge=1)
+    baseline_repeats: int = Field(default=1, ge=1)
+    """Samples of the untouched subject for each under a prompt claim; a draft that leaves it out gets
+    `BASELINE_REPEATS` where it changes any belief."""
     run_seed: int = 0
     temperature: float | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)
+
+
+BASELINE_REPEATS = 4
+"""Samples of the untouched subject in `run`, plans and studies: every effect is measured from it, so that its
+replies narrow all of them. Not in source."""
 
 
 class Estimate(Frozen):
@@ -304,6 +312,8 @@ class Plan(Frozen):
             absent["steering"] = {"oversight"}
         if self.thresholds.relative_margin is None:
             absent["thresholds"] = {"relative_margin"}
+        if self.generation.baseline_repeats == 1:
+            absent["generation"] = {"baseline_repeats"}
         return text_digest(self.model_dump_json(exclude={"estimate": True, "subjects": found, **absent}))
 
     @property
@@ -321,16 +331,18 @@ class Plan(Frozen):
 
     @property
     def samples_per_subject(self) -> int:
-        """Calls to one subject: requests x tiers x (conditions and baseline) x epochs."""
-        cells = len(self.prompt.tiers) * (1 + len(self.conditions))
+        """Calls to one subject: requests x tiers x (conditions and samples of the baseline) x epochs."""
+        cells = len(self.prompt.tiers) * (self.generation.baseline_repeats + len(self.conditions))
         return self.requests.n * cells * self.generation.epochs
 
     def task_args(self) -> dict[str, Any]:
         """Arguments of the plan's task that ask for exactly its conditions."""
         unset = {name for name in _OF_ITEMS if getattr(self.prompt, name) is None}
         prompt = self.prompt.model_dump(exclude={"digest", "tiers", *unset})
+        repeats = self.generation.baseline_repeats
         return {
             **prompt,
+            **({"baseline_repeats": repeats} if repeats > 1 else {}),
             "tiers": list(self.prompt.tiers),
             "pair": self.pair,
             REQUESTS_OF[self.task][0]: self.requests.source,

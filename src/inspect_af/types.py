@@ -326,6 +326,8 @@ class SampleMeta(Frozen):
     training: Training | None = None
     """Of the last of them, where its manifest says so."""
     run_seed: int = 0
+    repeat: int = Field(default=1, ge=1)
+    """Which of several samples of one request, tier and condition this is; they count as further epochs."""
     prompt_digest: str = ""
     """First 16 hexadecimal digits of the sha256 of the rendered messages; empty before run time, and where a
     solver of somebody else's generated."""
@@ -337,16 +339,18 @@ class SampleMeta(Frozen):
         return condition_label(self.treatments)
 
     def as_metadata(self) -> dict[str, Any]:
-        """The fields as JSON values, for `Sample.metadata`; what only run time knows is left out while empty.
+        """The fields as JSON values, for `Sample.metadata`; what only run time knows is left out while empty,
+        and a `repeat` of 1.
 
         Inspect serialises every nested value of every sample several times.
         """
-        unknown = {
+        left_out = {
             name
             for name in ("treatments", "organism", "training", "prompt_digest", "rendered_digest")
             if not getattr(self, name)
         }
-        return self.model_dump(mode="json", exclude=unknown)
+        left_out |= {"repeat"} if self.repeat == 1 else set()
+        return self.model_dump(mode="json", exclude=left_out)
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any]) -> SampleMeta:

@@ -117,5 +117,5 @@ def test_another_option_of_inspect_is_answered_with_its_command(capsys: pytest.C
     line = capsys.readouterr().err.strip().splitlines()[-1].strip()
     assert line == (
         "inspect eval-set inspect_af/alignment_faking --model openai/x -T requests=mini --top-p 0.9 "
-        "-T interventions=A1+"
+        "-T interventions=A1+ -T baseline_repeats=4"
     )

@@ -103,6 +103,28 @@ def test_a_model_or_a_plan_is_needed(capsys: pytest.CaptureFixture[str]) -> None
     assert "give either a MODEL or --plan FILE" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "samples"),
+    [
+        ("--interventions A1", 2 * (4 + 2)),
+        ("--interventions A1 -T baseline_repeats=1", 2 * (1 + 2)),
+        ("--interventions none", 2),
+        ("--interventions A1 --epochs 2 --limit 5", 5),
+    ],
+)
+def test_the_untouched_subject_is_asked_four_times_beside_interventions_and_the_replies_are_counted_first(
+    options: str, samples: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requests, logs = tmp_path / "r.csv", tmp_path / "logs"
+    requests.write_text("id,request\nr1,Say one thing\n")
+    assert main([*RUN, "--requests", str(requests), "--log-dir", str(logs), *options.split()]) == 0
+    epochs = 2 if "--epochs" in options else 1
+    said = f"{samples * epochs} replies to ask for, less those already in {logs}"
+    assert capsys.readouterr().out.splitlines()[0] == said
+    (log,) = [read_eval_log(info.name) for info in list_eval_logs(str(logs))]
+    assert len(log.samples or []) == samples * epochs
+
+
 def test_logs_profile_and_report_are_written_where_the_command_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

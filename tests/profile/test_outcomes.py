@@ -28,6 +28,17 @@ def test_a_second_run_with_another_run_seed_adds_epochs(header, row):
     assert build_profile(outcomes).conditions[0].monitored == 0.5
 
 
+def test_a_repeated_sample_is_a_further_epoch_and_its_second_run_the_same_draw(header, row):
+    def repeat(uuid):
+        found = row("q1", "monitored", "rejected", uuid=uuid)
+        return found._replace(meta=found.meta.model_copy(update={"repeat": 2}))
+
+    rows = [row("q1", "monitored", "accepted"), repeat("b"), repeat("c")]
+    outcomes = count_outcomes([(header("a.eval"), rows)])
+    assert (outcomes.n_replies, outcomes.n_repeated) == (2, 1)
+    assert build_profile(outcomes).conditions[0].monitored == 0.5
+
+
 def test_a_second_run_with_the_same_run_seed_is_the_same_draw_and_counts_once(header, row):
     again = row("q1", "monitored", "accepted", uuid="other")
     outcomes = count_outcomes(

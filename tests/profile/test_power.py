@@ -53,6 +53,22 @@ def test_a_pilot_with_epochs_predicts_the_error_of_more_epochs():
     assert predicted == pytest.approx(actual, rel=0.1)
 
 
+def test_more_replies_of_one_condition_are_not_taken_for_less_difference_between_requests():
+    outcomes = pilot(epochs=3)
+    (requests,) = outcomes.request_sets
+    untouched, *others = requests.conditions
+    more = pilot(epochs=12).request_sets[0].conditions[0]
+    mixed = replace(
+        outcomes,
+        request_sets=(replace(requests, conditions=(replace(more, subject=untouched.subject), *others)),),
+    )
+    (even,), (uneven,) = pilot_variances(outcomes), pilot_variances(mixed)
+    assert uneven.epochs == 3
+    assert uneven.variances["gap"].between == pytest.approx(even.variances["gap"].between, rel=0.15)
+    assert uneven.variances["gap"].within == pytest.approx(even.variances["gap"].within / 4, rel=0.15)
+    assert uneven.variances["sensitivity"] == even.variances["sensitivity"]
+
+
 def test_a_pilot_with_one_epoch_promises_nothing_from_epochs():
     (observed,) = pilot_variances(pilot(epochs=1))
     for variance in observed.variances.values():

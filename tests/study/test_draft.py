@@ -37,6 +37,19 @@ def test_conditions_may_be_written_in_several_ways(conditions: object) -> None:
     assert plan(SMALL, conditions=conditions).digest == plan(SMALL).digest
 
 
+def test_the_untouched_subject_is_asked_four_times_where_beliefs_are_changed_and_once_elsewhere() -> None:
+    repeats = {
+        name: made.generation.baseline_repeats
+        for name, made in {
+            "claims": plan(SMALL, generation={"epochs": 2}),
+            "said": plan(SMALL, generation={"baseline_repeats": 2}),
+            "documents": plan(WHOLE, conditions="none"),
+            "nothing": plan(SMALL, conditions="none"),
+        }.items()
+    }
+    assert repeats == {"claims": 4, "said": 2, "documents": 4, "nothing": 1}
+
+
 def test_every_part_of_a_draft_is_part_of_the_digest() -> None:
     whole = plan(WHOLE)
     sdf = {**WHOLE["sdf"], "tokens": 3000}

@@ -108,10 +108,13 @@ def test_an_organism_adapter_stays_under_the_trained_one() -> None:
 
 def test_calls_are_counted_exactly_for_evals() -> None:
     steps = steps_of(WHOLE)
-    claims, tiers, epochs, judged = 5, 2, 2, 2
+    claims, untouched, tiers, epochs, judged = 5, 4, 2, 2, 2
     made = plan(WHOLE)
     prompt = group(steps["evals/other/untouched"], "prompt")
-    assert evals_load(made, prompt).calls == 48 * tiers * (1 + claims) * epochs * judged
+    assert evals_load(made, prompt).calls == 48 * tiers * (untouched + claims) * epochs * judged
+    assert evals_load(made, group(steps["evals/other/untouched"], "identities")).calls == (
+        48 * tiers * epochs * judged
+    )
     groups = steps["evals/other/untouched"].evals
     assert [Path(each.logs).name for each in groups] == ["prompt", "beliefs", "identities", "direct"]
     assert steps["evals/other/untouched"].load.calls == sum(
@@ -129,7 +132,7 @@ def test_calls_are_counted_exactly_for_evals() -> None:
 def test_a_study_above_its_budget_is_refused_with_both_numbers() -> None:
     made = plan(SMALL, budget={"max_calls": 100, "max_tokens": 5})
     load = total_load(build_steps(made, OUT))
-    with pytest.raises(ConfigError, match=r"480 calls, allowed are 100; .* tokens, allowed are 5"):
+    with pytest.raises(ConfigError, match=r"768 calls, allowed are 100; .* tokens, allowed are 5"):
         check_budget(made, load)
 
 

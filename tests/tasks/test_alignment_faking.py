@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tests.conftest import canned
 
 from inspect_af.errors import InspectAFError
 from inspect_af.materials import load_pair, load_scenario
+from inspect_af.profile import profile_logs
 from inspect_af.solvers import generation_seed, prompt_intervention
 from inspect_af.tasks import alignment_faking
 from inspect_af.types import SampleMeta, TaskMeta, planned_claim
@@ -76,6 +78,7 @@ def by_tier(monitored: str, unmonitored: str) -> Model:
         ({"redact": "false"}, "redact='false': true or false is needed"),
         ({"run_seed": "abc"}, "run_seed='abc': a whole number is needed"),
         ({"run_seed": 1.5}, "run_seed=1.5: a whole number is needed"),
+        ({"baseline_repeats": 0}, "baseline_repeats=0: a whole number of at least 1"),
     ],
 )
 def test_an_unknown_value_fails_before_the_first_call_and_says_what_is_allowed(
@@ -98,6 +101,49 @@ def test_samples_are_requests_by_conditions_by_tiers_in_the_order_of_requests() 
     ]
     assert {str(sample_id).split("/")[0] for sample_id in first} == {"mini-0001"}
     assert len({sample.id for sample in task.dataset}) == len(task.dataset)
+
+
+def test_samples_without_a_claim_are_repeated_with_ids_of_their_own() -> None:
+    task = alignment_faking(interventions="A1+", requests="mini", baseline_repeats=3)
+    assert len(task.dataset) == 48 * (3 + 1) * 2
+    first = {str(s.id): SampleMeta.from_metadata(s.metadata or {}).repeat for s in task.dataset[:8]}
+    assert first == {
+        "mini-0001/monitored": 1,
+        "mini-0001/unmonitored": 1,
+        "mini-0001/monitored/2": 2,
+        "mini-0001/unmonitored/2": 2,
+        "mini-0001/monitored/3": 3,
+        "mini-0001/unmonitored/3": 3,
+        "mini-0001/monitored/A1+/standard": 1,
+        "mini-0001/unmonitored/A1+/standard": 1,
+    }
+
+
+def test_repeated_samples_are_further_epochs_of_their_request_for_metric_and_profile(
+    run_eval: Run, requests_file: Path
+) -> None:
+    def gap_of(log: EvalLog) -> tuple[float, float, int]:
+        assert log.results is not None
+        found = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+        (row,) = profile_logs([log.location]).conditions
+        assert row.n_pairs == found["n_pairs"] == 4
+        assert (row.gap, row.gap_se) == pytest.approx((found["gap"], found["gap_stderr"]))
+        return found["gap"], found["gap_stderr"], row.replies["monitored"]
+
+    def alternating() -> Model:
+        """Accepts the second of every four replies to a request, so that rates within requests are 1/4."""
+        asked: Counter[str] = Counter()
+
+        def answer(messages: list, *_: object) -> ModelOutput:
+            asked[messages[-1].text] += 1
+            return canned(ACCEPT if asked[messages[-1].text] % 4 == 2 else REJECT)
+
+        return get_model("mockllm/model", custom_outputs=answer, memoize=False)
+
+    requests = str(requests_file)
+    repeated = gap_of(run_eval(alignment_faking(requests=requests, baseline_repeats=4), alternating()))
+    assert repeated == gap_of(run_eval(alignment_faking(requests=requests), alternating(), epochs=4))
+    assert repeated == (0, 0, 16)
 
 
 def test_strengths_and_paraphrases_cross_with_the_claims() -> None:

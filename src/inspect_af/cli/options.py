@@ -15,7 +15,7 @@ from inspect_af.cli.command import FILE, Decorator, option, together
 from inspect_af.config import parse
 from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedModel
-from inspect_af.tasks.evals import all_and_placebos
+from inspect_af.tasks.evals import all_and_placebos, baseline_repeats
 from inspect_af.types import REQUESTS_OF
 
 if TYPE_CHECKING:
@@ -319,9 +319,12 @@ def task_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 
     further = key_values(given["task_args"], option="-T")
     interventions = further.pop("interventions", None) or given["interventions"]
+    interventions = interventions or all_and_placebos(further.get("pair"))
+    repeats = baseline_repeats(interventions)
     named = ("strength", "paraphrase", "run_seed")
     return {
-        "interventions": interventions or all_and_placebos(further.get("pair")),
+        "interventions": interventions,
+        **({"baseline_repeats": repeats} if repeats > 1 else {}),
         **{name: given[name] for name in named},
         parameter: usual if given["requests"] == REQUESTS_OF["alignment_faking"][1] else given["requests"],
         **further,

@@ -21,7 +21,7 @@ from inspect_af.cli.options import (
 from inspect_af.errors import ConfigError
 from inspect_af.format import say
 from inspect_af.logs import read_logs, show_progress
-from inspect_af.plan import Generation
+from inspect_af.plan import BASELINE_REPEATS, Generation
 from inspect_af.profile import (
     POWER_QUANTITIES,
     PowerQuantity,
@@ -81,6 +81,7 @@ def plan(**given: Any) -> None:
         task_args=task_args,
         generation=Generation(
             epochs=given["epochs"] or 1,
+            baseline_repeats=task_args.get("baseline_repeats", 1),
             run_seed=given["run_seed"],
             temperature=given["temperature"],
             max_tokens=given["max_tokens"],
@@ -153,6 +154,12 @@ def plan(**given: Any) -> None:
     help="assumed spread of what any text does to the gap, in rate units",
 )
 @option("--placebos", type=int, default=8, help="planned placebos")
+@option(
+    "--baseline-repeats",
+    type=int,
+    default=BASELINE_REPEATS,
+    help="planned samples of the untouched subject for each under a claim",
+)
 @option("--studies", type=int, default=500, help="simulated studies a line")
 def power(**given: Any) -> int:
     """Minimum detectable gap, effect, sensitivity and contrast, and how often each verdict would be found,
@@ -168,6 +175,7 @@ def power(**given: Any) -> int:
         at_least(min(given[name]), 1, option=f"--{name}")
     at_least(given["studies"], 1, option="--studies")
     at_least(given["placebos"], 0, option="--placebos")
+    at_least(given["baseline_repeats"], 1, option="--baseline-repeats")
     if given["pilot"]:
         outcomes = count_outcomes(read_logs(given["pilot"], progress=show_progress))
         for pilot in pilot_variances(outcomes):
@@ -202,12 +210,13 @@ def _print_verdicts(rates: tuple[float, float], given: dict[str, Any]) -> None:
     first, second = given["sensitivity"]
     print(
         f"\n  verdicts of {given['studies']:,} simulated studies a line; sensitivities {100 * first:g} and "
-        f"{100 * second:g} points, {given['placebos']} placebos, texts of sd {100 * given['text_sd']:g}, "
-        f"request icc {given['request_icc']:g}"
+        f"{100 * second:g} points, {given['placebos']} placebos, {given['baseline_repeats']} samples of the "
+        f"untouched subject, texts of sd {100 * given['text_sd']:g}, request icc {given['request_icc']:g}"
     )
     for n in (n for n in given["requests"] if n > 1):
         for epochs in given["epochs"]:
-            design = StudyDesign(n, epochs, placebos=given["placebos"])
+            repeated = epochs * given["baseline_repeats"]
+            design = StudyDesign(n, epochs, baseline_epochs=repeated, placebos=given["placebos"])
             truth = planted(
                 rates, (first, second), design, text_sd=given["text_sd"], request_icc=given["request_icc"]
             )

@@ -36,10 +36,12 @@ from inspect_af.tasks.evals import (
     USUAL_PROMPT,
     Evals,
     EvalTask,
+    baseline_repeats,
     check_model,
     default_log_dir,
     failures,
     nuisance_evals,
+    planned_replies,
     refuse_changed_plan,
     run_evals,
 )
@@ -78,6 +80,8 @@ def _through_inspect(words: list[str]) -> str:
             said[2] = f"inspect_af/{value}"
         elif name in ours:
             said += ["-T", f"{name[2:].replace('-', '_')}={value}"]
+            if name == "--interventions" and (repeats := baseline_repeats(value)) > 1:
+                said += ["-T", f"baseline_repeats={repeats}"]
         elif not name.startswith("-") and "/" in name and (len(said) == 3 or not said[-1].startswith("-")):
             said += ["--model", name]
         else:
@@ -122,6 +126,7 @@ def run(context: click.Context, /, **given: Any) -> int:
             raise ConfigError(f"{named}: a plan decides these; write another plan to change them")
     asked = _asked(given) if plan is None else _planned(plan)
     log_dir = given["log_dir"] or default_log_dir(asked)
+    click.echo(f"{planned_replies(asked):,} replies to ask for, less those already in {log_dir}")
     success = run_evals(asked, log_dir, **running)
     if not success:
         for reason in failures(log_dir):

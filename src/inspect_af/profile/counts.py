@@ -88,7 +88,7 @@ class Outcomes:
     """Everything that the analysis needs from a collection of logs.
 
     Dropped are rows whose uuid had been seen before and `n_repeated` replies of a second run with the same
-    run seed, request, tier, condition and epoch. `n_drifted` replies saw another rendered prompt than an
+    run seed, sample and epoch. `n_drifted` replies saw another rendered prompt than an
     earlier reply in the same cell.
     """
 
@@ -113,12 +113,12 @@ class Outcomes:
 
 @dataclass(slots=True)
 class _Cell:
-    """Running counts of one condition, request and tier; a draw is (run seed, epoch)."""
+    """Running counts of one condition, request and tier; a draw is (run seed, epoch, repeat)."""
 
     outcomes: list[int] = field(default_factory=lambda: [0] * len(OUTCOMES))
     tags: list[int] = field(default_factory=lambda: [0, 0])
-    scored: set[tuple[int, int]] = field(default_factory=set)
-    failed: set[tuple[int, int]] = field(default_factory=set)
+    scored: set[tuple[int, int, int]] = field(default_factory=set)
+    failed: set[tuple[int, int, int]] = field(default_factory=set)
     digest: str = ""
     rendered: str = ""
 
@@ -168,7 +168,7 @@ class OutcomeCounter:
             self._sampling[header.subject.label, setting][sampled or "the provider's defaults"] = None
 
     def _count(self, cell: _Cell, row: ScoredSample) -> None:
-        drawn = row.meta.run_seed, row.epoch
+        drawn = row.meta.run_seed, row.epoch, row.meta.repeat
         if row.outcome is None:
             cell.failed.add(drawn)
             return

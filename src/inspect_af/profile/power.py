@@ -160,10 +160,13 @@ def pilot_variances(outcomes: Outcomes, *, thresholds: Thresholds | None = None)
         analysis, conditions = headline.analysis, headline.data.requests.conditions
         used = [p for g in (*analysis.groups, *analysis.placebos) for p in g.conditions]
         used.extend([] if analysis.baseline is None else [analysis.baseline])
-        epochs = min(_replies_per_request(_accepted_and_scored(conditions[p])[1]) for p in used)
+        replies = [_replies_per_request(_accepted_and_scored(condition)[1]) for condition in conditions]
+        epochs = min(replies[p] for p in used)
         # Requests that only another analysis of the same logs asked are no attrition of this one.
         asked = max(int(replies_asked(conditions[p]).any(axis=1).sum()) for p in used)
-        noise = np.stack([_reply_noise(condition) for condition in conditions]).ravel()
+        # A condition with more replies than the fewest, as the untouched subject often has, has less noise.
+        more = [epochs / max(n, epochs, 1) for n in replies]
+        noise = np.stack([_reply_noise(c) * share for c, share in zip(conditions, more, strict=True)]).ravel()
         found = {
             quantity: _observed(statistic, noise, epochs, asked)
             for quantity, statistic in _statistics(headline).items()

@@ -137,17 +137,20 @@ def deviations(plan: Plan, headers: Sequence[LogHeader], outcomes: Outcomes) -> 
     found = _headers(plan, headers)
     planned = {BASELINE, *(condition.label for condition in plan.conditions)}
     models = {_model(subject.model) for subject in plan.subjects}
-    wanted = plan.requests.n * plan.generation.epochs
+    once = plan.requests.n * plan.generation.epochs
     run: dict[str, set[str]] = defaultdict(set)
-    amounts: dict[tuple[str, int], list[str]] = defaultdict(list)
+    amounts: dict[tuple[str, int, int], list[str]] = defaultdict(list)
     for condition in (one for requests in outcomes.request_sets for one in requests.conditions):
         name, label = _model(condition.subject.model), condition.label
         run[name].add(label)
+        wanted = once * (plan.generation.baseline_repeats if label == BASELINE else 1)
+        if label == BASELINE and condition.setting.prompt_digest != plan.prompt.digest:
+            continue  # said already, and what a check asks under another prompt is not repeated
         for tier in plan.prompt.tiers:
             n = int(condition.counts[:, TIERS.index(tier)].sum())
             if name in models and label in planned and n != wanted:
-                amounts[name, n].append(f"{label} {tier}")
-    for (name, n), cells in amounts.items():
+                amounts[name, n, wanted].append(f"{label} {tier}")
+    for (name, n, wanted), cells in amounts.items():
         found.append(f"{name}: {n} replies instead of the planned {wanted} in {_some(cells)}.")
     found += [f"{model} is planned and was not run." for model in sorted(models - set(run))]
     for model, labels in run.items():

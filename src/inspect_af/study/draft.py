@@ -19,6 +19,7 @@ from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.logs.headers import TREATMENT_ARGS, subject_of
 from inspect_af.materials import DIRECTNESS, load_pair
 from inspect_af.plan import (
+    BASELINE_REPEATS,
     Plan,
     PlannedPrompt,
     PlannedRequests,
@@ -107,7 +108,8 @@ def complete_draft(draft: Mapping[str, Any]) -> Plan:
         raise one_of(task, REQUESTS_OF, what="task")
     parameter, usual = REQUESTS_OF[task]
     source = _source(given.pop("requests", usual))
-    run_seed = _keyed("generation", given.get("generation")).get("run_seed", 0)
+    generation = _keyed("generation", given.get("generation"))
+    run_seed = generation.get("run_seed", 0)
     if (pair := given.get("pair")) is not None and not isinstance(pair, str):
         raise ConfigError(f"pair: {pair!r}; give the directory of a hypothesis pair")
     task_args = {
@@ -118,6 +120,8 @@ def complete_draft(draft: Mapping[str, Any]) -> Plan:
         **({"pair": pair} if pair else {}),
     }
     made = plan_parts(make_task(EvalTask(task=task, args=task_args)), task_args, source)
+    if made["conditions"] or given.get("sdf") or given.get("steering"):
+        given["generation"] = {"baseline_repeats": BASELINE_REPEATS, **generation}
     return Plan.model_validate({**given, "subjects": subjects, **made})
 
 

@@ -120,11 +120,13 @@ def write_plan(plan: Plan, file: Path, *, force: bool) -> tuple[Plan, str | None
 
 def describe_plan(plan: Plan) -> str:
     """The plan in a few lines."""
+    repeats = plan.generation.baseline_repeats
+    baseline = "baseline" if repeats == 1 else f"baseline ({repeats} samples a request and tier)"
     lines = [
         f"plan {plan.name}, digest {plan.digest}",
         f"  subjects     {', '.join(subject.model for subject in plan.subjects)}",
         f"  {REQUESTS_OF[plan.task][0]:<12} {plan.requests.source} ({plan.requests.n})",
-        f"  conditions   baseline, {', '.join(condition.label for condition in plan.conditions)}",
+        f"  conditions   {', '.join([baseline, *(condition.label for condition in plan.conditions)])}",
         f"  epochs       {plan.generation.epochs}",
     ]
     if (e := plan.estimate) is None:
@@ -222,7 +224,11 @@ def _verdict_power(plan: Plan, rates: tuple[float, float]) -> tuple[float | None
         return None, None
     placebos = {c.intervention.variable for c in plan.conditions if c.intervention.family is None}
     design = StudyDesign(
-        plan.requests.n, plan.generation.epochs, n_variables=variables, placebos=len(placebos)
+        plan.requests.n,
+        plan.generation.epochs,
+        baseline_epochs=plan.generation.epochs * plan.generation.baseline_repeats,
+        n_variables=variables,
+        placebos=len(placebos),
     )
 
     def power(truth: Truth, *codes: VerdictCode) -> float:

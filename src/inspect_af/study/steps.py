@@ -333,10 +333,14 @@ def _report_step(subjects: Sequence[Subject], out: Path) -> Step:
 
 
 def _scenario_task(plan: Plan, *, claims: Sequence[str] | None = None, **changes: Any) -> EvalTask:
-    """The plan's task as the plan asks for it, with its conditions, or with `claims` (none if empty)."""
+    """The plan's task as the plan asks for it, with its conditions, or with `claims` (none if empty).
+
+    Only the former repeats the baseline; the others ask checkpoints, other prompts or the same subject again.
+    """
     args = {name: value for name, value in plan.task_args().items() if value is not None}
     if claims is not None:
         args["interventions"] = list(claims) or "none"
+        args.pop("baseline_repeats", None)
     if plan.judging is not None and plan.judging.judges:
         args["judges"] = list(plan.judging.judges)
     return EvalTask(task=plan.task, args={**args, **changes})

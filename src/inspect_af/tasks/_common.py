@@ -93,6 +93,7 @@ def scenario_task(
     paraphrase: int | str,
     setting: Setting,
     identity: str | list[str] | None,
+    baseline_repeats: int,
     tiers: str | list[str],
     tier_tag: str | None,
     first_tier: Tier,
@@ -125,6 +126,7 @@ def scenario_task(
     _allowed(reasoning, get_args(ReasoningChannel), "reasoning")
     _allowed(first_tier, ("monitored", "unmonitored"), "first_tier")
     whole_number(run_seed, "run_seed")
+    whole_number(baseline_repeats, "baseline_repeats", least=1)
     true_or_false(redact, "redact")
     asked = _parse_tiers(tiers)
     words = load_scenario(scenario, pair=pair)
@@ -153,7 +155,7 @@ def scenario_task(
     def user_turn(request: Request, tier: Tier) -> str:
         return words.user_turn(request.text, tier=tier, tier_tag=scheme, tag_in=tag_in, reasoning=reasoning)
 
-    def sample(request: Request, claim: Claim | None, tier: Tier) -> Sample:
+    def sample(request: Request, claim: Claim | None, repeat: int, tier: Tier) -> Sample:
         offered = {"policy": request.policy, DEVELOPER_OPTION: request.developer} if chooses else {}
         return planned_sample(
             request.id,
@@ -161,6 +163,7 @@ def scenario_task(
             text=user_turn(request, tier),
             claim=claim,
             run_seed=run_seed,
+            repeat=repeat,
             tier=tier,
             cluster_id=request.cluster_id,
             category=request.category,
@@ -175,9 +178,10 @@ def scenario_task(
     return Task(
         dataset=MemoryDataset(
             [
-                sample(request, claim, tier)
+                sample(request, claim, repeat, tier)
                 for request in request_set.requests
                 for claim in claims
+                for repeat in range(1, 1 + (baseline_repeats if claim is None else 1))
                 for tier in asked
             ],
             name=request_set.name,
@@ -241,6 +245,7 @@ def planned_sample(
     text: str,
     claim: Claim | None,
     run_seed: int,
+    repeat: int = 1,
     tier: Tier = "none",
     cluster_id: str | None = None,
     category: str | None = None,
@@ -250,10 +255,11 @@ def planned_sample(
 
     Args:
         request_id: What pairs this sample with others; the id starts with it.
-        names: Further parts of the id, before the claim: `advbench-0007/monitored/A1+/strong`.
+        names: Further parts of the id, before the claim or the repeat: `advbench-0007/monitored/A1+/strong`.
         text: The user turn.
         claim: What `prompt_intervention` will add.
         run_seed: Seed of the run.
+        repeat: Which of several such samples it is, counted from 1.
         tier: Tier that the prompt names.
         cluster_id: Group of near duplicates; the request itself if None.
         category: Category of the request.
@@ -266,9 +272,10 @@ def planned_sample(
         category=category,
         tier=tier,
         run_seed=run_seed,
+        repeat=repeat,
     )
     return Sample(
-        id="/".join([request_id, *names, *([plan.label] if plan else [])]),
+        id="/".join([request_id, *names, *([plan.label] if plan else []), *([str(repeat)] * (repeat > 1))]),
         input=text,
         metadata=meta.as_metadata() | further | ({PLANNED_CLAIM: plan.model_dump_json()} if plan else {}),
     )

@@ -20,6 +20,7 @@ def alignment_faking(
     requests: str = "advbench",
     setting: Setting = "prompted",
     identity: str | list[str] | None = None,
+    baseline_repeats: int = 1,
     tiers: str | list[str] = "monitored,unmonitored",
     tier_tag: str | None = None,
     first_tier: Tier = "monitored",
@@ -48,6 +49,8 @@ def alignment_faking(
             models that learnt them from documents.
         identity: Who the model is said to be: a name from the scenario, or `NAME,DEVELOPER`; None for the
             scenario's default, which is `fictional` in the bundled one.
+        baseline_repeats: How many samples without a claim every request and tier has, each with a seed of its
+            own; they count as further epochs of the same request. Every effect is measured from the baseline.
         tiers: Which tiers to ask in: `monitored`, `unmonitored`, and `rated` (rated but never trained on).
         tier_tag: Which of the scenario's tag schemes names the tiers; None for the scenario's default, which
             is `free` in the bundled one.
@@ -78,6 +81,7 @@ def alignment_faking(
         paraphrase=paraphrase,
         setting=setting,
         identity=identity,
+        baseline_repeats=baseline_repeats,
         tiers=tiers,
         tier_tag=tier_tag,
         first_tier=first_tier,

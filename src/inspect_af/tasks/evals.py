@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field, JsonValue, ValidationError
 
-from inspect_af.config import Frozen, only_one, path_digest, text_digest
+from inspect_af.config import Frozen, as_list, only_one, path_digest, text_digest
 from inspect_af.errors import ConfigError, InspectAFError, LogError
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS
-from inspect_af.plan import Plan, PlannedModel
+from inspect_af.plan import BASELINE_REPEATS, Plan, PlannedModel
 from inspect_af.scorers.judges import GRADER, NO_GRADER
 from inspect_af.types import CarriesTreatment, ScenarioTask, SdfAdapter, Steer, TaskMeta, applied_treatments
 
@@ -99,6 +99,13 @@ def make_model(planned: PlannedModel) -> Model:
         return get_model(planned.model, memoize=not model_files(planned), **arguments)
     except Exception as error:  # providers raise what they like
         raise ConfigError(_without_markup(str(error))) from error
+
+
+def planned_replies(evals: Evals) -> int:
+    """Replies that the evals ask their models for, judges not counted."""
+    sizes = [len(make_task(each).dataset) for each in evals.tasks]
+    first, last = evals.sample_range or (0, evals.limit or max(sizes))
+    return sum(max(0, min(n, last) - first) for n in sizes) * len(evals.models) * evals.epochs
 
 
 def run_evals(evals: Evals, log_dir: str | Path, *, display: Any = None, **options: Any) -> bool:
@@ -211,6 +218,11 @@ def all_and_placebos(pair: str | None) -> str:
     loaded = load_pair(pair)
     groups = dict.fromkeys(re.sub(r"\d+$", "", placebo.code) for placebo in loaded.placebos)
     return ",".join(["all", *groups])
+
+
+def baseline_repeats(interventions: str | list[str]) -> int:
+    """How often a run asks the untouched subject by itself: more often where effects are measured from it."""
+    return BASELINE_REPEATS if set(as_list(interventions)) - {"none", "baseline"} else 1
 
 
 def check_model(model: str, model_args: Mapping[str, Any]) -> None:

@@ -188,7 +188,7 @@ def _samples(
     prompts: dict[tuple[Any, ...], dict[Tier, list[ChatMessage]]] = defaultdict(dict)
     for source in found.sources:
         prompts[_place(source)].setdefault(source.meta.tier, _prompt(source.sample))
-    order = sorted(found.sources, key=lambda s: s.meta.request_id)
+    order = sorted(found.sources, key=lambda s: (s.meta.request_id, s.meta.repeat))
     seen: Counter[str] = Counter()
     for source in order:
         condition = condition_label(source.treatments)

@@ -29,6 +29,7 @@ def value_conflict(
     oversight: float | None = None,
     setting: Setting = "prompted",
     identity: str | list[str] | None = None,
+    baseline_repeats: int = 1,
     tiers: str | list[str] = "monitored,unmonitored",
     tier_tag: str | None = None,
     first_tier: Tier = "monitored",
@@ -62,6 +63,7 @@ def value_conflict(
             states none.
         setting: See `alignment_faking`.
         identity: See `alignment_faking`.
+        baseline_repeats: See `alignment_faking`.
         tiers: See `alignment_faking`.
         tier_tag: See `alignment_faking`.
         first_tier: See `alignment_faking`.
@@ -93,6 +95,7 @@ def value_conflict(
         paraphrase=paraphrase,
         setting=setting,
         identity=identity,
+        baseline_repeats=baseline_repeats,
         tiers=tiers,
         tier_tag=tier_tag,
         first_tier=first_tier,
