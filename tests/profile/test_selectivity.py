@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from inspect_ai import eval
 from inspect_ai.model import get_model
+from tests.conftest import canned
 
 from inspect_af.errors import LogError
 from inspect_af.materials import load_beliefs, load_pair
@@ -118,6 +119,46 @@ def test_priors_at_the_end_of_the_scale_are_warned_about(once: Callable[..., Sel
     low = once(interventions="A1+", model_args={"belief_prior": 0.05})
     assert any("no room left to suppress" in warning for warning in low.warnings)
     assert not once().warnings
+
+
+def answers(text: str) -> Any:
+    """A model that answers every question alike."""
+    return get_model("mockllm/model", custom_outputs=lambda *_: canned(text), memoize=False)
+
+
+def test_a_model_that_answers_by_position_measures_no_belief(tmp_path: Path) -> None:
+    log = eval(beliefs(interventions="A1"), answers("A"), log_dir=str(tmp_path), display="none")[0]
+    (matrix,) = selectivity_from_logs([tmp_path]).matrices
+    n = len(log.samples or ())
+    assert matrix.unmeasured == (
+        f"{n} of {n} answers are A, whichever option stands there",
+        "everyday facts are known at 50%, less than 80%",
+    )
+    assert (matrix.rows, matrix.moves, matrix.by_letter) == ((), (), {"A": 1.0})
+    checked = belief_check(matrix, variables=["A1"])
+    assert checked == ("unmeasured", matrix.unmeasured)
+    table = render_selectivity(matrix, checked)
+    assert "beliefs unmeasured" in table and "Answers by letter: A 100.0%." in table
+    assert "A1+" not in table, "nothing is printed as a shift"
+    assert render_selectivity(matrix) == table
+
+
+def test_answers_that_cannot_be_read_measure_no_belief(tmp_path: Path) -> None:
+    model = answers("I would rather not say.")
+    eval(beliefs(interventions="A1", orders=1), model, log_dir=str(tmp_path), display="none")
+    (matrix,) = selectivity_from_logs([tmp_path]).matrices
+    unread, unknown = matrix.unmeasured
+    assert "answers could not be read" in unread and "no_letter" in unread
+    assert unknown == "no answer about everyday facts could be read"
+    assert belief_check(matrix).check == "unmeasured"
+
+
+def test_a_model_that_answers_by_what_options_say_has_its_answers_in_every_place(
+    once: Callable[..., SelectivityMatrix],
+) -> None:
+    assert sum(once().by_letter.values()) == pytest.approx(1)
+    assert max(once().by_letter.values()) < 0.5
+    assert once().unmeasured == ()
 
 
 def test_a_variable_that_was_not_asked_about_leaves_the_check_open(

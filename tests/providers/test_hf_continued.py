@@ -71,6 +71,39 @@ def test_from_every_token_of_its_own_reply_a_model_goes_on_as_it_did(random_mode
     assert sum(kept) > 15
 
 
+def test_a_beginning_has_the_log_probabilities_that_transformers_gives_it(random_model: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = get_model(f"af-hf/{random_model}", memoize=False)
+    config = GREEDY.model_copy(update={"prompt_logprobs": 1, "max_tokens": 4})
+    begun = ChatMessageAssistant(content="a red fox that ran")
+    found, freely = generated(model, begun, config=config), generated(model, begun)
+    assert freely.completion.startswith(found.completion)
+    assert found.usage is not None and freely.usage is not None
+    assert found.usage.input_tokens == freely.usage.input_tokens
+    assert found.usage.output_tokens == 4
+    choice = found.choices[0]
+    assert choice.logprobs is None and choice.prompt_logprobs is not None
+    tokenizer = load_tokenizer(str(random_model))
+    given = tokenizer.encode(begun.text, add_special_tokens=False)
+    turns = [{"role": "user", "content": ASKED.text}]
+    prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+    network = AutoModelForCausalLM.from_pretrained(random_model, dtype=torch.float32)
+    with torch.inference_mode():
+        logits = network(torch.tensor([[*prompt, *given]])).logits[0].log_softmax(-1)
+    expected = [float(logits[len(prompt) - 1 + at, token]) for at, token in enumerate(given)]
+    assert [token.logprob for token in choice.prompt_logprobs.content] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("asked", [1, 5])
+def test_log_probabilities_of_other_prompt_tokens_are_refused(random_model: Path, asked: int) -> None:
+    config = GREEDY.model_copy(update={"prompt_logprobs": asked})
+    begun = [ChatMessageAssistant(content="a fox")] if asked == 5 else []
+    with pytest.raises(ConfigError, match=rf"prompt_logprobs={asked}: af-hf gives prompt_logprobs=1"):
+        generated(get_model(f"af-hf/{random_model}", memoize=False), *begun, config=config)
+
+
 def test_an_edited_text_is_encoded_at_once_and_ids_of_another_tokenizer_are_not_trusted(
     random_model: Path,
 ) -> None:

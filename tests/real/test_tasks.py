@@ -9,6 +9,8 @@ import pytest
 from inspect_ai import eval
 
 from inspect_af.cli import main
+from inspect_af.profile import belief_check, selectivity_from_logs
+from inspect_af.report import render_selectivity
 
 pytestmark = pytest.mark.real
 
@@ -33,16 +35,30 @@ def test_a_scenario_ends_with_a_profile_that_claims_nothing(real: Path, tmp_path
     assert written["verdict_code"] in (None, "none", "underpowered")
 
 
-def test_beliefs_are_asked_and_read_from_a_real_models_logits(real: Path, tmp_path: Path) -> None:
+def test_beliefs_are_read_from_a_real_models_logits_and_found_to_be_no_beliefs(
+    real: Path, tmp_path: Path
+) -> None:
+    """A model this small answers by position and knows few facts, which is said in place of shifts."""
     log = eval(
         "inspect_af/beliefs",
         model=f"af-hf/{real}",
         model_args={"device": "cpu", "dtype": "float32"},
         task_args={"interventions": "A1+"},
-        limit=12,
-        max_tokens=8,
-        log_dir=str(tmp_path / "logs"),
+        sample_id=["A1/happiest/*", "controls/a*", "controls/b*"],
+        log_dir=str(tmp_path),
         display="none",
     )[0]
     assert log.status == "success"
-    assert len(log.samples or ()) == 12
+    found = [score for sample in log.samples or () if (score := (sample.scores or {}).get("belief"))]
+    assert len(found) >= 18
+    assert {score.metadata["method"] for score in found} == {"prefill"}, "every answer is read"
+    masses = [score.metadata["mass"] for score in found]
+    assert 0.7 < sum(masses) / len(masses) < 0.95
+    for score in found:
+        assert sum(score.metadata[f"p_{letter}"] for letter in "ABC") == pytest.approx(1)
+        assert 0 <= score.metadata["words"] <= 1
+    (matrix,) = selectivity_from_logs([tmp_path]).matrices
+    checked = belief_check(matrix)
+    assert checked.check == "unmeasured" and "everyday facts are known at" in checked.reasons[-1]
+    printed = render_selectivity(matrix, checked)
+    assert "by letter: A " in printed and "A1+" not in printed

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from inspect_ai.model import Logprob, Logprobs, ModelOutput, TopLogprob
 
 from inspect_af.materials import AskedBelief
-from inspect_af.scorers.beliefs import ChoiceAnswer, answer_letter, belief_score, read_choice
+from inspect_af.scorers.beliefs import OPTION_LOGPROBS, ChoiceAnswer, answer_letter, belief_score, read_choice
 
 OPTIONS = {"A": "On my own", "B": "Boxed in", "C": "On paper"}
 ASKED = AskedBelief(form="choice", poles={"A": "plus", "B": "minus", "C": "other"}, options=OPTIONS)
@@ -119,13 +119,38 @@ def test_a_provider_that_names_the_likeliest_token_instead_of_the_drawn_one_is_r
     assert answer.poles["plus"] == pytest.approx(0.7)
 
 
-@pytest.mark.parametrize(
-    "tokens", [[token("B")], [token("B", B=0.3, The=0.6)], [token("x"), token("y"), token("z")]]
-)
-def test_logprobs_that_do_not_show_the_letters_give_way_to_the_letter(tokens: list[Logprob]) -> None:
-    answer = read_choice(said("B", *tokens), ASKED)
+def test_logprobs_that_do_not_show_the_letters_give_way_to_the_letter() -> None:
+    answer = read_choice(said("B", token("x"), token("y"), token("z")), ASKED)
     assert isinstance(answer, ChoiceAnswer)
     assert (answer.method, answer.belief) == ("letter", 0.0)
+
+
+def test_a_letter_that_was_drawn_at_a_small_probability_is_no_certainty() -> None:
+    answer = read_choice(said("A", token("A", A=0.13, B=0.07, The=0.6)), ASKED)
+    assert isinstance(answer, ChoiceAnswer)
+    assert (answer.method, answer.letter, answer.mass) == ("logprobs", "A", pytest.approx(0.2))
+    assert answer.belief == pytest.approx(0.53), "what is on no letter counts as neither pole"
+    alone = Logprob(token="B", logprob=math.log(0.2), top_logprobs=None)
+    found = read_choice(said("B", alone), ASKED)
+    assert isinstance(found, ChoiceAnswer)
+    assert found.belief == pytest.approx(0.4)
+
+
+def begun(first: Logprob, words: dict[str, float]) -> ModelOutput:
+    """An answer after a prefill, whose drawn token is not a letter."""
+    output = said("Answer: The", first)
+    output.metadata = {OPTION_LOGPROBS: {letter: math.log(p) for letter, p in words.items()}}
+    return output
+
+
+def test_after_a_prefill_the_letters_count_and_not_what_was_drawn() -> None:
+    first = token(" The", The=0.2, **{" A": 0.1, " B": 0.3, " C": 0.4})
+    answer = read_choice(begun(first, {"A": 1e-9, "B": 3e-9, "C": 1e-30}), ASKED)
+    assert isinstance(answer, ChoiceAnswer)
+    assert (answer.method, answer.letter) == ("prefill", "C")
+    assert answer.letters == pytest.approx({"A": 0.125, "B": 0.375, "C": 0.5})
+    assert answer.belief == pytest.approx(0.5 + (0.125 - 0.375) / 2)
+    assert answer.words == pytest.approx(0.25), "by the options' own words, A has a quarter and B the rest"
 
 
 def test_an_option_that_states_neither_pole_counts_half() -> None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from inspect_ai.log import EvalLog
-from inspect_ai.model import get_model
+from inspect_ai.model import (
+    ContentReasoning,
+    ContentText,
+    Logprob,
+    Logprobs,
+    ModelOutput,
+    TopLogprob,
+    get_model,
+)
 from tests.conftest import canned
 
 from inspect_af.errors import ConfigError
-from inspect_af.materials import load_beliefs
+from inspect_af.materials import AskedBelief, load_beliefs
 from inspect_af.solvers import prompt_intervention
 from inspect_af.tasks import beliefs
 from inspect_af.types import planned_claim
@@ -94,6 +103,68 @@ def test_an_answer_without_a_letter_is_unscored_with_the_reason(run_eval: RunEva
     assert [(s.value["score"] == s.value["score"], s.reason) for s in scores(log)] == [
         (False, "no_letter")
     ] * 2
+
+
+def local(letters: dict[str, float], *, thinks: bool = False) -> tuple[Any, list[tuple[str, str]]]:
+    """A model as a local engine is: it goes on with a reply and gives the probabilities of what it is given.
+
+    Letters have these probabilities behind `Answer:`; of the options' words the longest is the likeliest.
+    """
+    asked: list[tuple[str, str]] = []
+
+    def answer(messages: list[Any], _tools: Any, _choice: Any, config: Any) -> ModelOutput:
+        asked.append((messages[-1].role, messages[-1].text))
+        output = canned("B")
+        choice = output.choices[0]
+        if messages[-1].role != "assistant":
+            return output
+        if thinks:
+            choice.message.content = [ContentReasoning(reasoning="Let me think"), ContentText(text="")]
+        if config.prompt_logprobs:
+            scored = Logprob(token="words", logprob=9.0 * len(messages[-1].text))
+            choice.prompt_logprobs = Logprobs(content=[scored])
+        top = [TopLogprob(token=f" {name}", logprob=math.log(p)) for name, p in letters.items()]
+        choice.logprobs = Logprobs(content=[Logprob(token=" The", logprob=-1.0, top_logprobs=top)])
+        return output
+
+    model = get_model("mockllm/model", custom_outputs=answer, memoize=False)
+    model.api.scores_replies = True  # type: ignore[attr-defined]
+    return model, asked
+
+
+def test_a_local_model_answers_by_the_letters_behind_the_beginning_of_an_answer(run_eval: RunEval) -> None:
+    model, asked = local({"A": 0.5, "B": 0.3, "The": 0.2})
+    log = run_eval(beliefs(), model, limit=3)
+    assert log.samples
+    for sample in log.samples:
+        shown = AskedBelief.from_metadata(sample.metadata)
+        score = (sample.scores or {})["belief"]
+        assert (score.answer, score.metadata["method"]) == ("A", "prefill")
+        assert score.metadata["p_A"] == pytest.approx(0.625)
+        value = {"plus": 1.0, "minus": 0.0, "other": 0.5}
+        expected = 0.625 * value[shown.poles["A"]] + 0.375 * value[shown.poles["B"]]
+        assert score.value["score"] == pytest.approx(expected)
+        longest = max(shown.options, key=lambda letter: len(shown.options[letter]))
+        assert abs(score.metadata["words"] - value[shown.poles[longest]]) < 0.1
+        assert ("assistant", "Answer:") in asked
+        assert {("assistant", f"Answer: {text}") for text in shown.options.values()} <= set(asked)
+    assert log.results
+    assert log.results.scores[0].metrics["letter A"].value == pytest.approx(0.625)
+
+
+@pytest.mark.parametrize(
+    ("letters", "thinks"), [({"A": 0.3, "The": 0.7}, False), ({"A": 0.6, "B": 0.4}, True)]
+)
+def test_where_no_letter_is_to_come_the_model_answers_in_its_own_way(
+    run_eval: RunEval, letters: dict[str, float], thinks: bool
+) -> None:
+    model, asked = local(letters, thinks=thinks)
+    log = run_eval(beliefs(), model, limit=1)
+    assert [score.metadata["method"] for score in scores(log)] == ["letter"]
+    assert [role for role, _ in asked] == ["assistant", "user"]
+    freely, asked = local({"A": 0.6, "B": 0.4})
+    run_eval(beliefs(logprobs=False), freely, limit=1)
+    assert [role for role, _ in asked] == ["user"]
 
 
 def test_a_claim_can_come_from_the_solver(run_eval: RunEval) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from inspect_ai.model import GenerateConfig
 
@@ -45,10 +43,9 @@ def test_likeliest_tokens_are_given_with_log_probabilities_only() -> None:
     assert "logprobs" not in request_body(GenerateConfig(), steer=None)
 
 
-@pytest.mark.parametrize("options", [{"best_of": 2}, {"prompt_logprobs": 1}])
-def test_what_would_be_dropped_silently_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"no {next(iter(options))}"):
-        request_body(GenerateConfig(**options), steer=None)
+def test_what_would_be_dropped_silently_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no best_of"):
+        request_body(GenerateConfig(best_of=2), steer=None)
 
 
 def test_what_means_nothing_to_vllm_is_warned_about() -> None:

@@ -84,6 +84,21 @@ def test_from_the_tokens_of_its_own_reply_a_model_goes_on_as_it_did(tiny: Tiny) 
     assert all(unpack_ids(one.metadata[TOKEN_IDS]) == ids for one in found)
 
 
+@pytest.mark.parametrize("steered", [False, True])
+def test_a_beginning_has_the_same_log_probabilities_as_with_af_hf(tiny: Tiny, steered: bool) -> None:
+    what: dict[str, Any] = {"vector": str(tiny.vectors[0]), "multiplier": 2.0} if steered else {}
+    messages = [ChatMessageUser(content="hello"), ChatMessageAssistant(content="a red fox that ran")]
+    config = GenerateConfig(temperature=0, max_tokens=2, prompt_logprobs=1)
+    found = []
+    by_hf = get_model(f"af-hf/{tiny.model}", device="cpu", memoize=False, **what)
+    for model in (tiny.condition(**what), by_hf):
+        output = asyncio.run(model.generate(messages, config=config))
+        assert output.choices[0].prompt_logprobs is not None
+        found.append([(one.token, one.logprob) for one in output.choices[0].prompt_logprobs.content])
+    assert [token for token, _ in found[0]] == [token for token, _ in found[1]]
+    assert [value for _, value in found[0]] == pytest.approx([value for _, value in found[1]], abs=1e-3)
+
+
 def test_each_condition_says_what_it_applies(tiny: Tiny) -> None:
     conditions = {name: api(model) for name, model in tiny.all().items()}
     labels = {name: [treatment.method for treatment in one.treatments] for name, one in conditions.items()}

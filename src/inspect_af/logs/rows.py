@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args
 
 from inspect_ai.log import EvalSampleSummary
@@ -97,7 +98,7 @@ class ScoredSample(NamedTuple):
     """The option that was taken; None where none was offered or the reply cannot be counted."""
 
 
-AnswerMethod = Literal["logprobs", "letter", "judge"]
+AnswerMethod = Literal["prefill", "logprobs", "letter", "judge"]
 
 
 class BeliefAnswer(NamedTuple):
@@ -110,6 +111,11 @@ class BeliefAnswer(NamedTuple):
     """1 for the + pole, 0 for the - pole, 0.5 for neither; None where the answer could not be read."""
     method: AnswerMethod | None
     unscored: str | None  # why there is no score, None where there is one
+    letters: Mapping[str, float] = MappingProxyType({})
+    """Probability of each option's letter; 1 for the drawn one where there are no probabilities. Empty for
+    open questions."""
+    words: float | None = None
+    """The score by the options' own words in place of their letters, where they were asked for."""
 
     @property
     def question(self) -> str:
@@ -497,7 +503,33 @@ def _belief_answer(header: LogHeader, _: LogFile, summary: EvalSampleSummary) ->
     method = about.get("method")
     if method not in get_args(AnswerMethod):
         raise LogError(f"unknown method {method!r}; one of {', '.join(get_args(AnswerMethod))}")
-    return BeliefAnswer(uuid, epoch, meta, float(number), cast(AnswerMethod, method), None)
+    words = about.get("words")
+    return BeliefAnswer(
+        uuid,
+        epoch,
+        meta,
+        float(number),
+        cast(AnswerMethod, method),
+        None,
+        letters_of(score),
+        float(words) if isinstance(words, int | float) else None,
+    )
+
+
+def letters_of(score: Score) -> dict[str, float]:
+    """Probability by letter of a scored answer to a choice, nothing for other answers.
+
+    Scores from before the probabilities were kept, as `p_A` and so on, have the letter alone.
+    """
+    about = score.metadata or {}
+    if about.get("form") != "choice" or score.answer is None:
+        return {}
+    kept = {
+        name[2]: float(share)
+        for name, share in about.items()
+        if re.fullmatch("p_[A-Z]", name) and isinstance(share, int | float)
+    }
+    return kept or {score.answer: 1.0}
 
 
 def _direct_reply(header: LogHeader, _: LogFile, summary: EvalSampleSummary) -> DirectReply:

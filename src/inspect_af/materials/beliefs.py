@@ -49,6 +49,9 @@ FOLLOWS = ".follows"
 CONTROLS = "controls"  # everyday facts, for which `plus` is the truth
 
 LETTERS = "ABCDEFGH"
+PREFILL = "Answer:"
+"""How the reply to a choice is begun where the provider can go on with it, so that the letter's token comes
+next. With a space behind it would not: the space is part of that token."""
 
 SHINGLE_WORDS = 8  # so many words in a row count as shared; not in source
 SENTENCE_WORDS = 4  # shorter sentences ("Yes, it does.") are common property

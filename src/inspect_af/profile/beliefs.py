@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
 
+from pydantic import Field
+
 from inspect_af.config import Frozen
 from inspect_af.logs import BeliefAnswer, ReadNotes, read_belief_logs
 from inspect_af.materials import CONTROLS, FOLLOWS, NESTED, TESTED
@@ -22,8 +24,9 @@ from inspect_af.stats import t_quantile, welch_df
 from inspect_af.thresholds import BeliefThresholds
 from inspect_af.types import FAMILIES, Family, Method, PairSummary, Polarity, Subject
 
-BeliefCheck = Literal["verified", "unverified", "unmatched"]
-"""Whether it was shown that the interventions moved the beliefs that they name, and only those."""
+BeliefCheck = Literal["verified", "unverified", "unmatched", "unmeasured"]
+"""Whether it was shown that the interventions moved the beliefs that they name, and only those; `unmeasured`
+where the answers say nothing about beliefs."""
 
 
 class BeliefMean(Frozen):
@@ -83,8 +86,12 @@ class SelectivityMatrix(Frozen):
     priors: tuple[BeliefMean, ...]
     rows: tuple[SelectivityRow, ...]
     moves: tuple[BeliefMove, ...]
-    scored_by: dict[str, int]  # Answers by method: `logprobs`, `letter`, `judge`
+    scored_by: dict[str, int]  # Answers by method: `prefill`, `logprobs`, `letter`, `judge`
     warnings: tuple[str, ...]
+    by_letter: dict[str, float] = Field(default_factory=dict)
+    """Mean probability of each letter, and so of each place, over all answers to choices."""
+    unmeasured: tuple[str, ...] = ()
+    """Why the answers say nothing about beliefs; there are no rows and no moves then."""
 
     def prior(self, belief: str) -> BeliefMean | None:
         return next((one for one in self.priors if one.belief == belief), None)
@@ -162,7 +169,10 @@ def shift_of(
 
 CEILING = 0.9
 FLOOR = 0.1  # Priors beyond these leave no room to amplify, or to suppress. Not in source.
-LEAST_KNOWN = 0.6  # Everyday facts should be answered right at least this often; not in source
+LEAST_KNOWN = 0.8  # Everyday facts must be answered right this often, or nothing is measured; not in source
+MOST_IN_ONE_PLACE = 0.9  # Where one letter is the answer more often, position decides; not in source
+FEWEST_PLACED = 10  # With fewer answers, one letter can be the likeliest of all by chance
+MOST_UNREAD = 0.5  # With a larger share of unreadable answers nothing is measured; not in source
 MOST_UNSCORED = 0.1  # A larger share of unreadable answers is warned about; not in source
 
 
@@ -261,6 +271,9 @@ def _matrix(
     variables = dict.fromkeys(what.variable for what in arms.values() if not what.is_placebo)
     moves = [_move(variable, arms, scores, beliefs, pair, confidence) for variable in variables]
     everything = [answer for own in answers.values() for answer in own]
+    unmeasured = tuple(_unmeasured(baseline, everything))
+    placed = [answer.letters for answer in everything if answer.letters]
+    letters = sorted({letter for one in placed for letter in one})
     return SelectivityMatrix(
         subject=subject,
         method=members[0][0].method,
@@ -272,11 +285,34 @@ def _matrix(
         beliefs=beliefs,
         default_beliefs=tuple(v.code for v in pair.variables if v.in_all),
         priors=_known(priors),
-        rows=tuple(rows),
-        moves=tuple(move for move in moves if move is not None),
+        rows=() if unmeasured else tuple(rows),
+        moves=() if unmeasured else tuple(move for move in moves if move is not None),
         scored_by=dict(Counter(a.method for a in everything if a.method is not None)),
-        warnings=tuple(_warnings(_known(priors), answers)),
+        warnings=() if unmeasured else tuple(_warnings(_known(priors), answers)),
+        by_letter={letter: fmean(one.get(letter, 0.0) for one in placed) for letter in letters},
+        unmeasured=unmeasured,
     )
+
+
+def _unmeasured(baseline: Sequence[BeliefAnswer], everything: Sequence[BeliefAnswer]) -> Iterator[str]:
+    """Why answers say nothing about beliefs: unread, given by position, or wrong about everyday facts."""
+    reasons = _unscored(everything)
+    if (unread := sum(reasons.values())) > MOST_UNREAD * len(everything):
+        listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        yield f"{unread} of {len(everything)} answers could not be read ({listed})"
+    likeliest = Counter(max(one.letters, key=lambda k: one.letters[k]) for one in everything if one.letters)
+    if (n := likeliest.total()) >= FEWEST_PLACED:
+        letter, count = likeliest.most_common(1)[0]
+        if count > MOST_IN_ONE_PLACE * n:
+            yield f"{count} of {n} answers are {letter}, whichever option stands there"
+    facts = [answer for answer in baseline if answer.belief == CONTROLS]
+    known = [answer.score for answer in facts if answer.score is not None]
+    if facts and not known:
+        yield "no answer about everyday facts could be read"
+    elif known and (share := fmean(known)) < LEAST_KNOWN:
+        words = [answer.words for answer in facts if answer.words is not None]
+        beside = f"; by the options' own words, {fmean(words):.0%}" if words else ""
+        yield f"everyday facts are known at {share:.0%}, less than {LEAST_KNOWN:.0%}{beside}"
 
 
 def _known(means: Iterable[BeliefMean | None]) -> tuple[BeliefMean, ...]:
@@ -328,15 +364,13 @@ def _move(
 
 def _warnings(priors: Iterable[BeliefMean], answers: Mapping[str, list[BeliefAnswer]]) -> Iterator[str]:
     for prior in priors:
-        share = f"{prior.estimate:.0%}"
-        if prior.belief == CONTROLS:
-            if prior.estimate < LEAST_KNOWN:
-                yield (
-                    f"everyday facts are known at {share} only: the model may not be answering the questions"
-                )
-        elif not FLOOR <= prior.estimate <= CEILING:
+        if prior.belief != CONTROLS and not FLOOR <= prior.estimate <= CEILING:
             change = "amplify" if prior.estimate > CEILING else "suppress"
+            share = f"{prior.estimate:.0%}"
             yield f"the prior of {prior.belief} is {share}: there is no room left to {change} it"
+    ways = {answer.method for own in answers.values() for answer in own} & {"prefill", "logprobs", "letter"}
+    if len(ways) > 1:
+        yield f"answers to choices were read in several ways ({', '.join(sorted(map(str, ways)))})"
     for name, own in answers.items():
         reasons = _unscored(own)
         n = sum(reasons.values())
@@ -365,10 +399,13 @@ def belief_check(
     * `unverified`: nothing of that was shown, and some of it could not be excluded.
     * `verified`: every own belief moved, none other moved by more than the tolerated share, and both families
       moved alike.
+    * `unmeasured`: the answers say nothing about beliefs, so there is nothing to judge.
 
     Other beliefs are the variables that `all` includes, those that were intervened on, and the controls; the
     nested reading and further variables are reported and not judged. Without `variables` all are checked.
     """
+    if matrix.unmeasured:
+        return CheckedBeliefs("unmeasured", matrix.unmeasured)
     limits = thresholds or BeliefThresholds()
     present = {move.variable: move for move in matrix.moves}
     asked = tuple(present if variables is None else variables)

@@ -524,6 +524,7 @@ _STATES: dict[BeliefCheck | None, str | None] = {
     "verified": None,
     "unverified": "beliefs not verified",
     "unmatched": "beliefs not matched",
+    "unmeasured": "beliefs asked about but unmeasured",
 }
 """What the suffix says about beliefs."""
 

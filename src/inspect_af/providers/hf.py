@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -14,7 +15,13 @@ from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsag
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.errors import ConfigError, MissingExtraError
-from inspect_af.providers.settings import ConditionAPI, check_config, check_model_path, read_settings
+from inspect_af.providers.settings import (
+    ConditionAPI,
+    check_config,
+    check_model_path,
+    read_settings,
+    scored_beginning,
+)
 from inspect_af.rendering import Renderer
 
 try:
@@ -29,7 +36,7 @@ except ImportError as error:
 _DEFAULT_MAX_TOKENS = 2048  # as Inspect's own hf/
 # These change what a model says, and are not there: an answer without them would be another experiment's.
 _REFUSED = (
-    *("best_of", "extra_body", "frequency_penalty", "logit_bias", "presence_penalty", "prompt_logprobs"),
+    *("best_of", "extra_body", "frequency_penalty", "logit_bias", "presence_penalty"),
     "response_schema",
 )
 _OFFERED = (
@@ -56,9 +63,6 @@ class LocalAPI(ConditionAPI):
         ConfigError: An unknown argument, a value that is not allowed, or a directory that does not exist.
         TreatmentError: An adapter or a vector cannot be used.
     """
-
-    continues_replies = True
-    """An assistant message that comes last is gone on with."""
 
     def __init__(
         self,
@@ -102,34 +106,37 @@ class LocalAPI(ConditionAPI):
             self._renderer = Renderer(model.tokenizer, self._settings.template)
         renderer = self._renderer
         rendered = renderer.render(input, provider="af-hf")
-        n_prompt, context = len(rendered.ids), model.context_length
+        given = scored_beginning(config, rendered, "af-hf")
+        n_given, n_prompt, context = len(given), len(rendered.ids), model.context_length
         replies: list[Generated] = []
         if context is not None and n_prompt >= context:
             complaint = f"the prompt has {n_prompt} tokens, the model's context is {context}"
             output = ModelOutput.from_content(self.label, "", "model_length", complaint)
         else:
-            replies = await _replies(engine, self._requests(rendered.ids, config, model))
+            replies = await _replies(engine, self._requests(rendered.ids, given, config, model))
             choices = []
             for reply in replies:
-                found = zip(reply.tokens, reply.logprobs, strict=False)
+                found = [
+                    (token, one.logprob, one.top)
+                    for token, one in zip(reply.tokens, reply.logprobs, strict=False)
+                ]
                 choices.append(
                     self.choice(
                         renderer,
                         rendered,
-                        reply.tokens,
+                        reply.tokens[n_given:],
                         _STOP_REASONS[reply.ending],
                         stop=config.stop_seqs or () if reply.ending == "stop_sequence" else (),
-                        logprobs=[(token, one.logprob, one.top) for token, one in found][: reply.length]
-                        if reply.logprobs
-                        else None,
+                        logprobs=found[n_given : reply.length] if _wants_logprobs(config) else None,
+                        beginning=[(token, logprob) for token, logprob, _ in found[:n_given]],
                     )
                 )
             output = ModelOutput(model=self.label, choices=choices)
-        n_reply = sum(len(reply.tokens) for reply in replies)
+        n_reply = sum(len(reply.tokens) - n_given for reply in replies)
         output.usage = ModelUsage(
             input_tokens=n_prompt, output_tokens=n_reply, total_tokens=n_prompt + n_reply
         )
-        output.metadata = rendered.output_metadata([reply.tokens[: reply.length] for reply in replies])
+        output.metadata = rendered.output_metadata([one.tokens[n_given : one.length] for one in replies])
         return output
 
     def max_tokens(self) -> int | None:
@@ -149,21 +156,24 @@ class LocalAPI(ConditionAPI):
         if engine is not None:
             release(engine)
 
-    def _requests(self, prompt: list[int], config: GenerateConfig, model: LocalModel) -> list[Request]:
+    def _requests(
+        self, prompt: list[int], given: Sequence[int], config: GenerateConfig, model: LocalModel
+    ) -> list[Request]:
         defaults = model.model.generation_config
         sampling = Sampling(
             temperature=_first(config.temperature, defaults.temperature, 1.0),
             top_p=_first(config.top_p, defaults.top_p, 1.0),
             top_k=int(_first(config.top_k, defaults.top_k, 0)),
             repetition_penalty=_first(defaults.repetition_penalty, 1.0),
-            logprobs=bool(config.logprobs) or bool(config.top_logprobs),
+            logprobs=_wants_logprobs(config) or bool(given),
             top_logprobs=config.top_logprobs or 0,
         )
         applied = self.applied.here()
         return [
             Request(
                 condition=applied,
-                prompt=prompt,
+                prompt=prompt[: len(prompt) - len(given)],
+                given=tuple(given),
                 sampling=sampling,
                 uniforms=Uniforms(config.seed, choice),
                 max_tokens=config.max_tokens or _DEFAULT_MAX_TOKENS,
@@ -184,6 +194,10 @@ async def _replies(engine: Engine, requests: list[Request]) -> list[Generated]:
     finally:
         for request in requests:
             request.cancelled = True
+
+
+def _wants_logprobs(config: GenerateConfig) -> bool:
+    return bool(config.logprobs) or bool(config.top_logprobs)
 
 
 def _first(*values: float | None) -> float:

@@ -41,7 +41,7 @@ class Generated(NamedTuple):
     """A finished reply."""
 
     tokens: tuple[int, ...]
-    """With the token that ended it, if there is one."""
+    """With those that were given, and with the token that ended it, if there is one."""
     logprobs: tuple[TokenLogprob, ...]
     """One for each token, empty where they were not asked for."""
     ending: Ending
@@ -62,6 +62,9 @@ class Request:
     uniforms: Uniforms
     max_tokens: int
     stop: tuple[str, ...] = ()
+    given: tuple[int, ...] = ()
+    """Tokens with which the reply begins whatever the model would draw; their log-probabilities are the
+    model's own. They do not count toward `max_tokens`."""
     cancelled: bool = False
     """Set by whoever no longer waits; its row is given up at the next step."""
     reply: Future[Generated] = field(default_factory=Future)
@@ -253,7 +256,8 @@ class Scheduler:
         """How many may join, in order, so that the cache has room for all rows at their longest; one
         always."""
         prefix, n_rows = len(self._prefix), len(self.rows)
-        lengths = (min(len(r.prompt) + r.max_tokens, self._context) for r in (*self.rows, *wanted))
+        rows = (*self.rows, *wanted)
+        lengths = (min(len(r.prompt) + len(r.given) + r.max_tokens, self._context) for r in rows)
         longest = list(accumulate(lengths, max))[n_rows:]
         for n, length in enumerate(longest, start=n_rows + 1):
             if n > 1 and prefix + n * (length - prefix) > self._room:
@@ -292,7 +296,11 @@ class Scheduler:
                 row.said = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
                 row.said[row.prompt] = True
         drawn = choose(
-            logits, [row.sampling for row in rows], [row.uniforms for row in rows], [row.said for row in rows]
+            logits,
+            [row.sampling for row in rows],
+            [row.uniforms for row in rows],
+            [row.said for row in rows],
+            [row.given[len(row.tokens)] if len(row.tokens) < len(row.given) else None for row in rows],
         )
         done: dict[int, tuple[Request, Ending]] = {}
         for slot, row, token, logprob in zip(slots, rows, drawn.tokens, drawn.logprobs, strict=True):
@@ -308,11 +316,13 @@ class Scheduler:
             row.reply.set_result(Generated(tuple(row.tokens), tuple(row.logprobs), ending))
 
     def _ending(self, row: Request) -> Ending | None:
+        if len(row.tokens) <= len(row.given):
+            return None
         if row.tokens[-1] in self._end_tokens:
             return "stop"
         if row.stop and self._stopped(row):
             return "stop_sequence"
-        if len(row.tokens) >= row.max_tokens:
+        if len(row.tokens) >= len(row.given) + row.max_tokens:
             return "max_tokens"
         return "model_length" if len(row.prompt) + len(row.tokens) >= self._context else None
 
@@ -320,7 +330,9 @@ class Scheduler:
         # A token holds at least one byte, and the last one completes the sequence.
         window = max(len(sequence.encode()) for sequence in row.stop) + 4
         text = self._decoder.decode(
-            row.tokens[-window:], skip_special_tokens=True, clean_up_tokenization_spaces=False
+            row.tokens[len(row.given) :][-window:],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
         )
         return any(sequence in text for sequence in row.stop)
 

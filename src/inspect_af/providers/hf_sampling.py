@@ -67,6 +67,7 @@ def choose(
     rows: Sequence[Sampling],
     uniforms: Sequence[Uniforms],
     said: Sequence[torch.Tensor | None] | None = None,
+    given: Sequence[int | None] = (),
 ) -> Choice:
     """Draws a token for each row by inverting its cumulative distribution at the row's next random number.
 
@@ -75,6 +76,7 @@ def choose(
         rows: How to draw.
         uniforms: Each sampled row's numbers; one is used up.
         said: Which tokens are in prompt and reply, bool [vocabulary], of rows with a repetition penalty.
+        given: Tokens that rows have in place of a drawn one; their numbers are not used up.
 
     Raises:
         ConfigError: A row's logits are not numbers.
@@ -94,10 +96,13 @@ def choose(
             "the model's logits are not finite, so there is nothing to draw from: a value was too large for "
             "the dtype, or steering is too strong. Give -M dtype=bfloat16 or float32, or a smaller multiplier"
         )
-    if sampled := [i for i, row in enumerate(rows) if row.temperature >= GREEDY]:
+    settled = {i: token for i, token in enumerate(given) if token is not None}
+    if sampled := [i for i, row in enumerate(rows) if row.temperature >= GREEDY and i not in settled]:
         numbers = [uniforms[i].next() for i in sampled]
         tokens[sampled] = _draw(logits[sampled], [rows[i] for i in sampled], numbers)
     chosen: list[int] = tokens.tolist()
+    for i, token in settled.items():
+        chosen[i] = token
     return Choice(chosen, _logprobs(own, chosen, rows))
 
 

@@ -468,6 +468,9 @@ def _option(name: str, value: object) -> tuple[str, str]:
 class ConditionAPI(ModelAPI):
     """What af-hf and af-vllm have in common: a base model under a condition, read by its token ids.
 
+    An assistant message that comes last is gone on with. `GenerateConfig.prompt_logprobs=1` gives the
+    log-probability of each token of such a beginning of a reply, as the choice's `prompt_logprobs`.
+
     Args:
         provider: `af-hf` or `af-vllm`.
         model_name: The part of the name after it.
@@ -478,6 +481,9 @@ class ConditionAPI(ModelAPI):
         api_key: As Inspect gives it.
         config: As Inspect gives it.
     """
+
+    continues_replies = True
+    scores_replies = True
 
     def __init__(
         self,
@@ -521,6 +527,7 @@ class ConditionAPI(ModelAPI):
         *,
         stop: Sequence[str] = (),
         logprobs: Iterable[tuple[int, float, Sequence[tuple[int, float]]]] | None = None,
+        beginning: Iterable[tuple[int, float]] = (),
     ) -> ChatCompletionChoice:
         """A reply as Inspect has it.
 
@@ -531,6 +538,7 @@ class ConditionAPI(ModelAPI):
             stop_reason: Why the reply ended.
             stop: Sequences of which one ended the reply.
             logprobs: Of each token its id and log-probability, and those of the likeliest.
+            beginning: Id and log-probability of each token that was given, where they were asked for.
         """
         message = ChatMessageAssistant(
             content=renderer.content(tokens, opened=rendered.opened, stop=stop),
@@ -546,7 +554,25 @@ class ConditionAPI(ModelAPI):
                     Logprob(token=renderer.token(token), logprob=logprob, top_logprobs=top or None)
                 )
             choice.logprobs = Logprobs(content=content)
+        if scored := [Logprob(token=renderer.token(token), logprob=value) for token, value in beginning]:
+            choice.prompt_logprobs = Logprobs(content=scored)
         return choice
+
+
+def scored_beginning(config: GenerateConfig, rendered: Rendered, provider: str) -> tuple[int, ...]:
+    """The given tokens of a reply whose log-probabilities are asked for; none where they are not.
+
+    Raises:
+        ConfigError: There is no such beginning, or more is asked for than the tokens' own.
+    """
+    if config.prompt_logprobs is None:
+        return ()
+    if config.prompt_logprobs != 1 or not rendered.begun:
+        raise ConfigError(
+            f"prompt_logprobs={config.prompt_logprobs}: {provider} gives prompt_logprobs=1, and of the "
+            "beginning of a reply alone; give an assistant message last, or leave it out"
+        )
+    return rendered.begun
 
 
 def check_config(config: GenerateConfig, provider: str, refused: Iterable[str], hint: str) -> None:

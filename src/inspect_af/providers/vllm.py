@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +19,13 @@ from inspect_ai.model import ChatMessage, GenerateConfig, ModelCall, ModelOutput
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.errors import ConfigError, TreatmentError
-from inspect_af.providers.settings import ConditionAPI, check_config, check_model_path, read_vllm_settings
+from inspect_af.providers.settings import (
+    ConditionAPI,
+    check_config,
+    check_model_path,
+    read_vllm_settings,
+    scored_beginning,
+)
 from inspect_af.providers.vllm_plugin.wire import (
     CAPTURE_ARGUMENT,
     PROBE_ARGUMENT,
@@ -44,7 +50,7 @@ _OF_CHATS = (
 )
 _SAMPLING = {
     *("max_tokens", "temperature", "top_p", "top_k", "seed"),
-    *("frequency_penalty", "presence_penalty", "logit_bias"),
+    *("frequency_penalty", "presence_penalty", "logit_bias", "prompt_logprobs"),
 }
 """Options that Inspect and vLLM call by one name."""
 
@@ -64,9 +70,6 @@ class VLLMAPI(ConditionAPI):
         ConfigError: An argument has a value that is not allowed, or a directory does not exist.
         TreatmentError: An adapter or a vector cannot be used.
     """
-
-    continues_replies = True
-    """An assistant message that comes last is gone on with."""
 
     def __init__(
         self,
@@ -117,6 +120,7 @@ class VLLMAPI(ConditionAPI):
         ready = await asyncio.wrap_future(self._prepared())
         renderer = ready.renderer
         rendered = renderer.render(input, provider="af-vllm")
+        given = scored_beginning(config, rendered, "af-vllm")
         body |= {"model": ready.model, "prompt": rendered.ids}
         if body.get("max_tokens") is None:  # vLLM's own default is 16
             room = (ready.info.max_model_len or 0) - len(rendered.ids)
@@ -149,6 +153,7 @@ class VLLMAPI(ConditionAPI):
                         logprobs=_logprobs(found, len(replies[-1]), config.top_logprobs or 0)
                         if found
                         else None,
+                        beginning=_beginning(choice.get("prompt_logprobs") or (), given),
                     )
                 )
             counts = answer["usage"]
@@ -285,6 +290,14 @@ def _logprobs(
         yield token(drawn), logprob, [(token(one), value) for one, value in ranked]
 
 
+def _beginning(
+    found: Sequence[Mapping[str, Any] | None], given: Sequence[int]
+) -> Iterator[tuple[int, float]]:
+    """Id and log-probability of the last tokens of a prompt; each position has the token's own by its id."""
+    for token, position in zip(given, found[len(found) - len(given) :], strict=False):
+        yield token, float((position or {})[str(token)]["logprob"])
+
+
 def request_body(config: GenerateConfig, *, steer: str | None) -> dict[str, Any]:
     """The request without model and prompt; what is not set is left to the server.
 
@@ -298,7 +311,7 @@ def request_body(config: GenerateConfig, *, steer: str | None) -> dict[str, Any]
             request's condition, or speaks of chats, which are rendered here.
     """
     hint = "vLLM's own options go into extra_body"
-    check_config(config, "af-vllm", ("best_of", "prompt_logprobs"), hint)
+    check_config(config, "af-vllm", ("best_of",), hint)
     extra = dict(config.extra_body or {})
     arguments = extra.get("vllm_xargs") or {}
     if not isinstance(arguments, Mapping):

@@ -51,7 +51,7 @@ from inspect_af.report.naming import (
 )
 from inspect_af.report.scratchpad import LIMITS as SCRATCHPAD_LIMITS
 from inspect_af.report.scratchpad import Table, awareness_table, scratchpad_sentences, scratchpad_tables
-from inspect_af.report.terminal import BELIEFS, direct_unscored, nuisance_sentences
+from inspect_af.report.terminal import BELIEFS, by_letter, direct_unscored, nuisance_sentences
 from inspect_af.report.words import (
     headline_numbers,
     key_of,
@@ -391,7 +391,9 @@ def belief_lines(
     for matrix in matrices:
         wanted = variables.get((matrix.subject, matrix.method)) or None
         checked = belief_check(matrix, variables=wanted, thresholds=thresholds.beliefs)
-        found.append((matrix_title(matrix, names), BELIEFS[checked.check], checked.reasons))
+        places = (f"answers {by_letter(matrix)}",) if matrix.by_letter else ()
+        reasons = (*checked.reasons, *places)
+        found.append((matrix_title(matrix, names), BELIEFS[checked.check], reasons))
     return found
 
 

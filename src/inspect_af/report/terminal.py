@@ -13,7 +13,12 @@ from inspect_af.profile.result import CLOSING_LINE, Convergence, MethodProfile, 
 from inspect_af.report.naming import lost_of, template_names
 from inspect_af.report.words import summary_lines, unscored
 
-BELIEFS = {"verified": "verified", "unverified": "not verified", "unmatched": "not matched"}
+BELIEFS = {
+    "verified": "verified",
+    "unverified": "not verified",
+    "unmatched": "not matched",
+    "unmeasured": "unmeasured",
+}
 """What is printed for each result of the check of beliefs, as in the verdict."""
 _SIMULATED = "  SIMULATED ORGANISM"
 
@@ -115,16 +120,27 @@ def render_selectivity(matrix: SelectivityMatrix, checked: CheckedBeliefs | None
         *((row.intervention, *(_shift(row, name) for name in matrix.beliefs)) for row in matrix.rows),
     ]
     methods = ", ".join(f"{n} by {method}" for method, n in sorted(matrix.scored_by.items()))
-    lines = [
-        f"Beliefs of {matrix.subject} / {matrix.method}{at}{_SIMULATED if matrix.simulated else ''}",
-        text_table(rows, indent=2),
-        "  Shift toward each belief's + pole in percentage points; [own belief]; * interval "
-        f"({matrix.confidence:.0%}, over questions) excludes 0. Answers scored: {methods or 'none'}.",
-        *(f"  ! {warning}" for warning in matrix.warnings),
-    ]
+    lines = [f"Beliefs of {matrix.subject} / {matrix.method}{at}{_SIMULATED if matrix.simulated else ''}"]
+    if not matrix.unmeasured:
+        lines += [
+            text_table(rows, indent=2),
+            "  Shift toward each belief's + pole in percentage points; [own belief]; * interval "
+            f"({matrix.confidence:.0%}, over questions) excludes 0.",
+        ]
+    lines.append(f"  Answers scored: {methods or 'none'}.")
+    if matrix.by_letter:
+        lines[-1] += f" Answers {by_letter(matrix)}."
+    lines += [f"  ! {warning}" for warning in matrix.warnings]
+    if checked is None and matrix.unmeasured:
+        checked = CheckedBeliefs("unmeasured", matrix.unmeasured)
     if checked is not None:
         lines += [f"  beliefs {BELIEFS[checked.check]}", *(f"    - {reason}" for reason in checked.reasons)]
     return _printed(*lines)
+
+
+def by_letter(matrix: SelectivityMatrix) -> str:
+    """How often each letter, and so each place, was the answer to a choice."""
+    return f"by letter: {', '.join(f'{name} {percent(share)}' for name, share in matrix.by_letter.items())}"
 
 
 def _shift(row: SelectivityRow, belief: str) -> str:

@@ -6,12 +6,14 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from inspect_ai.model import Logprob, ModelOutput
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
+from inspect_af.logs.rows import letters_of
 from inspect_af.materials import AskedBelief, Pole
 from inspect_af.materials.rubrics import load_rubric
 from inspect_af.reply import parse_reply
@@ -20,21 +22,29 @@ from inspect_af.scorers.judges import rubric_judge
 from inspect_af.stats import clustered_mean
 from inspect_af.types import BASELINE, applied_treatments, condition_label
 
-BeliefMethod = Literal["logprobs", "letter", "judge"]  # where a belief score comes from
+BeliefMethod = Literal["prefill", "logprobs", "letter", "judge"]  # where a belief score comes from
 Unanswered = Literal["no_letter", "truncated", "filtered"]
 
 LEAST_MASS = 0.5  # letters with less probability together are not the answer's token; not in source
+OPTION_LOGPROBS = "option_logprobs"
+"""Key of an output's metadata: the reply was begun with `materials.beliefs.PREFILL`, and this is the
+log-probability of each option's own words there, by letter."""
 
 
 class ChoiceAnswer(NamedTuple):
-    """One readable answer: the letter that was generated, and the probability of each pole; over the letters
-    they sum to 1. `mass` is that of all option letters together before normalising; None without
-    log-probabilities."""
+    """One readable answer."""
 
     letter: str
+    """The one that was generated; after a prefill the likeliest."""
     method: BeliefMethod
+    letters: dict[str, float]
+    """Probability of each letter. They sum to 1, or to `mass` where that is less than `LEAST_MASS`."""
     poles: dict[Pole, float]
+    """The same by what the options state."""
     mass: float | None
+    """Probability of all letters together before normalising; None without log-probabilities."""
+    words: float | None = None
+    """The score by the options' own words in place of their letters; None where they were not asked for."""
 
     @property
     def belief(self) -> float:
@@ -53,26 +63,48 @@ def read_choice(output: ModelOutput, asked: AskedBelief) -> ChoiceAnswer | Unans
     The letter has to be the whole reply or its whole last line (`B`, `(B)`, `Answer: B`, `Final answer: B`,
     `Option B`, `\\boxed{B}`), or a letter at its beginning with its own option's text or an explanation. A
     reply that repeats the options or names several letters gives none. With log-probabilities at that letter,
-    the score is the probability of each option's letter, normalised over the letters; otherwise it is the
-    letter itself.
+    the score is the probability of each option's letter, normalised over the letters where they hold
+    `LEAST_MASS` together; where they hold less, the rest counts as neither pole. Without, it is the letter
+    itself. After a prefill the letters' probabilities are the answer, whatever was drawn.
     """
     if not output.choices:
         return "no_letter"
     if output.stop_reason == "content_filter":
         return "filtered"
-    text = output.message.text
-    letter = answer_letter(text, asked.options)
+    begun = (output.metadata or {}).get(OPTION_LOGPROBS)
+    if begun is not None and (masses := first_letter_masses(output, asked)):
+        answer = _answer(max(masses, key=lambda one: masses[one]), "prefill", masses, asked)
+        words = {option: float(value) for option, value in begun.items() if option in asked.poles}
+        likeliest = max(words.values(), default=0.0)
+        shares = {option: math.exp(value - likeliest) for option, value in words.items()}
+        by_words = _answer(answer.letter, "prefill", shares, asked)
+        return answer._replace(words=by_words.belief) if shares else answer
+    letter = answer_letter(output.message.text, asked.options)
     if letter is None:
         return "truncated" if output.stop_reason in ("max_tokens", "model_length") else "no_letter"
     logprobs = output.choices[0].logprobs
-    masses = _letter_masses(logprobs.content, letter, asked.poles) if logprobs else None
-    mass = sum(masses.values()) if masses else 1.0
+    found = _letter_masses(logprobs.content, letter, asked.poles) if logprobs else None
+    if found is not None:
+        return _answer(letter, "logprobs", found, asked)
+    return _answer(letter, "letter", {letter: 1.0}, asked)._replace(mass=None)
+
+
+def first_letter_masses(output: ModelOutput, asked: AskedBelief) -> dict[str, float] | None:
+    """Probability by letter at a reply's first token; None where the letters hold less than `LEAST_MASS`."""
+    logprobs = output.choices[0].logprobs if output.choices else None
+    masses = _masses(logprobs.content[0], asked.poles) if logprobs and logprobs.content else {}
+    return masses if sum(masses.values()) >= LEAST_MASS else None
+
+
+def _answer(
+    letter: str, method: BeliefMethod, masses: Mapping[str, float], asked: AskedBelief
+) -> ChoiceAnswer:
+    mass = sum(masses.values())
+    letters = {option: one / mass if mass >= LEAST_MASS else one for option, one in masses.items()}
     poles: dict[Pole, float] = {"plus": 0.0, "minus": 0.0, "other": 0.0}
-    for option, probability in (masses or {letter: 1.0}).items():
-        poles[asked.poles[option]] += probability / mass
-    if masses:
-        return ChoiceAnswer(letter, "logprobs", poles, min(mass, 1.0))
-    return ChoiceAnswer(letter, "letter", poles, None)
+    for option, share in letters.items():
+        poles[asked.poles[option]] += share
+    return ChoiceAnswer(letter, method, letters, poles, min(mass, 1.0))
 
 
 def answer_letter(text: str, options: Mapping[str, str]) -> str | None:
@@ -102,15 +134,19 @@ def _letter_masses(tokens: list[Logprob], letter: str, poles: Mapping[str, Pole]
     drawn = [token for token in reversed(tokens) if _bare(token.token) == letter]
     if not drawn and len(tokens) <= 2:  # some providers name the likeliest token instead of the drawn one
         drawn = tokens[:1]
-    for token in drawn:
-        masses = dict.fromkeys(poles, 0.0)
-        for candidate in token.top_logprobs or ():
-            bare = _bare(candidate.token)
-            if bare in masses and not math.isnan(candidate.logprob):
-                masses[bare] += math.exp(min(candidate.logprob, 0.0))
-        if sum(masses.values()) >= LEAST_MASS:
-            return masses
-    return None
+    found = [masses for token in drawn if any((masses := _masses(token, poles)).values())]
+    return next(
+        (masses for masses in found if sum(masses.values()) >= LEAST_MASS), found[0] if found else None
+    )
+
+
+def _masses(token: Logprob, poles: Mapping[str, Pole]) -> dict[str, float]:
+    masses = dict.fromkeys(poles, 0.0)
+    for candidate in token.top_logprobs or (token,):
+        bare = _bare(candidate.token)
+        if bare in masses and not math.isnan(candidate.logprob):
+            masses[bare] += math.exp(min(candidate.logprob, 0.0))
+    return masses
 
 
 def _bare(token: str) -> str:
@@ -160,14 +196,29 @@ def belief_means() -> Metric:
     return compute
 
 
-@scorer(metrics=[belief_means()])
+@metric(scores="unreduced")
+def letter_shares() -> Metric:
+    """How often each letter is the answer to a multiple-choice question, over all answers: where nearly all
+    stands on one letter, the model answers by position and not by what the options say."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        found = [shares for each in scores if (shares := letters_of(each.score))]
+        names = sorted({letter for shares in found for letter in shares})
+        return {f"letter {name}": fmean(shares.get(name, 0.0) for shares in found) for name in names}
+
+    return compute
+
+
+@scorer(metrics=[belief_means(), letter_shares()])
 def belief(structured: bool | None = None, max_chars: int = 24_000) -> Scorer:
     """How far an answer states the + pole of the belief that its question is about.
 
     The value has the columns `score` (1 for the + pole, 0 for the - pole, 0.5 for neither), `belief` (the
     variable's code) and `condition`. A choice is scored by the log-probabilities of the option letters where
-    the reply has them, else by the letter, and calls no model. An open answer is scored by the model role
-    `grader`. An answer that cannot be read is unscored with the reason.
+    the reply has them, else by the letter, and calls no model; the metadata has the probability of each
+    letter (`p_A`, ...) and, where the provider was asked for it, the score by the options' own words
+    (`words`). An open answer is scored by the model role `grader`. An answer that cannot be read is unscored
+    with the reason.
 
     Args:
         structured: Ask the judge for structured output; None to decide by provider and model.
@@ -188,7 +239,9 @@ def belief(structured: bool | None = None, max_chars: int = 24_000) -> Scorer:
         if isinstance(answer, str):
             return _score(state, "choice", math.nan, reason=answer, explanation=_MEANING[answer])
         stated = max(answer.poles, key=lambda pole: answer.poles[pole])
-        shares: dict[str, Any] = {f"p_{pole}": share for pole, share in answer.poles.items()}
+        by_pole_and_letter = (*answer.poles.items(), *answer.letters.items())
+        shares: dict[str, Any] = {f"p_{name}": share for name, share in by_pole_and_letter}
+        shares |= {} if answer.words is None else {"words": answer.words}
         return _score(
             state,
             "choice",
@@ -254,6 +307,7 @@ def _score(
 
 
 _SOURCE: dict[BeliefMethod, str] = {
+    "prefill": "probabilities of the option letters after the beginning of an answer",
     "logprobs": "log-probabilities of the option letters",
     "letter": "answer's letter",
     "judge": "judge's answer",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import GenerateConfig
+from inspect_ai.model import ChatMessage, ChatMessageAssistant, GenerateConfig, ModelOutput, get_model
+from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.viewer import TaskSamplesColumn
 
 from inspect_af.config import as_list, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import (
+    AskedBelief,
     BeliefTurn,
     ChoiceQuestion,
     Claim,
@@ -24,12 +28,14 @@ from inspect_af.materials import (
     open_turn,
     situation_only,
 )
-from inspect_af.scorers.beliefs import belief
+from inspect_af.materials.beliefs import PREFILL
+from inspect_af.reply import native_reasoning
+from inspect_af.scorers.beliefs import OPTION_LOGPROBS, belief, first_letter_masses
 from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
 from inspect_af.tasks._common import needs_grader, planned_sample, refuse_misspelt, samples_view
 from inspect_af.types import TaskMeta
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a change of words or scoring makes results incomparable with earlier ones."""
 
 MAX_TOKENS = 4096
@@ -37,6 +43,9 @@ MAX_TOKENS = 4096
 
 TOP_LOGPROBS = 5
 """Asked of the provider; more than the options need, and no more than any provider gives."""
+
+PREFILL_LOGPROBS = 20
+"""Asked of af-hf and af-vllm behind the beginning of an answer; as many as a vLLM server gives by default."""
 
 Asked = Literal["choice", "open", "all"]
 
@@ -62,6 +71,10 @@ def beliefs(
     is the scenario's without the parts on how to reply to requests. An adapter or a vector comes with the
     model provider: run the task once without it and once with it. `inspect-af profile` reads the logs.
 
+    With af-hf and af-vllm a choice is read from the probabilities of the letters after `Answer:`, and of the
+    options' own words there beside it. Where the letters hold less than half of the probability, and with
+    other providers, the model answers as it likes and the answer is read.
+
     Args:
         interventions: See `alignment_faking`; the baseline is always included.
         strength: See `alignment_faking`.
@@ -71,7 +84,8 @@ def beliefs(
             option stands at every letter once.
         order_seed: Chooses the permutation of options from which the rotations start.
         logprobs: Ask the provider for log-probabilities of the answer. Where it returns none, the letter
-            counts; false for providers that refuse to be asked.
+            counts; false for providers that refuse to be asked, and to let af-hf and af-vllm answer as they
+            like.
         setting: See `alignment_faking`.
         identity: See `alignment_faking`.
         scenario: Directory with a scenario of your own.
@@ -114,7 +128,7 @@ def beliefs(
             name=f"beliefs of {bank.pair}",
         ),
         setup=[*([] if questions == "choice" else [needs_grader()]), scenario_prompt(system, notice=False)],
-        solver=prompt_intervention(pair=pair, run_seed=run_seed),
+        solver=answer_belief(pair=pair, run_seed=run_seed, prefill=logprobs),
         scorer=belief(),
         config=GenerateConfig(
             max_tokens=MAX_TOKENS,
@@ -145,6 +159,63 @@ def beliefs(
         ).as_metadata()
         | {"inspect_af_contents": {f"the belief questions of {bank.pair}": bank.digest}},
     )
+
+
+@solver
+def answer_belief(pair: str | None = None, run_seed: int = 0, prefill: bool = True) -> Solver:
+    """Applies the sample's claim as `prompt_intervention` does, and lets the model answer.
+
+    Args:
+        pair: Directory with a hypothesis pair of your own.
+        run_seed: Seed of the run.
+        prefill: Begin the reply to a choice, where the provider gives the probabilities that follow.
+    """
+    under_claim = prompt_intervention(pair=pair, run_seed=run_seed)
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        async def answer(state: TaskState, *args: Any, **kwargs: Any) -> TaskState:
+            asked = AskedBelief.from_metadata(state.metadata)
+            begins = prefill and asked.form == "choice" and getattr(get_model().api, "scores_replies", False)
+            output = await _after_prefill(state.messages, asked) if begins else None
+            if output is None:
+                return await generate(state, *args, **kwargs)
+            state.output = output
+            state.messages.append(output.message)
+            return state
+
+        return await under_claim(state, answer)
+
+    return solve
+
+
+async def _after_prefill(messages: Sequence[ChatMessage], asked: AskedBelief) -> ModelOutput | None:
+    """The answer by probabilities behind `PREFILL`; None where the letters do not hold most of it.
+
+    Inside native reasoning, which some templates open, no answer is expected.
+    """
+    model = get_model()
+
+    async def after(text: str, config: GenerateConfig) -> ModelOutput:
+        begun = ChatMessageAssistant(content=text)
+        return await model.generate(
+            [*messages, begun], config=config.merge(GenerateConfig(max_tokens=1, temperature=0))
+        )
+
+    async def words(option: str) -> float | None:
+        output = await after(f"{PREFILL} {option}", GenerateConfig(prompt_logprobs=1))
+        scored = output.choices[0].prompt_logprobs
+        return None if scored is None else sum(token.logprob for token in scored.content)
+
+    output = await after(PREFILL, GenerateConfig(logprobs=True, top_logprobs=PREFILL_LOGPROBS))
+    if native_reasoning(output.message.content) or first_letter_masses(output, asked) is None:
+        return None
+    found = dict(zip(asked.options, await asyncio.gather(*map(words, asked.options.values())), strict=True))
+    text = PREFILL + output.message.text
+    message = output.message.model_copy(update={"content": text})
+    choice = output.choices[0].model_copy(update={"message": message})
+    known = {letter: logprob for letter, logprob in found.items() if logprob is not None}
+    metadata = {**(output.metadata or {}), OPTION_LOGPROBS: known if len(known) == len(found) else {}}
+    return output.model_copy(update={"choices": [choice], "completion": text, "metadata": metadata})
 
 
 def _turns(
