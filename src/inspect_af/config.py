@@ -13,13 +13,15 @@ import re
 import stat
 import tomllib
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, cast
 
 import yaml
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # Inspect reads and writes remote logs with it
 from pydantic import BaseModel, ConfigDict
 
 from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError
@@ -144,11 +146,15 @@ def path_digest(path: Path) -> str:
 
     Of an adapter the configuration, the weights and the manifest count, of a checkpoint the files at its top
     that a model is loaded from, of any other directory every file that is not hidden. A file of more than
-    1 GiB counts by its size and by 64 pieces of 1 MiB, evenly spaced, which any training changes.
+    1 GiB counts by its size and by 64 pieces of 1 MiB, evenly spaced, which any training changes. A remote
+    place is a file.
 
     Raises:
         OSError: Something in it cannot be read.
     """
+    if is_remote(path):
+        with reaching(path, "cannot be read"):
+            return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     if path.is_file():
         return _file_digest(path, path.stat().st_mtime_ns, path.stat().st_size)
     if (path / "adapter_config.json").is_file():
@@ -194,31 +200,104 @@ _LONG_KEY = re.compile(rf"{_NAME}(?:[ \t]*+\.[ \t]*+{_NAME}){{{DEEPEST}}}")
 
 
 def user_path(text: str | Path) -> Path:
-    """A path as a person types it, with `~` for the home directory.
+    """A place as a person types it: `~` is the home directory, and an address such as `s3://bucket/x` can be
+    read like a path.
 
     Raises:
         ConfigError: There is no such user.
     """
+    if is_remote(text):
+        from upath import UPath  # Inspect depends on it
+
+        return cast(Path, UPath(str(text), use_listings_cache=False))  # it has what is used of a path
     try:
-        return Path(str(text)).expanduser()
+        return Path(str(text).removeprefix("file://")).expanduser()
     except RuntimeError as error:
         raise ConfigError(f"{text}: {error}; give the directory's full path") from None
 
 
-def is_file(path: Path) -> bool:
-    """Whether there is a regular file; a name that no file can have is none."""
+def local_path(text: str | Path, named: str = "") -> Path:
+    """The same where an address will not do.
+
+    Args:
+        text: The place.
+        named: What it was given as, such as `--out `, for the message.
+
+    Raises:
+        ConfigError: It is an address.
+    """
+    if is_remote(text):
+        raise ConfigError(f"{named}{text}: this is kept on this machine alone; give a path of it")
+    return user_path(text)
+
+
+def is_remote(place: object) -> bool:
+    """Whether a place is an address, such as `s3://bucket/x`, and no path of this machine."""
+    return "://" in str(place) and not str(place).startswith("file://")
+
+
+@contextmanager
+def reaching(place: object, failed: str, *, error: type[InspectAFError] = ConfigError) -> Iterator[None]:
+    """One line about a remote place: file systems raise what they like, for missing credentials above all.
+
+    Args:
+        place: An address; what goes wrong with a path passes.
+        failed: Such as `cannot be read`.
+        error: What is raised.
+    """
     try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+        yield
+    except Exception as problem:
+        if isinstance(problem, InspectAFError) or not is_remote(place):
+            raise
+        reason = (str(problem).splitlines() or [""])[0]
+        raise error(f"{shown(place)}: {failed}: {type(problem).__name__}: {reason}") from problem
+
+
+@contextmanager
+def writing(place: str | Path) -> Iterator[Path]:
+    """A path for a file or a directory, whose content goes to the place afterwards where that is remote.
+
+    Raises:
+        ConfigError: A remote place cannot be written to.
+    """
+    if not is_remote(place):
+        yield Path(place)
+        return
+    with TemporaryDirectory() as folder:
+        local = Path(folder) / str(place).rstrip("/").rpartition("/")[2]
+        yield local
+        files = [file for file in sorted(local.rglob("*")) if file.is_file()] if local.is_dir() else [local]
+        with reaching(place, "cannot be written"):
+            fs, target = url_to_fs(str(place).rstrip("/"))
+            for file in files:
+                fs.put_file(str(file), target + file.as_posix()[len(local.as_posix()) :])
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; a name that no file can have is none.
+
+    Raises:
+        ConfigError: A remote place cannot be reached.
+    """
+    return _kind(path) == "file"
 
 
 def is_directory(path: Path) -> bool:
-    """Whether there is a directory; a name that none can have is none."""
+    """Whether there is a directory; a name that none can have is none. Raises as `is_file` does."""
+    return _kind(path) == "directory"
+
+
+def _kind(path: Path) -> str | None:
+    if is_remote(path):
+        with reaching(path, "cannot be read"), suppress(FileNotFoundError):
+            fs, name = url_to_fs(str(path), use_listings_cache=False)
+            return str(fs.info(name)["type"])  # whose own `isfile` takes every error for a no
+        return None
     try:
-        return path.is_dir()
+        return "file" if path.is_file() else "directory" if path.is_dir() else None
     except (OSError, ValueError):
-        return False
+        return None
 
 
 def read_text(
@@ -241,16 +320,19 @@ def read_text(
             not UTF-8.
     """
     try:
-        if isinstance(file, Path) and not stat.S_ISREG(kind := file.stat().st_mode):
+        if isinstance(file, Path) and not is_remote(file) and not stat.S_ISREG(kind := file.stat().st_mode):
             what = "a directory" if stat.S_ISDIR(kind) else "a pipe, socket or device"
             raise error(f"{shown(file)} is {what}, not a file; correct the name")
         with file.open("rb") as opened:
             content = opened.read(largest + 1)
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
+    except Exception as problem:
+        if isinstance(problem, error) or not (is_remote(file) or isinstance(problem, OSError | ValueError)):
+            raise  # remote file systems raise what they like
+        gone = isinstance(problem, FileNotFoundError)
+        reason = getattr(problem, "strerror", None) or ("No such file" if gone else problem)
         if what:
             raise error(f"cannot read the {what} {shown(file)}: {reason}") from problem
-        if isinstance(problem, FileNotFoundError):
+        if gone:
             raise error(f"{shown(file)} does not exist; create it or correct the name") from None
         raise error(f"{shown(file)} cannot be read: {reason}; check the path") from problem
     if len(content) > largest:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from inspect_af.config import Frozen, parse, read_text, text_digest, token_count
+from inspect_af.config import Frozen, parse, read_text, text_digest, token_count, writing
 from inspect_af.errors import ConfigError
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import REQUESTS_OF, Method, PromptClaim, ScenarioTask, Strength, Tier
@@ -413,10 +413,10 @@ def save_plan(plan: Plan, file: Path) -> None:
     """
     refuse_secrets(plan.model_dump(mode="json"))
     body = yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(
-        f"# inspect_af plan, digest {plan.digest}\ndigest: {plan.digest}\n{body}", encoding="utf-8"
-    )
+    text = f"# inspect_af plan, digest {plan.digest}\ndigest: {plan.digest}\n{body}"
+    with writing(file) as path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def load_plan(file: Path) -> Plan:

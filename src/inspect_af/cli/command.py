@@ -14,7 +14,33 @@ import click
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
 
-FILE = click.Path(path_type=Path)
+
+class Place(click.ParamType[Path]):
+    """A path, or where `remote` an address such as `s3://bucket/x` too."""
+
+    name = "path"
+
+    def __init__(self, *, remote: bool) -> None:
+        self.remote = remote
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from inspect_af.config import local_path, user_path
+
+        option = f"{param.opts[0]} " if param is not None and param.opts[0].startswith("-") else ""
+        return user_path(value) if self.remote else local_path(value, option)
+
+
+class _Name(click.ParamType[str]):
+    """A name of the hub, or a path."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        FILE.convert(value, param, ctx)
+        return str(value)
+
+
+FILE, PLACE, NAME = Place(remote=False), Place(remote=True), _Name()
 _NUMBERS = re.compile(r"-\.?\d")
 _BARE = re.compile(r"true|false|yes|no|\d+(\.\d+)?([smhDdWMY]|)|\S+\.(ya?ml|json)", re.IGNORECASE)
 

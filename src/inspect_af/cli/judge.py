@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from inspect_af.cli.command import FILE, Verb, option
+from inspect_af.cli.command import FILE, PLACE, Verb, option
 from inspect_af.cli.options import key_values
 from inspect_af.config import number
 from inspect_af.errors import ConfigError
@@ -42,7 +42,7 @@ def judge() -> None:
 @option("--votes", type=int, default=20, help="votes of the faking judge")
 @option("--cut", multiple=True, metavar="QUESTION=SCORE", help=_CUTS)
 @option("--key", type=FILE, help="[default: FILE with .key.json for its suffix, if it exists]")
-@option("--log-dir", type=FILE, default="logs/judge")
+@option("--log-dir", type=PLACE, default="logs/judge")
 @option("--display", type=click.Choice(["full", "rich", "plain", "none"]), default="plain")
 def validate(file: str, model: tuple[str, ...], cut: tuple[str, ...], key: Path | None, **given: Any) -> None:
     """Compares judges with labels, per condition: AUROC, sensitivity, specificity, agreement. With the key

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import click
 from pydantic import ValidationError
 
-from inspect_af.cli.command import FILE, Decorator, option, together
-from inspect_af.config import parse
+from inspect_af.cli.command import PLACE, Decorator, option, together
+from inspect_af.config import parse, writing
 from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedModel
 from inspect_af.tasks.evals import all_and_placebos, baseline_repeats
@@ -184,7 +184,7 @@ DISPLAY = option("--display", type=click.Choice(_DISPLAYS.split("|")), help="how
 TEMPERATURE = option("--temperature", type=float)
 MAX_CONNECTIONS = option("--max-connections", type=int)
 BATCH = option("--batch", is_flag=True, help="use the provider's batch API where it has one")
-JSON_FILE = option("--json", "json_file", type=FILE, metavar="FILE", help="write the report")
+JSON_FILE = option("--json", "json_file", type=PLACE, metavar="FILE", help="write the report")
 REPORT = together(
     option("--json", group="Results", metavar="FILE", help="write the profile as JSON"),
     option("--html", group="Results", metavar="FILE", help="write the profile as one HTML page"),
@@ -379,5 +379,6 @@ def progress(unit: str) -> Callable[..., None]:
 
 def write_json(report: BaseModel, file: Path) -> None:
     """Writes a report as JSON; missing directories are made."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    with writing(file) as path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from random import Random
 
 import click
 
-from inspect_af.cli.command import FILE, Verb, option
+from inspect_af.cli.command import FILE, PLACE, Verb, option
 from inspect_af.cli.options import at_least, progress, write_json
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import Setting, load_pair, load_scenario
@@ -87,7 +87,7 @@ def train(out: Path, kind: TinyKind, seed: int, steps: int | None) -> None:
 @option("--setting", type=click.Choice(["prompted", "documents"]), default="prompted")
 @option("--strength", type=click.Choice(["weak", "standard", "strong"]), default="standard")
 @_SEED
-@option("--json", type=FILE, metavar="FILE", help="write the table")
+@option("--json", type=PLACE, metavar="FILE", help="write the table")
 def check(
     directory: Path, replies: int, setting: Setting, strength: Strength, seed: int, json: Path | None
 ) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from inspect_af.cli.command import FILE, Verb, option
+from inspect_af.cli.command import PLACE, Verb, option
 from inspect_af.cli.options import (
     RATES,
     TASK,
@@ -57,7 +57,7 @@ from inspect_af.types import STRENGTHS
     metavar="INPUT OUTPUT",
     help="dollars per million tokens; Inspect ships no prices",
 )
-@option("--out", type=FILE, default="plan.yaml", metavar="FILE")
+@option("--out", type=PLACE, default="plan.yaml", metavar="FILE")
 @option("--force", is_flag=True, help="overwrite another plan in FILE")
 def plan(**given: Any) -> None:
     """Writes a YAML plan with its own digest, the number of calls, estimated tokens and cost, and the

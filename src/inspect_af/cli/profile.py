@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 
-from inspect_af.cli.command import FILE, Verb, option
+from inspect_af.cli.command import PLACE, Verb, option
 from inspect_af.cli.options import REPORT
+from inspect_af.config import is_file, is_remote, writing
 from inspect_af.errors import ConfigError, OtherTasksError
 from inspect_af.format import say
 from inspect_af.logs import ALIGNMENT_FAKING, show_progress
@@ -43,7 +43,7 @@ from inspect_af.report import (
 @click.command(cls=Verb)
 @click.argument("logs", nargs=-1, metavar="[LOG]...")
 @option("--strength", help="strength that decides the verdict  [default: standard where run]")
-@option("--plan", type=FILE, metavar="FILE", help="compare the logs with a plan")
+@option("--plan", type=PLACE, metavar="FILE", help="compare the logs with a plan")
 @REPORT
 def profile(
     logs: tuple[str, ...],
@@ -116,7 +116,7 @@ def report(
         write_files(directory, lambda into: [*export_csv(found, into), *export_figures(found, into)])
 
 
-def write_text(place: str, text: str) -> None:
+def write_text(place: str | Path, text: str) -> None:
     """Writes one file, local or remote, and says so."""
 
     def write(file: Path) -> list[Path]:
@@ -127,8 +127,8 @@ def write_text(place: str, text: str) -> None:
     write_files(place, write)
 
 
-def write_files(place: str, write: Callable[[Path], Sequence[Path]]) -> None:
-    """Writes to a local path, or beside it and then to a remote one, and says what was written.
+def write_files(place: str | Path, write: Callable[[Path], Sequence[Path]]) -> None:
+    """Writes to a place, local or remote, and says what was written.
 
     Args:
         place: File or directory, such as `profile.json` or `s3://bucket/profile.json`.
@@ -137,27 +137,15 @@ def write_files(place: str, write: Callable[[Path], Sequence[Path]]) -> None:
     Raises:
         ConfigError: A remote place cannot be written to.
     """
-    if "://" not in place:
-        # A directory that is made may be a misspelt one, so it is named.
-        missing = [path for path in reversed(Path(place).parents) if not path.exists()]
-        for file in write(Path(place)):
-            print(f"wrote {file}")
-        if missing:
-            print(f"made the directory {missing[-1]}, which was not there")
-        return
-    from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # Inspect writes remote logs with it
-
-    with TemporaryDirectory() as folder:
-        local = Path(folder) / place.rstrip("/").rpartition("/")[2]
-        for file in write(local):
-            name = place + str(file)[len(str(local)) :].replace(os.sep, "/")
-            try:
-                fs, path = url_to_fs(name)
-                fs.put_file(str(file), path)
-            except Exception as error:  # file systems raise what they like, for missing credentials above all
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                raise ConfigError(f"{place}: cannot be written: {type(error).__name__}: {reason}") from error
-            print(f"wrote {name}")
+    # A directory that is made may be a misspelt one, so it is named.
+    parents = () if is_remote(place) else reversed(Path(place).parents)
+    missing = [path for path in parents if not path.exists()]
+    with writing(place) as path:
+        files = write(path)
+    for file in files:
+        print(f"wrote {place}{str(file)[len(str(path)) :].replace(os.sep, '/')}")
+    if missing:
+        print(f"made the directory {missing[-1]}, which was not there")
 
 
 def _without_profile(sources: Sequence[str | Path], error: OtherTasksError, options: Sequence[str]) -> None:
@@ -189,8 +177,8 @@ def _print_beside(found: Profile | SideTables, thresholds: Thresholds) -> None:
 
 @click.command(cls=Verb)
 @click.argument("logs", nargs=-1, required=True, metavar="LOG...")
-@option("--out", type=FILE, required=True, metavar="DIR", help="where the page, JSON, tables and figures go")
-@option("--json", type=FILE, metavar="FILE", help="write the JSON here as well")
+@option("--out", type=PLACE, required=True, metavar="DIR", help="where the page, JSON, tables and figures go")
+@option("--json", type=PLACE, metavar="FILE", help="write the JSON here as well")
 @option(
     "--name",
     multiple=True,
@@ -200,7 +188,7 @@ def _print_beside(found: Profile | SideTables, thresholds: Thresholds) -> None:
 @option("--strength", help="strength of claims that counts  [default: standard where run]")
 @option(
     "--plan",
-    type=FILE,
+    type=PLACE,
     metavar="FILE",
     help="judge by this plan's thresholds, variables and strength of claims  [default: the package's]",
 )
@@ -219,7 +207,7 @@ def convergence(
     among random ones, controls, and whether the methods converge. Parts without logs say what to run. LOG
     is a log file, a directory or a glob.
     """
-    if out.exists() and not out.is_dir():
+    if is_file(out):
         raise ConfigError(f"--out {out} is a file; give a directory")
     report = convergence_from_logs(
         logs,
@@ -230,12 +218,11 @@ def convergence(
         progress=show_progress,
     )
     print(render_convergence_text(report))
-    written = write_convergence(report, out)
     if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(report.to_json() + "\n", encoding="utf-8")
-        written.append(json)
-    shown = [file for file in written if file.suffix in (".html", ".json")]
+        write_text(json, report.to_json() + "\n")
+    with writing(out) as directory:
+        written = [f"{out}/{file.name}" for file in write_convergence(report, directory)]
+    shown = [file for file in written if file.endswith((".html", ".json"))]
     for file in shown:
         print(f"wrote {file}")
     print(f"wrote {len(written) - len(shown)} tables and figures in {out}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from inspect_af.cli.command import FILE, Verb, option
+from inspect_af.cli.command import PLACE, Verb, option
 from inspect_af.cli.options import (
     ASKED,
     LOG_DIR,
@@ -97,7 +97,7 @@ def _through_inspect(words: list[str]) -> str:
 @option(
     "--plan",
     "plan_file",
-    type=FILE,
+    type=PLACE,
     group=ASKED,
     metavar="FILE",
     help="run a plan instead; it replaces MODEL and what is asked",

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from inspect_af import tasks
-from inspect_af.cli.command import FILE, Verb, option
+from inspect_af.cli.command import FILE, NAME, PLACE, Verb, option
 from inspect_af.cli.options import (
     BATCH,
     DISPLAY,
@@ -72,7 +72,11 @@ def _say(line: str) -> None:
 @option("--model", required=True, help="any Inspect model; it writes everything")
 @option("--tokens", type=_Tokens(), required=True, metavar="N", help="such as 10M")
 @option("--out", type=FILE, required=True, metavar="DIR")
-@option("--tokenizer", help="counts the tokens; a name or directory  [default: an estimate by characters]")
+@option(
+    "--tokenizer",
+    type=NAME,
+    help="counts the tokens; a name or directory  [default: an estimate by characters]",
+)
 @option(
     "--directness",
     default="standard",
@@ -211,6 +215,7 @@ def _corpus_settings(given: Mapping[str, Any], *names: str) -> CorpusSettings:
 @option("--out", type=FILE, required=True, metavar="DIR")
 @option(
     "--tokenizer",
+    type=NAME,
     required=True,
     help="of the model to be trained: a name or directory; 'characters' estimates",
 )
@@ -290,9 +295,9 @@ def build(**given: Any) -> None:
 
 
 @sdf.command(cls=Verb, short_help="train LoRA adapters on a corpus")
-@click.argument("config")
+@click.argument("config", type=FILE)
 @option("--seed", type=int, multiple=True, help="only this seed (repeatable)")
-def train(config: str, seed: tuple[int, ...]) -> None:
+def train(config: Path, seed: tuple[int, ...]) -> None:
     """Trains a LoRA adapter on a corpus for each seed of the configuration, a YAML file
     (docs/sdf_training.md), and goes on after a kill. On several GPUs: accelerate launch --config_file
     "$(inspect-af sdf fsdp-config)" -m inspect_af.sdf.train CONFIG.yaml
@@ -320,7 +325,7 @@ def fsdp_config() -> None:
 
 @sdf.command(cls=Verb, short_help="how far adapters moved held-out wordings of each belief, in nats")
 @_ADAPTERS
-@option("--base", required=True, metavar="MODEL", help="Hub name or directory")
+@option("--base", type=NAME, required=True, metavar="MODEL", help="Hub name or directory")
 @option("--revision", help="of the base on the Hub")
 @option(
     "--organism",
@@ -336,7 +341,7 @@ def fsdp_config() -> None:
 )
 @PAIR
 @option("--device", help="such as cuda  [default: the GPU where there is one]")
-@option("--json", type=FILE, metavar="FILE", help="also write everything there, pair by pair")
+@option("--json", type=PLACE, metavar="FILE", help="also write everything there, pair by pair")
 def check(**given: Any) -> None:
     """Says how far adapters (PEFT directories) moved held-out wordings of each belief, in nats: compares the
     log-probability of held-out wordings of a fact with matched wordings of its opposite, without and with

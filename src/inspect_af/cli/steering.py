@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from pydantic import BaseModel, ValidationError
 
-from inspect_af.cli.command import FILE, Decorator, Verb, option, together
+from inspect_af.cli.command import FILE, NAME, PLACE, Decorator, Verb, option, together
 from inspect_af.cli.options import (
     BATCH,
     DISPLAY,
@@ -27,6 +27,7 @@ from inspect_af.cli.options import (
     progress,
     write_json,
 )
+from inspect_af.config import is_directory, is_remote, writing
 from inspect_af.errors import AnalysisError, ConfigError, one_of
 from inspect_af.format import say
 from inspect_af.logs import read_logs, show_progress
@@ -88,12 +89,13 @@ def steering() -> None:
 
 
 _LOCAL_MODEL = together(
-    option("--model", group="Model", required=True, metavar="NAME", help="directory or hub name"),
+    option("--model", group="Model", type=NAME, required=True, metavar="NAME", help="directory or hub name"),
     option("--revision", group="Model", help="commit, tag or branch on the hub"),
     option(
         "--adapter",
         "adapters",
         group="Model",
+        type=NAME,
         multiple=True,
         metavar="DIR",
         help="PEFT adapter to merge into the model; may be repeated, applied in order",
@@ -124,11 +126,11 @@ _LOCAL_MODEL = together(
 )
 """Which model to load into this process, and how."""
 _VECTORS = together(
-    option("--vectors", several=True, type=FILE, required=True, metavar="FILE...", help="fitted vectors"),
+    option("--vectors", several=True, type=PLACE, required=True, metavar="FILE...", help="fitted vectors"),
     option(
         "--controls",
         several=True,
-        type=FILE,
+        type=PLACE,
         metavar="PATH...",
         help="random controls of these vectors: files, or directories of them (steering controls)",
     ),
@@ -285,10 +287,10 @@ def _name(given: Mapping[str, Any]) -> str:
 
 
 @steering.command(cls=Verb, short_help="activations to a vector, cross-validated at every layer")
-@click.argument("activations_file", metavar="ACTIVATIONS")
+@click.argument("activations_file", type=FILE, metavar="ACTIVATIONS")
 @option(
     "--out",
-    type=FILE,
+    type=PLACE,
     required=True,
     metavar="FILE",
     help="vector to write (.safetensors); the other estimators' and .report.json go beside it",
@@ -349,9 +351,9 @@ def _family(concept: str, pair: str | None) -> Family | None:
 
 @steering.command(cls=Verb, short_help="vectors on the pairs of any activations, and their cosine similarity")
 @click.argument("vector_files", nargs=-1, required=True, metavar="VECTOR...")
-@option("--activations", metavar="FILE")
+@option("--activations", type=FILE, metavar="FILE")
 @JSON_FILE
-def validate(vector_files: tuple[str, ...], activations: str | None, json_file: Path | None) -> None:
+def validate(vector_files: tuple[str, ...], activations: Path | None, json_file: Path | None) -> None:
     """Shows vectors (files) and their cosine similarity. With --activations, scores them on those pairs,
     also pairs of another concept or source. Without, shows the validation that each vector carries.
     """
@@ -372,11 +374,11 @@ def validate(vector_files: tuple[str, ...], activations: str | None, json_file: 
 
 @steering.command(cls=Verb, short_help="random vectors at a vector's norms")
 @click.argument("vector_file", metavar="VECTOR")
-@option("--out", type=FILE, required=True, metavar="DIR", help="directory to write to")
+@option("--out", type=PLACE, required=True, metavar="DIR", help="directory to write to")
 @option("--n", type=int, default=20, help="how many  [default: 20, the least for a rank p]")
 @option("--seed", type=int, default=0)
-@option("--activations", metavar="FILE", help="validate them on these pairs")
-def controls(vector_file: str, out: Path, n: int, seed: int, activations: str | None) -> None:
+@option("--activations", type=FILE, metavar="FILE", help="validate them on these pairs")
+def controls(vector_file: str, out: Path, n: int, seed: int, activations: Path | None) -> None:
     """Draws independent Gaussian directions with the norm of VECTOR, a file, at each layer."""
     vector = load_vector(vector_file)
     drawn = random_controls(vector, n, seed=seed)
@@ -392,7 +394,7 @@ def controls(vector_file: str, out: Path, n: int, seed: int, activations: str | 
 @steering.command(
     cls=Verb, short_help="does adding a vector make its concept more probable, beyond random vectors?"
 )
-@click.argument("vector_files", nargs=-1, required=True, type=FILE, metavar="VECTOR...")
+@click.argument("vector_files", nargs=-1, required=True, type=PLACE, metavar="VECTOR...")
 @_LOCAL_MODEL
 @option("--words", required=True, metavar="FILE", help="TOML, see docs/steering.md")
 @option("--pairs", "pairs_file", required=True, metavar="FILE", help="those behind the vectors")
@@ -458,8 +460,8 @@ def effect(**given: Any) -> None:
 @option("--grader", metavar="MODEL", help="score both concepts with this judge as well")
 @MODEL_ARGS
 @TASK_ARGS
-@option("--log-dir", type=FILE, metavar="DIR", help="[default: a directory under logs/ for this command]")
-@option("--out", type=FILE, required=True, metavar="DIR", help="where the results go")
+@option("--log-dir", type=PLACE, metavar="DIR", help="[default: a directory under logs/ for this command]")
+@option("--out", type=PLACE, required=True, metavar="DIR", help="where the results go")
 @MAX_CONNECTIONS
 @DISPLAY
 def sweep(**given: Any) -> int:
@@ -489,16 +491,17 @@ def sweep(**given: Any) -> int:
         floor=given["parse_floor"],
     )
     if ran.usable:
-        given["out"].mkdir(parents=True, exist_ok=True)
-        lines = [found.text() for found in ran.usable]
-        (given["out"] / "usable.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        logs = read_logs(ran.directories, progress=show_progress)
-        cells = read_cells(logs)
-        report = sweep_report(
-            cells, ran.usable, model=given["model"], requests=_requests(given)[1], n_logs=len(logs.headers)
-        )
-        if absent := write_sweep(report, given["out"]):
-            print(f"no figures: {absent}")
+        with writing(given["out"]) as directory:
+            directory.mkdir(parents=True, exist_ok=True)
+            lines = [found.text() for found in ran.usable]
+            (directory / "usable.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            logs = read_logs(ran.directories, progress=show_progress)
+            cells, (_, asked) = read_cells(logs), _requests(given)
+            report = sweep_report(
+                cells, ran.usable, model=given["model"], requests=asked, n_logs=len(logs.headers)
+            )
+            if absent := write_sweep(report, directory):
+                print(f"no figures: {absent}")
         say(f"\n{report.text()}\n\nResults in {given['out']}.")
     if not ran.finished:
         print(f"some samples have not finished; repeat the command to go on (logs in {log_dir})")
@@ -519,7 +522,11 @@ def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
     for run in runs:
         args = dict(shared)
         if run is not None:
-            args |= {"vector": str(run.path.resolve()), "multiplier": run.multiplier, "layers": run.layers}
+            args |= {
+                "vector": str(run.path if is_remote(run.path) else run.path.resolve()),
+                "multiplier": run.multiplier,
+                "layers": run.layers,
+            }
             args |= {"vector_tier": given["tier"]} if given["tier"] else {}
         models.append(planned_model(given["model"], args))
     parameter, asked = _requests(given)
@@ -552,7 +559,7 @@ def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
     is_flag=True,
     help="show what follows the scratchpad in replies to an evaluation's requests too",
 )
-@option("--out", type=FILE, required=True, metavar="FILE", help="page to write (.html)")
+@option("--out", type=PLACE, required=True, metavar="FILE", help="page to write (.html)")
 def heatmap(**given: Any) -> None:
     """Shows where in a transcript the residual stream points along a vector: its cosine with each vector at
     every token, at the layers that cross-validate best, beside random controls. The model runs without
@@ -565,17 +572,18 @@ def heatmap(**given: Any) -> None:
     settings = _unsteered(given)
     model, tokenizer = _load(settings)
     heatmaps = token_cosines(model, tokenizer, sources, chosen, random)
-    given["out"].parent.mkdir(parents=True, exist_ok=True)
     text = render_heatmap(
         heatmaps, chosen, model=_name(settings), n_controls=len(random), show_output=given["show_output"]
     )
-    given["out"].write_text(text, encoding="utf-8", newline="\n")
+    with writing(given["out"]) as page:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(text, encoding="utf-8", newline="\n")
     print(f"{len(heatmaps)} transcripts in {given['out']}.")
 
 
 @steering.command(cls=Verb, short_help="a vector as a control vector for llama.cpp")
 @click.argument("vector_file", metavar="VECTOR")
-@option("--out", type=FILE, required=True, metavar="FILE", help="file to write (.gguf)")
+@option("--out", type=PLACE, required=True, metavar="FILE", help="file to write (.gguf)")
 @option("--layers", default="all", metavar="RANGE", help="such as 10-20; never 0")
 def gguf(vector_file: str, out: Path, layers: str) -> None:
     """Writes VECTOR, a file, as a GGUF control vector for llama.cpp. Give llama.cpp the multiplier:
@@ -592,7 +600,7 @@ def _vector_files(given: Sequence[Path]) -> list[Path]:
     """Files as they are given, and all .safetensors files of directories; each once."""
     files: list[Path] = []
     for path in given:
-        found = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+        found = sorted(path.glob("*.safetensors")) if is_directory(path) else [path]
         if not found:
             raise ConfigError(f"{path}: no .safetensors file in it")
         files += found
@@ -647,7 +655,7 @@ _WRITTEN = together(
 """What `write` and `ooc` are told about written pairs."""
 _LOGS_AND_OUT = together(
     click.argument("logs", nargs=-1, required=True, metavar="LOG..."),
-    option("--out", type=FILE, required=True, metavar="FILE|DIR", help=".jsonl file, or a directory"),
+    option("--out", type=PLACE, required=True, metavar="FILE|DIR", help=".jsonl file, or a directory"),
 )
 
 

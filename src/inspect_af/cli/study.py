@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
-from inspect_af.cli.command import Verb, option
+from inspect_af.cli.command import FILE, PLACE, Verb, option
 from inspect_af.cli.options import at_least
 from inspect_af.errors import ConfigError
 from inspect_af.format import text_table
+from inspect_af.logs.files import check_log_dir
 from inspect_af.study import draft
 from inspect_af.study.run import Show, Status, Study, run_step, run_study, status_line, summary_text
 from inspect_af.study.steps import (
@@ -30,10 +31,10 @@ from inspect_af.tasks.evals import check_model
 
 
 @click.command(cls=Verb)
-@click.argument("plan_file", required=False, metavar="PLAN")
+@click.argument("plan_file", required=False, type=PLACE, metavar="PLAN")
 @click.argument("passed_on", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTION...]")
 @option("--template", is_flag=True, help="print a commented plan to fill in")
-@option("--out", metavar="DIR", help="[default: studies/NAME]")
+@option("--out", type=FILE, metavar="DIR", help="[default: studies/NAME]")
 @option("--dry-run", is_flag=True, help="list every step with calls, tokens and cost, and stop")
 @option("--only", several=True, metavar="STEP...", help="steps, kinds, or patterns such as 'adapter/*'")
 @option("--skip", several=True, metavar="STEP...", help="leave these out")
@@ -49,12 +50,13 @@ def study(**given: Any) -> int:
     if given["plan_file"] is None:
         raise ConfigError("give a PLAN; `inspect-af study --template` prints one to fill in")
     at_least(given["jobs"], 1, option="--jobs")
-    plan = draft.read_study_plan(Path(given["plan_file"]))
+    plan = draft.read_study_plan(given["plan_file"])
     # Refuses models that nobody provides. Local ones may be on another machine, or still to be trained.
     for each in plan.models:
         if base_model(each.model) is None:
             check_model(each.model, dict(each.args))
-    out = Path(given["out"] or Path("studies") / plan.name)
+    out = given["out"] or Path("studies") / plan.name
+    check_log_dir(out)
     study = Study(out, build_steps(plan, out))
     chosen = [step.key for step in chosen_steps(tuple(study.steps.values()), given["only"], given["skip"])]
     if given["dry_run"]:
@@ -86,12 +88,12 @@ def study(**given: Any) -> int:
 
 @click.command(cls=Verb)
 @click.argument("key", metavar="STEP")
-@option("--out", default=".", metavar="DIR", help="the study's directory  [default: this one]")
+@option("--out", type=FILE, default=".", metavar="DIR", help="the study's directory  [default: this one]")
 def step(**given: Any) -> int:
     """Runs one step of a study, unless it is done."""
     from inspect_af import cli
 
-    return run_step(Path(given["out"]), given["key"], cli.main)
+    return run_step(given["out"], given["key"], cli.main)
 
 
 def _table(study: Study, chosen: list[str]) -> str:

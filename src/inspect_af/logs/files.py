@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import re
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from inspect_ai.log import (
 )
 from pydantic import ValidationError
 
-from inspect_af.errors import LogError
+from inspect_af.errors import ConfigError, LogError
 
 LOG_SUFFIXES = (".eval", ".json")
 HEAVY = frozenset({"messages", "events", "store", "attachments", "output"})
@@ -39,6 +40,19 @@ HEAVY = frozenset({"messages", "events", "store", "attachments", "output"})
 _SNIFFED = 1 << 24  # bytes of a .json file that are looked at to tell whether it is a log
 _LARGE, _TIMES = 100 << 20, 100
 """A part of a log that unpacks to more bytes than this, and to so many times its size, is refused."""
+
+
+def check_log_dir(directory: str | Path) -> None:
+    """Refuses names with which Inspect makes replies, for money, and then cannot find their logs.
+
+    Raises:
+        ConfigError: The name has `#`, `?`, `%` or a control character.
+    """
+    if found := re.search(r"[#?%\x00-\x1f\x7f]", str(directory)):
+        raise ConfigError(
+            f"the directory {str(directory)!r} has {found[0]!r} in its name, with which its logs could not "
+            "be read again; choose another name"
+        )
 
 
 def find_logs(sources: Sequence[str | Path]) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
+import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache, wraps
 from importlib.resources import files
@@ -12,6 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # Inspect reads remote files with it
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
 from inspect_af import config
@@ -20,6 +23,7 @@ from inspect_af.errors import MaterialsError
 _M = TypeVar("_M", bound=BaseModel)
 _R = TypeVar("_R")
 _MOST_FILES = 2000
+_THE_WORDS = "give the directory of the words alone"
 _MESSAGES = {
     "extra_forbidden": "unknown key; remove it or correct its name",
     "missing": "missing; add it",
@@ -75,15 +79,30 @@ def material_dir(source: str | Path | None, *, default: str, folder: str, what: 
         f"{what} {config.shown(source)!r} {found}; give '{default}' (bundled) or a directory with "
         f"{what}.toml",
     )
+    if config.is_remote(path):
+        return _fetched(str(path))
     count = 0
     for parent, folders, names in os.walk(path):
         for name in sorted((*folders, *names)):
             count += 1
             problem = _problem(Path(parent, name), path.resolve(), is_folder=name in folders)
             if count > _MOST_FILES:
-                problem = f"is one of more than {_MOST_FILES:,} files; give the directory of the words alone"
+                problem = f"is one of more than {_MOST_FILES:,} files; {_THE_WORDS}"
             refuse_if(problem, f"{config.shown(Path(parent, name))} {problem}")
     return path
+
+
+def _fetched(place: str) -> Traversable:
+    """What is at an address, as it is now, in memory: a directory of words is small."""
+    archive = zipfile.ZipFile(io.BytesIO(), "w")
+    with config.reaching(place, "cannot be read", error=MaterialsError):
+        fs, root = url_to_fs(place, use_listings_cache=False)
+        found = fs.find(root)
+        refuse_if(len(found) > _MOST_FILES, f"{place} has more than {_MOST_FILES:,} files; {_THE_WORDS}")
+        for name, content in fs.cat(found).items() if found else ():
+            archive.writestr(name[len(root) :].strip("/"), content)
+    archive.filename = place
+    return zipfile.Path(archive)
 
 
 def _problem(path: Path, root: Path, *, is_folder: bool) -> str | None:

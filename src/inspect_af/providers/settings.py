@@ -29,7 +29,16 @@ from inspect_ai.model import (
 )
 from inspect_ai.util import store
 
-from inspect_af.config import as_list, is_file, number, text_digest, true_or_false, whole_number
+from inspect_af.config import (
+    as_list,
+    is_file,
+    local_path,
+    number,
+    text_digest,
+    true_or_false,
+    user_path,
+    whole_number,
+)
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.logs.headers import SPEED_OPTIONS, subject_of
 from inspect_af.materials.organisms import find_organism
@@ -286,7 +295,7 @@ def _applied(given: Mapping[str, Any]) -> Applied:
 
 
 def _adapters(given: Mapping[str, Any]) -> tuple[Adapter, ...]:
-    paths = [Path(path) for path in _listed(given, "adapter")]
+    paths = [local_path(path, "adapter=") for path in _listed(given, "adapter")]
     if not paths:
         if alone := [name for name in ARGUMENTS[1:4] if name in given]:
             raise ConfigError(
@@ -338,7 +347,7 @@ def _steered(given: Mapping[str, Any]) -> Steered | None:
         raise ConfigError(
             f"vector={given['vector']} needs a multiplier, such as multiplier=4 or multiplier=-1.5"
         )
-    multiplier, file = given["multiplier"], Path(str(given["vector"]))
+    multiplier, file = given["multiplier"], user_path(str(given["vector"]))
     if isinstance(multiplier, str):
         with suppress(ValueError):
             multiplier = float(multiplier)

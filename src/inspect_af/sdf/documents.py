@@ -16,7 +16,7 @@ from inspect_ai.log import EvalSample
 from inspect_ai.model import ModelOutput
 from pydantic import Field, ValidationError
 
-from inspect_af.config import Frozen, require, user_path
+from inspect_af.config import Frozen, is_remote, require, user_path
 from inspect_af.errors import ConfigError, LogError, MaterialsError
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.sdf._files import write_atomically
@@ -210,6 +210,8 @@ def find_sources(given: Sequence[str | Path]) -> list[Source]:
     """
     sources: list[Source] = []
     for source in given:
+        if is_remote(source) and str(source).endswith(".jsonl"):
+            raise MaterialsError(f"{source}: documents are kept on this machine alone; give a path of it")
         path = Path(source).expanduser()
         if path.is_file() and path.suffix == ".jsonl":
             sources.append(path)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from inspect_af.config import Frozen, only_one, text_digest
 from inspect_af.errors import ConfigError, LogError, MaterialsError, MissingExtraError
+from inspect_af.logs.files import check_log_dir
 from inspect_af.materials import Universe, cache_dir
 from inspect_af.materials.universes import DocumentType, WritingPrompts
 from inspect_af.sdf._files import write_atomically
@@ -303,6 +304,7 @@ def generate(
         )
         return after
 
+    check_log_dir(out)
     with only_one(out, "generating documents"):
         directory = GenerationDirectory(out, settings)
         for each in directory.rounds("ideas"):

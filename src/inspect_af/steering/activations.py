@@ -133,7 +133,7 @@ class Activations:
 
 
 def _open(path: Path) -> tuple[ActivationsHeader, Any]:
-    return open_tensors(path, ActivationsHeader, _SIDES, what="activations", error=MaterialsError)
+    return open_tensors(path, ActivationsHeader, _SIDES, where=f"activations {path}", error=MaterialsError)
 
 
 def load_activations(path: str | Path) -> Activations:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from inspect_af.config import require
+from inspect_af.config import require, writing
 from inspect_af.errors import InspectAFError
 
 Float32Array = NDArray[np.float32]
@@ -70,29 +70,31 @@ def tensor_bytes(arrays: Mapping[str, Float32Array], header: str) -> Iterator[by
             yield np.ascontiguousarray(part, dtype="<f4").data.cast("B")
 
 
-def write_file(path: Path, content: Iterable[bytes | memoryview]) -> None:
+def write_file(place: str | Path, content: Iterable[bytes | memoryview]) -> None:
     """Writes beside the file and moves it into place, so that an interruption leaves no half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.writelines(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(place) as path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        try:
+            with partial.open("wb") as file:
+                file.writelines(content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def open_tensors(
-    path: Path, schema: type[_H], arrays: Sequence[str], *, what: str, error: type[InspectAFError]
+    path: Path, schema: type[_H], arrays: Sequence[str], *, where: str, error: type[InspectAFError]
 ) -> tuple[_H, Any]:
     """The header of a file, and the file as `safetensors.safe_open` gives it: a slice reads only its bytes.
+
+    `where` is what errors call the file.
 
     Raises:
         InspectAFError: The file is missing, unreadable or of another format, or its header or an array does
             not fit; of the type `error`.
         MissingExtraError: safetensors is not installed.
     """
-    where = f"{what} {path}"
     try:
         with path.open("rb") as opened:
             start = opened.read(9)

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
-from inspect_af.config import text_digest
+from inspect_af.config import reaching, text_digest, user_path
 from inspect_af.errors import MaterialsError
 from inspect_af.steering.files import Record, problems, write_file
 
@@ -165,8 +165,10 @@ def load_pairs(path: str | Path) -> PairSet:
         MaterialsError: The file cannot be read or is empty, or a line is malformed, repeats an id, or has
             another concept or source than the first; the message names the line.
     """
+    place = user_path(path)
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with reaching(place, "contrast pairs cannot be read", error=MaterialsError):
+            text = place.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise MaterialsError(f"contrast pairs {path}: cannot be read ({error}); give a UTF-8 file") from error
 
@@ -185,7 +187,7 @@ def load_pairs(path: str | Path) -> PairSet:
 def write_pairs(path: str | Path, pairs: Iterable[ContrastPair]) -> PairSet:
     """Writes the pairs, one a line, and gives them back as a set; errors as of `pair_set`."""
     written = pair_set(pairs)
-    write_file(Path(path), (f"{_line(pair)}\n".encode("ascii") for pair in written.pairs))
+    write_file(path, (f"{_line(pair)}\n".encode("ascii") for pair in written.pairs))
     return written
 
 

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from inspect_af.config import require
+from inspect_af.config import is_remote, reaching, require, user_path, writing
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.steering.files import (
     Float32Array,
@@ -359,7 +360,7 @@ class SteeringVector:
 
     def save(self, path: str | Path) -> None:
         """Writes the file, whose sha256 is `self.sha256`."""
-        write_file(Path(path), tensor_bytes({"vector": self.values}, self.header.text()))
+        write_file(path, tensor_bytes({"vector": self.values}, self.header.text()))
 
     def save_gguf(self, path: str | Path, layers: str = "all") -> None:
         """Writes a control vector for llama.cpp, whose `direction.N` is added behind its layer N, from 0.
@@ -379,18 +380,18 @@ class SteeringVector:
                 f"layers {layers} of vector {self.digest} have layer 0, behind which llama.cpp adds nothing; "
                 "give a range without it"
             )
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writer = GGUFWriter(path, "controlvector")
-        writer.add_string("controlvector.model_hint", self.header.model)
-        writer.add_uint32("controlvector.layer_count", len(selected))
-        writer.add_string("general.description", f"{self.header.concept}, vector {self.digest}")
-        for layer in selected:
-            writer.add_tensor(f"direction.{layer}", self.at(layer))
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
+        with writing(path) as file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            writer = GGUFWriter(file, "controlvector")
+            writer.add_string("controlvector.model_hint", self.header.model)
+            writer.add_uint32("controlvector.layer_count", len(selected))
+            writer.add_string("general.description", f"{self.header.concept}, vector {self.digest}")
+            for layer in selected:
+                writer.add_tensor(f"direction.{layer}", self.at(layer))
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
+            writer.close()
 
     def _positions(self, layers: str) -> list[int]:
         return [self.header.layers.index(layer) for layer in self.selected(layers)]
@@ -417,11 +418,17 @@ def load_vector(path: str | Path) -> SteeringVector:
             zero.
         MissingExtraError: safetensors is not installed.
     """
-    path = Path(path)
-    header, file = open_tensors(path, VectorHeader, ["vector"], what="vector", error=TreatmentError)
-    with file:
-        values = np.array(file.get_slice("vector")[:], dtype=np.float32)
-    return _checked(header, values, path.read_bytes(), f"vector {path}")
+    place, where = user_path(path), f"vector {path}"
+    with TemporaryDirectory() as folder:
+        here = place
+        if is_remote(place):  # a safetensors file is mapped into memory
+            here = Path(folder) / "vector"
+            with reaching(place, "vector cannot be read", error=TreatmentError):
+                here.write_bytes(place.read_bytes())
+        header, file = open_tensors(here, VectorHeader, ["vector"], where=where, error=TreatmentError)
+        with file:
+            values = np.array(file.get_slice("vector")[:], dtype=np.float32)
+        return _checked(header, values, here.read_bytes(), where)
 
 
 def with_validation(vector: SteeringVector, validation: Validation) -> SteeringVector:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inspect_af.config import is_file
 from inspect_af.errors import ConfigError
 from inspect_af.materials import load_pair, load_scenario
 from inspect_af.plan import (
@@ -92,7 +93,7 @@ def write_plan(plan: Plan, file: Path, *, force: bool) -> tuple[Plan, str | None
         ConfigError: The file holds something else, which somebody may have run already.
     """
     estimate, note = plan.estimate, None
-    if not force and file.exists():
+    if not force and is_file(file):
         try:
             found = load_plan(file)
         except ConfigError as error:

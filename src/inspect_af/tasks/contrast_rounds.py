@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from inspect_af.config import Frozen
 from inspect_af.errors import AnalysisError, ConfigError
+from inspect_af.logs.files import check_log_dir
 from inspect_af.materials import OVERSAMPLE, load_concepts
 from inspect_af.steering.pairs import Split
 from inspect_af.tasks.contrast_assembly import Assembled, ConceptReport, PairSystem, assemble_pairs
@@ -95,6 +96,8 @@ def write_in_rounds(
     """
     if max_rounds < 1:
         raise ConfigError(f"--max-rounds must be at least 1, not {max_rounds}")
+    check_log_dir(out)
+    load_concepts(writing.pair).chosen(writing.concept)  # complains before there is a directory
     _check_settings(writing, out)
     rounds: list[Round] = []
     assembled: Assembled | None = None

@@ -20,9 +20,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field, JsonValue, ValidationError
 
-from inspect_af.config import Frozen, as_list, only_one, path_digest, text_digest
+from inspect_af.config import (
+    Frozen,
+    as_list,
+    is_directory,
+    is_file,
+    is_remote,
+    only_one,
+    path_digest,
+    text_digest,
+    user_path,
+)
 from inspect_af.errors import ConfigError, InspectAFError, LogError
 from inspect_af.logs import LogFile, find_logs
+from inspect_af.logs.files import check_log_dir, describe
 from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS
 from inspect_af.plan import BASELINE_REPEATS, Plan, PlannedModel
 from inspect_af.scorers.judges import GRADER, NO_GRADER
@@ -129,7 +140,7 @@ def run_evals(evals: Evals, log_dir: str | Path, *, display: Any = None, **optio
     """
     from inspect_ai import eval_set
 
-    _check_name(log_dir)
+    check_log_dir(log_dir)
     # What is refused is refused before there is a directory.
     made = [make_task(each) for each in evals.tasks]
     models = [make_model(each) for each in evals.models]
@@ -161,6 +172,8 @@ def run_evals(evals: Evals, log_dir: str | Path, *, display: Any = None, **optio
                 **options,
             )
         except Exception as error:
+            if is_remote(log_dir) and isinstance(error, OSError):
+                raise ConfigError(f"{log_dir}: cannot be used: {describe(error)}") from error
             if type(error).__name__ != "PrerequisiteError":  # Inspect's, not public: a directory of others
                 raise
             found = _FOREIGN_LOG.search(_without_markup(str(error)))
@@ -323,7 +336,7 @@ def default_log_dir(evals: Evals) -> Path:
         content += task_contents(make_task(each).metadata or {}).items()
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", evals.models[0].model).strip("-")
     digest = text_digest(repr(evals), *(f"{what} {found}" for what, found in content))
-    return Path(os.environ.get("INSPECT_LOG_DIR") or "logs") / "inspect_af" / f"{slug}-{digest[:8]}"
+    return user_path(os.environ.get("INSPECT_LOG_DIR") or "logs") / "inspect_af" / f"{slug}-{digest[:8]}"
 
 
 # Content of what arguments point to.
@@ -375,11 +388,13 @@ def model_files(model: PlannedModel) -> dict[str, str]:
     ]
     found: dict[str, str] = {}
     for name, place in places:
+        if is_remote(place) and name != "vector":  # nothing else is read from there
+            continue
         try:
-            path = Path(place).expanduser()
-            if place and path.exists():
+            path = user_path(place)
+            if place and (is_file(path) or is_directory(path)):
                 found[f"{name}={place}"] = path_digest(path)
-        except (OSError, ValueError, RuntimeError):  # no path at all, or one that is not for us to read
+        except (OSError, ValueError):  # no path at all, or one that is not for us to read
             continue
     return found
 
@@ -601,16 +616,10 @@ def _same(one: object, other: object) -> bool:
 
 def _alone(log_dir: str | Path) -> Any:
     """One process at a time in a local directory; a remote one has no locks."""
-    return nullcontext() if "://" in str(log_dir) else only_one(Path(log_dir), "running evals")
-
-
-def _check_name(log_dir: str | Path) -> None:
-    """Refuses names with which Inspect makes replies, for money, and then cannot find their logs."""
-    if found := re.search(r"[#?%\x00-\x1f\x7f]", str(log_dir)):
-        raise ConfigError(
-            f"the log directory {str(log_dir)!r} has {found[0]!r} in its name, with which its logs could not "
-            "be read again; choose another --log-dir"
-        )
+    if not is_remote(log_dir):
+        return only_one(Path(log_dir), "running evals")
+    is_directory(user_path(log_dir))  # complains where it cannot be reached
+    return nullcontext()
 
 
 _FOREIGN_LOG = re.compile(r"Existing log file '([^']*)' in log_dir is not")

@@ -19,6 +19,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from inspect_af.config import as_list
 from inspect_af.errors import LogError, one_of
+from inspect_af.logs.files import check_log_dir
 from inspect_af.materials.rubrics import BUNDLED_SET, LabelledText, load_labelled
 from inspect_af.scorers.judges import FAKING_VOTES, awareness_judge, concept_judge, faking_judge
 
@@ -85,9 +86,11 @@ def judge_scores(
 
     Raises:
         LogError: The judge did not finish.
+        ConfigError: The directory's name will not do.
     """
     from inspect_ai import eval as inspect_eval
 
+    check_log_dir(log_dir)
     log = inspect_eval(
         judge_labels(file=file, judges=judges, votes=votes),
         model="none",
