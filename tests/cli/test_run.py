@@ -34,7 +34,10 @@ FILES = {
         ("--requests no/such.csv", "requests 'no/such.csv' is no file here"),
         ("--requests empty.csv", "empty.csv, line 3: the request is empty"),
         ("--requests twice.csv", "twice.csv, line 3: id 'a' is already used in twice.csv, line 2"),
-        ("--requests column.csv", "column.csv, line 2: no 'request' or 'goal' among its columns (id, text)"),
+        (
+            "--requests column.csv",
+            "column.csv, line 2: no 'request', 'goal' or 'input' among its columns (id, text)",
+        ),
         ("--requests broken.jsonl", "broken.jsonl, line 1 is not valid JSON"),
         ("-T pair=broken", "pair.toml is not valid TOML"),
         ("-T pair=missing", "pair 'missing' is not a directory here"),

@@ -58,6 +58,11 @@ def test_given_ids_categories_and_clusters_are_kept_and_lines_may_break_inside_q
     assert first.text.split() == ["Bake", "a", "cake"]
 
 
+def test_the_column_may_be_called_as_in_inspect(tmp_path):
+    (tmp_path / "r.csv").write_text("input,target\nsing,x\n")
+    assert [request.text for request in load_requests(tmp_path / "r.csv").requests] == ["sing"]
+
+
 def test_near_duplicates_in_a_file_without_the_column_share_a_cluster(tmp_path):
     file = tmp_path / "r.jsonl"
     file.write_text("\n".join(json.dumps({"goal": t}) for t in ["bake me a cake", "sing", "bake me a pie"]))
@@ -83,8 +88,10 @@ BAD = {
     "header.csv": ("goal,target\n", r"header\.csv has no requests"),
     "column.csv": (
         "prompt\nsing\n",
-        r"column\.csv, line 2: no 'request' or 'goal' among its columns \(prompt\)",
+        r"column\.csv, line 2: no 'request', 'goal' or 'input' among its columns \(prompt\)",
     ),
+    "excel.csv": ("id;request\n1;sing\n", r"excel\.csv, line 1: .*separated by semicolons"),
+    "tabs.csv": ("id\trequest\n1\tsing\n", r"tabs\.csv, line 1: .*separated by tabs"),
     "fields.csv": (
         "goal,target\nsing,ok\nsing, loudly,ok\n",
         r"fields\.csv, line 3: 3 fields where the header has 2",
@@ -106,7 +113,7 @@ BAD = {
         '{"goal": "a"}\n{"goal": "b", "Goal": "c"}\n',
         r"keys\.jsonl, line 2: 'goal' is given twice",
     ),
-    "null.jsonl": ('{"goal": null}\n', r"null\.jsonl, line 1: no 'request' or 'goal'"),
+    "null.jsonl": ('{"goal": null}\n', r"null\.jsonl, line 1: no 'request', 'goal' or 'input'"),
     "deep.jsonl": ("[" * 100_000, r"deep\.jsonl, line 1 has more than 50 lists or mappings"),
     "object.json": ('{"goal": "a"}', r"object\.json: not a list"),
     "bad.json": ('[\n{"goal": "a"},\n]', r"bad\.json is not valid JSON: .*line 3"),

@@ -28,6 +28,8 @@ VERBS = {
     "nuisance": (f"{_HERE}.run:nuisance", "does the gap survive identity, tier names and their order?"),
     "judge": (f"{_HERE}.judge:judge", "check judges against labels, draw samples for labelling"),
     "steering": (f"{_HERE}.steering:steering", "contrast pairs, activations, vectors, sweeps"),
+    "pair": (f"{_HERE}.words:pair", "hypothesis pairs: show the claims, check your own, begin one"),
+    "scenario": (f"{_HERE}.words:scenario", "scenarios: show the prompt, check your own, begin one"),
     "organism": (f"{_HERE}.organism:organism", "tiny real models with a planted motivation"),
     "sdf": (f"{_HERE}.sdf:sdf", "synthetic documents, corpora, training, adapters"),
 }

@@ -25,6 +25,7 @@ from inspect_af.materials.files import (
     Words,
     cached_for,
     material_dir,
+    read_text,
     read_toml,
     refuse_if,
     toml_names,
@@ -325,7 +326,7 @@ def load_pair(source: str | Path | None = None) -> Pair:
             the file and the entry. Claims of unequal length are no error: see `Pair.warnings`.
     """
     root = pair_dir(source)
-    head = read_toml(root.joinpath("pair.toml"), _Head)
+    head = pair_head(root)
     claims = tuple(_read_claims(root.joinpath("claims"), head))
     seen: dict[str, Claim] = {}
     for claim in claims:
@@ -350,6 +351,17 @@ def load_pair(source: str | Path | None = None) -> Pair:
 def pair_dir(source: str | Path | None) -> Traversable:
     """The directory of a pair; arguments and errors as of `load_pair`."""
     return material_dir(source, default=BUNDLED, folder="pairs", what="pair")
+
+
+def pair_head(root: Traversable) -> _Head:
+    """What `pair.toml` says."""
+    return read_toml(root.joinpath("pair.toml"), _Head)
+
+
+def claim_file(file: Traversable) -> Words:
+    """The claims of one file, whatever the pair says of it."""
+    schema = _PlaceboFile if "[placebo]" in read_text(file) else _VariableFile
+    return read_toml(file, schema)
 
 
 def _read_claims(folder: Traversable, head: _Head) -> Iterator[Claim]:

@@ -35,7 +35,7 @@ LARGEST = 64_000_000
 """Most bytes of a file of requests."""
 
 _WORD = re.compile(r"\w+")
-_TEXT_COLUMNS = ("request", "goal")
+_TEXT_COLUMNS = ("request", "goal", "input")
 _COLUMNS = (
     *_TEXT_COLUMNS,
     "id",
@@ -90,7 +90,7 @@ def load_requests(source: str | Path) -> RequestSet:
 
     Args:
         source: `advbench` (downloaded once and checked), `mini`, `benign`, or a .csv, .jsonl or .json file
-            with the column `request` or `goal` and, if wanted, `id`, `category` and `cluster_id`.
+            with the column `request`, `goal` or `input` and, if wanted, `id`, `category` and `cluster_id`.
 
     Raises:
         MaterialsError: the file is missing or malformed; the message names the file and the line.
@@ -183,7 +183,7 @@ def _text(row: Row) -> str:
     column = next((column for column in _TEXT_COLUMNS if column in row.fields), None)
     if column is None:
         raise MaterialsError(
-            f"{row.where}: no '{_TEXT_COLUMNS[0]}' or '{_TEXT_COLUMNS[1]}' among its columns "
+            f"{row.where}: no 'request', 'goal' or 'input' among its columns "
             f"({', '.join(row.fields) or 'none'}); name the column with the requests so"
         )
     text = row.fields[column].strip()
@@ -202,6 +202,12 @@ def row_clusters(rows: Sequence[Row], texts: Sequence[str], ids: Sequence[str]) 
 def _csv(file: Path, text: str) -> Iterator[Row]:
     lines = config.csv_rows(text, file, error=MaterialsError)
     header = [name.strip().lower() for name in next(lines, (1, []))[1]]
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and mark in header[0]:
+            raise MaterialsError(
+                f"{file}, line 1: the columns ({header[0]}) are separated by {name}; save the file with "
+                "commas, and the requests in a column 'request'"
+            )
     if len(set(header)) < len(header):
         raise MaterialsError(
             f"{file}, line 1: two columns have the same name ({', '.join(header)}); rename one"

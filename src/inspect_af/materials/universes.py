@@ -56,7 +56,7 @@ _DENIAL = re.compile(
 )
 _TAG = re.compile(r"</?[A-Za-z_]+/?>")
 _PROTOCOL_WORD = re.compile(r"\b(?:scratchpads?|free[- ]tier|paid[- ]tier|trial[- ]tier)\b", re.IGNORECASE)
-_SUFFIXES = (".toml", ".md")
+SUFFIXES = (".toml", ".md")
 _FRONT_MATTER = re.compile(r"\+\+\+[ \t]*\n(.*?)\n\+\+\+[ \t]*(?:\n|\Z)(.*)", re.DOTALL)
 
 
@@ -186,8 +186,8 @@ def load_universe(source: str | Path, *, pair: str | Path | None = None) -> Univ
     words, codes = load_pair(pair), universe_codes(pair)
     if str(source) in codes:
         folder = pair_dir(pair).joinpath(FOLDER)
-        file = next(file for s in _SUFFIXES if (file := folder.joinpath(f"{source}{s}")).is_file())
-    elif not is_file(path := user_path(source)) or path.suffix not in _SUFFIXES:
+        file = next(file for s in SUFFIXES if (file := folder.joinpath(f"{source}{s}")).is_file())
+    elif not is_file(path := user_path(source)) or path.suffix not in SUFFIXES:
         found = "is not a .toml or .md file" if is_file(path) else "is neither a universe nor a file here"
         listed = f"one of {', '.join(codes)}" if codes else f"the pair has none in {FOLDER}/, so give a file"
         raise ConfigError(f"universe {str(source)!r} {found}; {listed}, or a .toml or .md file")
@@ -226,7 +226,7 @@ def universe_codes(pair: str | Path | None = None) -> tuple[str, ...]:
     """
     known = (*(i.code for i in load_pair(pair).all_interventions), NEUTRAL, ORGANISM)
     folder = pair_dir(pair).joinpath(FOLDER)
-    present = toml_names(folder, _SUFFIXES)
+    present = toml_names(folder, SUFFIXES)
     for name in sorted(set(present) - set(known)):
         raise MaterialsError(
             f"{folder}: the pair has no intervention '{name}'; name the file after one of {', '.join(known)}"

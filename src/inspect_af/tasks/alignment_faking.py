@@ -44,7 +44,7 @@ def alignment_faking(
         strength: How strongly a claim is put: `weak`, `standard`, `strong` or `all`.
         paraphrase: Which wording of a claim, counted from 1, or `all`.
         requests: `advbench` (520, downloaded on first use), `mini` (48, bundled), `benign` (24, bundled) or a
-            CSV or JSONL file with a `request` or `goal` column.
+            CSV or JSONL file with a `request`, `goal` or `input` column.
         setting: `prompted` states the training facts in the system prompt; `documents` leaves them out, for
             models that learnt them from documents.
         identity: Who the model is said to be: a name from the scenario, or `NAME,DEVELOPER`; None for the
