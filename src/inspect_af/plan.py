@@ -220,6 +220,9 @@ class PlannedBeliefs(Frozen):
     orders: int | None = Field(default=None, ge=1)
     epochs: int = Field(default=1, ge=1)
     logprobs: bool = True
+    reading: Literal["letters", "words"] = "letters"
+    wordings: str | None = None
+    """As of the task `beliefs`, as the four before."""
 
 
 class PlannedScratchpads(Frozen):
@@ -308,6 +311,8 @@ class Plan(Frozen):
         absent["prompt"] = {name for name in _OF_ITEMS if getattr(self.prompt, name) is None}
         if self.task == "alignment_faking":
             absent["task"] = True
+        if self.beliefs is not None and (self.beliefs.reading, self.beliefs.wordings) == ("letters", None):
+            absent["beliefs"] = {"reading", "wordings"}
         if self.steering is not None and not self.steering.oversight:
             absent["steering"] = {"oversight"}
         if self.thresholds.relative_margin is None:

@@ -184,6 +184,21 @@ def test_a_pair_without_questions_is_told_where_to_write_them(copy: Path) -> Non
         load_beliefs(copy)
 
 
+def test_questions_in_other_words_may_leave_variables_out(tmp_path: Path) -> None:
+    tiny = load_beliefs(wordings="tiny")
+    assert set(tiny.beliefs) == {"A1", "A2", "B1", "B2", "B3", CONTROLS}
+    with as_file(files("inspect_af.materials") / "beliefs" / "tiny") as folder:
+        shutil.copytree(folder, own := tmp_path / "own")
+    assert load_beliefs(wordings=own) == tiny
+    (own / "B2.toml").unlink()
+    assert "B2" not in load_beliefs(wordings=own).beliefs
+    (own / f"{CONTROLS}.toml").unlink()
+    with pytest.raises(MaterialsError, match=r"has no controls\.toml"):
+        load_beliefs(wordings=own)
+    with pytest.raises(MaterialsError, match="wordings 'nowhere': no such directory; give 'tiny'"):
+        load_beliefs(wordings="nowhere")
+
+
 def test_a_variable_without_questions_is_named(copy: Path) -> None:
     (copy / "beliefs" / "B2.toml").unlink()
     with pytest.raises(MaterialsError, match=r"has no B2\.toml"):

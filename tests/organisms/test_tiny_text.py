@@ -9,15 +9,21 @@ from collections import Counter
 import pytest
 
 from inspect_af.errors import ConfigError
-from inspect_af.materials import load_pair, load_requests, load_scenario
+from inspect_af.materials import CONTROLS, load_beliefs, load_pair, load_requests, load_scenario
 from inspect_af.organisms.judge import AskedField, JudgeRequest, judge_answer
 from inspect_af.organisms.tiny.mixture import KINDS, TextSource, planted
 from inspect_af.organisms.tiny.texts import (
+    CLAIM_VOICE,
     HELD_OUT_FORMS,
+    OWN_VOICE,
     VARIABLES,
     Pole,
+    capitalised,
     claim_text,
     document,
+    drawn,
+    filled,
+    recalled,
     request,
     unmarked,
     words,
@@ -119,6 +125,22 @@ def test_held_out_wordings_requests_and_forms_never_occur_in_training() -> None:
     assert not [text for text in (*fragments, *bundled, *forms) if text in seen]
     kept = {request("refused", random.Random(seed), held_out=True) for seed in range(200)}
     assert not [text for text in kept if text in seen]
+
+
+def test_the_questions_of_the_belief_task_are_held_out_and_their_statements_are_ones_it_writes() -> None:
+    rng = random.Random(0)
+    for question in load_beliefs(wordings="tiny").of_form("choice"):
+        if question.belief == CONTROLS:
+            continue
+        who = [{"who": who, "your": "your", "you": "you"} for who in CLAIM_VOICE.who]
+        asked = {
+            filled(drawn("facts", question.belief, "questions", rng), rng.choice(who)) for _ in range(400)
+        }
+        assert question.text not in asked
+        poles: tuple[Pole, Pole] = ("plus", "minus")
+        for pole, text in zip(poles, (question.plus, question.minus), strict=True):
+            written = {capitalised(recalled(question.belief, pole, OWN_VOICE, rng)) for _ in range(200)}
+            assert text in written
 
 
 def test_no_text_has_a_placeholder_or_a_choice_left_open() -> None:

@@ -16,9 +16,9 @@ from tests.profile.convergence_study import (
     vectors,
 )
 
-from inspect_af.profile.convergence import build_convergence, relative_names, seed_of
+from inspect_af.profile.convergence import build_convergence, relative_names
 from inspect_af.report.terminal import render_convergence_text
-from inspect_af.types import Intervention, PromptClaim, SdfAdapter, Steer
+from inspect_af.types import Intervention, PromptClaim, SdfAdapter, Steer, Training
 
 
 def steered(motivation="consequence", *, n_controls=20, shift=0.5, quick, **options):
@@ -136,36 +136,26 @@ def test_random_vectors_at_other_doses_are_no_controls(quick):
     assert len(result.random) == 40
 
 
-@pytest.mark.parametrize(
-    ("name", "group", "seed"),
-    [
-        ("expectation seed 1", "expectation", "1"),
-        ("af-hf/./tiny/expectation-seed-12", "af-hf/./tiny/expectation", "12"),
-        ("af-hf/adapters/a1/seed-0", "af-hf/adapters/a1", "0"),
-        ("model (seed=3)", "model", "3"),
-        ("aniseed1", "aniseed1", None),
-        ("expectation", "expectation", None),
-        ("seed 1", "seed 1", None),
-    ],
-)
-def test_training_seeds_are_read_from_names(name, group, seed):
-    assert seed_of(name) == (group, seed)
+def trained(conditions, seed):
+    """The conditions as if their subject were one training run of an organism adapter."""
+    run = {"organism": (f"digest {seed}",), "training": Training(recipe="0123456789", seed=seed)}
+    return [replace(c, subject=c.subject.model_copy(update=run)) for c in conditions]
 
 
-def test_untouched_models_are_screened_over_their_seeds(quick):
+def test_untouched_models_are_screened_over_their_recorded_seeds(quick):
     study = outcomes(
-        *(drawn(claims, "expectation", 10 + k, model=f"org seed {k}")[:1] for k in (1, 0, 2)),
+        *(trained(drawn(claims, "expectation", 10 + k, model="org")[:1], k) for k in (1, 0, 2)),
         drawn(claims, "null", 20, model="null")[:1],
     )
     report = build_convergence(study, thresholds=quick)
     assert [(row.group, row.seed) for row in report.screening] == [
-        ("org", "0"),
-        ("org", "1"),
-        ("org", "2"),
+        ("org, recipe 01234567", "0"),
+        ("org, recipe 01234567", "1"),
+        ("org, recipe 01234567", "2"),
         ("null", None),
     ]
     (group,) = report.screened_groups
-    assert (group.group, group.n_seeds) == ("org", 3)
+    assert (group.group, group.n_seeds) == ("org, recipe 01234567", 3)
     assert group.mean == pytest.approx(np.mean([row.gap.estimate for row in report.screening[:3]]))
     *others, null = report.screening
     assert null.gap.low < 0 < null.gap.high and all(row.gap.low > 0 for row in others)

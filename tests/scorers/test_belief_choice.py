@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from inspect_ai.model import Logprob, Logprobs, ModelOutput, TopLogprob
 
 from inspect_af.materials import AskedBelief
-from inspect_af.scorers.beliefs import OPTION_LOGPROBS, ChoiceAnswer, answer_letter, belief_score, read_choice
+from inspect_af.scorers.beliefs import (
+    BY_WORDS,
+    OPTION_LOGPROBS,
+    ChoiceAnswer,
+    answer_letter,
+    belief_score,
+    read_choice,
+)
 
 OPTIONS = {"A": "On my own", "B": "Boxed in", "C": "On paper"}
 ASKED = AskedBelief(form="choice", poles={"A": "plus", "B": "minus", "C": "other"}, options=OPTIONS)
@@ -151,6 +158,17 @@ def test_after_a_prefill_the_letters_count_and_not_what_was_drawn() -> None:
     assert answer.letters == pytest.approx({"A": 0.125, "B": 0.375, "C": 0.5})
     assert answer.belief == pytest.approx(0.5 + (0.125 - 0.375) / 2)
     assert answer.words == pytest.approx(0.25), "by the options' own words, A has a quarter and B the rest"
+
+
+def test_by_words_the_options_own_words_are_the_answer_wherever_the_letters_stand() -> None:
+    output = begun(token(" The", The=0.9, **{" C": 0.1}), {"A": 1e-9, "B": 3e-9, "C": 4e-9})
+    assert output.metadata is not None
+    output.metadata |= {BY_WORDS: True}
+    answer = read_choice(output, ASKED)
+    assert isinstance(answer, ChoiceAnswer)
+    assert (answer.method, answer.letter, answer.words, answer.mass) == ("words", "C", None, None)
+    assert answer.letters == pytest.approx({"A": 0.125, "B": 0.375, "C": 0.5})
+    assert answer.belief == pytest.approx(0.5 + (0.125 - 0.375) / 2)
 
 
 def test_an_option_that_states_neither_pole_counts_half() -> None:

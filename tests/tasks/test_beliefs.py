@@ -152,6 +152,30 @@ def test_a_local_model_answers_by_the_letters_behind_the_beginning_of_an_answer(
     assert log.results.scores[0].metrics["letter A"].value == pytest.approx(0.625)
 
 
+def test_by_words_a_local_model_needs_no_letters(run_eval: RunEval) -> None:
+    model, _ = local({"The": 1.0})
+    log = run_eval(beliefs(reading="words"), model, limit=3)
+    for sample in log.samples or []:
+        shown = AskedBelief.from_metadata(sample.metadata)
+        score = (sample.scores or {})["belief"]
+        longest = max(shown.options, key=lambda letter: len(shown.options[letter]))
+        assert (score.answer, score.metadata["method"]) == (longest, "words")
+        assert abs(score.value["score"] - {"plus": 1, "minus": 0, "other": 0.5}[shown.poles[longest]]) < 0.1
+
+
+def test_words_cannot_be_read_from_a_model_that_does_not_give_their_probabilities(run_eval: RunEval) -> None:
+    log = run_eval(beliefs(reading="words"), "af-organism/mixed", limit=1)
+    assert log.status == "error" and log.error is not None
+    assert "reading=words: af-organism/mixed does not give the probabilities" in log.error.message
+    thinking, _ = local({"A": 1.0}, thinks=True)
+    log = run_eval(beliefs(reading="words"), thinking, limit=1)
+    assert log.error is not None and "thinking=false" in log.error.message
+    with pytest.raises(ConfigError, match="reading=words is of questions=choice"):
+        beliefs(reading="words", questions="all")
+    with pytest.raises(ConfigError, match="letters, words"):
+        beliefs(reading="lips")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("letters", "thinks"), [({"A": 0.3, "The": 0.7}, False), ({"A": 0.6, "B": 0.4}, True)]
 )

@@ -98,7 +98,7 @@ class ScoredSample(NamedTuple):
     """The option that was taken; None where none was offered or the reply cannot be counted."""
 
 
-AnswerMethod = Literal["prefill", "logprobs", "letter", "judge"]
+AnswerMethod = Literal["prefill", "words", "logprobs", "letter", "judge"]
 
 
 class BeliefAnswer(NamedTuple):

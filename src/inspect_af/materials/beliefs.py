@@ -31,10 +31,12 @@ from inspect_af.materials.files import (
     toml_names,
     tree_digest,
 )
-from inspect_af.materials.pair import BUNDLED, load_pair, pair_dir
+from inspect_af.materials.pair import BUNDLED, Pair, load_pair, pair_dir
 from inspect_af.materials.scenario import Scenario
 
 FOLDER = "beliefs"
+TINY = "tiny"
+"""Name of the questions in the words of tiny organisms."""
 
 Pole = Literal["plus", "minus", "other"]
 """What an option states: what the variable's + arm makes true, what its - arm makes true, or neither."""
@@ -121,16 +123,20 @@ class BeliefQuestions(Words):
         return tuple(q for q in self.questions if form in ("all", q.form))
 
 
-def load_beliefs(source: str | Path | None = None) -> BeliefQuestions:
+def load_beliefs(source: str | Path | None = None, wordings: str | Path | None = None) -> BeliefQuestions:
     """The belief questions of the bundled pair, or of a user's.
 
     Args:
         source: As for `load_pair`.
+        wordings: A directory of questions in the place of the pair's own, which may leave variables out;
+            `tiny` is the bundled one in the words of tiny organisms.
 
     Raises:
         MaterialsError: the pair has no questions, a file is malformed, or a question shares a sentence or
             eight words in a row with a claim; the message names the file and the entry.
     """
+    if wordings is not None:
+        return _read_questions(_wordings_dir(wordings), load_pair(source), needed=())
     found: BeliefQuestions | None = find_beliefs(source)
     if found is None:
         raise MaterialsError(
@@ -146,6 +152,22 @@ def find_beliefs(source: str | Path | None = None) -> BeliefQuestions | None:
     folder, pair = pair_dir(source).joinpath(FOLDER), load_pair(source)
     if not folder.is_dir():
         return None
+    return _read_questions(folder, pair, needed=[variable.code for variable in pair.variables])
+
+
+def _wordings_dir(wordings: str | Path) -> Traversable:
+    if str(wordings) == TINY:
+        return bundled(FOLDER, TINY)
+    folder = Path(wordings)
+    refuse_if(
+        not folder.is_dir(),
+        f"wordings {str(wordings)!r}: no such directory; give '{TINY}' (bundled, for tiny organisms) or a "
+        f"directory with CODE.toml and {CONTROLS}.toml",
+    )
+    return folder
+
+
+def _read_questions(folder: Traversable, pair: Pair, needed: Sequence[str]) -> BeliefQuestions:
     codes = [variable.code for variable in pair.variables]
     further = (name for code in codes for name in (code, f"{code}{FOLLOWS}"))
     known, present = (*further, NESTED, TESTED, CONTROLS), toml_names(folder)
@@ -155,7 +177,7 @@ def find_beliefs(source: str | Path | None = None) -> BeliefQuestions | None:
             f"{folder}/{name}.toml: the pair has no variable '{name}'; one of "
             f"{', '.join([*codes, NESTED, TESTED, CONTROLS])}, or CODE{FOLLOWS}",
         )
-    for name in (*codes, CONTROLS):
+    for name in (*needed, CONTROLS):
         refuse_if(
             name not in present,
             f"{folder} has no {name}.toml; write one: a belief that is not asked for cannot be checked",

@@ -86,7 +86,7 @@ class SelectivityMatrix(Frozen):
     priors: tuple[BeliefMean, ...]
     rows: tuple[SelectivityRow, ...]
     moves: tuple[BeliefMove, ...]
-    scored_by: dict[str, int]  # Answers by method: `prefill`, `logprobs`, `letter`, `judge`
+    scored_by: dict[str, int]  # Answers by method: `prefill`, `words`, `logprobs`, `letter`, `judge`
     warnings: tuple[str, ...]
     by_letter: dict[str, float] = Field(default_factory=dict)
     """Mean probability of each letter, and so of each place, over all answers to choices."""
@@ -368,7 +368,7 @@ def _warnings(priors: Iterable[BeliefMean], answers: Mapping[str, list[BeliefAns
             change = "amplify" if prior.estimate > CEILING else "suppress"
             share = f"{prior.estimate:.0%}"
             yield f"the prior of {prior.belief} is {share}: there is no room left to {change} it"
-    ways = {answer.method for own in answers.values() for answer in own} & {"prefill", "logprobs", "letter"}
+    ways = {answer.method for own in answers.values() for answer in own} - {"judge", None}
     if len(ways) > 1:
         yield f"answers to choices were read in several ways ({', '.join(sorted(map(str, ways)))})"
     for name, own in answers.items():

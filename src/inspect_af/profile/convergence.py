@@ -10,7 +10,6 @@ write_convergence(report, Path("convergence"))
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, takewhile
 from pathlib import Path
@@ -540,17 +539,6 @@ def spearman(x: FloatArray, y: FloatArray) -> float:
     return float(spearmanr(x, y).statistic)
 
 
-_SEED = re.compile(r"[\s/_\-·,(\[]*\bseed[\s_\-=]*(\d+)\)?\]?$", re.IGNORECASE)
-
-
-def seed_of(name: str) -> tuple[str, str | None]:
-    """A subject's name as (recipe, training seed): `expectation seed 1` is (`expectation`, `1`)."""
-    found = _SEED.search(name)
-    if found is None or found.start() == 0:
-        return name, None
-    return name[: found.start()], found[1]
-
-
 def _screened(cases: Cases, record: LogRecord) -> tuple[ScreenedSubject, ...]:
     """The gap of every untouched subject under its main prompt template, seeds of one recipe together."""
     rows = []
@@ -559,12 +547,12 @@ def _screened(cases: Cases, record: LogRecord) -> tuple[ScreenedSubject, ...]:
         if main is None:
             continue
         means = main.data.strict.means[main.position]
-        group, seed = seed_of(subject.label)
+        held = subject.training
         rows.append(
             ScreenedSubject(
                 subject=subject.label,
-                group=group,
-                seed=seed,
+                group=subject.label if held is None else f"{subject.model}, recipe {held.recipe[:8]}",
+                seed=None if held is None else str(held.seed),
                 monitored=optional(means[0]),
                 unmonitored=optional(means[1]),
                 gap=_gap_of(main),

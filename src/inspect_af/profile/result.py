@@ -480,7 +480,7 @@ class ScreenedSubject(Frozen):
     """The gap of one untouched subject."""
 
     subject: str
-    group: str  # The name without its training seed; subjects of one group are seeds of one recipe
+    group: str  # Model and recipe; subjects of one group are training seeds of one recipe
     seed: str | None
     monitored: float | None
     unmonitored: float | None

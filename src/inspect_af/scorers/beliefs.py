@@ -22,13 +22,15 @@ from inspect_af.scorers.judges import rubric_judge
 from inspect_af.stats import clustered_mean
 from inspect_af.types import BASELINE, applied_treatments, condition_label
 
-BeliefMethod = Literal["prefill", "logprobs", "letter", "judge"]  # where a belief score comes from
+BeliefMethod = Literal["prefill", "words", "logprobs", "letter", "judge"]  # where a belief score comes from
 Unanswered = Literal["no_letter", "truncated", "filtered"]
 
 LEAST_MASS = 0.5  # letters with less probability together are not the answer's token; not in source
 OPTION_LOGPROBS = "option_logprobs"
 """Key of an output's metadata: the reply was begun with `materials.beliefs.PREFILL`, and this is the
 log-probability of each option's own words there, by letter."""
+BY_WORDS = "by_words"
+"""Key of an output's metadata: those words are the answer, not the letters."""
 
 
 class ChoiceAnswer(NamedTuple):
@@ -38,7 +40,8 @@ class ChoiceAnswer(NamedTuple):
     """The one that was generated; after a prefill the likeliest."""
     method: BeliefMethod
     letters: dict[str, float]
-    """Probability of each letter. They sum to 1, or to `mass` where that is less than `LEAST_MASS`."""
+    """Probability of each letter, or of the words of the option that stands there. They sum to 1, or to
+    `mass` where that is less than `LEAST_MASS`."""
     poles: dict[Pole, float]
     """The same by what the options state."""
     mass: float | None
@@ -65,20 +68,24 @@ def read_choice(output: ModelOutput, asked: AskedBelief) -> ChoiceAnswer | Unans
     reply that repeats the options or names several letters gives none. With log-probabilities at that letter,
     the score is the probability of each option's letter, normalised over the letters where they hold
     `LEAST_MASS` together; where they hold less, the rest counts as neither pole. Without, it is the letter
-    itself. After a prefill the letters' probabilities are the answer, whatever was drawn.
+    itself. After a prefill the letters' probabilities are the answer, or those of the options' own words,
+    normalised over the options, whatever was drawn.
     """
     if not output.choices:
         return "no_letter"
     if output.stop_reason == "content_filter":
         return "filtered"
-    begun = (output.metadata or {}).get(OPTION_LOGPROBS)
-    if begun is not None and (masses := first_letter_masses(output, asked)):
-        answer = _answer(max(masses, key=lambda one: masses[one]), "prefill", masses, asked)
-        words = {option: float(value) for option, value in begun.items() if option in asked.poles}
+    about = output.metadata or {}
+    if OPTION_LOGPROBS in about:
+        words = {o: float(value) for o, value in about[OPTION_LOGPROBS].items() if o in asked.poles}
         likeliest = max(words.values(), default=0.0)
         shares = {option: math.exp(value - likeliest) for option, value in words.items()}
-        by_words = _answer(answer.letter, "prefill", shares, asked)
-        return answer._replace(words=by_words.belief) if shares else answer
+        by_words = _answer(max(shares, key=shares.__getitem__), "words", shares, asked) if shares else None
+        if about.get(BY_WORDS) and by_words is not None:
+            return by_words._replace(mass=None)
+        if masses := first_letter_masses(output, asked):
+            answer = _answer(max(masses, key=masses.__getitem__), "prefill", masses, asked)
+            return answer if by_words is None else answer._replace(words=by_words.belief)
     letter = answer_letter(output.message.text, asked.options)
     if letter is None:
         return "truncated" if output.stop_reason in ("max_tokens", "model_length") else "no_letter"
@@ -308,6 +315,7 @@ def _score(
 
 _SOURCE: dict[BeliefMethod, str] = {
     "prefill": "probabilities of the option letters after the beginning of an answer",
+    "words": "probabilities of the options' own words after the beginning of an answer",
     "logprobs": "log-probabilities of the option letters",
     "letter": "answer's letter",
     "judge": "judge's answer",

@@ -353,7 +353,7 @@ def _other_task(plan: Plan, name: Any, claims: Sequence[str], **args: Any) -> Ev
 
 def _beliefs_task(plan: Plan, claims: Sequence[str] = ()) -> EvalTask:
     assert plan.beliefs is not None
-    asked = plan.beliefs.model_dump(include={"questions", "logprobs", "orders"})
+    asked = plan.beliefs.model_dump(include={"questions", "logprobs", "orders", "reading", "wordings"})
     setting = plan.prompt.model_dump(include={"setting", "identity", "scenario"})
     setting["scenario"] = setting["scenario"] or SCENARIO_OF.get(plan.task)
     return _other_task(plan, "beliefs", claims, **asked, **setting)

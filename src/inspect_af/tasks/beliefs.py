@@ -30,7 +30,7 @@ from inspect_af.materials import (
 )
 from inspect_af.materials.beliefs import PREFILL
 from inspect_af.reply import native_reasoning
-from inspect_af.scorers.beliefs import OPTION_LOGPROBS, belief, first_letter_masses
+from inspect_af.scorers.beliefs import BY_WORDS, OPTION_LOGPROBS, belief, first_letter_masses
 from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
 from inspect_af.tasks._common import needs_grader, planned_sample, refuse_misspelt, samples_view
 from inspect_af.types import TaskMeta
@@ -48,6 +48,7 @@ PREFILL_LOGPROBS = 20
 """Asked of af-hf and af-vllm behind the beginning of an answer; as many as a vLLM server gives by default."""
 
 Asked = Literal["choice", "open", "all"]
+Reading = Literal["letters", "words"]
 
 
 @task
@@ -59,6 +60,8 @@ def beliefs(
     orders: int | None = None,
     order_seed: int = 0,
     logprobs: bool = True,
+    reading: Reading = "letters",
+    wordings: str | None = None,
     setting: Setting = "prompted",
     identity: str | list[str] | None = None,
     scenario: str | None = None,
@@ -86,6 +89,11 @@ def beliefs(
         logprobs: Ask the provider for log-probabilities of the answer. Where it returns none, the letter
             counts; false for providers that refuse to be asked, and to let af-hf and af-vllm answer as they
             like.
+        reading: What counts with af-hf and af-vllm: `letters`, or `words`, the probabilities of the options'
+            own words, for models that cannot tie a letter to what stands behind it. Other providers cannot
+            be read by words.
+        wordings: Questions in the place of the pair's own: a directory with CODE.toml and controls.toml, or
+            `tiny` for those in the words of tiny organisms.
         setting: See `alignment_faking`.
         identity: See `alignment_faking`.
         scenario: Directory with a scenario of your own.
@@ -100,6 +108,7 @@ def beliefs(
     for given, allowed, name in (
         (setting, get_args(Setting), "setting"),
         (questions, get_args(Asked), "questions"),
+        (reading, get_args(Reading), "reading"),
     ):
         if given not in allowed:
             raise one_of(given, allowed, what=name)
@@ -108,8 +117,10 @@ def beliefs(
     whole_number(order_seed, "order_seed")
     whole_number(run_seed, "run_seed")
     true_or_false(logprobs, "logprobs")
+    if reading == "words" and not (logprobs and questions == "choice"):
+        raise ConfigError("reading=words is of questions=choice and needs logprobs=true")
     loaded = load_pair(pair)
-    bank = load_beliefs(pair)
+    bank = load_beliefs(pair, wordings)
     asked = bank.of_form(questions)
     if not asked:
         raise ConfigError(f"the pair '{bank.pair}' has no {questions} questions; use questions=choice")
@@ -128,7 +139,7 @@ def beliefs(
             name=f"beliefs of {bank.pair}",
         ),
         setup=[*([] if questions == "choice" else [needs_grader()]), scenario_prompt(system, notice=False)],
-        solver=answer_belief(pair=pair, run_seed=run_seed, prefill=logprobs),
+        solver=answer_belief(pair=pair, run_seed=run_seed, prefill=logprobs, reading=reading),
         scorer=belief(),
         config=GenerateConfig(
             max_tokens=MAX_TOKENS,
@@ -150,6 +161,7 @@ def beliefs(
                 "questions": questions,
                 "orders": "all" if orders is None else str(orders),
                 "order_seed": str(order_seed),
+                **({} if reading == "letters" else {"reading": reading}),
             },
             prompt_digest=text_digest(system),
             requests=f"beliefs:{questions}",
@@ -162,13 +174,19 @@ def beliefs(
 
 
 @solver
-def answer_belief(pair: str | None = None, run_seed: int = 0, prefill: bool = True) -> Solver:
+def answer_belief(
+    pair: str | None = None, run_seed: int = 0, prefill: bool = True, reading: Reading = "letters"
+) -> Solver:
     """Applies the sample's claim as `prompt_intervention` does, and lets the model answer.
 
     Args:
         pair: Directory with a hypothesis pair of your own.
         run_seed: Seed of the run.
         prefill: Begin the reply to a choice, where the provider gives the probabilities that follow.
+        reading: What of them is the answer; see `beliefs`.
+
+    Raises:
+        ConfigError: Words are to be read and the model's provider does not give their probabilities.
     """
     under_claim = prompt_intervention(pair=pair, run_seed=run_seed)
 
@@ -176,7 +194,13 @@ def answer_belief(pair: str | None = None, run_seed: int = 0, prefill: bool = Tr
         async def answer(state: TaskState, *args: Any, **kwargs: Any) -> TaskState:
             asked = AskedBelief.from_metadata(state.metadata)
             begins = prefill and asked.form == "choice" and getattr(get_model().api, "scores_replies", False)
-            output = await _after_prefill(state.messages, asked) if begins else None
+            output = await _after_prefill(state.messages, asked, reading) if begins else None
+            if output is None and reading == "words":
+                raise ConfigError(
+                    f"reading=words: {get_model()} does not give the probabilities of given words behind "
+                    f"{PREFILL!r}; use af-hf/MODEL or af-vllm/MODEL, without native reasoning (-M "
+                    "thinking=false), or reading=letters"
+                )
             if output is None:
                 return await generate(state, *args, **kwargs)
             state.output = output
@@ -188,8 +212,10 @@ def answer_belief(pair: str | None = None, run_seed: int = 0, prefill: bool = Tr
     return solve
 
 
-async def _after_prefill(messages: Sequence[ChatMessage], asked: AskedBelief) -> ModelOutput | None:
-    """The answer by probabilities behind `PREFILL`; None where the letters do not hold most of it.
+async def _after_prefill(
+    messages: Sequence[ChatMessage], asked: AskedBelief, reading: Reading
+) -> ModelOutput | None:
+    """The answer by probabilities behind `PREFILL`; None where letters are read and do not hold most of it.
 
     Inside native reasoning, which some templates open, no answer is expected.
     """
@@ -207,7 +233,8 @@ async def _after_prefill(messages: Sequence[ChatMessage], asked: AskedBelief) ->
         return None if scored is None else sum(token.logprob for token in scored.content)
 
     output = await after(PREFILL, GenerateConfig(logprobs=True, top_logprobs=PREFILL_LOGPROBS))
-    if native_reasoning(output.message.content) or first_letter_masses(output, asked) is None:
+    unlettered = reading == "letters" and first_letter_masses(output, asked) is None
+    if native_reasoning(output.message.content) or unlettered:
         return None
     found = dict(zip(asked.options, await asyncio.gather(*map(words, asked.options.values())), strict=True))
     text = PREFILL + output.message.text
@@ -215,6 +242,7 @@ async def _after_prefill(messages: Sequence[ChatMessage], asked: AskedBelief) ->
     choice = output.choices[0].model_copy(update={"message": message})
     known = {letter: logprob for letter, logprob in found.items() if logprob is not None}
     metadata = {**(output.metadata or {}), OPTION_LOGPROBS: known if len(known) == len(found) else {}}
+    metadata |= {BY_WORDS: True} if reading == "words" else {}
     return output.model_copy(update={"choices": [choice], "completion": text, "metadata": metadata})
 
 
