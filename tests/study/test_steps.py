@@ -187,11 +187,12 @@ def test_scratchpads_are_gone_on_with_once_their_replies_are_there_and_cost_what
         ("transplant", ["none"]),
         ("cut", ["none"]),
     ]
-    replies = 48 * 2 * 2  # requests, tiers, epochs
+    asked, repeats = 48 * 2 * 2, 4  # requests, tiers, epochs
+    replies = asked * repeats
     judged = replies * SENTENCES
     assert step.load.calls == replies * (2 + len(get_args(Removed))) + judged
     every = steps_of(WHOLE, scratchpads={"edits": ["transplant"]})["evals/expectation/scratchpads"]
-    assert every.load.calls == replies * 2 * 6  # the baseline, four claims and a placebo
+    assert every.load.calls == asked * (repeats + 5) * 2  # the baseline, four claims and a placebo
 
 
 def test_the_report_is_judged_by_the_plan_that_the_study_belongs_to() -> None:

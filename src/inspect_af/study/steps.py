@@ -815,7 +815,8 @@ SENTENCES = 10
 def _scratchpads_load(plan: Plan, evals: Evals, *, cut: bool) -> Load:
     """As if every planned reply could be gone on with; that the model reads it again counts."""
     assert plan.scratchpads is not None
-    source = _scenario_task(plan, claims=plan.scratchpads.interventions)
+    repeats = plan.generation.baseline_repeats
+    source = _scenario_task(plan, claims=plan.scratchpads.interventions, baseline_repeats=repeats)
     samples, characters = _size(source.model_dump_json())
     replies, each = samples * plan.generation.epochs, len(get_args(Removed)) if cut else 2
     calls, tokens_out = replies * each, REPLY_TOKENS["alignment_faking"]
