@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig, ModelOutput, get_model
 
+from inspect_af.providers.verify import verify
+
 pytestmark = pytest.mark.real
 
 QUESTIONS = [
@@ -104,11 +106,7 @@ def test_greedy_replies_are_those_of_inspects_own_provider(real: Path, greedy: l
     assert [reply.completion.strip() for reply in theirs] == [reply.completion.strip() for reply in greedy]
 
 
-def test_seeds_give_the_same_reply_again_and_another_seed_another(real: Path) -> None:
-    def sampled(seed: int) -> list[str]:
-        config = GenerateConfig(temperature=1.0, max_tokens=TOKENS, seed=seed)
-        return [reply.completion for reply in ask(f"af-hf/{real}", config, device="cpu", dtype="float32")]
-
-    first, again, other = sampled(1), sampled(1), sampled(2)
-    assert first == again
-    assert first != other
+def test_every_line_of_verify_holds(real: Path) -> None:
+    found = verify(f"af-hf/{real}", {"device": "cpu", "dtype": "float32"}, tokens=8)
+    assert [one for one in found if not one.passed] == []
+    assert {"parity", "seeds", "steered", "no leak", "refused"} <= {one.name for one in found}

@@ -26,10 +26,22 @@ from inspect_ai.model import (  # noqa: E402
     get_model,
 )
 from tests.vllm.tiny_models import pair, reference, vector, write_model  # noqa: E402
-from tests.vllm.tiny_server import GREEDY, Tiny, api, expected, gathered, server, tokens, until, write_adapter  # noqa: E402
+from tests.vllm.tiny_server import (  # noqa: E402
+    GREEDY,
+    OPTIONS,
+    Tiny,
+    api,
+    expected,
+    gathered,
+    server,
+    tokens,
+    until,
+    write_adapter,
+)
 
 from inspect_af.cli import main  # noqa: E402
 from inspect_af.errors import ConfigError, TreatmentError  # noqa: E402
+from inspect_af.providers.verify import verify  # noqa: E402
 from inspect_af.providers.vllm_extraction import extract_with_vllm  # noqa: E402
 from inspect_af.providers.vllm_server import ServerError, close_servers  # noqa: E402
 from inspect_af.rendering import TOKEN_IDS, load_tokenizer, unpack_ids  # noqa: E402
@@ -97,6 +109,13 @@ def test_a_beginning_has_the_same_log_probabilities_as_with_af_hf(tiny: Tiny, st
         found.append([(one.token, one.logprob) for one in output.choices[0].prompt_logprobs.content])
     assert [token for token, _ in found[0]] == [token for token, _ in found[1]]
     assert [value for _, value in found[0]] == pytest.approx([value for _, value in found[1]], abs=1e-3)
+
+
+def test_the_server_passes_every_line_of_verify(tiny: Tiny) -> None:
+    adapter = {"adapter": str(tiny.adapters[0]), "adapter_role": "intervention", "intervention": "A1+"}
+    found = verify(f"af-vllm/{tiny.model}", OPTIONS | adapter)
+    assert [one for one in found if not one.passed] == []
+    assert [one.found for one in found[-2:]] == ["HTTP status 400", "HTTP status 404"]
 
 
 def test_each_condition_says_what_it_applies(tiny: Tiny) -> None:

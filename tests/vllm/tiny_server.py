@@ -18,22 +18,24 @@ from inspect_af.providers.vllm_server import Server
 GREEDY = GenerateConfig(temperature=0, max_tokens=12)
 
 
+OPTIONS: dict[str, Any] = {
+    "dtype": "float32",
+    "max_model_len": 6144,
+    "max_num_seqs": 16,
+    "enable_lora": True,
+    "max_loras": 4,
+    "max_lora_rank": 16,
+    "capture": True,
+}
+
+
 class Tiny(NamedTuple):
     model: Path
     adapters: tuple[Path, Path]
     vectors: tuple[Path, ...]
 
     def condition(self, **arguments: Any) -> Model:
-        options: dict[str, Any] = {
-            "dtype": "float32",
-            "max_model_len": 6144,
-            "max_num_seqs": 16,
-            "enable_lora": True,
-            "max_loras": 4,
-            "max_lora_rank": 16,
-            "capture": True,
-        }
-        return get_model(f"af-vllm/{self.model}", memoize=False, **options | arguments)
+        return get_model(f"af-vllm/{self.model}", memoize=False, **OPTIONS | arguments)
 
     def all(self) -> dict[str, Model]:
         """The conditions of the mixed batch, by name."""

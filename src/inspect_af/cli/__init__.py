@@ -30,6 +30,7 @@ VERBS = {
     "steering": (f"{_HERE}.steering:steering", "contrast pairs, activations, vectors, sweeps"),
     "pair": (f"{_HERE}.words:pair", "hypothesis pairs: show the claims, check your own, begin one"),
     "scenario": (f"{_HERE}.words:scenario", "scenarios: show the prompt, check your own, begin one"),
+    "verify": (f"{_HERE}.verify:verify", "does a local engine do here what it promises?"),
     "organism": (f"{_HERE}.organism:organism", "tiny real models with a planted motivation"),
     "sdf": (f"{_HERE}.sdf:sdf", "synthetic documents, corpora, training, adapters"),
 }

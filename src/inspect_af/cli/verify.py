@@ -1,0 +1,39 @@
+"""`inspect-af verify`: does a local engine do here what it promises?"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from inspect_af.cli.command import Verb, option
+from inspect_af.cli.options import MODEL_ARGS, at_least, key_values
+from inspect_af.format import text_table
+
+_RESULTS = {True: "ok", False: "FAILED", None: "not compared"}
+
+
+@click.command(
+    cls=Verb,
+    help=(
+        "Checks af-hf/MODEL or af-vllm/MODEL on this machine, in minutes: replies against transformers "
+        "alone, seeds, steering by a random vector, the adapter where -M adapter= is given, leaks between "
+        "conditions, and that what does not exist is refused. Exit status 1 where a line fails."
+    ),
+)
+@click.argument("model")
+@MODEL_ARGS
+@option("--tokens", type=int, default=16, help="length of each reply")
+def verify(model: str, model_args: tuple[str, ...], tokens: int) -> int:
+    from inspect_af.providers.verify import verify as checks_of
+
+    at_least(tokens, 2, option="--tokens")
+    found = checks_of(
+        model,
+        key_values(model_args, option="-M"),
+        tokens=tokens,
+        seen=lambda step: print(f"... {step}", file=sys.stderr),
+    )
+    rows = [(_RESULTS[one.passed], one.name, one.compared, one.found) for one in found]
+    print(text_table([("result", "check", "compared", "found"), *rows], left=range(4)))
+    return int(any(one.passed is False for one in found))
