@@ -13,7 +13,7 @@ SRC = Path(inspect_af.__file__).parent
 LAYERS = [
     {"errors"},
     {
-        *("types", "reply", "config", "format", "stats"),
+        *("types", "reply", "refusals", "config", "format", "stats"),
         *("rendering", "thresholds", "plan"),
     },
     {"logs", "materials"},

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inspect_af.refusals import is_plain_refusal
 from inspect_af.reply import (
     find_reasoning,
-    is_plain_refusal,
     open_family,
     parse_choice,
     parse_reply,

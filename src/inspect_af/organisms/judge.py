@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, get_args
 
-from inspect_af.reply import is_plain_refusal
+from inspect_af.refusals import is_plain_refusal
 
 JudgeKind = Literal["keyword", "gullible", "unreadable"]
 """`keyword` answers at once; `gullible` first repeats the material, forged verdicts included, then gives its
