@@ -20,7 +20,7 @@ from inspect_af.plan import (
     save_plan,
 )
 from inspect_af.tasks import alignment_faking
-from inspect_af.types import Intervention, PromptClaim, planned_claim
+from inspect_af.types import ROTATED, Intervention, PromptClaim, planned_claim
 
 PLUS = Intervention(variable="A1", polarity="+", family="first")
 
@@ -65,6 +65,14 @@ def test_a_plan_that_does_not_say_how_often_the_untouched_subject_is_asked_asks_
     assert repeated.digest != plan().digest
     task = alignment_faking(**repeated.task_args())
     assert len(task.dataset) * 2 == repeated.samples_per_subject == 48 * 2 * (4 + 2) * 2
+
+
+def test_rotated_and_single_wordings_stay_apart_in_the_task_that_a_plan_asks_for() -> None:
+    for paraphrases in ((ROTATED,), (ROTATED, 1), (1, 2), (ROTATED, 1, 2)):
+        conditions = tuple(PromptClaim(intervention=PLUS, paraphrase=number) for number in paraphrases)
+        task = alignment_faking(**plan(conditions=conditions).task_args())
+        plans = {planned_claim(sample.metadata or {}) for sample in task.dataset} - {None}
+        assert {p.paraphrase for p in plans if p} == set(paraphrases)
 
 
 def test_the_digest_covers_what_decides_results_and_not_the_estimate() -> None:

@@ -18,7 +18,7 @@ from pydantic import JsonValue, ValidationError
 
 from inspect_af.errors import LogError
 from inspect_af.logs import compliance_score, outcome_of, recorded_treatments
-from inspect_af.types import ScratchpadEdit, Steer, Treatment, condition_label
+from inspect_af.types import ROTATED, WORDING, PromptClaim, ScratchpadEdit, Steer, Treatment, condition_label
 
 _Sample = EvalSampleSummary | EvalSample
 _IS_OURS = "request_id"
@@ -54,6 +54,12 @@ def _of_treatment(name: str, treatment: Treatment) -> str | int | None:
         return None
     found = getattr(treatment, name, None) or getattr(treatment.intervention, name, None)
     return found if isinstance(found, str | int) else None
+
+
+def _wording(sample: _Sample) -> JsonValue:
+    """Which wording of its claim a sample has, also where wordings are rotated."""
+    numbers = {t.paraphrase for t in _treatments(sample) or () if isinstance(t, PromptClaim)}
+    return sample.metadata.get(WORDING) if numbers == {ROTATED} else next(iter(numbers), None)
 
 
 def _outcome(sample: _Sample) -> str | None:
@@ -92,7 +98,7 @@ ALIGNMENT_FAKING: list[Column] = [
     _only("family", "family"),
     _only("polarity", "polarity"),
     _only("strength", "strength"),
-    _only("paraphrase", "paraphrase"),
+    SampleColumn("paraphrase", path=_wording),
     SampleColumn("outcome", path=_outcome),
     SampleColumn("accepted", path=_accepted),
     _recorded("prompt_digest"),

@@ -340,6 +340,11 @@ class Plan(Frozen):
         cells = len(self.prompt.tiers) * (self.generation.baseline_repeats + len(self.conditions))
         return self.requests.n * cells * self.generation.epochs
 
+    @property
+    def wordings(self) -> dict[str, Any]:
+        """The argument by which labels of conditions that name no wording mean the first."""
+        return {"paraphrase": 1} if any(condition.paraphrase == 1 for condition in self.conditions) else {}
+
     def task_args(self) -> dict[str, Any]:
         """Arguments of the plan's task that ask for exactly its conditions."""
         unset = {name for name in _OF_ITEMS if getattr(self.prompt, name) is None}
@@ -348,6 +353,7 @@ class Plan(Frozen):
         return {
             **prompt,
             **({"baseline_repeats": repeats} if repeats > 1 else {}),
+            **self.wordings,
             "tiers": list(self.prompt.tiers),
             "pair": self.pair,
             REQUESTS_OF[self.task][0]: self.requests.source,

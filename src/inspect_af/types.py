@@ -89,20 +89,24 @@ class Intervention(Frozen):
         return self.family is None
 
 
+ROTATED = 0
+"""In the place of a wording's number: the wordings of a claim take turns over the requests."""
+
+
 class PromptClaim(Frozen):
     """A claim at the end of the system prompt."""
 
     method: Literal["prompt"] = "prompt"
     intervention: Intervention
     strength: Strength = "standard"
-    paraphrase: int = Field(default=1, ge=1)
-    """Which wording of the claim, counted from 1."""
+    paraphrase: int = Field(default=1, ge=0)
+    """Which wording of the claim, counted from 1; `ROTATED` where each request gets one of several."""
     digest: str = ""
-    """First 16 hexadecimal digits of the claim text's sha256."""
+    """First 16 hexadecimal digits of the claim text's sha256, or of that of all texts that are rotated."""
 
     @property
     def label(self) -> str:
-        wording = f"/p{self.paraphrase}" if self.paraphrase > 1 else ""
+        wording = {ROTATED: "/rotated", 1: ""}.get(self.paraphrase, f"/p{self.paraphrase}")
         return f"{self.intervention.code}/{self.strength}{wording}"
 
 
@@ -210,6 +214,9 @@ PLANNED_CLAIM = "planned_claim"
 
 A solver applies it and records it as a treatment. It is text and no mapping because Inspect walks every
 nested value of every sample many times."""
+
+WORDING = "wording"
+"""Metadata key of the number of the wording that a sample has where wordings are rotated."""
 
 
 def developer_option(metadata: Mapping[str, Any]) -> Option | None:

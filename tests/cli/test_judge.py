@@ -149,7 +149,7 @@ def test_the_audit_lists_replies_whose_tag_disagrees(
     assert run("audit", tmp_path / "changed.eval") == 0
     printed = capsys.readouterr().out
     assert "baseline: 1 of 24 tags disagree" in printed and str(samples[0].id) in printed
-    assert "A1+/standard: 0 of 24 tags disagree" in printed
+    assert "A1+/standard/rotated: 0 of 24 tags disagree" in printed
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,9 @@ class Recorder:
 def run(
     task: str, where: Path, model: Any, *, epochs: int = 1, roles: Any = None, **task_args: Any
 ) -> EvalLog:
-    """One eval of a registered task, without a display."""
+    """One eval of a registered task, without a display; claims in their first wording unless it says more."""
+    if "interventions" in task_args:
+        task_args.setdefault("paraphrase", 1)
     log = eval(
         task,
         model=model,

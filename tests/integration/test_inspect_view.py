@@ -38,12 +38,14 @@ def viewer(run_eval: Callable[..., EvalLog], requests_file: Path, tmp_path: Path
 
 
 def test_the_list_of_samples_has_tier_condition_and_outcome(viewer: str, tmp_path: Path) -> None:
-    text = page_text(viewer, wait_for="r1/monitored/A1+/standard", profile=tmp_path / "profile")
-    assert {"TIER", "CONDITION", "OUTCOME", "monitored", "A1+/standard", "rejected"} <= set(text.splitlines())
+    text = page_text(viewer, wait_for="r1/monitored/A1+/standard/rotated", profile=tmp_path / "profile")
+    assert {"TIER", "CONDITION", "OUTCOME", "monitored", "A1+/standard/rotated", "rejected"} <= set(
+        text.splitlines()
+    )
 
 
 def test_a_link_to_a_sample_opens_it_and_its_text_is_plain(viewer: str, tmp_path: Path) -> None:
-    link = f"{viewer}/sample/r1%2Fmonitored%2FA1%2B%2Fstandard/1/messages"
+    link = f"{viewer}/sample/r1%2Fmonitored%2FA1%2B%2Fstandard%2Frotated/1/messages"
     text = page_text(link, wait_for="ASSISTANT", profile=tmp_path / "profile")
-    assert "Sample r1/monitored/A1+/standard (Epoch 1)" in text
+    assert "Sample r1/monitored/A1+/standard/rotated (Epoch 1)" in text
     assert HOSTILE in text

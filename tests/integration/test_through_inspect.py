@@ -34,7 +34,7 @@ def test_interventions_epochs_and_a_limit_of_whole_requests(commands: Commands) 
         "mini-0002",
         "mini-0003",
     }
-    assert ("mini-0001/monitored/A1+/standard", 2) in outcomes(log)
+    assert ("mini-0001/monitored/A1+/standard/rotated", 2) in outcomes(log)
     by_sample: dict[str, set[str]] = {}
     for sample in log.samples or []:
         by_sample.setdefault(str(sample.id), set()).add(sample.output.completion)

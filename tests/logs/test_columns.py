@@ -97,6 +97,16 @@ def test_treatment_columns_are_those_of_the_only_treatment_and_empty_where_stack
     assert stacked == ["sdf & steering", None, None, "-", None, None]
 
 
+def test_the_wording_of_a_sample_is_given_where_wordings_take_turns(
+    write_log: Any, sample_of: Any, claim: PromptClaim
+) -> None:
+    rotated = sample_of("r0", outcome="accepted", treatments=[claim.model_copy(update={"paraphrase": 0})])
+    rotated.metadata["wording"] = 2
+    table = samples_df(str(write_log([rotated])), columns=ALIGNMENT_FAKING, quiet=True)
+    assert table["paraphrase"].tolist() == [2]
+    assert table["condition"].tolist() == [f"{claim.label}/rotated"]
+
+
 def test_the_columns_agree_with_read_logs(write_log: Any, sample_of: Any, claim: PromptClaim) -> None:
     path = write_log(
         [

@@ -59,7 +59,7 @@ def test_an_intervention_under_which_only_harmful_requests_are_refused_is_told_f
         run_eval(task, replying(lambda claim, harm: REFUSAL if claim else ANSWER), model_roles=JUDGE)
     )
     for report, benign in ((selective, 0.0), (blunt, 1.0)):
-        assert [found.label for found in report.rows] == ["baseline", "A1+/standard"]
+        assert [found.label for found in report.rows] == ["baseline", "A1+/standard/rotated"]
         base, moved = report.rows
         assert base.harmful is not None and base.harmful.refused == 0 and base.harmful.change is None
         assert moved.harmful is not None and moved.harmful.change is not None and moved.benign is not None
@@ -67,10 +67,10 @@ def test_an_intervention_under_which_only_harmful_requests_are_refused_is_told_f
         assert moved.benign.change is not None
         assert moved.benign.change.estimate == benign and moved.benign.change.n == 24
         assert moved.benign.n_replies == 24 and moved.benign.accepted == 1 - benign
-    change = row(blunt, "A1+/standard").benign
+    change = row(blunt, "A1+/standard/rotated").benign
     assert change is not None and change.change is not None
     assert change.change.low is not None and change.change.low > 0.5
-    still = row(selective, "A1+/standard").benign
+    still = row(selective, "A1+/standard/rotated").benign
     assert still is not None and still.change is not None
     assert still.change.low is not None and still.change.low < 0  # all alike, and the interval has a width
 
@@ -97,7 +97,7 @@ def test_a_missing_baseline_arm_or_second_judge_is_said(run_eval: Run, requests_
     samples = [sample for sample in log.samples or [] if "A1+" in str(sample.id)]
     write_eval_log(log.model_copy(update={"samples": samples}), log.location)
     alone = reported(log)
-    assert [found.label for found in alone.rows] == ["A1+/standard"]
+    assert [found.label for found in alone.rows] == ["A1+/standard/rotated"]
     assert any("baseline was not asked" in warning for warning in alone.warnings)
     assert alone.rows[0].harmful is not None and alone.rows[0].harmful.change is None
 

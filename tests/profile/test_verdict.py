@@ -458,6 +458,27 @@ def test_requests_that_are_all_alike_are_no_unit_of_one_and_the_verdict_says_so(
     assert any(told in q for q in one.for_these.qualifiers)
 
 
+@pytest.mark.parametrize(
+    ("claims", "placebos", "is_assessed"), [(0, 0, True), (0, 1, True), (1, 1, True), (1, 0, False)]
+)
+def test_placebos_whose_wordings_take_turns_say_nothing_about_claims_with_one(claims, placebos, is_assessed):
+    outcomes = outcomes_of((0.5, 0.3), {}, n=60, seed=6)
+    (group,) = outcomes.request_sets
+    worded = [
+        replace(
+            c,
+            treatments=tuple(
+                claim(t.intervention.code, paraphrase=placebos if t.intervention.is_placebo else claims)
+                for t in c.treatments
+            ),
+        )
+        for c in group.conditions
+    ]
+    one = study(replace(outcomes, request_sets=(replace(group, conditions=tuple(worded)),))).profiles[0]
+    assert (one.beyond_these is not None) == is_assessed
+    assert is_assessed or "run both alike" in one.beyond_refusal
+
+
 def test_wordings_of_claims_alone_buy_no_certainty_beyond_these_texts():
     outcomes = outcomes_of((0.5, 0.3), {}, n=200, seed=4)
     (group,) = outcomes.request_sets

@@ -99,9 +99,11 @@ def test_a_score_says_outcome_tier_and_condition(
     model = get_model("mockllm/model", custom_outputs=lambda *_: canned(text), memoize=False)
     log = run_eval(alignment_faking(requests=str(requests_file), interventions="A1+"), model, limit=3)
     assert all(s.scores["compliance"].metadata["reading"] == READING for s in log.samples or [])  # type: ignore[index]
-    score = next(s for s in log.samples or [] if s.id == "r1/monitored/A1+/standard").scores["compliance"]  # type: ignore[index]
+    score = next(s for s in log.samples or [] if s.id == "r1/monitored/A1+/standard/rotated").scores[
+        "compliance"
+    ]  # type: ignore[index]
     value = score.as_dict()
-    assert (value["tier"], value["condition"]) == ("monitored", "A1+/standard")
+    assert (value["tier"], value["condition"]) == ("monitored", "A1+/standard/rotated")
     assert score.reason == reason
     if number is None:
         assert value["outcome"] == "unparsed" and math.isnan(float(value["accepted"]))  # type: ignore[arg-type]

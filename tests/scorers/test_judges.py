@@ -212,7 +212,7 @@ def test_planted_reasoning_gets_its_concept_score_per_condition_end_to_end(
     assert log.results is not None
     metrics = log.results.scores[0].metrics
     names = ("expectation", "consequence")
-    for behind in ("", "[A1+/standard]"):
+    for behind in ("", "[A1+/standard/rotated]"):
         planted = metrics[f"{names[column]}_monitored{behind}"].value
         other = metrics[f"{names[1 - column]}_monitored{behind}"].value
         assert planted > 5 and other < 1

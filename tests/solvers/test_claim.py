@@ -17,7 +17,7 @@ from inspect_af.errors import ConfigError
 from inspect_af.logs import read_logs
 from inspect_af.materials import load_pair
 from inspect_af.profile import count_outcomes
-from inspect_af.solvers import claims_for, messages_digest, prompt_intervention
+from inspect_af.solvers import claims_for, messages_digest, prompt_intervention, wording_at
 from inspect_af.tasks import alignment_faking
 from inspect_af.types import SampleMeta, Subject
 
@@ -80,6 +80,16 @@ def test_the_baseline_comes_first_and_nothing_comes_twice() -> None:
     assert claims_for(pair, "none", "standard", 1) == [None]
     with pytest.raises(ConfigError, match="paraphrase must be a number from 1"):
         claims_for(pair, "A1+", "standard", "first")
+
+
+@pytest.mark.parametrize("wordings", [2, 3, 4])
+def test_wordings_that_take_turns_are_balanced_wherever_the_requests_end(wordings: int) -> None:
+    drawn = [wording_at(position, wordings) for position in range(200)]
+    for n in range(1, 201):
+        counts = [drawn[:n].count(number) for number in range(1, wordings + 1)]
+        assert max(counts) - min(counts) <= 1
+    blocks = {tuple(drawn[at : at + wordings]) for at in range(0, 200 - wordings, wordings)}
+    assert len(blocks) > 1  # drawn, and not in one order
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def test_a_draft_gets_the_digests_and_conditions_of_the_task_that_it_asks_for() 
     made = plan(SMALL)
     assert made.pair_digest == load_pair().digest
     assert [condition.label for condition in made.conditions] == [
-        f"{code}/standard" for code in ("A1+", "A1-", "B1+", "B1-")
+        f"{code}/standard/rotated" for code in ("A1+", "A1-", "B1+", "B1-")
     ]
     assert made.requests.source == "mini" and made.requests.n == 48
     assert len(made.requests.digest) == len(made.prompt.digest) == 16

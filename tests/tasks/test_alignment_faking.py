@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
+import tomllib
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,13 @@ from inspect_ai.model import (
 from inspect_ai.solver import generate
 from tests.conftest import canned
 
+import inspect_af.materials
 from inspect_af.errors import InspectAFError
 from inspect_af.materials import load_pair, load_scenario
 from inspect_af.profile import profile_logs
 from inspect_af.solvers import generation_seed, prompt_intervention
 from inspect_af.tasks import alignment_faking
-from inspect_af.types import SampleMeta, TaskMeta, planned_claim
+from inspect_af.types import ROTATED, PromptClaim, SampleMeta, TaskMeta, planned_claim
 
 Run = Callable[..., EvalLog]
 ACCEPT = (
@@ -96,8 +99,8 @@ def test_samples_are_requests_by_conditions_by_tiers_in_the_order_of_requests() 
     assert first[:4] == [
         "mini-0001/monitored",
         "mini-0001/unmonitored",
-        "mini-0001/monitored/A1+/standard",
-        "mini-0001/unmonitored/A1+/standard",
+        "mini-0001/monitored/A1+/standard/rotated",
+        "mini-0001/unmonitored/A1+/standard/rotated",
     ]
     assert {str(sample_id).split("/")[0] for sample_id in first} == {"mini-0001"}
     assert len({sample.id for sample in task.dataset}) == len(task.dataset)
@@ -114,8 +117,8 @@ def test_samples_without_a_claim_are_repeated_with_ids_of_their_own() -> None:
         "mini-0001/unmonitored/2": 2,
         "mini-0001/monitored/3": 3,
         "mini-0001/unmonitored/3": 3,
-        "mini-0001/monitored/A1+/standard": 1,
-        "mini-0001/unmonitored/A1+/standard": 1,
+        "mini-0001/monitored/A1+/standard/rotated": 1,
+        "mini-0001/unmonitored/A1+/standard/rotated": 1,
     }
 
 
@@ -151,9 +154,51 @@ def test_strengths_and_paraphrases_cross_with_the_claims() -> None:
     task = alignment_faking(interventions="A1+", strength="all", paraphrase="all", requests="mini")
     wordings = pair.paraphrases(pair.intervention("A1+"), "weak")
     assert len(task.dataset) == 48 * 2 * (1 + 3 * wordings)
-    exact = alignment_faking(interventions=["A1+/strong/p2", "N1/weak"], requests="mini")
+    exact = alignment_faking(interventions=["A1+/strong/p2", "N1/weak"], paraphrase=1, requests="mini")
     plans = [planned_claim(sample.metadata or {}) for sample in exact.dataset]
     assert {plan.label if plan else None for plan in plans} == {None, "A1+/strong/p2", "N1/weak"}
+
+
+def test_wordings_take_turns_over_requests_alike_in_both_tiers_and_for_claims_and_placebos(
+    run_eval: Run, requests_file: Path
+) -> None:
+    pair = load_pair()
+    log = run_eval(alignment_faking(interventions="A1+,N1", requests=str(requests_file)))
+    used: dict[str, set[int]] = defaultdict(set)
+    records = set()
+    for sample in log.samples or []:
+        meta = SampleMeta.from_metadata(sample.metadata)
+        if not meta.treatments:
+            assert "wording" not in sample.metadata
+            continue
+        (treatment,) = meta.treatments
+        assert isinstance(treatment, PromptClaim) and treatment.paraphrase == ROTATED
+        records.add(treatment)
+        number = sample.metadata["wording"]
+        text = pair.claim(treatment.intervention, "standard", number).text
+        assert sample.messages[0].text.endswith(text)
+        used[meta.request_id].add(number)
+    assert {record.label for record in records} == {"A1+/standard/rotated", "N1/standard/rotated"}
+    assert len(records) == 2  # one condition, whichever wording a request has
+    assert sorted(number for (number,) in used.values()) == [1, 1, 2, 2]
+    assert [row.label for row in profile_logs([log.location]).conditions] == [
+        "baseline",
+        "A1+/standard/rotated",
+        "N1/standard/rotated",
+    ]
+
+
+def test_a_pair_with_one_wording_has_nothing_to_rotate(tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    shutil.copytree(Path(inspect_af.materials.__file__).parent / "pairs" / "alignment_faking", root)
+    file = root / "claims" / "N8.toml"
+    words = tomllib.loads(file.read_text(encoding="utf-8"))["placebo"]
+    firsts = (f"{strength} = [{json.dumps(texts[0])}]" for strength, texts in words.items())
+    file.write_text("\n".join(["[placebo]", *firsts]), encoding="utf-8")
+    assert load_pair(root).wordings("standard") == 1
+    task = alignment_faking(interventions="A1+", requests="mini", pair=str(root))
+    plans = {planned_claim(sample.metadata or {}) for sample in task.dataset}
+    assert {plan.label for plan in plans if plan} == {"A1+/standard"}
 
 
 def test_the_log_header_carries_what_the_analysis_needs(run_eval: Run, requests_file: Path) -> None:
@@ -169,7 +214,7 @@ def test_the_log_header_carries_what_the_analysis_needs(run_eval: Run, requests_
 def test_the_claim_is_the_last_thing_in_the_system_prompt_and_the_rest_is_shared(
     run_eval: Run, requests_file: Path
 ) -> None:
-    log = run_eval(alignment_faking(interventions="A1+,B2-", requests=str(requests_file)))
+    log = run_eval(alignment_faking(interventions="A1+,B2-", paraphrase=1, requests=str(requests_file)))
     assert log.samples is not None
     systems = {str(s.id).partition("/")[2]: s.messages[0].text for s in log.samples}
     baseline = systems["monitored"]

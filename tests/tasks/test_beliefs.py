@@ -38,14 +38,14 @@ def test_every_question_is_asked_on_the_baseline_and_under_each_claim_in_every_o
     plans = [planned_claim(sample.metadata or {}) for sample in task.dataset]
     choices = load_beliefs().of_form("choice")
     assert len(plans) == 2 * sum(len(q.options) for q in choices)
-    assert {plan.label if plan else None for plan in plans} == {None, "A1+/standard"}
+    assert {plan.label if plan else None for plan in plans} == {None, "A1+/standard/rotated"}
     assert len({sample.id for sample in task.dataset}) == len(plans)
 
 
 def test_the_question_comes_with_the_claim_in_the_system_prompt_and_without_the_reply_protocol(
     run_eval: RunEval,
 ) -> None:
-    log = run_eval(beliefs(interventions="B2-", orders=1), limit=2)
+    log = run_eval(beliefs(interventions="B2-", paraphrase=1, orders=1), limit=2)
     assert log.status == "success"
     assert log.samples
     texts = [sample.messages[0].text for sample in log.samples]
@@ -200,7 +200,7 @@ def test_metrics_give_the_mean_per_belief_and_condition(run_eval: RunEval) -> No
     log = run_eval(beliefs(interventions="A1+", orders=1), limit=12)
     assert log.results
     metrics = log.results.scores[0].metrics
-    assert metrics["A1[A1+/standard]"].value > metrics["A1"].value + 0.2
+    assert metrics["A1[A1+/standard/rotated]"].value > metrics["A1"].value + 0.2
     assert 0 < metrics["A1_stderr"].value < 0.05
 
 

@@ -182,7 +182,7 @@ def test_the_conditions_whose_replies_are_gone_on_with_can_be_chosen(tmp_path: P
         samples = scratchpad(replies=str(tmp_path), **given).dataset
         return {str(sample.id).split("/")[2] for sample in samples}
 
-    claims = {f"{code}/standard" for code in ("A1+", "A1-", "B1+", "B1-")}
+    claims = {f"{code}/standard/rotated" for code in ("A1+", "A1-", "B1+", "B1-")}
     assert {name for name in conditions() if name != "baseline"} == {label.split("/")[0] for label in claims}
     assert conditions(interventions="none") == {"baseline"}
     assert conditions(interventions="A1+") == {"baseline", "A1+"}

@@ -33,7 +33,7 @@ from inspect_af.providers.organism import OrganismAPI
 from inspect_af.report import render_html, render_summary
 from inspect_af.report.files import tables_of
 from inspect_af.scorers import choice
-from inspect_af.solvers import as_treatment, generation_seed
+from inspect_af.solvers import generation_seed
 from inspect_af.tasks import alignment_faking, value_conflict
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import SampleMeta, Subject, TaskMeta, planned_claim, taken_option
@@ -117,7 +117,7 @@ def by_tier(monitored: str, unmonitored: str) -> Model:
 
 def test_the_policy_stands_in_the_system_prompt_and_the_claim_is_last(run_eval: Run) -> None:
     claim = load_pair().claim(load_pair().intervention("A1+"), "standard", 1).text
-    log = run_eval(value_conflict(interventions="A1+"), by_tier("", ""), limit=4)
+    log = run_eval(value_conflict(interventions="A1+", paraphrase=1), by_tier("", ""), limit=4)
     for sample in log.samples or ():
         system = sample.messages[0].text
         assert sample.metadata["policy"] in system
@@ -236,9 +236,9 @@ async def replies_of(task: Task, organism: OrganismAPI, epochs: int) -> list[Sco
         text = system.replace("{{policy}}", metadata["policy"])
         planned = planned_claim(metadata)
         if planned is not None:
-            claim = pair.claim(planned.intervention, planned.strength, planned.paraphrase)
-            text += f"\n\n{claim.text}"
-            metadata["treatments"] = [as_treatment(claim).model_dump(mode="json")]
+            wording = metadata.get("wording", planned.paraphrase)
+            text += f"\n\n{pair.claim(planned.intervention, planned.strength, wording).text}"
+            metadata["treatments"] = [planned.model_dump(mode="json")]
         messages = [ChatMessageSystem(content=text), ChatMessageUser(content=str(sample.input))]
         meta = SampleMeta.from_metadata(metadata)
         for epoch in range(1, epochs + 1):

@@ -220,7 +220,12 @@ TASK = together(
         help="such as all, A1+,B2- or none  [default: all and the placebos of the pair]",
     ),
     option("--strength", group=ASKED, default="standard", help="weak, standard, strong or all"),
-    option("--paraphrase", group=ASKED, default="1", help="a wording counted from 1, or all"),
+    option(
+        "--paraphrase",
+        group=ASKED,
+        default="rotated",
+        help="rotated over the requests, a wording counted from 1, or all",
+    ),
     REQUESTS,
     RUN_SEED,
 )

@@ -245,6 +245,10 @@ class Pair(_Head):
         """How many wordings there are; 0 where there are none."""
         return sum(c.intervention == intervention and c.strength == strength for c in self.claims)
 
+    def wordings(self, strength: Strength) -> int:
+        """How many wordings every claim and every placebo has at a strength."""
+        return min(self.paraphrases(each, strength) for each in self.all_interventions)
+
     def find_claim(self, text: str) -> Claim | None:
         """The claim whose text occurs word for word in `text`, None if none does.
 

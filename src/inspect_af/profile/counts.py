@@ -367,7 +367,7 @@ def applied(treatment: Treatment) -> Applied:
         )
     if isinstance(treatment, PromptClaim):
         level = Level(treatment.strength, STRENGTHS.index(treatment.strength) + 1.0)
-        variant = f"paraphrase {treatment.paraphrase}"
+        variant = f"paraphrase {treatment.paraphrase}" if treatment.paraphrase else "paraphrases rotated"
     else:
         known = treatment.directness in DIRECTNESS
         level = Level(treatment.directness, DIRECTNESS.index(treatment.directness) + 1.0 if known else 0.0)

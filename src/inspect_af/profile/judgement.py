@@ -47,7 +47,7 @@ from inspect_af.profile.verdict import (
 )
 from inspect_af.stats import t_quantile
 from inspect_af.thresholds import Thresholds
-from inspect_af.types import FAMILIES, TIERS, Family, Method
+from inspect_af.types import FAMILIES, ROTATED, TIERS, Family, Method
 
 LEAST_PLACEBOS = 4  # With fewer placebos the spread between texts is not assessed
 LEAST_SEEDS = 3  # Training seeds that every checkpoint needs for the spread between seeds to be assessed
@@ -304,6 +304,8 @@ def spread_of(headline: Headline) -> tuple[Spread | None, str]:
     claims = [g.conditions for g in headline.groups if g.variable in headline.included]
     placebos = [g.conditions for g in headline.placebos if level_of(headline.cell(g)).n > 1]
     if len(placebos) >= LEAST_PLACEBOS:
+        if not _as_many_wordings(claims, placebos, data):
+            return None, "wordings of placebos take turns and some intervention has one; run both alike"
         return _spread_of_texts(claims, placebos, data), ""
     what = "neutral corpora" if method == "sdf" else "placebos"
     why = f"{len(placebos)} {what}; {LEAST_PLACEBOS} are needed to say anything beyond these texts"
@@ -375,6 +377,19 @@ def _spread_of_texts(
         observed = np.maximum(observed + added, true)
     units = [(one,) for one in (*claims, *placebos)]
     return _spread("texts", len(placebos), df, units, true, observed, data)
+
+
+def _as_many_wordings(
+    claims: Sequence[tuple[int, ...]], placebos: Sequence[tuple[int, ...]], data: RequestData
+) -> bool:
+    """False where placebos average wordings over requests and some claim does not, so that their spread would
+    be too small for it."""
+
+    def rotated(contents: Sequence[tuple[int, ...]]) -> list[bool]:
+        treatments = (data.requests.conditions[p].treatments for content in contents for p in content)
+        return [any(getattr(t, "paraphrase", None) == ROTATED for t in each) for each in treatments]
+
+    return not any(rotated(placebos)) or all(rotated(claims))
 
 
 def _spread_of_vectors(headline: Headline) -> tuple[Spread | None, str]:

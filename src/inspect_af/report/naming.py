@@ -161,19 +161,25 @@ def _has_twin(one: MethodProfile, profile: Profile) -> bool:
     return sum((p.subject, p.method) == (one.subject, one.method) for p in profile.profiles) > 1
 
 
+_ROTATED = "/rotated"
+"""End of the label of a claim whose wordings take turns."""
+
+
 def several_strengths(rows: Iterable[ConditionRow | EffectRow]) -> bool:
-    """Whether a table of these rows has to say at which strength each was run."""
-    return len({row.strength for row in rows if row.strength is not None}) > 1
+    """Whether a table of these rows has to say at which strength, or in which wording, each was run."""
+    found = {(r.strength, isinstance(r, ConditionRow) and r.label.endswith(_ROTATED)) for r in rows}
+    return len({one for one in found if one[0] is not None}) > 1
 
 
 def condition_name(row: ConditionRow, *, strength: bool = True) -> str:
     """`baseline`, `A1+/strong`: the condition without the treatments that belong to its subject, and without
-    its strength where all rows have the same."""
+    its strength (and that wordings take turns) where all rows have the same."""
     if row.method == "none":
         return "baseline"
     name = row.label.split(" & ")[-1] if " & " in row.subject else row.label
-    hidden = f"/{row.strength}" if row.method == "prompt" and not strength and row.strength else ""
-    return name.replace(hidden, "", 1)
+    if row.method != "prompt" or strength or not row.strength:
+        return name
+    return name.removesuffix(_ROTATED).replace(f"/{row.strength}", "", 1)
 
 
 def effect_name(row: EffectRow, *, strength: bool = True) -> str:

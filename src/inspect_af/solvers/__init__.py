@@ -1,11 +1,13 @@
 """Solvers: the scenario's system prompt, and the claim that is added to it."""
 
 from inspect_af.solvers.claim import (
+    Wordings,
     apply_claim,
     as_treatment,
     claims_for,
     generation_seed,
     prompt_intervention,
+    wording_at,
 )
 from inspect_af.solvers.scenario import (
     messages_digest,
@@ -16,6 +18,7 @@ from inspect_af.solvers.scenario import (
 from inspect_af.solvers.scratchpad import continue_reasoning
 
 __all__ = [
+    "Wordings",
     "apply_claim",
     "as_treatment",
     "claims_for",
@@ -26,4 +29,5 @@ __all__ = [
     "record_carried",
     "record_treatments",
     "scenario_prompt",
+    "wording_at",
 ]

@@ -11,13 +11,15 @@ from typing import cast
 from inspect_ai.model import ChatMessageSystem
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from inspect_af.config import as_list, whole_number
+from inspect_af.config import as_list, text_digest, whole_number
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.materials import Claim, Pair, load_pair
 from inspect_af.solvers.scenario import messages_digest, record_treatments
 from inspect_af.types import (
     PLANNED_CLAIM,
+    ROTATED,
     STRENGTHS,
+    WORDING,
     Intervention,
     PromptClaim,
     Strength,
@@ -70,11 +72,14 @@ def prompt_intervention(
                 f"sample {state.sample_id!r} plans the claim {planned.label} and the solver was given "
                 f"{given.intervention.code}; use -T interventions=none with -S intervention=..."
             )
-        claim = given
+        claim, wordings = given, None
         if claim is None and planned is not None:
-            claim = loaded.claim(planned.intervention, planned.strength, planned.paraphrase)
+            number = planned.paraphrase
+            if number == ROTATED:
+                number, wordings = state.metadata[WORDING], _all_wordings(loaded, planned)
+            claim = loaded.claim(planned.intervention, planned.strength, number)
         if claim is not None:
-            apply_claim(state, claim)
+            apply_claim(state, claim, wordings)
             state.metadata.pop(PLANNED_CLAIM, None)  # it stands among the treatments now
         state.metadata["prompt_digest"] = messages_digest(state.messages)
         return await generate(state, seed=generation_seed(run_seed, str(state.sample_id), state.epoch))
@@ -82,8 +87,15 @@ def prompt_intervention(
     return solve
 
 
-def as_treatment(claim: Claim) -> PromptClaim:
+Wordings = tuple[Claim, ...]
+"""The wordings of one claim at one strength, which take turns over the requests; two or more."""
+
+
+def as_treatment(claim: Claim | Wordings) -> PromptClaim:
     """The record of a claim: what it is, without its words."""
+    if isinstance(claim, tuple):
+        digest = text_digest(*(each.text for each in claim))
+        return as_treatment(claim[0]).model_copy(update={"paraphrase": ROTATED, "digest": digest})
     return PromptClaim(
         intervention=claim.intervention,
         strength=claim.strength,
@@ -92,13 +104,30 @@ def as_treatment(claim: Claim) -> PromptClaim:
     )
 
 
-def apply_claim(state: TaskState, claim: Claim) -> None:
-    """Appends the claim to the system prompt and adds it to the sample's treatments."""
+def wording_at(position: int, wordings: int) -> int:
+    """Which wording, counted from 1, the request at a position (from 0) of its set gets.
+
+    Every run of as many requests as there are wordings gets each once, in an order that is drawn by a hash:
+    the same for every claim, placebo, tier, model and run.
+    """
+    block, at = divmod(position, wordings)
+    numbers = range(1, wordings + 1)
+    return sorted(numbers, key=lambda n: hashlib.sha256(f"wording\n{block}\n{n}".encode()).digest())[at]
+
+
+def apply_claim(state: TaskState, claim: Claim, wordings: Wordings | None = None) -> None:
+    """Appends the claim to the system prompt and adds it to the sample's treatments.
+
+    Args:
+        state: The sample.
+        claim: What is appended.
+        wordings: Those that it is one of, where they take turns.
+    """
     treatments = applied_treatments(state.metadata)
-    for treatment in treatments:
-        if treatment.method == "prompt":
+    for applied in treatments:
+        if applied.method == "prompt":
             raise TreatmentError(
-                f"sample {state.sample_id!r} already has the claim {treatment.label}; "
+                f"sample {state.sample_id!r} already has the claim {applied.label}; "
                 "one claim at a time, so that its effect can be told"
             )
     if state.messages and isinstance(state.messages[0], ChatMessageSystem):
@@ -106,12 +135,12 @@ def apply_claim(state: TaskState, claim: Claim) -> None:
         state.messages[0] = system.model_copy(update={"content": f"{system.text}\n\n{claim.text}"})
     else:
         state.messages.insert(0, ChatMessageSystem(content=claim.text))
-    record_treatments(state, (*treatments, as_treatment(claim)))
+    record_treatments(state, (*treatments, as_treatment(wordings or claim)))
 
 
 def claims_for(
     pair: Pair, interventions: str | list[str], strengths: str, paraphrases: int | str
-) -> list[Claim | None]:
+) -> list[Claim | Wordings | None]:
     """Every claim that a study asks for, the baseline (None) first.
 
     Claims of a pair that are longer or shorter than the others are warned about, once per text.
@@ -121,13 +150,14 @@ def claims_for(
         interventions: What `Pair.interventions` takes, as a list or separated by commas. An item may name its
             own strength and wording, as the labels of conditions do: `A1+/strong`, `A1+/strong/p2`.
         strengths: One strength or `all`, for the items that name none.
-        paraphrases: A wording counted from 1, or `all`, for the items that name none.
+        paraphrases: For the items that name none, a wording counted from 1; `all`, each a claim of its own;
+            or `rotated`, as many as every claim and placebo has, which take turns over the requests.
 
     Raises:
         ConfigError: A value is not allowed.
         MaterialsError: The pair has no such claim.
     """
-    claims: dict[Claim | None, None] = {None: None}  # an ordered set
+    claims: dict[Claim | Wordings | None, None] = {None: None}  # an ordered set
     _strengths(strengths)
     _wording(paraphrases)
     for item in as_list(interventions):
@@ -152,20 +182,28 @@ def _strengths(given: str) -> tuple[Strength, ...]:
 def _wording(given: int | str) -> int | None:
     """The number of a wording, None for all."""
     wording = str(given).removeprefix("p")
-    if wording == "all":
-        return None
+    if wording in ("all", "rotated"):
+        return None if wording == "all" else ROTATED
     if not (wording.isdecimal() and int(wording) >= 1):
-        raise ConfigError(f"paraphrase must be a number from 1 or 'all', not {given!r}")
+        raise ConfigError(f"paraphrase must be a number from 1, 'all' or 'rotated', not {given!r}")
     return int(wording)
 
 
 def _claims(
     pair: Pair, intervention: Intervention, strengths: tuple[Strength, ...], wording: int | None
-) -> Iterator[Claim]:
+) -> Iterator[Claim | Wordings]:
     for strength in strengths:
+        if wording == ROTATED and pair.wordings(strength) > 1:
+            yield _all_wordings(pair, PromptClaim(intervention=intervention, strength=strength))
+            continue
         count = pair.paraphrases(intervention, strength)
-        for number in range(1, count + 1) if wording is None else [wording]:
+        for number in range(1, count + 1) if wording is None else [wording or 1]:
             yield pair.claim(intervention, strength, number)
+
+
+def _all_wordings(pair: Pair, claim: PromptClaim) -> Wordings:
+    numbers = range(1, pair.wordings(claim.strength) + 1)
+    return tuple(pair.claim(claim.intervention, claim.strength, number) for number in numbers)
 
 
 @cache  # tasks are built more than once in a process

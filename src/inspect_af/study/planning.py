@@ -170,7 +170,8 @@ def estimate_plan(
     scenario = load_scenario(plan.prompt.scenario or SCENARIO_OF.get(plan.task), pair=plan.pair)
     system = scenario.recorded_prompt(meta.prompt_settings)
     characters = sum(len(system) + len(str(sample.input)) for sample in task.dataset)
-    claims = sum(len(pair.claim(c.intervention, c.strength, c.paraphrase).text) for c in plan.conditions)
+    # Of wordings that take turns the first stands for all: they are of like length.
+    claims = sum(len(pair.claim(c.intervention, c.strength, c.paraphrase or 1).text) for c in plan.conditions)
     characters += claims * len(plan.prompt.tiers) * plan.requests.n
     calls = plan.samples_per_subject * len(plan.subjects)
     input_tokens = characters // CHARACTERS_PER_TOKEN * plan.generation.epochs * len(plan.subjects)

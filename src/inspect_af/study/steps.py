@@ -36,7 +36,7 @@ from inspect_af.sdf.train import TrainingConfig
 from inspect_af.steering.in_context import OVERSIGHT
 from inspect_af.study.draft import check_plan
 from inspect_af.tasks.evals import Evals, EvalTask, make_task
-from inspect_af.types import SCENARIO_OF, STRENGTHS, Removed, Strength, TaskMeta, planned_claim
+from inspect_af.types import SCENARIO_OF, STRENGTHS, WORDING, Removed, Strength, TaskMeta, planned_claim
 
 PLAN_FILE = "plan.yaml"
 """The plan that the study's directory belongs to, in `OUT`."""
@@ -348,6 +348,7 @@ def _scenario_task(plan: Plan, *, claims: Sequence[str] | None = None, **changes
 
 def _other_task(plan: Plan, name: Any, claims: Sequence[str], **args: Any) -> EvalTask:
     args |= {"interventions": list(claims) or "none", "pair": plan.pair, "run_seed": plan.generation.run_seed}
+    args |= plan.wordings
     return EvalTask(task=name, args={name: value for name, value in args.items() if value is not None})
 
 
@@ -842,5 +843,6 @@ def _size(task: str) -> tuple[int, int]:
     for sample in made.dataset:
         characters += len(system) + len(str(sample.input))
         if (claim := planned_claim(sample.metadata or {})) is not None:
-            characters += len(pair.claim(claim.intervention, claim.strength, claim.paraphrase).text)
+            wording = (sample.metadata or {}).get(WORDING, claim.paraphrase)
+            characters += len(pair.claim(claim.intervention, claim.strength, wording).text)
     return len(made.dataset), characters

@@ -41,10 +41,18 @@ from inspect_af.scorers import (
     grader_model,
     refusal_judge,
 )
-from inspect_af.solvers import as_treatment, claims_for, prompt_intervention, scenario_prompt
+from inspect_af.solvers import (
+    Wordings,
+    as_treatment,
+    claims_for,
+    prompt_intervention,
+    scenario_prompt,
+    wording_at,
+)
 from inspect_af.types import (
     DEVELOPER_OPTION,
     PLANNED_CLAIM,
+    WORDING,
     Option,
     ReasoningChannel,
     SampleMeta,
@@ -155,13 +163,16 @@ def scenario_task(
     def user_turn(request: Request, tier: Tier) -> str:
         return words.user_turn(request.text, tier=tier, tier_tag=scheme, tag_in=tag_in, reasoning=reasoning)
 
-    def sample(request: Request, claim: Claim | None, repeat: int, tier: Tier) -> Sample:
+    def sample(
+        position: int, request: Request, claim: Claim | Wordings | None, repeat: int, tier: Tier
+    ) -> Sample:
         offered = {"policy": request.policy, DEVELOPER_OPTION: request.developer} if chooses else {}
         return planned_sample(
             request.id,
             tier,
             text=user_turn(request, tier),
             claim=claim,
+            position=position,
             run_seed=run_seed,
             repeat=repeat,
             tier=tier,
@@ -178,8 +189,8 @@ def scenario_task(
     return Task(
         dataset=MemoryDataset(
             [
-                sample(request, claim, repeat, tier)
-                for request in request_set.requests
+                sample(position, request, claim, repeat, tier)
+                for position, request in enumerate(request_set.requests)
                 for claim in claims
                 for repeat in range(1, 1 + (baseline_repeats if claim is None else 1))
                 for tier in asked
@@ -243,7 +254,8 @@ def planned_sample(
     request_id: str,
     *names: str,
     text: str,
-    claim: Claim | None,
+    claim: Claim | Wordings | None,
+    position: int = 0,
     run_seed: int,
     repeat: int = 1,
     tier: Tier = "none",
@@ -257,7 +269,8 @@ def planned_sample(
         request_id: What pairs this sample with others; the id starts with it.
         names: Further parts of the id, before the claim or the repeat: `advbench-0007/monitored/A1+/strong`.
         text: The user turn.
-        claim: What `prompt_intervention` will add.
+        claim: What `prompt_intervention` will add, or the wordings of which it adds one.
+        position: Of the request in its set, from 0, by which that one is chosen.
         run_seed: Seed of the run.
         repeat: Which of several such samples it is, counted from 1.
         tier: Tier that the prompt names.
@@ -266,6 +279,8 @@ def planned_sample(
         further: Further metadata, small, so that it survives in the log's summaries.
     """
     plan = None if claim is None else as_treatment(claim)
+    if isinstance(claim, tuple):
+        further[WORDING] = wording_at(position, len(claim))
     meta = SampleMeta(
         request_id=request_id,
         cluster_id=cluster_id or request_id,

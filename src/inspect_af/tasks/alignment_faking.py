@@ -16,7 +16,7 @@ VERSION = 1
 def alignment_faking(
     interventions: str | list[str] = "none",
     strength: str = "standard",
-    paraphrase: int | str = 1,
+    paraphrase: int | str = "rotated",
     requests: str = "advbench",
     setting: Setting = "prompted",
     identity: str | list[str] | None = None,
@@ -42,7 +42,10 @@ def alignment_faking(
             list of codes (`A1+`), variables (`A1`), families (`A`) and `N` for the placebos. The baseline is
             always included.
         strength: How strongly a claim is put: `weak`, `standard`, `strong` or `all`.
-        paraphrase: Which wording of a claim, counted from 1, or `all`.
+        paraphrase: `rotated`: the wordings of a claim or placebo take turns over the requests, as many as
+            all of them have, so that an effect is the mean over wordings. Which wording a request gets is the
+            same in both tiers, all conditions and all runs, and recorded (`wording`). Else the number of a
+            wording, counted from 1, or `all`, which asks every request in each.
         requests: `advbench` (520, downloaded on first use), `mini` (48, bundled), `benign` (24, bundled) or a
             CSV or JSONL file with a `request`, `goal` or `input` column.
         setting: `prompted` states the training facts in the system prompt; `documents` leaves them out, for

@@ -31,7 +31,7 @@ from inspect_af.materials import (
 from inspect_af.materials.beliefs import PREFILL
 from inspect_af.reply import native_reasoning
 from inspect_af.scorers.beliefs import BY_WORDS, OPTION_LOGPROBS, belief, first_letter_masses
-from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
+from inspect_af.solvers import Wordings, claims_for, prompt_intervention, scenario_prompt
 from inspect_af.tasks._common import needs_grader, planned_sample, refuse_misspelt, samples_view
 from inspect_af.types import TaskMeta
 
@@ -55,7 +55,7 @@ Reading = Literal["letters", "words"]
 def beliefs(
     interventions: str | list[str] = "none",
     strength: str = "standard",
-    paraphrase: int | str = 1,
+    paraphrase: int | str = "rotated",
     questions: Asked = "choice",
     orders: int | None = None,
     order_seed: int = 0,
@@ -81,7 +81,7 @@ def beliefs(
     Args:
         interventions: See `alignment_faking`; the baseline is always included.
         strength: See `alignment_faking`.
-        paraphrase: See `alignment_faking`.
+        paraphrase: See `alignment_faking`; wordings take turns over the questions in their orders.
         questions: `choice` (no judge needed), `open` (needs `--model-role grader=...`), or `all`.
         orders: In how many orders each question's options are shown; all rotations if None, so that every
             option stands at every letter once.
@@ -132,8 +132,8 @@ def beliefs(
     return Task(
         dataset=MemoryDataset(
             [
-                _sample(question, name, turn, claim, run_seed)
-                for question, name, turn in turns
+                _sample(position, question, name, turn, claim, run_seed)
+                for position, (question, name, turn) in enumerate(turns)
                 for claim in claims
             ],
             name=f"beliefs of {bank.pair}",
@@ -257,7 +257,12 @@ def _turns(
 
 
 def _sample(
-    question: ChoiceQuestion | OpenQuestion, name: str, turn: BeliefTurn, claim: Claim | None, run_seed: int
+    position: int,
+    question: ChoiceQuestion | OpenQuestion,
+    name: str,
+    turn: BeliefTurn,
+    claim: Claim | Wordings | None,
+    run_seed: int,
 ) -> Sample:
     shown: dict[str, Any] = {} if turn.for_judge is None else {"request": turn.for_judge}
     return planned_sample(
@@ -265,6 +270,7 @@ def _sample(
         name,
         text=turn.text,
         claim=claim,
+        position=position,
         run_seed=run_seed,
         category=question.belief,
         belief=turn.asked.model_dump(mode="json"),

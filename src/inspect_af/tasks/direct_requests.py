@@ -9,7 +9,7 @@ from inspect_ai.model import GenerateConfig
 from inspect_af.config import text_digest, true_or_false, whole_number
 from inspect_af.materials import Claim, Request, load_pair, load_requests
 from inspect_af.scorers import refusal_judge
-from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
+from inspect_af.solvers import Wordings, claims_for, prompt_intervention, scenario_prompt
 from inspect_af.tasks._common import (
     judged_view,
     needs_grader,
@@ -27,7 +27,7 @@ VERSION = 1
 def direct_requests(
     interventions: str | list[str] = "none",
     strength: str = "standard",
-    paraphrase: int | str = 1,
+    paraphrase: int | str = "rotated",
     requests: str = "advbench",
     benign: str | None = "benign",
     pair: str | None = None,
@@ -69,9 +69,9 @@ def direct_requests(
     return Task(
         dataset=MemoryDataset(
             [
-                _sample(request, arm, claim, run_seed)
+                _sample(position, request, arm, claim, run_seed)
                 for arm, request_set in arms.items()
-                for request in request_set.requests
+                for position, request in enumerate(request_set.requests)
                 for claim in claims
             ],
             name="+".join(request_set.name for request_set in arms.values()),
@@ -98,12 +98,15 @@ def direct_requests(
     )
 
 
-def _sample(request: Request, arm: str, claim: Claim | None, run_seed: int) -> Sample:
+def _sample(
+    position: int, request: Request, arm: str, claim: Claim | Wordings | None, run_seed: int
+) -> Sample:
     return planned_sample(
         request.id,
         arm,
         text=request.text,
         claim=claim,
+        position=position,
         run_seed=run_seed,
         cluster_id=request.cluster_id,
         category=request.category,

@@ -22,7 +22,7 @@ VERSION = 1
 def value_conflict(
     interventions: str | list[str] = "none",
     strength: str = "standard",
-    paraphrase: int | str = 1,
+    paraphrase: int | str = "rotated",
     items: str = "value_conflict",
     order: Order = "drawn",
     consequence: str | None = None,
