@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import string
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tests.fuzz import READERS, WORDS, fuzz
 
-from inspect_af.config import csv_rows, parse, read_text, user_path
+from inspect_af.config import parse, read_text, user_path
 from inspect_af.errors import ConfigError, InspectAFError, MaterialsError
 from inspect_af.materials import load_pair, load_requests, load_scenario, load_universe, load_wordings
 from inspect_af.materials.rubrics import load_labelled, load_rubric
-
-WORDS = Path(__file__).parents[1] / "src" / "inspect_af" / "materials"
 
 HOSTILE = {
     "YAML": {
@@ -94,79 +91,17 @@ def test_what_files_of_words_hold_is_read(kind: str, text: str) -> None:
     assert parse(text, kind, "some.file")["b"]["c"] == "d"  # type: ignore[arg-type]
 
 
-SEEDS = {
-    "YAML": "name: x\nmodel: [a, {b: 1}]\ntext: |\n  words\n  more\nn: 0.5\nwhen: '2024-01-02'\n",
-    "TOML": (WORDS / "pairs" / "alignment_faking" / "claims" / "A1.toml").read_text(encoding="utf-8")[:1500],
-    "JSON": '{"id": "x-1", "request": "sing", "category": null, "n": [1, 2.5, {"a": "\\u00e9"}]}',
-    "CSV": 'id,request,category\nx-1,"sing, or\ndance",art\nx-2,"say ""hi""",talk\n',
-}
-PIECES = [
-    "[",
-    "{",
-    "}",
-    "]",
-    "&a ",
-    "*a",
-    ": ",
-    "- ",
-    "!!int ",
-    "!!",
-    "\\ud800",
-    '"',
-    "'",
-    '"""',
-    "\n",
-    "\t",
-    ",",
-]
-PIECES += [
-    "9" * 5000,
-    "a." * 200,
-    "[" * 300,
-    "{a: " * 300,
-    "\x00",
-    "\x85",
-    "\u202e",
-    "%",
-    "|",
-    "? ",
-    "2024-13-01",
-]
-PIECES += ["!!bool ", "!!float ", "!!timestamp ", "!!binary ", "!!omap ", "!!pairs ", "!!set ", "\x85"]
-
-
-def mangled(text: str, source: random.Random) -> str:
-    """A text with pieces cut out, doubled, or put in."""
-    for _ in range(source.randint(1, 8)):
-        at, length = source.randrange(len(text) + 1), source.choice([0, 1, 3, 20])
-        new = source.choice([*PIECES, text[at : at + 50], "".join(source.choices(string.printable, k=5))])
-        text = text[:at] + new * source.choice([1, 1, 1, 5]) + text[at + length :]
-    return text
-
-
-@pytest.mark.parametrize("kind", SEEDS)
-def test_three_hundred_mangled_files_are_read_or_refused_and_nothing_else(kind: str, tmp_path: Path) -> None:
-    source = random.Random(7)
-    for _ in range(300):
-        text = mangled(SEEDS[kind], source)
-        try:
-            if kind == "CSV":
-                list(csv_rows(text, "some.file"))
-            else:
-                parse(text, kind, "some.file")  # type: ignore[arg-type]
-        except InspectAFError as error:
-            assert "some.file" in str(error)
-
-
-@pytest.mark.parametrize("name", ["r.csv", "r.json", "r.jsonl"])
-def test_three_hundred_mangled_files_of_requests_are_read_or_refused(name: str, tmp_path: Path) -> None:
-    source, seed = random.Random(8), SEEDS["CSV"] if name == "r.csv" else SEEDS["JSON"]
-    for _ in range(300):
-        (tmp_path / name).write_text(mangled(seed, source), encoding="utf-8", errors="surrogatepass")
-        try:
-            load_requests(tmp_path / name)
-        except InspectAFError as error:
-            assert name in str(error)
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_reads_or_refuses_three_hundred_mangled_inputs_in_time(
+    name: str, tmp_path: Path
+) -> None:
+    reader = READERS[name]
+    file = tmp_path / reader.file
+    if reader.file:
+        content = reader.seed if isinstance(reader.seed, bytes) else reader.seed.encode()
+        file.write_bytes(content)
+    reader.read(file if reader.file else reader.seed)  # else what follows would try the refusal alone
+    assert list(fuzz(name, 300, tmp_path)) == []
 
 
 def copy(tmp_path: Path, what: str, name: str) -> Path:
@@ -200,7 +135,7 @@ def test_what_a_directory_holds_beside_words_is_refused(fault: str, what: str, t
         (load_pair if pair else load_scenario)(folder)
 
 
-READERS = {
+LOADERS = {
     "requests": (load_requests, ".csv"),
     "wordings": (load_wordings, ".toml"),
     "universe": (load_universe, ".toml"),
@@ -211,12 +146,12 @@ READERS = {
 }
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", LOADERS)
 @pytest.mark.parametrize(
     "fault", ["pipe", "nobody", "long", "loop", "nul", "not text", "directory", "missing"]
 )
 def test_a_name_behind_which_there_is_no_file_is_our_error(reader: str, fault: str, tmp_path: Path) -> None:
-    load, suffix = READERS[reader]
+    load, suffix = LOADERS[reader]
     path = tmp_path / f"x{suffix or '-there'}"
     given: object = path
     if fault == "pipe":

@@ -196,7 +196,7 @@ MOST_DIGITS = 100
 _MOST_ENTRIES = 1_000_000
 _NAME = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
 # The standard library takes the cube of the parts of such a key: half a minute for 40 kB of `a.a.a`.
-_LONG_KEY = re.compile(rf"{_NAME}(?:[ \t]*+\.[ \t]*+{_NAME}){{{DEEPEST}}}")
+_LONG_KEY = re.compile(rf"(?<![\w-]){_NAME}(?:[ \t]*+\.[ \t]*+{_NAME}){{{DEEPEST}}}")
 
 
 def user_path(text: str | Path) -> Path:

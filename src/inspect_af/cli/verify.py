@@ -13,18 +13,15 @@ from inspect_af.format import text_table
 _RESULTS = {True: "ok", False: "FAILED", None: "not compared"}
 
 
-@click.command(
-    cls=Verb,
-    help=(
-        "Checks af-hf/MODEL or af-vllm/MODEL on this machine, in minutes: replies against transformers "
-        "alone, seeds, steering by a random vector, the adapter where -M adapter= is given, leaks between "
-        "conditions, and that what does not exist is refused. Exit status 1 where a line fails."
-    ),
-)
+@click.command(cls=Verb)
 @click.argument("model")
 @MODEL_ARGS
 @option("--tokens", type=int, default=16, help="length of each reply")
 def verify(model: str, model_args: tuple[str, ...], tokens: int) -> int:
+    """Checks af-hf/MODEL or af-vllm/MODEL on this machine, in minutes: replies against transformers alone,
+    seeds, steering by a random vector, the adapter where -M adapter= is given, leaks between conditions, and
+    that what does not exist is refused. Exit status 1 where a line fails.
+    """
     from inspect_af.providers.verify import verify as checks_of
 
     at_least(tokens, 2, option="--tokens")

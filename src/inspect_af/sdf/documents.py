@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from inspect_af.config import Frozen, is_remote, require, user_path
 from inspect_af.errors import ConfigError, LogError, MaterialsError
+from inspect_af.format import one_line
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.sdf._files import write_atomically
 from inspect_af.types import Intervention
@@ -307,6 +308,7 @@ def json_lines(file: Path, text_column: str, advice: str) -> Iterator[tuple[int,
             text = row.get(text_column) if isinstance(row, dict) else None
             if not isinstance(text, str):
                 columns = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+                columns = one_line(columns, longest=200)
                 raise MaterialsError(
                     f"{where}: no text in the column {text_column!r} (it has {columns}); {advice}"
                 )
