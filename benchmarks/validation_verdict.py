@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.profile.planted import PATTERNS, outcomes_of, pattern_outcomes, problems
+from tests.profile.planted import PATTERNS, outcomes_of, pattern_outcomes, problems, stopped_studies
 
 from inspect_af.profile import Thresholds, build_profile
 from inspect_af.profile.intervals import draw
@@ -107,6 +107,27 @@ def grid(studies: int) -> Iterator[Cell]:
             result = verdict_power(Truth(base, arms), here, studies=studies)
             most = ", ".join(f"{code} {k / studies:.0%}" for code, k in Counter(result.these).most_common(4))
             yield Cell(name, f"{n} x {epochs}", most, "", None)
+
+
+def stopping(studies: int) -> Iterator[Cell]:
+    """Runs that stop once their contrast is decided, against runs of fixed size."""
+    for sensitivities, claimed in (
+        ((0.0, 0.0), "at most 6 %"),
+        ((0.2, 0.2), "at most 6 %"),
+        ((0.08, 0.0), "within 1 point of fixed size"),
+        ((0.15, 0.0), "within 1 point of fixed size, at most 312 requests"),
+        ((0.3, 0.0), "within 1 point of fixed size, at most 312 requests"),
+    ):
+        found, fixed, requests = stopped_studies(sensitivities, studies=studies)
+        first, second = (f"{100 * s:g}" for s in sensitivities)
+        holds = found <= 0.06 if first == second else found >= fixed - 0.01
+        yield Cell(
+            f"S {first}/{second}, stopped when decided",
+            "520 x 1, untouched x 4",
+            f"a lead {found:.1%} (fixed size {fixed:.1%}), {requests:.0f} requests",
+            claimed,
+            holds and ("312" not in claimed or requests <= 312),
+        )
 
 
 def missing(studies: int) -> Iterator[Cell]:
@@ -207,7 +228,12 @@ def main() -> None:
             "| planted | requests x epochs | found | claimed | |",
             "|---|---|---|---|---|",
         ]
-        for cell in (*grid(args.studies), *missing(args.studies // 5), *belief(args.studies)):
+        for cell in (
+            *grid(args.studies),
+            *stopping(args.studies),
+            *missing(args.studies // 5),
+            *belief(args.studies),
+        ):
             mark = "" if cell.holds is None else "holds" if cell.holds else "**does not hold**"
             failing += cell.holds is False
             lines.append(f"| {cell.truth} | {cell.size} | {cell.found} | {cell.claimed} | {mark} |")

@@ -15,7 +15,10 @@ from scipy import stats
 
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.profile import ConditionCounts, MethodProfile, Outcomes, RequestSet, Setting
+from inspect_af.profile.power import StudyDesign, _drawn, planted
 from inspect_af.profile.result import LevelVerdict
+from inspect_af.profile.stopping import is_decided
+from inspect_af.tasks.evals import BLOCK, FIRST_LOOK
 from inspect_af.types import (
     OUTCOMES,
     TIERS,
@@ -270,6 +273,39 @@ def outcomes_of(
         )
     ids = tuple(f"{i:04d}" for i in range(n))
     return Outcomes((RequestSet("planted", "planted", ids, np.arange(n), tuple(conditions)),))
+
+
+def stopped_studies(
+    sensitivities: tuple[float, float], *, studies: int, n: int = 520, seed: int = 11
+) -> tuple[float, float, float]:
+    """Studies that stop when decided, as `inspect-af run --until decided` does, with t-intervals at the end.
+
+    Returns:
+        Share of studies in which a family is shown to lead, the same without stopping, mean requests asked.
+    """
+    design = StudyDesign(n, baseline_epochs=4, placebos=0)
+    truth, rng = planted((0.5, 0.3), sensitivities, design), np.random.default_rng(seed)
+    codes = ["", *design.codes]
+    rates = np.array([truth.arms.get(code, truth.base) for code in codes])
+    weights = np.zeros((3, len(codes), 2))  # First family, second family, their difference
+    for at, code in enumerate(codes[1:], start=1):
+        weights["AB".index(code[0]), at] = np.array([0.5, -0.5]) * (1 if code.endswith("+") else -1)
+    weights[2] = weights[0] - weights[1]
+    looks = range(FIRST_LOOK, n, BLOCK)
+    critical = float(stats.t.ppf(0.975, n - 1))
+    stopped = fixed = asked = 0
+    for _ in range(studies):
+        values = _drawn(rates, truth.request_icc, design, rng) @ weights.reshape(3, -1).T
+        sizes = np.array([*looks, n])
+        means = values.cumsum(axis=0)[sizes - 1] / sizes[:, None]
+        squares = np.square(values).cumsum(axis=0)[sizes - 1] / sizes[:, None]
+        z = means / np.sqrt(np.maximum(squares - means**2, 1e-12) / (sizes[:, None] - 1))
+        *at_looks, (first, second, contrast) = z.tolist()
+        whole = abs(contrast) > critical and (first if contrast > 0 else second) > critical
+        end = next((k for k, one in zip(looks, at_looks, strict=True) if is_decided(*one, n=k)), None)
+        fixed, stopped = fixed + whole, stopped + (whole if end is None else True)
+        asked += n if end is None else end
+    return stopped / studies, fixed / studies, asked / studies
 
 
 def pattern_outcomes(pattern: Mapping[str, Any], seed: int) -> Outcomes:

@@ -17,11 +17,90 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from inspect_af.cli import main
 from inspect_af.config import only_one, path_digest
 from inspect_af.errors import ConfigError
-from inspect_af.logs import find_logs
+from inspect_af.logs import find_logs, read_logs
 from inspect_af.plan import PlannedModel
-from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, finished_evals, run_evals
+from inspect_af.profile import count_outcomes
+from inspect_af.tasks.evals import (
+    Evals,
+    EvalTask,
+    default_log_dir,
+    finished_evals,
+    run_evals,
+    run_until_decided,
+)
 
 BASE = ("run", "af-organism/null", "--interventions", "A1+", "--limit", "2", "--display", "none")
+
+
+def numbered_requests(n: int) -> None:
+    lines = (f"q{i},Say the number {i} {chr(97 + i) * 4}" for i in range(n))
+    Path("r.csv").write_text("\n".join(["id,request", *lines]))
+
+
+def until_decided(**changes: object) -> Evals:
+    args = {"requests": "r.csv", "interventions": "A1,B1"}
+    fields = {"tasks": (EvalTask(task="alignment_faking", args=args),), "models": (PlannedModel(model=NULL),)}
+    return Evals(**{**fields, **changes})
+
+
+NULL = "af-organism/null"
+
+
+def test_a_run_until_decided_asks_whole_requests_block_by_block_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    numbered_requests(9)
+    monkeypatch.setattr("inspect_af.tasks.evals.FIRST_LOOK", 4)
+    monkeypatch.setattr("inspect_af.tasks.evals.BLOCK", 2)
+    looks: list[list[str]] = []
+
+    def third_look(places: list[str]) -> bool:
+        looks.append([Path(place).name for place in places])
+        return len(places) == 3
+
+    assert run_until_decided(until_decided(), "logs", third_look, display="none")
+    blocks = ["requests-0001-0004", "requests-0005-0006", "requests-0007-0008"]
+    assert looks == [blocks[:1], blocks[:2], blocks]
+    asked: dict[str, set[str]] = {}
+    for block in blocks:
+        (log,) = [read_eval_log(location) for location in logs_in(Path("logs") / block)]
+        names = {str(sample.id).partition("/")[0] for sample in log.samples or ()}
+        assert len(log.samples or ()) == len(names) * 2 * 5
+        asked[block] = names
+    assert [len(names) for names in asked.values()] == [4, 2, 2]
+    assert len(set.union(*asked.values())) == 8
+    assert sorted(asked[blocks[0]]) != ["q0", "q1", "q2", "q3"]  # not in the order of the file
+    (group,) = count_outcomes(read_logs(["logs"])).request_sets
+    assert group.stopped is not None and tuple(group.stopped) == (8, 9)
+
+    before = logs_in(Path("logs"))
+    assert run_until_decided(until_decided(), "logs", third_look, display="none")
+    assert logs_in(Path("logs")) == before
+    assert run_until_decided(until_decided(), "logs", lambda places: False, display="none")
+    (group,) = count_outcomes(read_logs(["logs"])).request_sets
+    assert group.stopped is None and len(group.request_ids) == 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"limit": 8}, "one model and no limit"),
+        ({"models": (PlannedModel(model=NULL), PlannedModel(model="af-organism/mixed"))}, "one model and no"),
+        (
+            {"tasks": (EvalTask(task="alignment_faking", args={"requests": "r.csv", "interventions": "A"}),)},
+            "both have to be asked with both poles",
+        ),
+    ],
+)
+def test_what_nothing_could_decide_is_refused_before_the_first_call(
+    changes: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    numbered_requests(2)
+    with pytest.raises(ConfigError, match=message):
+        run_until_decided(until_decided(**changes), "logs", lambda places: True)
+    assert not Path("logs").exists()
 
 
 def logs_in(directory: Path) -> list[str]:

@@ -28,7 +28,7 @@ from inspect_af.cli.profile import report, write_text
 from inspect_af.errors import ConfigError
 from inspect_af.logs import read_logs, show_progress
 from inspect_af.plan import Plan, PlannedModel, load_plan
-from inspect_af.profile import count_outcomes, nuisance_reports
+from inspect_af.profile import contrast_is_decided, count_outcomes, nuisance_reports
 from inspect_af.report import render_nuisance, render_nuisance_page
 from inspect_af.tasks.evals import (
     NUISANCES,
@@ -44,6 +44,7 @@ from inspect_af.tasks.evals import (
     planned_replies,
     refuse_changed_plan,
     run_evals,
+    run_until_decided,
 )
 
 _DECIDED_BY_A_PLAN = (
@@ -103,6 +104,12 @@ def _through_inspect(words: list[str]) -> str:
     help="run a plan instead; it replaces MODEL and what is asked",
 )
 @TASK
+@option(
+    "--until",
+    type=click.Choice(["decided"]),
+    group=ASKED,
+    help="stop once it is decided which family leads: looks at 64 requests, then every 32",
+)
 @inspect_options("task", "generation")
 @LOG_DIR
 @REPORT
@@ -125,9 +132,14 @@ def run(context: click.Context, /, **given: Any) -> int:
             named = ", ".join(name if name.startswith("-") else " ".join(given["models"]) for name in typed)
             raise ConfigError(f"{named}: a plan decides these; write another plan to change them")
     asked = _asked(given) if plan is None else _planned(plan)
-    log_dir = given["log_dir"] or default_log_dir(asked)
-    click.echo(f"{planned_replies(asked):,} replies to ask for, less those already in {log_dir}")
-    success = run_evals(asked, log_dir, **running)
+    stops = given["until"] is not None
+    log_dir = given["log_dir"] or f"{default_log_dir(asked)}{'-until-decided' if stops else ''}"
+    most = " at most" if stops else ""
+    click.echo(f"{planned_replies(asked):,} replies to ask for{most}, less those already in {log_dir}")
+    if stops:
+        success = run_until_decided(asked, log_dir, _is_decided, **running)
+    else:
+        success = run_evals(asked, log_dir, **running)
     if not success:
         for reason in failures(log_dir):
             click.echo(f"failed: {reason}", err=True)
@@ -142,6 +154,10 @@ def run(context: click.Context, /, **given: Any) -> int:
         plan=plan,
     )
     return 0 if success else 1
+
+
+def _is_decided(logs: list[str]) -> bool:
+    return contrast_is_decided(count_outcomes(read_logs(logs)))
 
 
 def _asked(given: dict[str, Any]) -> Any:

@@ -56,6 +56,8 @@ SAMPLING_SETTINGS = _names(
 
 _SECRET_ENDINGS = ("api_key", "secret", "password", "_token")
 _NEWEST_SCHEMA = 1
+UNTIL_DECIDED = "inspect_af_until_decided"
+"""Key in a log's metadata, true where its run was to stop once its contrast is decided."""
 FILES = "inspect_af_files"
 """Key in a log's metadata: digests of the files that model arguments named when it was made."""
 
@@ -81,6 +83,8 @@ class LogHeader(NamedTuple):
     left to the provider is not in it."""
     files: tuple[tuple[str, str], ...] = ()
     """(argument, digest) of files that belong to the subject, such as `chat_template=FILE`."""
+    until_decided: bool = False
+    """Whether the run was to stop once its contrast is decided; it asks `meta.n_requests` at most."""
 
     def subject_of(self, meta: SampleMeta) -> Subject:
         """The subject with the organism adapters that a sample recorded."""
@@ -146,6 +150,7 @@ def read_header(file: LogFile, tasks: tuple[str, ...]) -> LogHeader | Skipped:
         simulated=spec.model.partition("/")[0] == SIMULATED_API,
         generation=tuple((name, json.dumps(given[name], sort_keys=True)) for name in sorted(given)),
         files=_subject_files(spec),
+        until_decided=(spec.metadata or {}).get(UNTIL_DECIDED) is True,
     )
 
 

@@ -42,7 +42,13 @@ from inspect_af.profile.power import (
     pilot_variances,
     requests_needed,
 )
-from inspect_af.profile.profile import SideTables, build_profile, profile_logs, side_tables
+from inspect_af.profile.profile import (
+    SideTables,
+    build_profile,
+    contrast_is_decided,
+    profile_logs,
+    side_tables,
+)
 from inspect_af.profile.result import (
     CLOSING_LINE,
     SCHEMA,
@@ -109,6 +115,7 @@ __all__ = [
     "assumed_variance",
     "belief_check",
     "build_profile",
+    "contrast_is_decided",
     "count_outcomes",
     "detectable_effect",
     "direct_requests_from_logs",

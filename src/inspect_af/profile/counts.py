@@ -72,6 +72,13 @@ class ConditionCounts:
         return Place(self.subject, self.setting.prompt_digest, self.treatments)
 
 
+class Stopped(NamedTuple):
+    """How far a run has come that stops once its contrast is decided."""
+
+    requests: int  # Asked so far
+    of: int  # Asked at most
+
+
 @dataclass(frozen=True)
 class RequestSet:
     """All conditions that were run on the same requests; the axis `request` is shared by them."""
@@ -81,6 +88,7 @@ class RequestSet:
     request_ids: tuple[str, ...]
     clusters: IntArray  # Group of near-duplicates that each request belongs to, numbered from 0, [request]
     conditions: tuple[ConditionCounts, ...]
+    stopped: Stopped | None = None  # None where no run was to stop early, or where it asked all requests
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,7 @@ class OutcomeCounter:
     def __init__(self) -> None:
         self._cells: dict[tuple[str, str], dict[_ConditionKey, _Cells]] = defaultdict(dict)
         self._clusters: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        self._until_decided: dict[tuple[str, str], tuple[set[str], int]] = {}
         self._simulated: set[_ConditionKey] = set()
         self._seen: set[int] = set()
         self._logs: dict[str, int] = defaultdict(int)
@@ -146,6 +155,9 @@ class OutcomeCounter:
         setting = Setting(meta.pair, meta.scenario, meta.prompt_digest, settings)
         asked = meta.requests_digest, meta.requests
         known: dict[tuple[Treatments, tuple[str, ...]], _Cells] = {}
+        so_far: set[str] = set()
+        if header.until_decided:
+            so_far, _ = self._until_decided.setdefault(asked, (so_far, meta.n_requests))
         self._logs[header.location] += 0
         for row in rows:
             if row.outcome is None and (row.error or "").startswith("CancelledError("):
@@ -162,6 +174,7 @@ class OutcomeCounter:
                 if header.simulated:
                     self._simulated.add(key)
             self._clusters[asked].setdefault(row.meta.request_id, row.meta.cluster_id)
+            so_far.add(row.meta.request_id)
             self._count(known[applied_here][row.meta.request_id, row.meta.tier], row)
         if known:
             sampled = ", ".join(f"{name}={value}" for name, value in header.generation)
@@ -224,7 +237,9 @@ class OutcomeCounter:
                 # A failure made good by a retry of the same draw is not missing data.
                 counts[at], tags[at], failed[at] = cell.outcomes, cell.tags, len(cell.failed - cell.scored)
             conditions.append(ConditionCounts(*key, counts, tags, failed, key in self._simulated))
-        return RequestSet(name, digest, request_ids, clusters.astype(np.int64), tuple(conditions))
+        so_far, most = self._until_decided.get((digest, name), (set(), 0))
+        stopped = Stopped(len(so_far), most) if len(so_far) < most else None
+        return RequestSet(name, digest, request_ids, clusters.astype(np.int64), tuple(conditions), stopped)
 
 
 def _order(subject: Subject, setting: Setting, treatments: Treatments) -> tuple[str, str, str, int, str]:

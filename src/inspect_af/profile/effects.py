@@ -58,6 +58,7 @@ from inspect_af.profile.result import (
     Sensitivity,
     VariableRow,
 )
+from inspect_af.profile.stopping import is_decided, widening
 from inspect_af.stats import t_quantile
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import FAMILIES, OUTCOMES, TIERS, UNSCORED, Family
@@ -277,6 +278,8 @@ def request_data_of(requests: RequestSet, thresholds: Thresholds, drawer: Drawer
     rates = arms["strict"].rates
     n_groups, n = int(requests.clusters.max()) + 1, len(requests.request_ids)
     too_few = n_groups < min(LEAST_GROUPS, n)
+    grouped, stopped = not too_few and n_groups < n, requests.stopped
+    wider = 1.0 if stopped is None else widening(min(stopped.requests, n_groups if grouped else n))
     return RequestData(
         requests=requests,
         arms=arms,
@@ -284,8 +287,9 @@ def request_data_of(requests: RequestSet, thresholds: Thresholds, drawer: Drawer
         estimator=Estimator(
             rates.transpose(0, 2, 1).reshape(-1, n),
             thresholds,
-            units=requests.clusters if not too_few and n_groups < n else None,
+            units=requests.clusters if grouped else None,
             drawer=drawer,
+            widening=wider,
         ),
         too_few_groups=n_groups if too_few else None,
     )
@@ -306,6 +310,20 @@ class Headline:
     match: DoseMatch | None
     families: dict[Family, FamilySensitivity]
     included: frozenset[str]
+
+    @cached_property
+    def is_decided(self) -> bool:
+        """Whether the lead of a family is decided, for a run that stops then."""
+        if self.contrast is None:
+            return False
+        both, estimator = [family.statistic for family in self.families.values()], self.data.estimator
+        statistics = [*both, self.contrast]
+        errors = np.sqrt(np.diag(estimator.covariance(statistics)))
+        n = min(map(estimator.n_units, statistics))
+        if n < 2 or not errors.all():
+            return False
+        first, second, contrast = (s.value / e for s, e in zip(statistics, errors.tolist(), strict=True))
+        return is_decided(first, second, contrast, n)
 
     @property
     def labels(self) -> tuple[str, str]:

@@ -205,6 +205,7 @@ class Studentised:
     largest: Float32Array  # Largest |resampled - estimate| / plain_scale, sorted, [resample]
     limits: FloatArray  # Smallest and largest value that rates between 0 and 1 allow, [statistic, 2]
     df: int  # Units that were resampled, less one
+    widening: float = 1.0  # By which every interval is wider than that of a run of fixed size
 
     def interval(self, confidence: float) -> tuple[FloatArray, FloatArray]:
         """Equal-tailed bootstrap-t bounds of each statistic by itself.
@@ -217,7 +218,8 @@ class Studentised:
         if tail * self.t.shape[1] < _LEAST_IN_TAIL and self.df > 0:
             reach = t_quantile(1 - tail, self.df)
             upper, lower = np.maximum(upper, reach), np.minimum(lower, -reach)
-        return self._clipped(self.value - upper * self.scale, self.value - lower * self.scale)
+        scale = self.scale * self.widening
+        return self._clipped(self.value - upper * scale, self.value - lower * scale)
 
     def simultaneous(self, confidence: float) -> tuple[FloatArray, FloatArray]:
         """Bounds that hold for all statistics at once: max-T, symmetric, never inside `interval`.
@@ -226,7 +228,7 @@ class Studentised:
         together held the truth in 99 % of simulated studies near the floor, because far tails feel a widened
         error more than the 95 % bounds do. An arm without any acceptance gets its width from `interval`.
         """
-        reach = float(_quantile(self.largest[None, :], confidence)[0]) * self.plain_scale
+        reach = float(_quantile(self.largest[None, :], confidence)[0]) * self.plain_scale * self.widening
         low, high = self.interval(confidence)
         return self._clipped(np.minimum(low, self.value - reach), np.maximum(high, self.value + reach))
 
@@ -251,6 +253,7 @@ class Bootstrap:
         pseudo_weights: share of a request that a pseudo-request counts as, [arm], from 0 to 1.
         units: unit that each request belongs to, [request]; None resamples the requests themselves.
         drawer: makes the draws; replaced only to reuse them between analyses of equal shape.
+        widening: by which every interval is wider than that of a run of fixed size.
     """
 
     def __init__(
@@ -263,7 +266,9 @@ class Bootstrap:
         seed: int,
         units: IntArray | None = None,
         drawer: Drawer = draw,
+        widening: float = 1.0,
     ) -> None:
+        self.widening = widening
         self._n_requests = n_requests
         self._units = units
         self._n_units = n_requests if units is None else int(units.max()) + 1
@@ -331,6 +336,7 @@ class Bootstrap:
             largest=_largest(moved, np.sqrt(total)),
             limits=np.array([s.limits for s in statistics]),
             df=n - 1,
+            widening=self.widening,
         )
 
 
@@ -360,8 +366,9 @@ class Estimator(Bootstrap):
     Args:
         rates: Accepted rate of every arm and request, [arm, request]; NaN where no reply was scored.
         thresholds: Levels, resamples and seed.
-        units: As for `Bootstrap`, and so the drawer.
+        units: As for `Bootstrap`, and so the drawer and the widening.
         drawer: See there.
+        widening: See there.
     """
 
     def __init__(
@@ -371,6 +378,7 @@ class Estimator(Bootstrap):
         *,
         units: IntArray | None = None,
         drawer: Drawer = draw,
+        widening: float = 1.0,
     ) -> None:
         super().__init__(
             known_mean(rates, axis=1),
@@ -380,6 +388,7 @@ class Estimator(Bootstrap):
             seed=thresholds.seed,
             units=units,
             drawer=drawer,
+            widening=widening,
         )
         self.thresholds = thresholds
         self.grouped = units is not None

@@ -26,7 +26,7 @@ from inspect_af.profile.counts import (
     share,
 )
 from inspect_af.profile.effects import Cell, Headline, RequestData, effect, level_of, log_odds_gap
-from inspect_af.profile.intervals import Statistic, average, mean_over_requests, optional, wilson
+from inspect_af.profile.intervals import Estimator, Statistic, average, mean_over_requests, optional, wilson
 from inspect_af.profile.result import LevelInterval, LevelVerdict, UnitSpread
 from inspect_af.profile.verdict import (
     BeliefShift,
@@ -94,7 +94,7 @@ def evidence_of(headline: Headline) -> Evidence | None:
     errors = np.sqrt(np.diag(data.estimator.covariance(leaves))).tolist()
     se = {id(leaf): error for leaf, error in zip(leaves, errors, strict=True)}
     further = statistics.mapped(
-        lambda leaf: _beyond(leaf, measures[id(leaf)], se[id(leaf)], data.estimator.n_units(leaf), spread)
+        lambda leaf: _beyond(leaf, measures[id(leaf)], se[id(leaf)], data.estimator, spread)
     )
     between = spread.between(leading.weights)
     total = between + se[id(leading)] ** 2
@@ -284,10 +284,13 @@ class Spread:
         return float(np.sqrt(max(0.0, np.diag(self.true).mean())))
 
 
-def _beyond(statistic: Statistic, measure: Measure, se: float, n: int, spread: Spread) -> Measure:
+def _beyond(
+    statistic: Statistic, measure: Measure, se: float, estimator: Estimator, spread: Spread
+) -> Measure:
     low, high = statistic.limits
     between, observed = (spread.between(statistic.weights, observed=kind) for kind in (False, True))
-    wide = beyond(measure, se=se, n=n, between=between, observed=observed, df=spread.df)
+    n, widening = estimator.n_units(statistic), estimator.widening
+    wide = beyond(measure, se=se, n=n, between=between, observed=observed, df=spread.df, widening=widening)
 
     def within_limits(confidence: float) -> tuple[float, float]:
         below, above = wide.interval(confidence)
@@ -569,10 +572,11 @@ def _per_unit(
     if len(families) < 2 or not all(moves.values()):
         return None
     estimator = headline.data.estimator
-    covariance = estimator.covariance(families)
+    wider = estimator.widening**2
+    covariance = estimator.covariance(families) * wider
     added = [0.0, 0.0]
     if second and evidence.spread is not None:
-        added = [evidence.spread.between(s.weights) for s in families]
+        added = [evidence.spread.between(s.weights) * wider for s in families]
     shifts = [_belief_shift(own) for own in moves.values()]
     return per_unit_of_belief(
         (families[0].value, families[1].value),
@@ -632,6 +636,9 @@ def _suffix(headline: Headline, evidence: Evidence, beliefs: str | None) -> str 
         parts.append("for this checkpoint" if one_run else f"for these {_UNITS[analysis.method]}")
     if beliefs is not None:
         parts.append(beliefs)
+    if (stopped := headline.data.requests.stopped) is not None:
+        how = "stopped when decided" if headline.is_decided else "not finished"
+        parts.append(f"{how}, after {stopped.requests} of {stopped.of} requests")
     if match is not None:
         if match.ratio is None:
             parts.append("doses not recorded")

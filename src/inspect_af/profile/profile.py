@@ -58,7 +58,7 @@ from inspect_af.profile.effects import (
 )
 from inspect_af.profile.intervals import Drawer, draw
 from inspect_af.profile.judgement import judge
-from inspect_af.profile.result import CodeWords, Comparison, ConditionRow, MethodProfile, Profile
+from inspect_af.profile.result import CodeWords, Comparison, ConditionRow, MethodProfile, Profile, Stopping
 from inspect_af.profile.scratchpad import ScratchpadReport, scratchpads_from_logs
 from inspect_af.reply import READING
 from inspect_af.thresholds import Thresholds
@@ -389,7 +389,7 @@ def analyse(
         profiles=profiles,
         comparisons=tuple(comparisons),
         thresholds=limits,
-        notes=tuple(notes_of(outcomes)),
+        notes=(*filter(None, dict.fromkeys(map(_stopped, profiles))), *notes_of(outcomes)),
         n_replies=outcomes.n_replies,
         n_duplicates=outcomes.n_duplicates,
         n_failed=outcomes.n_failed,
@@ -454,9 +454,38 @@ def _method_profile(
         dose_trends=trends,
         dose_match_ratio=headline.match.ratio if headline.match else None,
         plane=plane,
+        stopping=_stopping(headline),
         simulated=analysis.simulated,
         **judge(headline, selectivity, beliefs)._asdict(),
     )
+
+
+def _stopping(headline: Headline) -> Stopping | None:
+    stopped = headline.data.requests.stopped
+    if stopped is None:
+        return None
+    decided, widening = headline.is_decided, headline.data.estimator.widening
+    return Stopping(requests=stopped.requests, of=stopped.of, decided=decided, widening=widening)
+
+
+def _stopped(profile: MethodProfile) -> str | None:
+    if (at := profile.stopping) is None:
+        return None
+    how = "Stopped when decided" if at.decided else "Not decided yet (the same command goes on)"
+    return (
+        f"{how}, after {at.requests} of {at.of} requests: all intervals of gaps and differences, and so the "
+        f"verdict's, are {at.widening:.2f} times as wide as those of a run of fixed size (anytime-valid)."
+    )
+
+
+def contrast_is_decided(outcomes: Outcomes) -> bool:
+    """Whether a run that stops once its contrast is decided may stop, by every analysis that it allows."""
+    headlines = [
+        headline_of(analysis, request_data_of(requests, Thresholds()))
+        for requests in outcomes.request_sets
+        for analysis in analyses_of(requests)
+    ]
+    return bool(headlines) and all(headline.is_decided for headline in headlines)
 
 
 def _how(thresholds: Thresholds) -> str:

@@ -193,6 +193,15 @@ class MethodAnswer(Answer):
     reference_gap: Estimate | None
 
 
+class Stopping(Frozen):
+    """Where a run stood that stops once its contrast is decided, when it was analysed."""
+
+    requests: int
+    of: int  # Asked at most; from there on the analysis is the ordinary one
+    decided: bool  # Otherwise the run was interrupted, and the same command goes on
+    widening: float  # All intervals are this much wider than those of a run of fixed size
+
+
 class MethodProfile(MethodAnswer):
     """The profile of one subject under one method."""
 
@@ -214,6 +223,7 @@ class MethodProfile(MethodAnswer):
     verdict_reasons: tuple[str, ...]
     verdict_levels: tuple[LevelVerdict, ...] = ()  # For what was used, then beyond; the last is the headline
     unit_spread: UnitSpread | None = None
+    stopping: Stopping | None = None  # None where no run was to stop early, or where it asked all requests
     beyond_refusal: str | None = None  # Why nothing is said beyond what was used
     simulated: bool = False
 

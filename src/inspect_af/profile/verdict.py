@@ -91,7 +91,9 @@ def student(estimate: float, se: float, df: float) -> Measure:
     return Measure(estimate, bounds)
 
 
-def beyond(measure: Measure, *, se: float, n: int, between: float, observed: float, df: float) -> Measure:
+def beyond(
+    measure: Measure, *, se: float, n: int, between: float, observed: float, df: float, widening: float = 1.0
+) -> Measure:
     """The measure when the units it was observed with (texts, seeds, vectors) are a sample of others.
 
     The interval is the hull of the first level's and of a t-interval with the units' variance added, and so
@@ -106,12 +108,13 @@ def beyond(measure: Measure, *, se: float, n: int, between: float, observed: flo
             the degrees of freedom, which would else be too many where the estimate of tau^2 happens to be
             small.
         df: Degrees of freedom behind it.
+        widening: By which the t-interval is wider than that of a run of fixed size.
     """
     variance = se * se + between
     if observed == 0 or not variance > 0 or n < 2:
         return measure
     freedom = variance**2 / (se**4 / (n - 1) + observed**2 / df)
-    wide = student(measure.estimate, sqrt(variance), freedom)
+    wide = student(measure.estimate, widening * sqrt(variance), freedom)
 
     def bounds(confidence: float) -> tuple[float, float]:
         (low, high), (below, above) = measure.interval(confidence), wide.interval(confidence)

@@ -13,8 +13,9 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -34,13 +35,22 @@ from inspect_af.config import (
 from inspect_af.errors import ConfigError, InspectAFError, LogError
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.logs.files import check_log_dir, describe
-from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS
+from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS, UNTIL_DECIDED
 from inspect_af.plan import BASELINE_REPEATS, Plan, PlannedModel
 from inspect_af.scorers.judges import GRADER, NO_GRADER
-from inspect_af.types import CarriesTreatment, ScenarioTask, SdfAdapter, Steer, TaskMeta, applied_treatments
+from inspect_af.types import (
+    CarriesTreatment,
+    ScenarioTask,
+    SdfAdapter,
+    Steer,
+    TaskMeta,
+    applied_treatments,
+    planned_claim,
+)
 
 if TYPE_CHECKING:
     from inspect_ai import Task
+    from inspect_ai.dataset import Sample
     from inspect_ai.log import EvalLog, EvalSpec
     from inspect_ai.model import Model
 
@@ -119,7 +129,15 @@ def planned_replies(evals: Evals) -> int:
     return sum(max(0, min(n, last) - first) for n in sizes) * len(evals.models) * evals.epochs
 
 
-def run_evals(evals: Evals, log_dir: str | Path, *, display: Any = None, **options: Any) -> bool:
+def run_evals(
+    evals: Evals,
+    log_dir: str | Path,
+    *,
+    requests: Collection[str] | None = None,
+    about: Mapping[str, Any] | None = None,
+    display: Any = None,
+    **options: Any,
+) -> bool:
     """Runs what is still missing of the evals.
 
     Args:
@@ -127,6 +145,8 @@ def run_evals(evals: Evals, log_dir: str | Path, *, display: Any = None, **optio
         log_dir: Where the logs are; finished samples in it are not run again. After a kill, Inspect takes
             the samples that it had not yet written to the log from a buffer in the user's data directory;
             where that directory does not survive (a container), up to a twentieth of the samples is lost.
+        requests: Ids of the requests to ask; all if None.
+        about: Further metadata of the logs.
         display: Inspect's display type.
         options: Further options of Inspect's `eval_set` that do not change results.
 
@@ -143,6 +163,9 @@ def run_evals(evals: Evals, log_dir: str | Path, *, display: Any = None, **optio
     check_log_dir(log_dir)
     # What is refused is refused before there is a directory.
     made = [make_task(each) for each in evals.tasks]
+    if requests is not None:
+        for task in made:
+            task.dataset = task.dataset.filter(lambda sample: _request(sample) in requests)
     models = [make_model(each) for each in evals.models]
     roles = {role: _role(role, value) for role, value in evals.roles.items()}
     if evals.grader is not None:
@@ -167,7 +190,7 @@ def run_evals(evals: Evals, log_dir: str | Path, *, display: Any = None, **optio
                 model=models,
                 epochs=evals.epochs,
                 display=display,
-                metadata={FILES: _files_of(evals)},
+                metadata={FILES: _files_of(evals), **(about or {})},
                 **given,
                 **options,
             )
@@ -187,6 +210,66 @@ def run_evals(evals: Evals, log_dir: str | Path, *, display: Any = None, **optio
     if len(logs) < evals.number or any(log.status == "cancelled" for log in logs):
         raise KeyboardInterrupt("Inspect's lines above (eval-retry, all tasks completed) do not count")
     return success
+
+
+FIRST_LOOK, BLOCK = 64, 32
+"""Requests before the first look at a run that stops once it is decided, and between looks. Not in source."""
+
+
+def run_until_decided(
+    evals: Evals, log_dir: str | Path, is_decided: Callable[[list[str]], bool], **options: Any
+) -> bool:
+    """Runs one task with one model in blocks of requests, in a drawn order, until its contrast is decided.
+
+    A block has all conditions and tiers of its requests, and a directory of its own in `log_dir`; every log
+    says that its run was to stop. That is all that is recorded: the logs hold what the decision was made
+    from, so that whoever has them can make it again, and no file beside them can be lost. The same command
+    goes on where a run was interrupted.
+
+    Args:
+        evals: What to run, without a limit.
+        log_dir: Where the blocks are.
+        is_decided: Told the directories of all blocks so far, says whether to stop.
+        options: As for `run_evals`.
+
+    Returns:
+        Whether every sample that was asked has finished.
+
+    Raises:
+        ConfigError: Several tasks or models, a limit, or a family whose claims are not asked both ways;
+            others as `run_evals` raises them.
+    """
+    if evals.number != 1 or evals.limit or evals.sample_range:
+        raise ConfigError("a run that stops when decided has one model and no limit; leave out the others")
+    dataset = make_task(evals.tasks[0]).dataset
+    claims = filter(None, (planned_claim(sample.metadata or {}) for sample in dataset))
+    poles = {(claim.intervention.family, claim.intervention.polarity) for claim in claims}
+    if len(poles - {(None, None)}) < 4:
+        raise ConfigError(
+            "what decides is the difference between the families, so that both have to be asked with both "
+            "poles; give --interventions such as all, or leave it out"
+        )
+    groups: dict[str, dict[str, None]] = {}  # Near-duplicates stay side by side
+    for sample in dataset:
+        cluster = str((sample.metadata or {})["cluster_id"])
+        groups.setdefault(cluster, {})[_request(sample)] = None
+    order = sorted(groups, key=lambda cluster: text_digest("order", cluster))
+    requests = [request for cluster in order for request in groups[cluster]]
+    ends = [*range(FIRST_LOOK, len(requests), BLOCK), len(requests)]
+    done: list[str] = []
+    for start, end in pairwise([0, *ends]):
+        if done and is_decided(done):
+            break
+        block = f"{log_dir}/requests-{start + 1:04}-{end:04}"
+        about = {UNTIL_DECIDED: True}
+        if not run_evals(evals, block, requests=set(requests[start:end]), about=about, **options):
+            return False
+        done.append(block)
+    return True
+
+
+def _request(sample: Sample) -> str:
+    return str((sample.metadata or {})["request_id"])
 
 
 def _role(role: str, value: JsonValue) -> Any:
