@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspect_af.profile.intervals import Bootstrap, average, draw, mean_over_requests
+from inspect_af.profile.intervals import Bootstrap, _quantile, average, draw, mean_over_requests
 
 rates_of = st.lists(st.sampled_from([0.0, 1 / 3, 2 / 3, 1.0]), min_size=8, max_size=30)
 
@@ -111,3 +111,17 @@ def test_an_average_of_statistics_is_the_statistic_of_the_average():
     direct = mean_over_requests((one + other) / 2, np.zeros(1))
     assert joint.value == pytest.approx(direct.value)
     assert joint.se == pytest.approx(direct.se)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.025, 0.31, 0.5, 0.975, 1.0])
+def test_quantiles_are_numpys_on_the_scale_of_n_plus_1(probability):
+    ordered = np.sort(np.random.default_rng(3).normal(size=(2, 41)).astype(np.float32), axis=1)
+    expected = np.quantile(ordered.astype(float), probability, axis=1, method="weibull")
+    assert _quantile(ordered, probability) == pytest.approx(expected)
+
+
+def test_the_interval_of_a_mean_reaches_further_to_the_side_of_the_long_tail():
+    values = np.random.default_rng(4).exponential(0.2, size=40)
+    statistic = mean_over_requests(values, np.array([1.0, -1.0]))
+    (low,), (high,) = bootstrap(40).studentise([statistic]).interval(0.95)
+    assert high - statistic.value > 1.2 * (statistic.value - low)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from tests.profile.planted import PATTERNS, claim, outcomes_of, pattern_outcomes, problems, words
 
 from inspect_af.profile import Profile, Thresholds, build_profile
@@ -136,6 +137,28 @@ def circumstances(arms: tuple[float, float] = (0.6, 0.3), n: int = 500, **more: 
 def test_each_rule_names_its_pattern(given_, at, row, code):
     verdict = decide(given_, circumstances(**at), LIMITS)
     assert (verdict.rule, verdict.code) == (row, code)
+
+
+@pytest.mark.parametrize("value", [-0.4, 0.4])
+def test_an_effect_is_within_the_margin_on_both_sides_or_not_at_all(value):
+    without_a_gap = quantities(gap=0.0, se=0.05)
+    reading = Reading(without_a_gap, circumstances(), LIMITS)
+    assert not reading.is_relative
+    assert not reading.within(effect(value, 0.0, 0.02)) and reading.within(effect(0.0, 0.0, 0.02))
+
+
+@pytest.mark.parametrize("arms", [(0.5, 0.01), (0.99, 0.5)])
+def test_one_arm_without_room_is_no_floor(arms):
+    assert Reading(quantities(), circumstances(arms), LIMITS).compressed is None
+
+
+def test_beyond_these_texts_their_observed_variance_decides_the_degrees_of_freedom():
+    se, n, between, observed, df = 0.02, 500, 0.0009, 0.0025, 7
+    found = beyond(around(0.1, se), se=se, n=n, between=between, observed=observed, df=df)
+    variance = se**2 + between
+    freedom = variance**2 / (se**4 / (n - 1) + observed**2 / df)
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(variance)
+    assert found.interval(0.95) == pytest.approx((0.1 - reach, 0.1 + reach))
 
 
 def test_a_shown_effect_inside_the_margin_leans_and_is_never_dominant():

@@ -41,6 +41,15 @@ def test_the_claim_works_in_any_task_with_or_without_a_system_prompt(
     assert sample.metadata["prompt_digest"] == messages_digest(sample.messages[:2])
 
 
+def test_a_planned_wording_is_the_one_that_the_model_reads(run_eval: Run) -> None:
+    log = run_eval(alignment_faking(requests="mini", interventions="A1+/strong/p2"), limit=4)
+    pair = load_pair()
+    claim = pair.claim(pair.intervention("A1+"), "strong", 2).text
+    assert claim != pair.claim(pair.intervention("A1+"), "strong", 1).text
+    read = [s.messages[0].text for s in log.samples or [] if "treatments" in s.metadata]
+    assert read and all(text.endswith(f"\n\n{claim}") for text in read)
+
+
 def test_organism_adapters_of_the_provider_make_another_subject(tmp_path: Path) -> None:
     for organism in ((), ("0123456789abcdef",)):
         model = get_model("af-organism/expectation", memoize=False)

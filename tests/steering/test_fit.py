@@ -123,3 +123,9 @@ def test_differences_without_a_direction_are_refused(differences: FloatArray, co
         estimate("regression", differences, c=1.0)
     with pytest.raises(AnalysisError, match=complaint):
         estimate("mean-difference", differences)
+
+
+def test_the_mean_difference_is_the_mean_of_skewed_differences_too():
+    differences = np.random.default_rng(5).exponential(size=(31, 6)).astype(np.float32)
+    expected = differences.astype(np.float64).sum(axis=0) / 31
+    assert estimate("mean-difference", differences) == pytest.approx(expected)
