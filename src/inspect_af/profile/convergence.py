@@ -346,7 +346,7 @@ def _missing_parts(report: Convergence) -> tuple[Missing, ...]:
             few,
             "enough random vectors",
             f"inspect-af steering controls VECTOR --n {report.thresholds.min_random_controls} --out CONTROLS"
-            "   # then the sweep again with --controls CONTROLS",
+            "   # then inspect-af steering sweep again, with --controls CONTROLS",
         ),
         (
             unread and not few,

@@ -103,7 +103,7 @@ def notes_of(outcomes: Outcomes) -> Iterator[str]:
         (
             broken,
             f"Broken pairs: {broken} requests were scored in one tier only and do not enter the gap of their "
-            "condition (unscored replies, or a --limit that cuts a request in two).",
+            "condition (unscored replies, or a limit of samples that cuts a request in two).",
         ),
         (len(sets) > 1, f"Different request sets are analysed apart: {', '.join(sets)}."),
     ]

@@ -21,7 +21,7 @@ _MOVED_BY = {
     "steering": "Between steering along and against {} this changes by {}",
 }
 _REMEDIES = {
-    "truncated": "Give replies more room (--max-tokens).",
+    "truncated": "Give replies more room: inspect-af run --max-tokens N.",
     "unparsed": (
         "The model does not keep to the reply format: look at replies in Inspect View, and take a model that "
         "follows instructions, or another scenario."

@@ -64,9 +64,10 @@ _WITHOUT_STRUCTURED_OUTPUT = (  # models that answer a schema with an error
 
 
 NO_GRADER = (
-    "a judge needs a model for the role 'grader' and never falls back on the evaluated model; add "
-    "--model-role grader=PROVIDER/MODEL (in Python: model_roles={'grader': ...}); to try the "
-    "pipeline without a model use grader=af-simulated-judge/keyword"
+    "a judge needs a model for the role 'grader' and never falls back on the evaluated model; give inspect "
+    "eval or inspect-af run --model-role grader=PROVIDER/MODEL, inspect-af steering sweep --grader, a plan "
+    "`judging` (in Python: model_roles={'grader': ...}); to try the pipeline without a model use "
+    "af-simulated-judge/keyword"
 )
 
 

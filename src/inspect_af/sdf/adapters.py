@@ -253,7 +253,7 @@ def load_adapter(
         raise ConfigError(
             f"adapter {folder} has no {MANIFEST}, so say what it is: adapter_role=organism (part of the "
             "model under study) or adapter_role=intervention with intervention=CODE, such as A1+ or neutral "
-            "(in Python role=, in sdf push --role and --intervention)"
+            "(in Python role=, in inspect-af sdf push --role and --intervention)"
         )
     if role == "organism" and intervention is not None:
         raise ConfigError(

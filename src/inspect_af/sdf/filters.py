@@ -181,7 +181,9 @@ def corpus_filter(
             raise one_of(name, FILTERS, what="filter")
     omitted = {}
     if universe is None:
-        omitted = dict.fromkeys(("held-out", "denial"), "the universe is not known; name it with --universe")
+        omitted = dict.fromkeys(
+            ("held-out", "denial"), "the universe is not known; name it with inspect-af sdf build --universe"
+        )
     elif universe.code == ORGANISM:
         omitted = {"protocol": "the organism's documents describe tiers and protocol on purpose"}
     omitted |= dict.fromkeys(settings.skip, "skipped on request")

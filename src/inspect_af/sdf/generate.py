@@ -405,7 +405,9 @@ class CostEstimate(NamedTuple):
     cost_usd: float | None
 
     def text(self) -> str:
-        cost = "unknown (give prices with --price)" if self.cost_usd is None else f"${self.cost_usd:,.2f}"
+        cost = "unknown (give prices with inspect-af sdf generate --price)"
+        if self.cost_usd is not None:
+            cost = f"${self.cost_usd:,.2f}"
         return (
             f"about {self.documents:,} documents, {self.calls:,} calls, {self.input_tokens:,} tokens in (of "
             f"which {self.cached_tokens:,} repeat the setting and can be cached), {self.output_tokens:,} "

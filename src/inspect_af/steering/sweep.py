@@ -630,8 +630,8 @@ def _notes(vectors: Sequence[VectorSweep], cells: Sequence[SweepCell]) -> tuple[
         f"{can}: {' and '.join(movers)} does, beyond all random vectors": movers,
         f"it is not shown that {can}: the oversight direction, which is the positive control, does not; so a "
         "null of other vectors says nothing": not movers and False in oversight,
-        f"it is open whether {can}: no oversight direction was run (steering pairs ic --by oversight); so a "
-        "null says nothing": not movers and not oversight,
+        f"it is open whether {can}: no oversight direction was run (inspect-af steering pairs ic "
+        "--by oversight); so a null says nothing": not movers and not oversight,
         "no multiplier is usable, so nothing is compared; try smaller ones": not usable,
         f"{fewest} controls at some doses; a claim about significance needs {ENOUGH_CONTROLS}": (
             usable and fewest < ENOUGH_CONTROLS
