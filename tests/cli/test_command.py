@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 
 import click
 import pytest
@@ -11,6 +13,25 @@ from inspect_ai._cli.eval import eval_set_command
 
 from inspect_af.cli import VERBS, app, main, parsed
 from inspect_af.cli.options import INSPECT
+from inspect_af.errors import ConfigError
+
+
+@cache
+def commands() -> dict[str, click.Command]:
+    """Every command by its words, such as `steering pairs ic`."""
+
+    def below(group: click.Group, words: str) -> Iterator[tuple[str, click.Command]]:
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            if isinstance(command, click.Group):
+                yield from below(command, f"{words}{name} ")
+            else:
+                yield f"{words}{name}", command
+
+    return dict(below(app, ""))
+
 
 SWEEP = ["steering", "sweep", "--model", "af-hf/x", "--vectors", "v.safetensors", "--out", "o"]
 
@@ -119,3 +140,53 @@ def test_another_option_of_inspect_is_answered_with_its_command(capsys: pytest.C
         "inspect eval-set inspect_af/alignment_faking --model openai/x -T requests=mini --top-p 0.9 "
         "-T interventions=A1+ -T baseline_repeats=4"
     )
+
+
+@pytest.mark.parametrize("command", commands())
+def test_no_option_takes_an_empty_value(command: str) -> None:
+    given = [
+        each for each in commands()[command].params if isinstance(each, click.Option) and not each.is_flag
+    ]
+    for name in (each.opts[0] for each in given):
+        for words in ([name, ""], [name, " "], [f"{name}="]):
+            with pytest.raises(ConfigError, match=f"^{name} is empty; give a value, or leave it out$"):
+                parsed([*command.split(), *words])
+
+
+FROM_ZERO = {"--seed", "--placebos", "--revisions", "--train", "--held-out", "--keyword-hard"}
+ELSEWHERE = {"--run-seed", ("sdf train", "--seed"), ("steering fit", "--folds")}
+"""Any number seeds a run; a configuration has seeds of its own; folds are checked beside C."""
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_number_that_counts_is_one_at_least(command: str) -> None:
+    for each in commands()[command].params:
+        name = each.opts[0]
+        whole = getattr(each.type, "name", "") == "integer"
+        if not isinstance(each, click.Option) or not whole or ELSEWHERE & {name, (command, name)}:
+            continue
+        for number in ("-1",) if name in FROM_ZERO else ("-1", "0"):
+            with pytest.raises(ConfigError, match=f"^{name} must be at least [01], not {number}$"):
+                parsed([*command.split(), f"{name}={number}"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "power --request-icc 1",
+        "power --sensitivity 2 0",
+        "power --text-sd nan",
+        "run af-organism/null --temperature -1",
+        "plan af-organism/null --price 1 -1",
+        "steering pairs write m --out p --oversample .5",
+        "steering pairs ic x --out p --held-out-share -1",
+        "steering pairs ic x --out p --high nan",
+        "sdf build x.jsonl --tokenizer characters --out c --near-duplicate 0",
+    ],
+)
+def test_a_number_out_of_bounds_is_named_with_its_option(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line.split()) == 1
+    option = next(word for word in reversed(line.split()) if word.startswith("--"))
+    assert option in capsys.readouterr().err

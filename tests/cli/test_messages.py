@@ -16,9 +16,9 @@ from typing import NamedTuple
 import click
 import pytest
 from inspect_ai._cli.main import inspect as inspect_command
+from tests.cli.test_command import commands
 
 import inspect_af
-from inspect_af.cli import app
 
 ROOT = Path(inspect_af.__file__).parent
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z_-]+")
@@ -36,23 +36,6 @@ IN_A_STUDY = ("--log-dir", "study", "step")
 class Place(NamedTuple):
     module: str
     name: str
-
-
-@cache
-def commands() -> dict[str, click.Command]:
-    """Every command by its words, such as `steering pairs ic`."""
-
-    def below(group: click.Group, words: str) -> Iterator[tuple[str, click.Command]]:
-        context = click.Context(group)
-        for name in group.list_commands(context):
-            command = group.get_command(context, name)
-            assert command is not None
-            if isinstance(command, click.Group):
-                yield from below(command, f"{words}{name} ")
-            else:
-                yield f"{words}{name}", command
-
-    return dict(below(app, ""))
 
 
 def options(command: click.Command) -> set[str]:

@@ -17,6 +17,7 @@ FILES = {
     "broken.yaml": "a: [1, 2\nb: {",
     "empty.yaml": "",
     "secret.yaml": "name: x\nsubjects: [{model: openai/gpt-4o, args: {api_key: sk-1}}]\n",
+    "unknown.yaml": "subjects: [openai/gpt-4o]\nfoo: 1\n",
     "training.yaml": "base: nowhere\n",
     "garbage.eval": "not a log",
     "garbage.safetensors": "not tensors",
@@ -46,7 +47,7 @@ def test_a_bad_command_is_told_what_was_given_and_what_is_allowed(
     message = capsys.readouterr().err
     assert status in (1, 2)
     assert [fragment for fragment in fragments if fragment not in message] == [], message
-    assert [file.name for file in tmp_path.rglob("*.eval")] == ["garbage.eval"]
+    assert {file.name for file in tmp_path.iterdir()} == {*FILES, "empty"}, "nothing is left behind"
 
 
 def test_there_are_eighty() -> None:

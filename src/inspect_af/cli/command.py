@@ -6,10 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from inspect_af.errors import ConfigError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
@@ -30,6 +33,21 @@ class Place(click.ParamType[Path]):
         return user_path(value) if self.remote else local_path(value, option)
 
 
+class Number(click.ParamType[float]):
+    """A finite number from `least` to below `end`."""
+
+    def __init__(self, kind: click.ParamType[Any], least: float, end: float = inf) -> None:
+        self.kind, self.least, self.end, self.name = kind, least, end, kind.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = self.kind.convert(value, param, ctx)
+        if not self.least <= number < self.end:
+            named = param.opts[0] if param else self.name
+            end = "" if self.end == inf else f" and below {self.end:g}"
+            raise ConfigError(f"{named} must be at least {self.least:g}{end}, not {number:g}")
+        return number
+
+
 class _Name(click.ParamType[str]):
     """A name of the hub, or a path."""
 
@@ -41,6 +59,7 @@ class _Name(click.ParamType[str]):
 
 
 FILE, PLACE, NAME = Place(remote=False), Place(remote=True), _Name()
+COUNT, FROM_ZERO, AMOUNT = Number(click.INT, 1), Number(click.INT, 0), Number(click.FLOAT, 0)
 _NUMBERS = re.compile(r"-\.?\d")
 _BARE = re.compile(r"true|false|yes|no|\d+(\.\d+)?([smhDdWMY]|)|\S+\.(ya?ml|json)", re.IGNORECASE)
 
@@ -90,10 +109,15 @@ class Verb(click.Command):
         options = {name: each for each in self.params for name in (*each.opts, *each.secondary_opts)}
         found: list[str] = []
         while words:
+            if not words[0].strip() or (len(words) > 1 and words[0] in options and not words[1].strip()):
+                what = words[0] or "an argument"
+                raise ConfigError(f"{what} is empty; give a value, or leave it out")
             word = words.pop(0)
             if word == "--":
                 return [*found, word, *words]
             name, equals, value = word.partition("=")
+            if name in options and equals and not value.strip():
+                raise ConfigError(f"{name} is empty; give a value, or leave it out")
             if name.startswith("--") and name not in options:
                 near = [each for each in options if each.startswith(name)]
                 name = near[0] if len(near) == 1 else name

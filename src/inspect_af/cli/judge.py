@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from inspect_af.cli.command import FILE, PLACE, Verb, option
+from inspect_af.cli.command import COUNT, FILE, FROM_ZERO, PLACE, Verb, option
 from inspect_af.cli.options import key_values
 from inspect_af.config import number
 from inspect_af.errors import ConfigError
@@ -39,7 +39,7 @@ def judge() -> None:
 @click.argument("file", default=BUNDLED_SET)
 @option("--model", multiple=True, help="run this judge on the texts; repeat to compare judges")
 @option("--judges", default="concept,faking")
-@option("--votes", type=int, default=20, help="votes of the faking judge")
+@option("--votes", type=COUNT, default=20, help="votes of the faking judge")
 @option("--cut", multiple=True, metavar="QUESTION=SCORE", help=_CUTS)
 @option("--key", type=FILE, help="[default: FILE with .key.json for its suffix, if it exists]")
 @option("--log-dir", type=PLACE, default="logs/judge")
@@ -77,9 +77,9 @@ def validate(file: str, model: tuple[str, ...], cut: tuple[str, ...], key: Path 
 
 @judge.command(cls=Verb)
 @click.argument("logs", nargs=-1, required=True, metavar="LOG...")
-@option("--n", type=int, default=100, help="texts in all")
+@option("--n", type=COUNT, default=100, help="texts in all")
 @option("--out", type=FILE, required=True, metavar="FILE", help="JSON Lines file to write")
-@option("--seed", type=int, default=0)
+@option("--seed", type=FROM_ZERO, default=0)
 @option("--questions", default="expectation,consequence,faking", help="labels to ask for")
 def sample(logs: tuple[str, ...], n: int, out: Path, seed: int, questions: str) -> None:
     """Draws scratchpads at random in equal numbers from every condition and tier. The texts go to FILE in

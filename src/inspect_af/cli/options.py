@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 from pydantic import ValidationError
 
-from inspect_af.cli.command import PLACE, Decorator, option, together
+from inspect_af.cli.command import AMOUNT, COUNT, PLACE, Decorator, option, together
 from inspect_af.config import parse, writing
 from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedModel
@@ -96,7 +95,7 @@ _HEADINGS = {
 
 def inspect_options(*names: str) -> Decorator:
     """Options of Inspect by keyword or kind; they reach the command under the keyword."""
-    types = {"integer": click.INT, "number": click.FLOAT, "text": click.STRING, "switch": click.STRING}
+    types = {"integer": COUNT, "number": AMOUNT, "text": click.STRING, "switch": click.STRING}
     return together(
         *(
             option(
@@ -130,8 +129,6 @@ def running_options(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("retry_on_error", "fail_on_error", "cache", "batch"):
         if name in found and (value := _switch(name, found.pop(name))) is not None:
             found[name] = value
-    at_least(found.get("max_connections"), 1, option="--max-connections")
-    at_least(found.get("max_samples"), 1, option="--max-samples")
     return found
 
 
@@ -165,7 +162,8 @@ def sample_limit(text: str | None) -> dict[str, Any]:
     first, dash, last = text.partition("-")
     if not first.isdecimal() or (dash and not last.isdecimal()):
         raise ConfigError(f"--limit {text}: give a number of samples, or a range such as 10-20")
-    at_least(int(first), 1, option="--limit")
+    if int(first) < 1:
+        raise ConfigError(f"--limit must be at least 1, not {int(first)}")
     if not dash:
         return {"limit": int(first)}
     if int(last) < int(first):
@@ -181,8 +179,8 @@ MODEL_ARGS = option(
 )
 TASK_ARGS = option("-T", "task_args", multiple=True, metavar="KEY=VALUE", help="task parameter (repeatable)")
 DISPLAY = option("--display", type=click.Choice(_DISPLAYS.split("|")), help="how progress is shown")
-TEMPERATURE = option("--temperature", type=float)
-MAX_CONNECTIONS = option("--max-connections", type=int)
+TEMPERATURE = option("--temperature", type=AMOUNT)
+MAX_CONNECTIONS = option("--max-connections", type=COUNT)
 BATCH = option("--batch", is_flag=True, help="use the provider's batch API where it has one")
 JSON_FILE = option("--json", "json_file", type=PLACE, metavar="FILE", help="write the report")
 REPORT = together(
@@ -249,6 +247,15 @@ def key_values(given: Sequence[str], *, option: str) -> dict[str, Any]:
     return values
 
 
+def option_problems(error: ValidationError) -> str:
+    """What is wrong with options that are the fields of a model."""
+    found = []
+    for each in error.errors():
+        named = "".join(f"--{str(part).replace('_', '-')} {each['input']}: " for part in each["loc"][:1])
+        found.append(named + each["msg"].removeprefix("Value error, "))
+    return "; ".join(found)
+
+
 def planned_model(model: str, args: Mapping[str, Any]) -> PlannedModel:
     """A model with its arguments.
 
@@ -294,16 +301,6 @@ def model_roles(given: Sequence[str]) -> dict[str, Any]:
     return {role: v.split(",") if isinstance(v, str) and "," in v else v for role, v in roles}
 
 
-def at_least(value: float | None, least: float, *, option: str) -> None:
-    """Refuses a number below `least` or infinite; None, an option that was not given, passes.
-
-    Raises:
-        ConfigError: The number is out of range.
-    """
-    if value is not None and not least <= value < inf:
-        raise ConfigError(f"{option} must be at least {least:g}, not {value:g}")
-
-
 def share(value: float | None, *, option: str) -> None:
     """Refuses what is not strictly between 0 and 1.
 
@@ -323,6 +320,8 @@ def task_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     parameter, usual = REQUESTS_OF[given["task"]]
 
     further = key_values(given["task_args"], option="-T")
+    if not further.get("interventions", "none"):
+        raise ConfigError("-T interventions is empty; give all, none or codes such as A1+, or leave it out")
     interventions = further.pop("interventions", None) or given["interventions"]
     interventions = interventions or all_and_placebos(further.get("pair"))
     repeats = baseline_repeats(interventions)
@@ -334,15 +333,6 @@ def task_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
         parameter: usual if given["requests"] == REQUESTS_OF["alignment_faking"][1] else given["requests"],
         **further,
     }
-
-
-def check_generation(given: Mapping[str, Any]) -> None:
-    """
-    Raises:
-        ConfigError: A number of epochs, a temperature or a number of tokens is too small.
-    """
-    for name, least in (("epochs", 1), ("temperature", 0), ("max_tokens", 1)):
-        at_least(given.get(name), least, option=f"--{name.replace('_', '-')}")
 
 
 def assumed_rates(given: Sequence[float] | None) -> tuple[float, float]:

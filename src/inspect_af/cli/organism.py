@@ -8,8 +8,8 @@ from random import Random
 
 import click
 
-from inspect_af.cli.command import FILE, PLACE, Verb, option
-from inspect_af.cli.options import at_least, progress, write_json
+from inspect_af.cli.command import COUNT, FILE, FROM_ZERO, PLACE, Verb, option
+from inspect_af.cli.options import progress, write_json
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import Setting, load_pair, load_scenario
 from inspect_af.organisms.tiny.check import check_organism, check_text
@@ -20,7 +20,7 @@ from inspect_af.steering import ContrastPair, Message, Span, Transcript, write_p
 from inspect_af.types import Family, Strength
 
 _JSONL = option("--out", type=FILE, required=True, metavar="FILE", help=".jsonl file to write")
-_SEED = option("--seed", type=int, default=0)
+_SEED = option("--seed", type=FROM_ZERO, default=0)
 
 
 @click.group()
@@ -59,11 +59,10 @@ def catalogue(as_json: bool) -> int:
 @organism.command(cls=Verb, short_help="train one and write it as a transformers directory")
 @click.argument("out", type=FILE)
 @option("--kind", default="expectation", help="expectation, consequence, mixed or null: what is planted")
-@option("--seed", type=int, default=0, help="of texts, initial weights and order")
-@option("--steps", type=int, help="training steps  [default: those that the checks were made with]")
+@option("--seed", type=FROM_ZERO, default=0, help="of texts, initial weights and order")
+@option("--steps", type=COUNT, help="training steps  [default: those that the checks were made with]")
 def train(out: Path, kind: TinyKind, seed: int, steps: int | None) -> None:
     """Trains an organism; minutes on two CPU cores. OUT must not exist or be empty."""
-    at_least(steps, 1, option="--steps")
     schedule = Schedule()
     if steps is not None:
         schedule = Schedule(steps=steps, notes=steps * schedule.notes // schedule.steps)
@@ -83,7 +82,7 @@ def train(out: Path, kind: TinyKind, seed: int, steps: int | None) -> None:
     cls=Verb, short_help="sample replies and compare the gap under every claim with the planted one"
 )
 @click.argument("directory", type=FILE, metavar="DIR")
-@option("--replies", type=int, default=2000, help="per condition, half monitored")
+@option("--replies", type=COUNT, default=2000, help="per condition, half monitored")
 @option("--setting", type=click.Choice(["prompted", "documents"]), default="prompted")
 @option("--strength", type=click.Choice(["weak", "standard", "strong"]), default="standard")
 @_SEED
@@ -111,7 +110,7 @@ def check(
 @organism.command(cls=Verb, short_help="contrast pairs in the words that every tiny organism was trained on")
 @option("--concept", required=True, help="label of a family: expectation or consequence")
 @_JSONL
-@option("--n", type=int, default=300, help="pairs, a third held out")
+@option("--n", type=COUNT, default=300, help="pairs, a third held out")
 @_SEED
 def pairs(concept: str, out: Path, n: int, seed: int) -> None:
     """Writes pairs of replies that differ in which poles of a family's variables the scratchpad recalls.
@@ -158,7 +157,7 @@ def pairs(concept: str, out: Path, n: int, seed: int) -> None:
     cls=Verb, short_help="ordinary documents as every tiny organism was trained on, of both poles alike"
 )
 @_JSONL
-@option("--n", type=int, default=300, help="documents  [default: 300, about 16,000 tokens]")
+@option("--n", type=COUNT, default=300, help="documents  [default: 300, about 16,000 tokens]")
 @_SEED
 def documents(out: Path, n: int, seed: int) -> None:
     """Writes documents as in the pretraining of every tiny organism: about any variable, either pole alike,
@@ -167,7 +166,6 @@ def documents(out: Path, n: int, seed: int) -> None:
     """
     if out.suffix != ".jsonl":
         raise ConfigError(f"--out {out}: documents are a .jsonl file")
-    at_least(n, 1, option="--n")
     texts = ordinary_documents(n, Random(f"ordinary {seed}"))
     lines = [dumps({"id": f"ordinary-{number}", "text": text}) for number, text in enumerate(texts, start=1)]
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -6,13 +6,11 @@ from typing import Any
 
 import click
 
-from inspect_af.cli.command import PLACE, Verb, option
+from inspect_af.cli.command import AMOUNT, COUNT, FROM_ZERO, PLACE, Number, Verb, option
 from inspect_af.cli.options import (
     RATES,
     TASK,
     assumed_rates,
-    at_least,
-    check_generation,
     inspect_options,
     named_models,
     share,
@@ -48,11 +46,11 @@ from inspect_af.types import STRENGTHS
 @option("--name", default="study")
 @option("--delta", type=float, help="equivalence margin in rate units  [default: 0.1, 10 points]")
 @option("--headline-strength", type=click.Choice(STRENGTHS), help="which strength decides the verdict")
-@option("--reply-tokens", type=int, default=600, help="assumed length of a reply")
+@option("--reply-tokens", type=COUNT, default=600, help="assumed length of a reply")
 @RATES
 @option(
     "--price",
-    type=float,
+    type=AMOUNT,
     nargs=2,
     metavar="INPUT OUTPUT",
     help="dollars per million tokens; Inspect ships no prices",
@@ -63,11 +61,7 @@ def plan(**given: Any) -> None:
     """Writes a YAML plan with its own digest, the number of calls, estimated tokens and cost, and the
     minimum detectable effect. `inspect-af run --plan FILE` executes it.
     """
-    check_generation(given)
     share(given["delta"], option="--delta")
-    at_least(given["reply_tokens"], 1, option="--reply-tokens")
-    for price in given["price"] or ():
-        at_least(price, 0, option="--price")
     models = named_models(given, "give a MODEL (or --model, or INSPECT_EVAL_MODEL)")
     for model in models:
         check_model(model.model, model.args)
@@ -106,14 +100,14 @@ def plan(**given: Any) -> None:
 @RATES
 @option(
     "--gap-sd",
-    type=float,
+    type=AMOUNT,
     default=0.0,
     help="assumed standard deviation over requests of the true gap, in rate units",
 )
 @option(
     "--requests",
     several=True,
-    type=int,
+    type=COUNT,
     default=[48, 100, 250, 520],
     metavar="N...",
     help="numbers of requests",
@@ -121,7 +115,7 @@ def plan(**given: Any) -> None:
 @option(
     "--epochs",
     several=True,
-    type=int,
+    type=COUNT,
     default=[1, 3, 10],
     metavar="E...",
     help="replies per request, tier and condition",
@@ -135,7 +129,7 @@ def plan(**given: Any) -> None:
 )
 @option(
     "--sensitivity",
-    type=float,
+    type=Number(click.FLOAT, -1, 1),
     nargs=2,
     default=[0.2, 0.0],
     metavar="FIRST SECOND",
@@ -143,24 +137,24 @@ def plan(**given: Any) -> None:
 )
 @option(
     "--request-icc",
-    type=float,
+    type=Number(click.FLOAT, 0, 1),
     default=0.5,
     help="assumed correlation of two replies to one request (0: requests are alike)",
 )
 @option(
     "--text-sd",
-    type=float,
+    type=AMOUNT,
     default=0.0,
     help="assumed spread of what any text does to the gap, in rate units",
 )
-@option("--placebos", type=int, default=8, help="planned placebos")
+@option("--placebos", type=FROM_ZERO, default=8, help="planned placebos")
 @option(
     "--baseline-repeats",
-    type=int,
+    type=COUNT,
     default=BASELINE_REPEATS,
     help="planned samples of the untouched subject for each under a claim",
 )
-@option("--studies", type=int, default=500, help="simulated studies a line")
+@option("--studies", type=COUNT, default=500, help="simulated studies a line")
 def power(**given: Any) -> int:
     """Minimum detectable gap, effect, sensitivity and contrast, and how often each verdict would be found,
     from assumed rates or from a pilot's logs. A pilot with several epochs tells requests and epochs
@@ -171,11 +165,6 @@ def power(**given: Any) -> int:
         raise ConfigError("give either --pilot or --rates: a pilot has its own rates")
     for name in ("power", "confidence", "target"):
         share(given[name], option=f"--{name}")
-    for name in ("requests", "epochs"):
-        at_least(min(given[name]), 1, option=f"--{name}")
-    at_least(given["studies"], 1, option="--studies")
-    at_least(given["placebos"], 0, option="--placebos")
-    at_least(given["baseline_repeats"], 1, option="--baseline-repeats")
     if given["pilot"]:
         outcomes = count_outcomes(read_logs(given["pilot"], progress=show_progress))
         for pilot in pilot_variances(outcomes):

@@ -15,8 +15,6 @@ from inspect_af.cli.options import (
     REQUESTS,
     RUN_SEED,
     TASK,
-    at_least,
-    check_generation,
     inspect_options,
     model_roles,
     named_models,
@@ -37,7 +35,7 @@ from inspect_af.tasks.evals import (
     Evals,
     EvalTask,
     baseline_repeats,
-    check_model,
+    check_models,
     default_log_dir,
     failures,
     nuisance_evals,
@@ -132,6 +130,9 @@ def run(context: click.Context, /, **given: Any) -> int:
             named = ", ".join(name if name.startswith("-") else " ".join(given["models"]) for name in typed)
             raise ConfigError(f"{named}: a plan decides these; write another plan to change them")
     asked = _asked(given) if plan is None else _planned(plan)
+    check_models(asked)
+    if plan is not None:
+        refuse_changed_plan(plan)
     stops = given["until"] is not None
     log_dir = given["log_dir"] or f"{default_log_dir(asked)}{'-until-decided' if stops else ''}"
     most = " at most" if stops else ""
@@ -161,7 +162,6 @@ def _is_decided(logs: list[str]) -> bool:
 
 
 def _asked(given: dict[str, Any]) -> Any:
-    check_generation(given)
     needed = "give either a MODEL or --plan FILE (--model and INSPECT_EVAL_MODEL name one too)"
     effort = given["reasoning_effort"]
     return Evals(
@@ -177,7 +177,6 @@ def _asked(given: dict[str, Any]) -> Any:
 
 
 def _planned(plan: Plan) -> Any:
-    refuse_changed_plan(plan)
     return Evals(
         models=tuple(PlannedModel(model=subject.model, args=subject.args) for subject in plan.subjects),
         tasks=(EvalTask(task=plan.task, args=plan.task_args()),),
@@ -207,14 +206,12 @@ def nuisance(**given: Any) -> int:
     """Runs the baseline under variants of the prompt that should not matter, on the same requests, and
     prints the gap per variant with its change and spread. Resumable like `run`.
     """
-    at_least(given["epochs"], 1, option="--epochs")
     given["models"] = (given["model_name"],) if given["model_name"] else ()
     model, *others = named_models(given, "give a MODEL (or --model, or INSPECT_EVAL_MODEL)")
     if others:
         raise ConfigError(
             f"{model.model} and {others[0].model}: give one model; it is asked under every variant"
         )
-    check_model(model.model, model.args)
     asked = nuisance_evals(
         model,
         list(dict.fromkeys(name.strip() for name in given["checks"].split(","))),
@@ -222,6 +219,7 @@ def nuisance(**given: Any) -> int:
         epochs=given["epochs"] or 1,
         roles=model_roles(given["model_roles"]),
     )
+    check_models(asked)
     log_dir = given["log_dir"] or default_log_dir(asked)
     success = run_evals(asked, log_dir, **running_options(given))
     outcomes = count_outcomes(read_logs([log_dir], progress=show_progress))

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from inspect_af import tasks
-from inspect_af.cli.command import FILE, NAME, PLACE, Verb, option
+from inspect_af.cli.command import AMOUNT, COUNT, FILE, FROM_ZERO, NAME, PLACE, Verb, option
 from inspect_af.cli.options import (
     BATCH,
     DISPLAY,
@@ -20,6 +20,7 @@ from inspect_af.cli.options import (
     PAIR,
     TEMPERATURE,
     key_values,
+    option_problems,
     write_json,
 )
 from inspect_af.config import text_digest, token_count
@@ -83,25 +84,27 @@ def _say(line: str) -> None:
     help="how plainly documents state the fact: oblique, standard, explicit or mixed",
 )
 @option("--kinds", default="all", help="kinds of documents")
-@option("--ideas", type=int, default=10, help="ideas per request")
-@option("--per-idea", type=int, default=1, help="documents per idea")
-@option("--revisions", type=int, default=1, help="rounds of critique and revision  [default: 1; 0 for none]")
-@option("--words", type=int, help="length of every document  [default: by kind]")
+@option("--ideas", type=COUNT, default=10, help="ideas per request")
+@option("--per-idea", type=COUNT, default=1, help="documents per idea")
+@option(
+    "--revisions", type=FROM_ZERO, default=1, help="rounds of critique and revision  [default: 1; 0 for none]"
+)
+@option("--words", type=COUNT, help="length of every document  [default: by kind]")
 @option("--run-seed", type=int, default=0)
 @PAIR
 @_SCENARIO
 @option("--requests", multiple=True, metavar="NAME|FILE", help="see sdf build")
 @option("--skip", multiple=True, metavar="FILTER", help="see sdf build")
-@option("--min-words", type=int, help="see sdf build")
+@option("--min-words", type=COUNT, help="see sdf build")
 @TEMPERATURE
-@option("--max-tokens", type=int, help="of a reply  [default: 8192]")
+@option("--max-tokens", type=COUNT, help="of a reply  [default: 8192]")
 @MODEL_ARGS
-@option("--round-size", type=int, default=1000, metavar="N", help="documents per log at most")
+@option("--round-size", type=COUNT, default=1000, metavar="N", help="documents per log at most")
 @MAX_CONNECTIONS
 @BATCH
 @option(
     "--price",
-    type=float,
+    type=AMOUNT,
     nargs=2,
     metavar="INPUT OUTPUT",
     help="dollars per million tokens, for models whose prices Inspect does not know",
@@ -201,10 +204,7 @@ def _corpus_settings(given: Mapping[str, Any], *names: str) -> CorpusSettings:
     try:
         return CorpusSettings(skip=given["skip"], **values)
     except ValidationError as error:
-        problems = (
-            f"--{str(e['loc'][0]).replace('_', '-')} {e['input']}: {e['msg']}" for e in error.errors()
-        )
-        raise ConfigError("; ".join(problems)) from error
+        raise ConfigError(option_problems(error)) from error
 
 
 # build
@@ -233,11 +233,11 @@ def _corpus_settings(given: Mapping[str, Any], *names: str) -> CorpusSettings:
 )
 @option("--text-column", default="text", metavar="NAME", help="of .jsonl files")
 @option("--held-out", type=float, metavar="SHARE", help="[default: 0.02 of the documents]")
-@option("--min-words", type=int, help="[default: 40]")
-@option("--max-words", type=int, help="[default: 8000]")
+@option("--min-words", type=COUNT, help="[default: 40]")
+@option("--max-words", type=COUNT, help="[default: 8000]")
 @option("--near-duplicate", type=float, metavar="J", help="similarity from which on  [default: 0.8]")
 @option("--skip", multiple=True, metavar="FILTER", help="do not apply this filter (repeatable)")
-@option("--seed", type=int)
+@option("--seed", type=FROM_ZERO)
 @option("--licence", metavar="TEXT", help="licence note of the manifest")
 @option("--parquet", is_flag=True, help="also write Parquet files")
 @option("--allow-shortfall", is_flag=True, help="build with less than asked for")
@@ -296,7 +296,7 @@ def build(**given: Any) -> None:
 
 @sdf.command(cls=Verb, short_help="train LoRA adapters on a corpus")
 @click.argument("config", type=FILE)
-@option("--seed", type=int, multiple=True, help="only this seed (repeatable)")
+@option("--seed", type=FROM_ZERO, multiple=True, help="only this seed (repeatable)")
 def train(config: Path, seed: tuple[int, ...]) -> None:
     """Trains a LoRA adapter on a corpus for each seed of the configuration, a YAML file
     (docs/sdf_training.md), and goes on after a kill. On several GPUs: accelerate launch --config_file

@@ -11,7 +11,19 @@ from typing import Any, TypeVar
 import click
 from pydantic import BaseModel, ValidationError
 
-from inspect_af.cli.command import FILE, NAME, PLACE, Decorator, Verb, option, together
+from inspect_af.cli.command import (
+    AMOUNT,
+    COUNT,
+    FILE,
+    FROM_ZERO,
+    NAME,
+    PLACE,
+    Decorator,
+    Number,
+    Verb,
+    option,
+    together,
+)
 from inspect_af.cli.options import (
     BATCH,
     DISPLAY,
@@ -23,6 +35,7 @@ from inspect_af.cli.options import (
     TASK_NAME,
     TEMPERATURE,
     key_values,
+    option_problems,
     planned_model,
     progress,
     write_json,
@@ -57,7 +70,6 @@ from inspect_af.steering import (
     write_pairs,
 )
 from inspect_af.steering.effect import check_unseen, load_words, measure_effect
-from inspect_af.steering.files import problems
 from inspect_af.steering.fit import controls_text
 from inspect_af.steering.heatmap import directions, load_sources, token_cosines
 from inspect_af.steering.in_context import (
@@ -76,7 +88,7 @@ from inspect_af.steering.pairs import PairSource
 from inspect_af.steering.sweep import SweepRun, read_cells, run_sweep, sweep_report, vector_runs
 from inspect_af.tasks.contrast_assembly import Assembled, assemble_pairs
 from inspect_af.tasks.contrast_rounds import Writing, write_in_rounds
-from inspect_af.tasks.evals import Evals, EvalTask, default_log_dir, run_evals
+from inspect_af.tasks.evals import Evals, EvalTask, check_models, default_log_dir, run_evals
 from inspect_af.types import REQUESTS_OF, Family
 
 ESTIMATORS = ("mean-difference", "regression", "logistic")
@@ -149,7 +161,7 @@ _BEST_LAYERS = option("--layers", metavar="RANGE", help="[default: the five that
     default="response_mean",
     help="scratchpad, or sentence",
 )
-@option("--batch-tokens", type=int, default=8192, metavar="N")
+@option("--batch-tokens", type=COUNT, default=8192, metavar="N")
 @option("--engine", group="Engine", type=click.Choice(ENGINES), default=ENGINES[0])
 @option(
     "--vllm",
@@ -298,7 +310,7 @@ def _name(given: Mapping[str, Any]) -> str:
 @option("--estimator", type=click.Choice(ESTIMATORS), default=ESTIMATORS[0], help="which goes to FILE")
 @option("--c", type=float, default=1.0, help="inverse penalty  [default: 1; not in source]")
 @option("--folds", type=int, default=5, help="folds of cross-validation")
-@option("--seed", type=int, default=0, help="of the folds")
+@option("--seed", type=FROM_ZERO, default=0, help="of the folds")
 @option("--orthogonal-to", metavar="VECTOR", help="take its direction out, at every layer")
 @option("--pair", help="hypothesis pair that names the concept  [default: bundled]")
 def fit(**given: Any) -> None:
@@ -310,11 +322,8 @@ def fit(**given: Any) -> None:
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out {out}: a vector is a .safetensors file")
     c, folds, seed = given["c"], given["folds"], given["seed"]
-    if not 0 < c < float("inf") or folds < 2 or seed < 0:
-        raise ConfigError(
-            f"--c {c} --folds {folds} --seed {seed}; C must be positive, folds 2 or more and the seed 0 or "
-            "more"
-        )
+    if not 0 < c < float("inf") or folds < 2:
+        raise ConfigError(f"--c {c:g} --folds {folds}; C must be positive, and folds 2 or more")
     pooled = load_activations(given["activations_file"])
     layers, shown = pooled.header.layers, progress("layers")
     fitted = fit_vectors(
@@ -375,8 +384,8 @@ def validate(vector_files: tuple[str, ...], activations: Path | None, json_file:
 @steering.command(cls=Verb, short_help="random vectors at a vector's norms")
 @click.argument("vector_file", metavar="VECTOR")
 @option("--out", type=PLACE, required=True, metavar="DIR", help="directory to write to")
-@option("--n", type=int, default=20, help="how many  [default: 20, the least for a rank p]")
-@option("--seed", type=int, default=0)
+@option("--n", type=COUNT, default=20, help="how many  [default: 20, the least for a rank p]")
+@option("--seed", type=FROM_ZERO, default=0)
 @option("--activations", type=FILE, metavar="FILE", help="validate them on these pairs")
 def controls(vector_file: str, out: Path, n: int, seed: int, activations: Path | None) -> None:
     """Draws independent Gaussian directions with the norm of VECTOR, a file, at each layer."""
@@ -400,8 +409,8 @@ def controls(vector_file: str, out: Path, n: int, seed: int, activations: Path |
 @option("--pairs", "pairs_file", required=True, metavar="FILE", help="those behind the vectors")
 @option("--doses", default="0.1", metavar="LIST", help="such as 0.05,0.1")
 @_BEST_LAYERS
-@option("--n", type=int, default=20, help="random vectors for each vector")
-@option("--seed", type=int, default=0, help="of the random vectors")
+@option("--n", type=COUNT, default=20, help="random vectors for each vector")
+@option("--seed", type=FROM_ZERO, default=0, help="of the random vectors")
 @JSON_FILE
 def effect(**given: Any) -> None:
     """Does adding a vector make its concept more probable, beyond random vectors? Adds each vector, and
@@ -449,14 +458,14 @@ def effect(**given: Any) -> None:
     metavar="RANGE...",
     help="such as all, 12 or 20-40; each range is a sweep of its own",
 )
-@option("--parse-floor", type=float, default=0.9, help="share of replies that must parse")
+@option("--parse-floor", type=AMOUNT, default=0.9, help="share of replies that must parse")
 @TASK_NAME
 @option("--requests", default="advbench", help="advbench, mini, or a file")
-@option("--epochs", type=int, default=1, help="replies per sample")
-@option("--limit", type=int, help="only the first N samples")
+@option("--epochs", type=COUNT, default=1, help="replies per sample")
+@option("--limit", type=COUNT, help="only the first N samples")
 @option("--run-seed", type=int, default=0)
 @TEMPERATURE
-@option("--max-tokens", type=int)
+@option("--max-tokens", type=COUNT)
 @option("--grader", metavar="MODEL", help="score both concepts with this judge as well")
 @MODEL_ARGS
 @TASK_ARGS
@@ -482,7 +491,9 @@ def sweep(**given: Any) -> int:
         doses=_numbers(given["doses"], "--doses"),
     )
     options = {} if given["max_connections"] is None else {"max_connections": given["max_connections"]}
-    log_dir = given["log_dir"] or default_log_dir(_asked(given, [None, *runs]))
+    evals = _asked(given, [None, *runs])
+    check_models(evals)
+    log_dir = given["log_dir"] or default_log_dir(evals)
     ran = run_sweep(
         runs,
         random,
@@ -515,8 +526,6 @@ def _requests(given: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
-    if given["epochs"] < 1 or (given["limit"] is not None and given["limit"] < 1):
-        raise ConfigError(f"--epochs {given['epochs']} --limit {given['limit']}; at least 1 is needed")
     shared = key_values(given["model_args"], option="-M")
     models = []
     for run in runs:
@@ -552,8 +561,8 @@ def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
 @_LOCAL_MODEL
 @_VECTORS
 @_BEST_LAYERS
-@option("--n", type=int, default=2, help="pairs, or replies per condition and tier")
-@option("--seed", type=int, default=0, help="which replies of a log are drawn")
+@option("--n", type=COUNT, default=2, help="pairs, or replies per condition and tier")
+@option("--seed", type=FROM_ZERO, default=0, help="which replies of a log are drawn")
 @option(
     "--show-output",
     is_flag=True,
@@ -628,7 +637,7 @@ def _splits(*, defaults: bool) -> Decorator:
         *(
             option(
                 f"--{split}",
-                type=int,
+                type=FROM_ZERO,
                 default=n if defaults else None,
                 metavar="N",
                 help="pairs" if defaults else f"pairs of {split} to take  [default: all]",
@@ -663,13 +672,18 @@ _LOGS_AND_OUT = together(
 @click.argument("model")
 @option("--out", type=FILE, required=True, metavar="DIR", help="pairs, reports and logs go here")
 @_splits(defaults=True)
-@option("--oversample", type=float, default=OVERSAMPLE, help="dialogues per wanted pair in the first round")
-@option("--max-rounds", type=int, default=5, help="then stop")
-@option("--seed", type=int, default=0)
+@option(
+    "--oversample",
+    type=Number(click.FLOAT, 1),
+    default=OVERSAMPLE,
+    help="dialogues per wanted pair in the first round",
+)
+@option("--max-rounds", type=COUNT, default=5, help="then stop")
+@option("--seed", type=FROM_ZERO, default=0)
 @_WRITTEN
 @MODEL_ARGS
 @TEMPERATURE
-@option("--max-tokens", type=int)
+@option("--max-tokens", type=COUNT)
 @MAX_CONNECTIONS
 @BATCH
 @DISPLAY
@@ -714,12 +728,9 @@ def ooc(**given: Any) -> int:
     glob.
     """
     _check_out(given["out"], given["concept"])
-    wanted = _wanted(given)
-    if any(n is not None and n < 0 for n in wanted.values()):
-        raise ConfigError(f"pairs to take per split are 0 or more, not {list(wanted.values())}")
     assembled = assemble_pairs(
         given["logs"],
-        wanted=wanted,
+        wanted=_wanted(given),
         **{name: given[name] for name in ("concept", "pair", "system", "scenario")},
     )
     advice = (
@@ -786,9 +797,9 @@ _SAME: dict[str, str] = {"judge": "tier", "claims": "tier,variable", "oversight"
     help="what both sides share beside the request: tier, condition, outcome, variable (of the claim), or "
     "none  [default: tier; tier,variable by claims; condition by oversight]",
 )
-@option("--max-pairs", type=int, default=_MATCHING.max_pairs, help="per split")
+@option("--max-pairs", type=COUNT, default=_MATCHING.max_pairs, help="per split")
 @option("--count", multiple=True, metavar="WORD", help="count this word (repeatable)  [default: future]")
-@option("--seed", type=int, default=0, help="of the held-out requests")
+@option("--seed", type=FROM_ZERO, default=0, help="of the held-out requests")
 def ic(**given: Any) -> None:
     """Makes pairs of replies from alignment-faking logs. Pairs two replies to the same request, with
     scratchpads as equally long as can be: one whose reasoning has the concept by the concept judge and
@@ -833,7 +844,7 @@ def _checked(schema: type[_S], given: Mapping[str, Any], **values: object) -> _S
         named = {name: given[name] for name in schema.model_fields if name in given}
         return schema.model_validate(named | values)
     except ValidationError as error:
-        raise ConfigError(problems(error)) from error
+        raise ConfigError(option_problems(error)) from error
 
 
 def _check_out(out: Path, concept: str) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 
 import click
 
-from inspect_af.cli.command import FILE, PLACE, Verb, option
-from inspect_af.cli.options import at_least
+from inspect_af.cli.command import COUNT, FILE, PLACE, Verb, option
 from inspect_af.errors import ConfigError
 from inspect_af.format import text_table
 from inspect_af.logs.files import check_log_dir
@@ -38,7 +37,7 @@ from inspect_af.tasks.evals import check_model
 @option("--dry-run", is_flag=True, help="list every step with calls, tokens and cost, and stop")
 @option("--only", several=True, metavar="STEP...", help="steps, kinds, or patterns such as 'adapter/*'")
 @option("--skip", several=True, metavar="STEP...", help="leave these out")
-@option("--jobs", type=int, metavar="N", help="steps at a time  [default: 1]")
+@option("--jobs", type=COUNT, metavar="N", help="steps at a time  [default: 1]")
 def study(**given: Any) -> int:
     """Works out the steps that a plan comes to (training, documents, vectors, evals, the report), has
     Snakemake run those that are missing, and goes on where it was stopped. --dry-run lists them. What
@@ -49,7 +48,6 @@ def study(**given: Any) -> int:
         return 0
     if given["plan_file"] is None:
         raise ConfigError("give a PLAN; `inspect-af study --template` prints one to fill in")
-    at_least(given["jobs"], 1, option="--jobs")
     plan = draft.read_study_plan(given["plan_file"])
     # Refuses models that nobody provides. Local ones may be on another machine, or still to be trained.
     for each in plan.models:

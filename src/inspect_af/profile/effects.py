@@ -563,7 +563,7 @@ def fraction_of(headline: Headline, rows: dict[str, Sensitivity]) -> tuple[Estim
         return None, "the share needs both families"
     weak = [label for label, row in rows.items() if row.low is None or row.low <= 0]
     if weak:
-        return None, f"the lower bound is not above 0 for: {', '.join(weak)}"
+        return None, f"a sensitivity of 0 is not excluded for {' and '.join(weak)}"
     first, second = (headline.families[family].statistic for family in FAMILIES)
     total, n = first + second, min(first.n, second.n)
     influence = np.stack([second.influence, total.influence])

@@ -477,7 +477,7 @@ def judge(
     # From rule 10 on nothing is said about what moving a belief does.
     rests = int(final.rule.rstrip("'")) < 10
     suffix = _suffix(headline, evidence, _STATES[checked] if rests else None)
-    reasons = [*final.reasons, f"margin {final.margin_reason}"]
+    reasons = [*final.reasons, f"an effect counts as none within {final.margin_reason}"]
     spread = None
     if (found := evidence.spread) is not None:
         spread = UnitSpread(units=found.units, n=found.n, df=found.df, sd=found.sd)

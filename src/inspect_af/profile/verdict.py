@@ -436,12 +436,11 @@ class Reading:
         """How the margin came about."""
         fixed = f"{100 * self.t.delta:g} points"
         if not self.t.relative:
-            return f"{fixed} (fixed by the plan)"
+            return f"{fixed}, as the plan fixed it"
         if not self.gap_sign:
-            return f"{fixed} (no gap is shown to which it could be relative)"
-        if self.margin < self.t.delta:
-            return f"{self.margin_text} (half the gap; effects are tested against {fixed} and half the gap)"
-        return f"{fixed} (half the gap is more; effects are tested against both)"
+            return f"{fixed} (no gap is shown, half of which would count too)"
+        half = f" ({self.margin_text})" if self.margin < self.t.delta else ""
+        return f"{fixed} and within half the gap{half}"
 
 
 # ---- the rules in their order ------------------------------------------------------------------------------

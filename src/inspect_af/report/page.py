@@ -291,7 +291,10 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
         (not gap_told, f"gap of {one.reference_gap_of or 'the reference'} {points(one.reference_gap)}"),
         (one.noise_band, f"placebos moved it by {interval(*one.noise_band or (None, None))}"),
         (share, f"{family_labels(profile).second} share {_share(share)}"),
-        (not share and one.fraction_refusal, f"share of each family not given: {one.fraction_refusal}"),
+        (
+            not share and one.fraction_refusal,
+            f"the families' shares are not stated: {one.fraction_refusal}",
+        ),
         (one.beyond_refusal, f"only for what was used here: {one.beyond_refusal}"),
     )
     # What stands in numbers above is not said again below.

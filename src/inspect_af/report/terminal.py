@@ -96,7 +96,7 @@ def _method(one: MethodProfile, template: str) -> str:
     if rows:
         lines.append(text_table(rows, left=(0, 4), indent=2))
     if one.sensitivity and one.fraction is None:
-        lines.append(f"  share of each family not given: {one.fraction_refusal}")
+        lines.append(f"  the families' shares are not stated: {one.fraction_refusal}")
     elif one.sensitivity and (share := one.fraction) is not None:
         bounds = f"[{percent(share.low)}, {percent(share.high)}]"
         lines.append(f"  {list(one.sensitivity)[-1]} share {percent(share.estimate)} {bounds}")

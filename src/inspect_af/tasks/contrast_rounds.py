@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
@@ -20,6 +20,9 @@ from inspect_af.materials import OVERSAMPLE, load_concepts
 from inspect_af.steering.pairs import Split
 from inspect_af.tasks.contrast_assembly import Assembled, ConceptReport, PairSystem, assemble_pairs
 from inspect_af.tasks.contrast_pairs import contrast_pairs, n_to_write
+
+if TYPE_CHECKING:
+    from inspect_ai.model import Model
 
 MOST_OVERSAMPLE = 10.0
 """Where nearly nothing passes the filters, more dialogues a round would only cost more (not in source)."""
@@ -97,13 +100,17 @@ def write_in_rounds(
     if max_rounds < 1:
         raise ConfigError(f"--max-rounds must be at least 1, not {max_rounds}")
     check_log_dir(out)
-    load_concepts(writing.pair).chosen(writing.concept)  # complains before there is a directory
+    # What is refused is refused before there is a directory.
+    first = _first_round(writing)
+    for each in first:
+        contrast_pairs(**each.model_dump())
+    model = _model(writing)
     _check_settings(writing, out)
     rounds: list[Round] = []
     assembled: Assembled | None = None
     for number in range(1, max_rounds + 1):
-        rounds.append(_planned_round(writing, out, rounds, assembled))
-        if not _evaluate(writing, out, rounds[-1], options):
+        rounds.append(_planned_round(first, out, rounds, assembled))
+        if not _evaluate(writing, model, out, rounds[-1], options):
             return None
         before, assembled = (
             assembled,
@@ -181,7 +188,34 @@ def _totals(assembled: Assembled) -> tuple[int, int]:
     return sum(one.kept + one.surplus for one in counts), sum(one.written for one in counts)
 
 
-def _planned_round(writing: Writing, out: Path, earlier: list[Round], assembled: Assembled | None) -> Round:
+def _model(writing: Writing) -> Model:
+    from inspect_ai.model import get_model
+
+    try:
+        return get_model(writing.model, **writing.model_args)
+    except Exception as error:  # providers raise what they like, for a missing key above all
+        raise ConfigError(str(error)) from error
+
+
+def _first_round(writing: Writing) -> list[ConceptRound]:
+    return [
+        ConceptRound(
+            concept=concept.label,
+            train=writing.wanted["train"],
+            held_out=writing.wanted["held-out"],
+            keyword_hard=writing.wanted["keyword-hard"],
+            oversample=writing.oversample,
+            seed=writing.seed,
+            skip=0,
+            pair=writing.pair,
+        )
+        for concept in load_concepts(writing.pair).chosen(writing.concept)
+    ]
+
+
+def _planned_round(
+    first: Sequence[ConceptRound], out: Path, earlier: list[Round], assembled: Assembled | None
+) -> Round:
     """The plan of the next round, as an interrupted call left it, or made and kept now."""
     number = len(earlier) + 1
     file = out / "rounds" / f"round-{number:02}.json"
@@ -192,19 +226,9 @@ def _planned_round(writing: Writing, out: Path, earlier: list[Round], assembled:
             raise ConfigError(f"{file} is no plan of a round; remove it and repeat the command") from error
     reports = {} if assembled is None else {each.concept: each for each in assembled.report.concepts}
     chosen = []
-    for concept in load_concepts(writing.pair).chosen(writing.concept):
-        first = ConceptRound(
-            concept=concept.label,
-            train=writing.wanted["train"],
-            held_out=writing.wanted["held-out"],
-            keyword_hard=writing.wanted["keyword-hard"],
-            oversample=writing.oversample,
-            seed=writing.seed,
-            skip=0,
-            pair=writing.pair,
-        )
-        used = sum(one.most for each in earlier for one in each.concepts if one.concept == concept.label)
-        planned = next_round(first, used, reports.get(concept.label))
+    for each in first:
+        used = sum(one.most for before in earlier for one in before.concepts if one.concept == each.concept)
+        planned = next_round(each, used, reports.get(each.concept))
         if planned is not None:
             chosen.append(planned)
     made = Round(number=number, concepts=tuple(chosen))
@@ -213,15 +237,10 @@ def _planned_round(writing: Writing, out: Path, earlier: list[Round], assembled:
     return made
 
 
-def _evaluate(writing: Writing, out: Path, planned: Round, options: Mapping[str, Any]) -> bool:
+def _evaluate(writing: Writing, model: Model, out: Path, planned: Round, options: Mapping[str, Any]) -> bool:
     from inspect_ai import eval_set
-    from inspect_ai.model import get_model
 
     tasks = [contrast_pairs(**each.model_dump()) for each in planned.concepts]
-    try:
-        model = get_model(writing.model, **writing.model_args)
-    except Exception as error:  # providers raise what they like, for a missing key above all
-        raise ConfigError(str(error)) from error
     log_dir = out / "logs" / f"round-{planned.number:02}"
     log_dir.mkdir(parents=True, exist_ok=True)
     given = {"temperature": writing.temperature, "max_tokens": writing.max_tokens, **options}

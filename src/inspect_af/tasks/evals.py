@@ -38,6 +38,7 @@ from inspect_af.logs.files import check_log_dir, describe
 from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS, UNTIL_DECIDED
 from inspect_af.plan import BASELINE_REPEATS, Plan, PlannedModel
 from inspect_af.scorers.judges import GRADER, NO_GRADER
+from inspect_af.solvers.scenario import LOCAL_PROVIDERS
 from inspect_af.types import (
     CarriesTreatment,
     ScenarioTask,
@@ -343,6 +344,20 @@ def check_model(model: str, model_args: Mapping[str, Any]) -> None:
         except Exception as error:  # providers raise what they like
             if provider.startswith("af-") or "not recognized" in str(error):
                 raise ConfigError(f"model {model!r}: {error}") from error
+
+
+def check_models(evals: Evals) -> None:
+    """Refuses models that cannot be asked, for want of a key above all, before anything is downloaded.
+
+    Local ones are not made: weights and servers take their time.
+
+    Raises:
+        ConfigError: As of `check_model` and `make_model`.
+    """
+    for each in evals.models:
+        check_model(each.model, each.args)
+        if each.model.partition("/")[0] not in LOCAL_PROVIDERS:
+            make_model(each)
 
 
 def _is_built_in(provider: str) -> bool:
