@@ -313,7 +313,7 @@ def universe_wordings(pair: str | Path | None = None) -> Wordings:
     """The held-out wordings of all universes of a pair, each once, without those of the organism's own.
 
     Raises:
-        MaterialsError: a universe of the pair is malformed.
+        MaterialsError: a universe of the pair is malformed, or it has none.
     """
     found: dict[tuple[str, str], Wording] = {}
     for universe in (load_universe(code, pair=pair) for code in universe_codes(pair)):
@@ -321,6 +321,11 @@ def universe_wordings(pair: str | Path | None = None) -> Wordings:
             for fact, counter in universe.held_out:
                 plus, minus = (counter, fact) if intervention.polarity == "-" else (fact, counter)
                 found[plus, minus] = Wording(variable=intervention.variable, plus=plus, minus=minus)
+    refuse_if(
+        not found,
+        f"the pair {str(pair)!r} has no universes with held-out wordings; write {FOLDER}/CODE.toml in its "
+        "directory, or give a file of wordings",
+    )
     return Wordings(wordings=tuple(found.values()))
 
 
