@@ -95,6 +95,15 @@ def test_a_wrong_model_leaves_no_directory_behind(here: Path) -> None:
     assert [path.name for path in here.iterdir()] == ["r.csv"]
 
 
+def test_a_missing_key_is_said_before_requests_are_fetched(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "openai/gpt-4o"]) == 1
+    error = capsys.readouterr().err
+    assert "OPENAI_API_KEY" in error and "AdvBench" not in error
+    assert [path.name for path in here.iterdir()] == ["r.csv"]
+
+
 def test_a_directory_that_is_made_for_a_page_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = ["run", "af-organism/null", *SMALL, "--interventions", "none", "--log-dir", "l"]
     assert main([*run, "--html", "new/deep/p.html"]) == 0

@@ -98,7 +98,7 @@ def test_controls_are_written_with_their_validation_and_compared_with_the_vector
         (["--out", "v.pt"], "a .safetensors file"),
         (["--out", "v.safetensors", "--c", "0"], "C must be positive"),
         (["--out", "v.safetensors", "--folds", "1"], "folds 2 or more"),
-        (["--out", "v.safetensors", "--seed", "-1"], "the seed 0 or more"),
+        (["--out", "v.safetensors", "--seed", "-1"], "--seed must be at least 0, not -1"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path: Path, argv: list[str], complaint: str) -> None:

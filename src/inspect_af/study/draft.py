@@ -51,7 +51,7 @@ def read_study_plan(file: Path) -> Plan:
     refuse_secrets(content)
     known = {*Plan.model_fields, "digest"}
     if isinstance(content, dict) and (unknown := [key for key in content if key not in known]):
-        raise ConfigError(f"{file}: {one_of(unknown[0], _keys(Plan, ()), what='key')}")
+        raise ConfigError(f"{file}: {unknown[0]}: {one_of(unknown[0], _keys(Plan, ()), what='key')}")
     if not isinstance(content, dict) or "subjects" not in content:
         raise ConfigError(
             f"{file} is not a study's plan; `inspect-af study --template` prints one to fill in"
