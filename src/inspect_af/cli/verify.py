@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from inspect_af.cli.command import Verb, option
-from inspect_af.cli.options import MODEL_ARGS, at_least, key_values
+from inspect_af.cli.command import Number, Verb, option
+from inspect_af.cli.options import MODEL_ARGS, key_values
 from inspect_af.format import text_table
 
 _RESULTS = {True: "ok", False: "FAILED", None: "not compared"}
@@ -16,7 +16,7 @@ _RESULTS = {True: "ok", False: "FAILED", None: "not compared"}
 @click.command(cls=Verb)
 @click.argument("model")
 @MODEL_ARGS
-@option("--tokens", type=int, default=16, help="length of each reply")
+@option("--tokens", type=Number(click.INT, 2), default=16, help="length of each reply")
 def verify(model: str, model_args: tuple[str, ...], tokens: int) -> int:
     """Checks af-hf/MODEL or af-vllm/MODEL on this machine, in minutes: replies against transformers alone,
     seeds, steering by a random vector, the adapter where -M adapter= is given, leaks between conditions, and
@@ -24,7 +24,6 @@ def verify(model: str, model_args: tuple[str, ...], tokens: int) -> int:
     """
     from inspect_af.providers.verify import verify as checks_of
 
-    at_least(tokens, 2, option="--tokens")
     found = checks_of(
         model,
         key_values(model_args, option="-M"),
