@@ -200,7 +200,7 @@ def test_judged_logs_give_in_context_pairs_of_both_concepts(
         (("--by", "oversight", "--concept", "expectation"), "pairs by oversight have the concept oversight"),
         (("--by", "claims", "--concept", "expectation"), "no pair for expectation"),
         (("--low", 9), "low=9 must be below high=6"),
-        (("--same", "mood"), "same.0: Input should be 'tier', 'condition', 'outcome' or 'variable'"),
+        (("--same", "mood"), "--same mood: Input should be 'tier', 'condition', 'outcome' or 'variable'"),
         (("--concept", "hope"), "unknown concept 'hope'; one of both, expectation, consequence"),
     ):
         assert run(*ic, *wrong, "--out", tmp_path / "wrong") == 1
