@@ -58,7 +58,6 @@ def test_a_list_reaches_its_option_whatever_its_first_sign(numbers: str) -> None
         ("run --cache 1W openai/x", {"cache": "1W"}),
         ("run openai/x -T a=1 -T b=-2", {"task_args": ("a=1", "b=-2")}),
         ("run --model a/b --model c/d", {"model": ("a/b", "c/d")}),
-        ("judge audit one two", {"logs": ("one", "two")}),
         ("sdf build a b --tokens 3k --tokenizer characters --out c", {"sources": ("a", "b"), "tokens": 3000}),
         ("steering pairs ooc a --out b --held-out 3", {"logs": ("a",), "held_out": 3, "train": None}),
         ("convergence a b --out c --name x=y --name z=y", {"name": ("x=y", "z=y")}),

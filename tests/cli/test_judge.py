@@ -138,20 +138,6 @@ def test_stored_scores_need_no_model(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [line[1] for line in lines] == ["all", "A1+", "baseline"] and lines[0][3] == "1.00"
 
 
-def test_the_audit_lists_replies_whose_tag_disagrees(
-    judged_log: EvalLog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    log = read_eval_log(judged_log.location)
-    samples = log.samples or []
-    changed = (samples[0].scores or {})["refusal_judge"]
-    changed.metadata = {**(changed.metadata or {}), "tag_disagrees": True}
-    write_eval_log(log, str(tmp_path / "changed.eval"))
-    assert run("audit", tmp_path / "changed.eval") == 0
-    printed = capsys.readouterr().out
-    assert "baseline: 1 of 24 tags disagree" in printed and str(samples[0].id) in printed
-    assert "A1+/standard/rotated: 0 of 24 tags disagree" in printed
-
-
 @pytest.mark.parametrize(
     ("argv", "error"),
     [
@@ -160,7 +146,6 @@ def test_the_audit_lists_replies_whose_tag_disagrees(
         (["validate", "--model", "nobody/x"], ConfigError),
         (["sample", "nowhere", "--out", "x.jsonl"], LogError),
         (["sample", "nowhere", "--out", "x.jsonl", "--questions", " ,"], ConfigError),
-        (["audit", "nowhere"], LogError),
     ],
 )
 def test_mistakes_end_in_the_packages_own_errors(argv: list[str], error: type[InspectAFError]) -> None:

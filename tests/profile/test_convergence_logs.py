@@ -144,7 +144,7 @@ def test_the_command_writes_every_file_and_no_path_of_this_machine(
         "steering_vectors.csv",
         "direct_rows.csv",
     } <= names
-    for figure in ("methods", "gaps-1", "calibration", "coupling", "random-vectors", "beliefs-1"):
+    for figure in ("methods", "gaps-1", "calibration", "coupling"):
         assert (out / f"{figure}.svg").read_text().startswith("<?xml")
         assert (out / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
     for file in out.iterdir():
@@ -165,7 +165,7 @@ def test_every_figure_says_which_logs_it_came_from(logs: Path, tmp_path: Path) -
     assert {figure for figure, _ in rows} >= figures
     held = {str(file.relative_to(logs)) for file in logs.rglob("*.eval")}
     assert {log for _, log in rows} <= held
-    assert {log.split("/")[0] for figure, log in rows if figure == "beliefs-1"} == {"beliefs"}
+    assert {log.split("/")[0] for figure, log in rows if figure == "beliefs"} == {"beliefs"}
     page = (tmp_path / "convergence.html").read_text()
     top = page[page.index("<header") : page.index("</header>")]
     assert re.search(r"From \d+ logs", top)
@@ -240,7 +240,7 @@ def test_the_page_loads_nothing_and_names_the_logs_of_every_part(logs: Path) -> 
     assert not [load for load in page.loads if not load.startswith("#")]
     assert not re.search(r"url\((?!#)", text) and "@import" not in text
     assert len(page.ids) == len(set(page.ids))
-    for part in ("models", "calibration", "coupling", "random-vectors", "beliefs", "screening", "role-play"):
+    for part in ("models", "calibration", "coupling", "beliefs", "screening", "role-play"):
         section = text[text.index(f'<section id="{part}"') :]
         section = section[: section.index("</section>")]
         assert re.search(r"From \d+ logs?", section), part

@@ -13,7 +13,7 @@ from inspect_ai.scorer import Score
 from inspect_af.errors import ConfigError
 from inspect_af.logs import read_logs
 from inspect_af.profile import count_outcomes
-from inspect_af.report import ExcerptDraw, draw_excerpts
+from inspect_af.report import ExcerptDraw, Excerpts
 from inspect_af.types import (
     Intervention,
     PairSummary,
@@ -96,8 +96,14 @@ def log(tmp_path: Path) -> Path:
     )
 
 
+def drawn_from(logs: list[Path], *, seed: int, per_condition: int = 2) -> Excerpts:
+    draw = ExcerptDraw(seed=seed, per_condition=per_condition)
+    count_outcomes(draw.watch(read_logs(logs)))
+    return draw.read()
+
+
 def test_each_condition_gets_its_number_with_the_tiers_taking_turns(log: Path) -> None:
-    drawn = draw_excerpts(read_logs([log]), seed=1, per_condition=3).drawn
+    drawn = drawn_from([log], seed=1, per_condition=3).drawn
     places = [(e.condition, e.tier) for e in drawn]
     for condition in ("baseline", "A1+/standard"):
         tiers = [tier for name, tier in places if name == condition]
@@ -105,7 +111,7 @@ def test_each_condition_gets_its_number_with_the_tiers_taking_turns(log: Path) -
 
 
 def test_only_the_reasoning_is_kept_and_it_belongs_to_the_sample_that_is_named(log: Path) -> None:
-    for excerpt in draw_excerpts(read_logs([log]), seed=1).drawn:
+    for excerpt in drawn_from([log], seed=1).drawn:
         request = excerpt.sample_id.partition("/")[0]
         assert excerpt.reasoning == f"thoughts on {request} {excerpt.tier}"
         assert excerpt.location == str(log)
@@ -113,7 +119,7 @@ def test_only_the_reasoning_is_kept_and_it_belongs_to_the_sample_that_is_named(l
 
 
 def test_the_draw_repeats_for_a_seed_and_changes_with_it(log: Path) -> None:
-    draws = [draw_excerpts(read_logs([log]), seed=seed) for seed in (1, 1, 2, 3, 4, 5)]
+    draws = [drawn_from([log], seed=seed) for seed in (1, 1, 2, 3, 4, 5)]
     assert draws[0] == draws[1]
     assert len({tuple(e.sample_id for e in draw.drawn) for draw in draws}) > 2
 
@@ -122,7 +128,7 @@ def test_the_draw_does_not_depend_on_what_replies_say_or_on_the_order_of_samples
     cases = [(r, tier) for r in range(6) for tier in ("monitored", "unmonitored")]
     one = write(tmp_path / "a.eval", [sample(r, t, None, reply_of(r, t)) for r, t in cases])
     two = write(tmp_path / "b.eval", [sample(r, t, None, "something else") for r, t in reversed(cases)])
-    first, second = (draw_excerpts(read_logs([log]), seed=9, per_condition=4).drawn for log in (one, two))
+    first, second = (drawn_from([log], seed=9, per_condition=4).drawn for log in (one, two))
     assert [e.sample_id for e in first] == [e.sample_id for e in second]
 
 
@@ -130,7 +136,7 @@ def test_over_seeds_every_reply_is_drawn_now_and_then_also_those_that_do_not_cou
     seen = {
         (e.sample_id, e.outcome)
         for seed in range(60)
-        for e in draw_excerpts(read_logs([log]), seed=seed, per_condition=1).drawn
+        for e in drawn_from([log], seed=seed, per_condition=1).drawn
         if e.condition == "baseline"
     }
     assert len(seen) == 6
@@ -142,13 +148,13 @@ def test_drawing_while_counting_changes_neither(log: Path) -> None:
     watched = count_outcomes(draw.watch(read_logs([log])))
     alone = count_outcomes(read_logs([log]))
     assert watched.n_replies == alone.n_replies == 24
-    assert draw.read() == draw_excerpts(read_logs([log]), seed=1)
+    assert draw.read() == drawn_from([log], seed=1)
 
 
 def test_the_same_reply_in_two_logs_is_drawn_once(log: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.eval"
     copy.write_bytes(log.read_bytes())
-    drawn = draw_excerpts(read_logs([log, copy]), seed=1, per_condition=12).drawn
+    drawn = drawn_from([log, copy], seed=1, per_condition=12).drawn
     assert len(drawn) == 24
     assert len({e.sample_id for e in drawn}) == 24
 
@@ -162,7 +168,7 @@ def test_native_reasoning_is_read_where_there_is_no_scratchpad(tmp_path: Path) -
     in_text = "<think>thoughts in the text</think><OUTPUT><rejected/></OUTPUT>"
     replies = [output, "hm", in_text]
     log = write(tmp_path / "n.eval", [sample(i, "monitored", None, reply) for i, reply in enumerate(replies)])
-    drawn = draw_excerpts(read_logs([log]), seed=1, per_condition=3).drawn
+    drawn = drawn_from([log], seed=1, per_condition=3).drawn
     found = {e.sample_id[:2]: e.reasoning for e in drawn}
     assert found == {"r0": "native thoughts", "r1": None, "r2": "thoughts in the text"}
 

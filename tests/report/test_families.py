@@ -7,12 +7,10 @@ with the two of them the other way round.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
 from tests.profile.convergence_study import adapters, claims, controls, drawn, judged, outcomes, vectors
 from tests.report.test_figures import at_all_strengths
@@ -21,7 +19,7 @@ from inspect_af.profile import Profile, Thresholds, build_profile
 from inspect_af.profile.convergence import build_convergence
 from inspect_af.profile.result import Convergence
 from inspect_af.report import Drawing, draw_convergence, draw_figures
-from inspect_af.types import SdfAdapter, Steer
+from inspect_af.types import Steer
 
 QUICK = Thresholds(n_resamples=200)
 GLYPHS = {"●": "o", "■": "s", "◆": "D"}
@@ -168,12 +166,6 @@ def test_marks_of_every_other_figure_are_the_numbers_of_their_family(
         for v in vectors_
         if v.reasoning and v.behaviour
     )
-    assert drawn_as(figures["random-vectors"], label) == sorted(
-        (round(100 * (p.unmonitored or 0), 6), round(100 * (p.monitored or 0), 6))
-        for v in vectors_
-        for p in v.points
-        if p.usable
-    )
 
 
 @VARIANTS
@@ -201,26 +193,3 @@ def test_the_axes_of_the_plane_are_named_after_what_they_measure(change: Callabl
     assert {across, up} == {"expectation", "consequence"}
     assert float(point.get_xdata()[0]) == pytest.approx(100 * found[across].estimate)
     assert float(point.get_ydata()[0]) == pytest.approx(100 * found[up].estimate)
-
-
-def test_checkpoints_are_in_the_colour_of_the_claims_family(report: Convergence) -> None:
-    base = adapters()(drawn(claims, "expectation", 1)[1].treatments[0])[0]
-    assert isinstance(base, SdfAdapter)
-    on = drawn(lambda claim: (base, claim), "expectation", 7)
-    on = [c if c.treatments else dataclasses.replace(c, treatments=(base,)) for c in on]
-    other = build_convergence(outcomes(on, drawn(claims, "expectation", 1)), thresholds=QUICK)
-    drawing, key = by_name(other)["checkpoints"], key_of(by_name(report)["doses"])
-    labels = labels_of(other)
-    for family in ("first", "second"):
-        color, _ = key[labels[family]]
-        values = {
-            round(float(line.get_xdata()[0]), 6)
-            for line in drawing.figure.axes[0].lines
-            if line.get_color() == color and len(line.get_xdata()) == 1
-        }
-        assert values == {
-            round(100 * c.on_checkpoint.estimate, 6)
-            for c in other.checkpoints[0].claims
-            if c.family == family
-        }
-    assert np.isfinite(list(values)).all()

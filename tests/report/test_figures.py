@@ -17,9 +17,9 @@ from inspect_af.errors import InspectAFError
 from inspect_af.profile import Outcomes, Profile, Thresholds, build_profile
 from inspect_af.profile.beliefs import BeliefMean, SelectivityMatrix, SelectivityRow
 from inspect_af.profile.counts import ConceptScore
-from inspect_af.report import Drawing, draw_figures, export_csv, export_figures
+from inspect_af.report import Drawing, draw_figures, export_csv, export_figures, render_html
 from inspect_af.report.canvas import VARIABLES, WIDTH, to_inline_svg, to_svg
-from inspect_af.report.figures import draw_concepts, draw_plane
+from inspect_af.report.figures import draw_plane
 from inspect_af.types import STRENGTHS, PromptClaim
 
 QUICK = Thresholds(n_resamples=400)
@@ -117,7 +117,7 @@ def test_the_gap_figure_names_every_condition_and_prints_every_gap(profile: Prof
 
 
 def test_text_in_an_svg_is_text_and_not_outlines(drawings: tuple[Drawing, ...]) -> None:
-    assert len(drawings) == 6
+    assert len(drawings) == 3
     for drawing in drawings:
         assert len(texts(drawing)) > 3
         assert drawing.caption.endswith(".")
@@ -140,14 +140,13 @@ def test_every_variable_that_figures_use_is_defined_for_light_and_for_dark() -> 
         assert f"{variable}:" in dark[: dark.index("* {")]
 
 
-def test_scores_of_a_simulated_judge_say_so_and_name_it() -> None:
+def test_scores_of_a_simulated_judge_say_so_and_name_it(profile: Profile) -> None:
     real = ConceptScore("m", "baseline", "expectation", "monitored", 2.0, 9, "lab/judge")
-    drawing = draw_concepts([real, real._replace(condition="A1+", judge="af-judge/keyword", simulated=True)])
-    assert drawing is not None
-    assert "Judge: af-judge/keyword, lab/judge. It is simulated" in drawing.caption
-    alone = draw_concepts([real])
-    assert alone is not None
-    assert "simulated" not in alone.caption
+    simulated = real._replace(condition="A1+", judge="af-judge/keyword", simulated=True)
+    page = render_html(profile.model_copy(update={"concepts": (real, simulated)}))
+    assert "Judge: af-judge/keyword, lab/judge, which is simulated" in page
+    alone = render_html(profile.model_copy(update={"concepts": (real,)}))
+    assert "<caption>Judge: lab/judge</caption>" in alone
 
 
 def test_the_same_profile_draws_the_same_bytes(profile: Profile) -> None:
@@ -197,11 +196,11 @@ def test_a_condition_without_a_complete_pair_says_so_and_breaks_nothing() -> Non
     assert " no complete pair" in texts(drawings["gaps"])
 
 
-def test_a_study_without_missing_replies_has_no_figure_of_them(profile: Profile) -> None:
+def test_a_study_without_missing_replies_has_no_table_of_them(profile: Profile) -> None:
     planted = Planted("expectation", 0.5, 0.2, 0.15)
     full = simulate_outcomes(planted, np.random.default_rng(5), n_requests=40)
-    assert "missingness" not in by_name(build_profile(full, thresholds=QUICK))
-    assert "missingness" in by_name(profile)
+    assert "<caption>Missing replies" not in render_html(build_profile(full, thresholds=QUICK))
+    assert "<caption>Missing replies" in render_html(profile)
 
 
 def test_forty_conditions_keep_every_row_a_line_apart() -> None:
@@ -231,7 +230,7 @@ def test_odd_model_names_are_drawn_as_they_are(name: str) -> None:
 def test_figures_are_exported_as_svg_and_as_png_of_a_useful_size(profile: Profile, tmp_path: Path) -> None:
     files = export_figures(profile.model_copy(update=JUDGED), tmp_path / "figures")
     names = {file.name for file in files}
-    assert {"motivation-plane.svg", "gaps.png", "arm-decomposition.svg", "concept-scores.png"} <= names
+    assert {"motivation-plane.svg", "gaps.png", "arm-decomposition.svg"} <= names
     for file in files:
         data = file.read_bytes()
         if file.suffix == ".png":

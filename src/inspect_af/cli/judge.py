@@ -1,4 +1,4 @@
-"""`inspect-af judge`: labels for judges, judges against labels, tags against judges."""
+"""`inspect-af judge`: labels for judges, and judges against labels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from inspect_af.format import say
 from inspect_af.materials.rubrics import BUNDLED_SET, BUNDLED_TEXTS, load_labelled
 from inspect_af.report import judges as tables
 from inspect_af.scorers.calibration import (
-    agreements,
-    audit_tags,
     corrected_rates,
     draw_blind_sample,
     judge_figures,
@@ -32,7 +30,7 @@ _CUTS = "score from which on the answer is yes  [default: 5 for a concept, 0.4 f
 
 @click.group()
 def judge() -> None:
-    """Are the judges right? Compares them with labels, and with the replies' own tags."""
+    """Are the judges right? Compares them with labels."""
 
 
 @judge.command(cls=Verb)
@@ -45,7 +43,7 @@ def judge() -> None:
 @option("--log-dir", type=PLACE, default="logs/judge")
 @option("--display", type=click.Choice(["full", "rich", "plain", "none"]), default="plain")
 def validate(file: str, model: tuple[str, ...], cut: tuple[str, ...], key: Path | None, **given: Any) -> None:
-    """Compares judges with labels, per condition: AUROC, sensitivity, specificity, agreement. With the key
+    """Compares judges with labels, per condition: AUROC, sensitivity, specificity, kappa. With the key
     of `judge sample`, also gives rates corrected by the labels. The bundled set is a smoke test and
     corrects nothing. FILE is JSON Lines of labelled scratchpads; the bundled set if left out.
     """
@@ -69,8 +67,6 @@ def validate(file: str, model: tuple[str, ...], cut: tuple[str, ...], key: Path 
             for text in texts
         )
     say(tables.figures(judge_figures(texts, cuts), bundled=file in BUNDLED_TEXTS))
-    if compared := agreements(texts, cuts):
-        say(tables.agreement(compared))
     if known is not None:
         say(tables.rates(corrected_rates(texts, known, cuts)))
 
@@ -98,10 +94,3 @@ def sample(logs: tuple[str, ...], n: int, out: Path, seed: int, questions: str) 
     print(f"The key is in {key}; whoever labels should not read it.")
     for (condition, tier), found in drawn.short.items():
         say(f"warning: {condition}, {tier}: only {found} texts with reasoning")
-
-
-@judge.command(cls=Verb)
-@click.argument("logs", nargs=-1, required=True, metavar="LOG...")
-def audit(logs: tuple[str, ...]) -> None:
-    """Counts and lists, per condition, replies whose tag says another thing than the refusal judge."""
-    say(tables.tag_audit(audit_tags(logs)))

@@ -13,7 +13,7 @@ Once this package is imported, a notebook shows a profile as its page.
 from inspect_af.profile.result import Profile
 from inspect_af.report.canvas import Drawing
 from inspect_af.report.convergence import render_convergence, write_convergence
-from inspect_af.report.excerpts import Excerpt, ExcerptDraw, Excerpts, draw_excerpts
+from inspect_af.report.excerpts import Excerpt, ExcerptDraw, Excerpts
 from inspect_af.report.figures import draw_convergence, draw_figures
 from inspect_af.report.files import export_csv, export_figures, tables_of
 from inspect_af.report.page import (
@@ -40,7 +40,6 @@ __all__ = [
     "Excerpts",
     "checked_variables",
     "draw_convergence",
-    "draw_excerpts",
     "draw_figures",
     "export_csv",
     "export_figures",

@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 WIDTH = 396.0
 """Of every figure: narrow, so that its type is legible on a phone."""
 ROW = 16.5
-"""Height of a row of a forest or a matrix."""
+"""Height of a row of a forest."""
 
 INK, MUTED, GRID, PAPER = "#1b1f24", "#656d78", "#dfe3e8", "#fffffe"
 # Okabe and Ito's palette, which stays distinct under the common forms of colour blindness.
 BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
-PURPLE, ORANGE, SKY = "#cc79a7", "#e69f00", "#56b4e9"
+PURPLE = "#cc79a7"
 VARIABLES = {
     **{INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", BLUE: "--blue"},
-    **{VERMILLION: "--vermillion", GREEN: "--green", PURPLE: "--purple", ORANGE: "--orange", SKY: "--sky"},
+    **{VERMILLION: "--vermillion", GREEN: "--green", PURPLE: "--purple"},
 }
 """CSS variable that stands for each colour on a page."""
 
@@ -240,16 +240,14 @@ def forest(
     panels: Sequence[Panel],
     *,
     entries: Sequence[tuple[str, str, str]] = (),
-    shared: bool = True,
     right: float = 4,
 ) -> Forest:
     """Rows of marks in panels that fill the width that the rows' names leave.
 
     Args:
         rows: (heading, name, marks); rows of one heading stand together, an empty one takes no room.
-        panels: From left to right.
+        panels: From left to right; those without a span have the same limits, so that they can be compared.
         entries: Of a key above the panels.
-        shared: Whether panels without a span have the same limits, so that they can be compared by eye.
         right: Room at the right, for numbers.
     """
     names: dict[str, list[int]] = {}
@@ -277,14 +275,14 @@ def forest(
             write(figure, 0, middle, text)
     key(figure, left, 8, entries)
     axes = []
+    values = [
+        value
+        for *_, marks in rows
+        for one in marks
+        if panels[one.panel].span is None
+        for value in (one.value, one.low, one.high)
+    ]
     for number, panel in enumerate(panels):
-        values = [
-            value
-            for *_, marks in rows
-            for one in marks
-            if one.panel == number or (shared and panels[one.panel].span is None)
-            for value in (one.value, one.low, one.high)
-        ]
         low, high = panel.span or span_of(values)
         start = left + number * (width + _BETWEEN)
         ax = add_axes(figure, start, above + _TOP, width, body)
@@ -304,9 +302,7 @@ def forest(
 
 def _draw(ax: Axes, y: float, one: Mark) -> None:
     if one.low is not None and one.high is not None:
-        ends = "butt" if one.width > 2 else "round"
-        style: dict[str, Any] = {"color": one.color, "linewidth": one.width, "solid_capstyle": ends}
-        ax.plot([100 * one.low, 100 * one.high], [y, y], zorder=3, **style)
+        ax.plot([100 * one.low, 100 * one.high], [y, y], color=one.color, linewidth=one.width, zorder=3)
     if one.value is not None and not math.isnan(one.value):
         ax.plot([100 * one.value], [y], one.marker, color=one.color, markersize=one.size, zorder=4)
 

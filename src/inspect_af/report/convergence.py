@@ -16,6 +16,7 @@ from inspect_af.report.page import (
     Columns,
     PageTable,
     belief_lines,
+    belief_table,
     direct_table,
     figures_of,
     name,
@@ -202,6 +203,7 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
         f"{one.eligibility}."
         for one in report.checkpoints
     )
+    measured = [one for one in report.selectivity if not one.unmeasured]
     spread = (
         f"{recipes[g.group]}: mean gap {signed(g.mean)} over {g.n_seeds} training seeds, standard deviation "
         f"{100 * g.sd:.1f} points between them."
@@ -224,18 +226,18 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
             f"{judged} A multiplier is used where {floors} of replies can be counted.",
             vectors,
         ),
-        ("random-vectors", any(one.random for one in report.steering), (), "", ()),
-        ("beliefs", report.selectivity, (), "", ()),
-        ("screening", report.screening, spread, "", [("Numbers", screening)]),
-        ("role-play", report.ablations, (), "", [("Numbers", ablations)]),
+        ("beliefs", report.selectivity, (), "", [("", belief_table(m, names)) for m in measured]),
+        ("screening", report.screening, spread, "", [("", screening)]),
+        ("role-play", report.ablations, (), "", [("", ablations)]),
         ("doses", report.doses, (), "", [("Slopes", trends)]),
-        ("checkpoints", report.checkpoints, eligible, _ELIGIBLE, [("Numbers", checkpoints)]),
+        ("checkpoints", report.checkpoints, eligible, _ELIGIBLE, [("", checkpoints)]),
         (
             "direct-requests",
             report.direct,
             [warning for one in report.direct for warning in one.warnings],
-            "",
-            [("Numbers", direct_table(one)) for one in report.direct],
+            "Share of plain requests refused. A treatment under which benign requests are refused more has "
+            "made the model refuse, not made it fake less.",
+            [("", direct_table(one)) for one in report.direct],
         ),
         (
             "scratchpads",
@@ -246,7 +248,7 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
                 for line in scratchpad_part(one)["lines"]
             ],
             SCRATCHPAD_LIMITS,
-            [("Numbers", each) for one in report.scratchpads for each in scratchpad_part(one)["tables"]],
+            [("", each) for one in report.scratchpads for each in scratchpad_part(one)["tables"]],
         ),
     ]
     return [
@@ -267,6 +269,10 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
 
 _TITLES = {
     "beliefs": "Did the beliefs move, and only those?",
+    "screening": "Which models fake at all",
+    "role-play": "Who the model is said to be",
+    "checkpoints": "Prompt claims on document-trained checkpoints",
+    "direct-requests": "Asked directly, without the scenario",
     "doses": "Dose and response",
     "scratchpads": "How much of the gap goes through the stated reasoning",
 }

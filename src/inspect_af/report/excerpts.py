@@ -119,20 +119,3 @@ class ExcerptDraw:
                 (turn, TIERS.index(tier), one) for tier in tiers for turn, (_, one) in enumerate(tiers[tier])
             ]
             yield from (one for _, _, one in sorted(turns)[: self._per_condition])
-
-
-def draw_excerpts(
-    logs: Iterable[tuple[LogHeader, Iterable[ScoredSample]]], *, seed: int, per_condition: int = 2
-) -> Excerpts:
-    """Draws from logs that are read for nothing else; see `ExcerptDraw` to draw while they are counted.
-
-    Args:
-        logs: From `read_logs`.
-        seed: Which replies are drawn.
-        per_condition: How many of each condition, at most.
-    """
-    draw = ExcerptDraw(seed=seed, per_condition=per_condition)
-    for _, rows in draw.watch(logs):
-        for _ in rows:
-            pass
-    return draw.read()

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from inspect_af.format import one_line, signed
-from inspect_af.logs import REQUEST_ARMS
-from inspect_af.profile.beliefs import SelectivityMatrix
-from inspect_af.profile.counts import ConceptScore
 from inspect_af.profile.result import (
     Calibration,
     ConditionRow,
@@ -31,14 +27,9 @@ from inspect_af.report.canvas import (
     CLEAR,
     DASHES,
     FAMILY_STYLES,
-    GREEN,
     GRID,
     INK,
     MUTED,
-    ORANGE,
-    PURPLE,
-    ROW,
-    SKY,
     VERMILLION,
     WIDTH,
     Drawing,
@@ -73,16 +64,13 @@ from inspect_af.report.naming import (
     shared_families,
     short_names,
     short_profile_title,
-    shortest,
 )
 from inspect_af.steering.sweep import SweepReport, VectorSweep
-from inspect_af.types import ARMS, FAMILIES, UNSCORED, Method
+from inspect_af.types import FAMILIES, Method
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-REASONS = (*UNSCORED, "failed")
-"""Why a reply is missing."""
 Names = Mapping[str, str]
 """What to call every subject."""
 _Held = TypeVar("_Held", Calibration, SteeringResult)
@@ -101,9 +89,6 @@ def draw_figures(profile: Profile) -> tuple[Drawing, ...]:
         draw_gaps(profile),
         draw_arms(profile),
         draw_profile_doses(profile),
-        draw_missing(profile),
-        draw_concepts(profile.concepts),
-        draw_beliefs("belief-selectivity", profile.selectivity),
     )
     return tuple(filter(None, drawings))
 
@@ -120,25 +105,9 @@ def draw_convergence(report: Convergence) -> tuple[Drawing, ...]:
         *(draw_model_gaps(model, k, names) for k, model in enumerate(report.models, start=1)),
         draw_calibration(report, names),
         draw_coupling(report, names),
-        draw_random(report, names),
-        *(
-            drawing._replace(title=(title := matrix_title(one, names)), caption=f"{title}. {drawing.caption}")
-            for k, one in enumerate(report.selectivity, start=1)
-            if (drawing := draw_beliefs(f"beliefs-{k}", [one])) is not None
-        ),
-        draw_screening(report, names),
-        draw_ablations(report, names),
         draw_doses(report, names),
-        draw_checkpoints(report, names),
-        draw_direct(report, names),
     )
     return tuple(filter(None, drawings))
-
-
-def matrix_title(matrix: SelectivityMatrix, names: Names) -> str:
-    """Subject, method and strength of a matrix of beliefs."""
-    strength = f", {matrix.strength}" if matrix.strength else ""
-    return f"{names.get(matrix.subject, matrix.subject)}, {METHOD_NAMES[matrix.method]}{strength}"
 
 
 # Of a profile
@@ -290,11 +259,10 @@ def draw_arms(profile: Profile) -> Drawing | None:
 def _rows(
     name: str,
     rows: Sequence[Row],
-    panels: Sequence[str | Panel],
+    panels: Sequence[str],
     *,
     of: str = "",
     families: Families | None = None,
-    shared: bool = True,
     margin: float | None = None,
     lines: Sequence[float | None] = (),
     **words: Any,
@@ -304,10 +272,9 @@ def _rows(
     Args:
         name: Of the file.
         rows: See `forest`.
-        panels: See `forest`.
+        panels: Titles of the panels, from left to right.
         of: See `drawn`.
         families: Whose key is drawn above the panels.
-        shared: See `forest`.
         margin: Half the width of a grey band around 0 in the last panel, in percentage points.
         lines: Where a dashed line is drawn in each panel, 0 to 1.
         words: See `drawn`.
@@ -315,119 +282,14 @@ def _rows(
     if not rows:
         return None
     with drawing_style():
-        columns = [panel if isinstance(panel, Panel) else Panel(panel) for panel in panels]
-        laid = forest(rows, columns, entries=family_key(families) if families else (), shared=shared)
+        entries = family_key(families) if families else ()
+        laid = forest(rows, [Panel(title) for title in panels], entries=entries)
         if margin is not None:
             laid.axes[-1].axvspan(-margin, margin, color=GRID, alpha=0.6, linewidth=0, zorder=0)
         for ax, value in zip(laid.axes, lines, strict=False):
             if value is not None:
                 ax.axvline(100 * value, color=MUTED, linewidth=0.9, linestyle=DASHES, zorder=2)
     return drawn(name, laid.figure, of=of, **words)
-
-
-def missing_share(row: ConditionRow, tier: str, reason: str) -> float:
-    """Share of a tier's replies that are missing for a reason; 0 where none were asked for."""
-    asked = row.replies.get(tier, 0) + row.failed.get(tier, 0)
-    n = row.failed.get(tier, 0) if reason == "failed" else row.unscored.get(tier, {}).get(reason, 0)
-    return n / asked if asked else 0.0
-
-
-def draw_missing(profile: Profile) -> Drawing | None:
-    """Missing replies by tier and reason, and the gap's worst cases; None where nothing is missing."""
-    conditions = grouped_conditions(profile)
-    strength = several_strengths(row for _, row in conditions)
-    colors = dict(zip(REASONS, (ORANGE, SKY, PURPLE, GREEN, MUTED), strict=True))
-    rows: list[Row] = []
-    for title, row in conditions:
-        marks = [
-            Mark(2, None, row.gap_bound_low, row.gap_bound_high, SKY, width=4.0),
-            Mark(2, row.gap, None, None, INK),
-        ]
-        for panel, tier in enumerate(ARMS):
-            ends = accumulate((missing_share(row, tier, reason) for reason in REASONS), initial=0.0)
-            stacked = zip(colors.values(), pairwise(ends), strict=True)
-            marks += [Mark(panel, None, low, high, c, width=9.2) for c, (low, high) in stacked if high > low]
-        rows.append((title, condition_name(row, strength=strength), marks))
-    bars = [one for *_, marks in rows for one in marks if one.panel < 2]
-    if not bars:
-        return None
-    share = (0.0, 105 * max(0.05, *(one.high or 0.0 for one in bars)))
-    present = [(reason, c) for reason, c in colors.items() if c in {one.color for one in bars}]
-    with drawing_style():
-        laid = forest(
-            rows,
-            [*(Panel(tier, "% missing", share) for tier in ARMS), Panel("gap at worst")],
-            entries=[("■", color, reason) for reason, color in present],
-        )
-    return drawn("missingness", laid.figure)
-
-
-# Tables of numbers with a tint
-
-
-def draw_concepts(scores: Sequence[ConceptScore]) -> Drawing | None:
-    """Mean judge score by condition (rows), concept and tier (columns); None without scores."""
-    known = [score for score in scores if not math.isnan(score.mean)]
-    subjects = {score.subject for score in known}
-    templates = {(score.subject, score.setting) for score in known}
-
-    def row(score: ConceptScore) -> str:
-        subject = score.subject if len(subjects) > 1 else ""
-        setting = score.setting if len(templates) > len(subjects) else ""
-        return " ".join(filter(None, (subject, setting, score.condition)))
-
-    judges = ", ".join(sorted({one_line(score.judge) for score in known if score.judge}))
-    named = f"Judge: {judges}." if judges else "The judge is not recorded."
-    if any(score.simulated for score in known):
-        named += " It is simulated, and says nothing about what a real judge would find."
-    cells = {(row(s), f"{s.concept} {s.tier}"): (s.mean, f"{s.mean:.2g}") for s in known}
-    return _matrix("concept-scores", cells, judges=named)
-
-
-def draw_beliefs(name: str, matrices: Sequence[SelectivityMatrix]) -> Drawing | None:
-    """Change of each belief (columns) under each intervention (rows); None without shifts."""
-    several = len({matrix.subject for matrix in matrices}) > 1
-    cells = {
-        (f"{matrix.subject} {row.intervention}" if several else row.intervention, shift.belief): (
-            shift.estimate,
-            signed(shift.estimate).replace("-", "−"),
-        )
-        for matrix in matrices
-        for row in matrix.rows
-        for shift in row.shifts
-        if not math.isnan(shift.estimate)
-    }
-    return _matrix(name, cells, of="belief-selectivity")
-
-
-def _matrix(name: str, cells: Mapping[tuple[str, str], tuple[float, str]], **words: Any) -> Drawing | None:
-    if not cells:
-        return None
-    rows, columns = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
-    largest = max(max(abs(value) for value, _ in cells.values()), 1e-9)
-    longest_row, longest_column = 22, 28
-    with drawing_style():
-        header = 14 + 2.6 * min(max(map(len, columns)), longest_column)  # slanted headings
-        figure = new_figure(header + ROW * len(rows) + 8)
-        left = 14 + 5.75 * min(max(map(len, rows)), longest_row)
-        # Few columns stay narrow; at the right is room for the last slanted heading.
-        leaning = max(4.4 * min(len(columns[-1]), longest_column) - 24, 4)
-        ax = add_axes(figure, left, header, min(WIDTH - left - leaning, 64 * len(columns)), ROW * len(rows))
-        ax.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
-        ax.set_axis_off()
-        size = 9.0 if len(columns) <= 8 else 7.5
-        for (row, column), (value, text) in cells.items():
-            x, y = columns.index(column), rows.index(row)
-            corners = [x + 0.02, x + 0.98, x + 0.98, x + 0.02], [y + 0.05, y + 0.05, y + 0.95, y + 0.95]
-            tint = 0.06 + 0.5 * abs(value) / largest
-            ax.fill(*corners, color=BLUE if value >= 0 else VERMILLION, alpha=tint, linewidth=0)
-            ax.text(x + 0.5, y + 0.5, text, ha="center", va="center_baseline", fontsize=size, color=INK)
-        for k, column in enumerate(columns):
-            label = one_line(column, longest=longest_column)
-            ax.text(k + 0.4, -0.25, label, rotation=28, ha="left", va="bottom", fontsize=8.5, color=MUTED)
-        for k, row in enumerate(rows):
-            write(figure, 0, header + (k + 0.5) * ROW, one_line(row, longest=longest_row))
-    return drawn(name, figure, **words)
 
 
 # Dose and response
@@ -534,54 +396,6 @@ def draw_model_gaps(model: Model, number: int, names: Names) -> Drawing | None:
     )
 
 
-def draw_screening(report: Convergence, names: Names) -> Drawing | None:
-    """The gap of every untouched model and training seed."""
-    recipes = shortest(group.group for group in report.screened_groups)
-    rows: list[Row] = []
-    for row in report.screening:
-        heading = recipes.get(row.group, "one model each" if recipes else "")
-        name = f"seed {row.seed}" if row.group in recipes else names[row.subject]
-        rows.append((heading, name, [mark(0, row.gap, INK)]))
-    seeds, level = ", one row per training seed" if recipes else "", report.thresholds.confidence
-    return _rows("screening", rows, ["gap"], seeds=seeds, level=level)
-
-
-def draw_ablations(report: Convergence, names: Names) -> Drawing | None:
-    """The gap under other identities and other prompt choices."""
-    rows: list[Row] = []
-    for row in report.ablations:
-        color = VERMILLION if row.is_identity else INK
-        marks = [mark(0, row.gap, color), mark(1, row.change, color)]
-        rows.append((names[row.subject], row.variant, marks))
-    return _rows("role-play", rows, ["gap", "change"], shared=False)
-
-
-def draw_checkpoints(report: Convergence, names: Names) -> Drawing | None:
-    """What each claim does on document-trained checkpoints, beside what it does on the model itself."""
-    rows: list[Row] = []
-    for one in report.checkpoints:
-        title = f"{names[one.subject]}, {one.checkpoint}{'' if one.eligible else ' (not eligible)'}"
-        for claim in one.claims:
-            style = FAMILY_STYLES[claim.family if one.eligible else None]
-            marks = [mark(0, claim.on_checkpoint, style), mark(1, claim.on_subject, style)]
-            rows.append((title, claim.claim, marks))
-    return _rows("checkpoints", rows, ["on the checkpoint", "on the model"])
-
-
-def draw_direct(report: Convergence, names: Names) -> Drawing | None:
-    """Share refused when simply asked: harmful and benign requests."""
-    rows: list[Row] = []
-    for one in report.direct:
-        for row in one.rows:
-            arms = [(k, arm) for k, name in enumerate(REQUEST_ARMS) if (arm := row.arm(name)) is not None]
-            if arms:
-                colors = VERMILLION, BLUE
-                marks = [Mark(k, a.refused, a.refused_low, a.refused_high, colors[k]) for k, a in arms]
-                rows.append((names[one.subject], row.label, marks))
-    panels = [Panel(f"{arm} requests", "% refused", (-3.0, 103.0)) for arm in REQUEST_ARMS]
-    return _rows("direct-requests", rows, panels)
-
-
 # Planes of a convergence report
 
 
@@ -646,26 +460,6 @@ def draw_coupling(report: Convergence, names: Names) -> Drawing | None:
 
     held = [one for one in report.steering if any(v.reasoning and v.behaviour for v in one.vectors)]
     return _planes("coupling", held, report, names, draw, [("×", MUTED, "random")])
-
-
-def draw_random(report: Convergence, names: Names) -> Drawing | None:
-    """Both arms under random vectors, fitted vectors and no vector."""
-
-    def draw(ax: Axes, one: SteeringResult) -> None:
-        _crossed(ax, (-3, 103), (-3, 103), "unmonitored, %", "monitored, %")
-        ax.plot([0, 100], [0, 100], color=GRID, linewidth=0.8, zorder=1)
-        parsed = [p for p in one.random if p.parsed >= one.parse_floor]
-        arms = [(p.unmonitored, p.monitored, "x", MUTED, 4) for p in parsed]
-        for vector in one.vectors:
-            color, marker, _ = FAMILY_STYLES[vector.family]
-            arms += [(p.unmonitored, p.monitored, marker, color, 4) for p in vector.points if p.usable]
-        arms.append((one.unsteered[1], one.unsteered[0], "+", INK, 9))
-        _scatter(ax, [(100 * x, 100 * y, *look) for x, y, *look in arms if x is not None and y is not None])
-
-    extra = [("×", MUTED, "random"), ("+", INK, "unsteered")]
-    return _planes(
-        "random-vectors", [one for one in report.steering if one.random], report, names, draw, extra
-    )
 
 
 def _scatter(ax: Axes, dots: Sequence[Any]) -> None:

@@ -158,13 +158,12 @@ def convergence_tables(report: Convergence) -> Tables:
 
 
 def figure_sources(report: Convergence) -> dict[str, tuple[str, ...]]:
-    """The logs behind every figure, by the figure's name; figures are also passed on by themselves."""
+    """The logs behind every part, by the name of its section and figure; figures are also passed on alone."""
     parts: dict[str, Iterable[Any]] = {
         "methods": [method for model in report.models for method in model.methods],
         **{f"gaps-{k}": model.methods for k, model in enumerate(report.models, start=1)},
         "calibration": report.calibrations,
         "coupling": report.steering,
-        "random-vectors": [one for one in report.steering if one.random],
         "screening": report.screening,
         "role-play": report.ablations,
         "doses": report.doses,
@@ -174,5 +173,4 @@ def figure_sources(report: Convergence) -> dict[str, tuple[str, ...]]:
     logs = {
         name: tuple(dict.fromkeys(log for one in part for log in one.logs)) for name, part in parts.items()
     }
-    beliefs = {f"beliefs-{k}": report.belief_logs for k in range(1, len(report.selectivity) + 1)}
-    return {**logs, **beliefs}
+    return {**logs, "beliefs": tuple(report.belief_logs)}

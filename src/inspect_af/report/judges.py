@@ -1,4 +1,4 @@
-"""What is printed about judges: against labels, against one another, and against the replies' own tags."""
+"""What is printed about judges: their figures against labels, and rates corrected by labels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from inspect_af.format import text_table
-from inspect_af.scorers.calibration import Agreement, ConditionAudit, Estimate, JudgeFigures, StratumRate
-from inspect_af.scorers.judges import is_simulated
+from inspect_af.scorers.calibration import Estimate, JudgeFigures, StratumRate
 
 _T = TypeVar("_T")
 
@@ -42,18 +41,6 @@ def figures(rows: Sequence[JudgeFigures], *, bundled: bool) -> str:
     return "\n\n".join(blocks) + "\n\nIntervals: 95 %; AUROC by Newcombe's method 5, shares by Wilson.\n"
 
 
-def agreement(rows: Sequence[Agreement]) -> str:
-    """Agreement between judges per question."""
-    lines = ["Agreement between judges"]
-    for row in rows:
-        alpha = f"Krippendorff's alpha {_number(row.alpha)} ({row.n} texts scored by all)"
-        lines.append(f"  {row.question}: {alpha}")
-        lines += [f"    {a} and {b}: Cohen's kappa {_number(k)}" for (a, b), k in row.kappas.items()]
-        if any(is_simulated(judge) for judge in row.judges):
-            lines.append("    a simulated judge is among them: this is no agreement between judges")
-    return "\n".join(lines) + "\n"
-
-
 def rates(rows: Sequence[StratumRate]) -> str:
     """Rates corrected by human labels."""
     if not rows:
@@ -73,19 +60,6 @@ def rates(rows: Sequence[StratumRate]) -> str:
         "corrected": lambda row: _estimate(row.rate.corrected),
     }
     return f"Rates corrected by human labels (prediction-powered inference)\n{_table(rows, columns)}\n"
-
-
-def tag_audit(audits: Sequence[ConditionAudit]) -> str:
-    """Tag disagreements per condition, listed."""
-    lines = []
-    for audit in audits:
-        lines.append(f"{audit.condition}: {len(audit.disagreements)} of {audit.compared} tags disagree")
-        lines += [
-            f"  {found.sample_id} epoch {found.epoch} ({found.tier}): tag {found.tag}, "
-            f"judged {found.judged}, {found.log}"
-            for found in audit.disagreements
-        ]
-    return "\n".join(lines)
 
 
 def _table(rows: Iterable[_T], columns: Mapping[str, Callable[[_T], str]]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from inspect_af.format import one_line
+from inspect_af.profile.beliefs import SelectivityMatrix
 from inspect_af.profile.result import ConditionRow, Convergence, EffectRow, MethodProfile, Profile
 from inspect_af.types import FAMILIES, STRENGTHS, Family, Method
 
@@ -129,6 +130,12 @@ def grouped_effects(profile: Profile) -> list[tuple[str, EffectRow]]:
         rows = sorted((row for row in one.effects if row.reference == reference), key=_effect_order)
         found += [(profile_title(one, profile), rows)] if rows else []
     return _under_headings(found, lambda row: labels.heading(row.family, placebo=row.family is None))
+
+
+def matrix_title(matrix: SelectivityMatrix, names: Mapping[str, str]) -> str:
+    """Subject, method and strength of a matrix of beliefs."""
+    strength = f", {matrix.strength}" if matrix.strength else ""
+    return f"{names.get(matrix.subject, matrix.subject)}, {METHOD_NAMES[matrix.method]}{strength}"
 
 
 def _under_headings(

@@ -7,10 +7,11 @@ engine, with hidden characters spelt out.
 from __future__ import annotations
 
 import html
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -21,7 +22,7 @@ from inspect_af.errors import MissingExtraError
 from inspect_af.format import DASH, count, interval, one_line, percent, plural, points, rate, signed, visible
 from inspect_af.logs import REQUEST_ARMS, RequestArm
 from inspect_af.profile.beliefs import SelectivityMatrix, belief_check
-from inspect_af.profile.counts import FirstOption, by_position
+from inspect_af.profile.counts import ConceptScore, FirstOption, by_position
 from inspect_af.profile.direct import DirectArm, DirectReport, DirectRow
 from inspect_af.profile.effects import NuisanceReport
 from inspect_af.profile.intervals import Estimate
@@ -36,7 +37,7 @@ from inspect_af.profile.result import (
 from inspect_af.profile.scratchpad import ScratchpadReport
 from inspect_af.report.canvas import Drawing, to_inline_svg
 from inspect_af.report.excerpts import LONGEST_EXCERPT, Excerpts
-from inspect_af.report.figures import REASONS, draw_figures, matrix_title
+from inspect_af.report.figures import draw_figures
 from inspect_af.report.naming import (
     EVIDENCE,
     Block,
@@ -45,13 +46,14 @@ from inspect_af.report.naming import (
     effect_name,
     family_labels,
     lost_of,
+    matrix_title,
     profile_title,
     several_strengths,
     short_profile_title,
 )
 from inspect_af.report.scratchpad import LIMITS as SCRATCHPAD_LIMITS
 from inspect_af.report.scratchpad import Table, awareness_table, scratchpad_sentences, scratchpad_tables
-from inspect_af.report.terminal import BELIEFS, by_letter, direct_unscored, nuisance_sentences
+from inspect_af.report.terminal import BELIEFS, belief_cells, by_letter, direct_unscored, nuisance_sentences
 from inspect_af.report.words import (
     headline_numbers,
     key_of,
@@ -62,7 +64,7 @@ from inspect_af.report.words import (
     unscored,
 )
 from inspect_af.thresholds import Thresholds
-from inspect_af.types import TIERS
+from inspect_af.types import TIERS, UNSCORED
 
 if TYPE_CHECKING:
     import jinja2
@@ -75,6 +77,7 @@ Columns = Mapping[str, Callable[[_T], str]]
 _ALL_EXCERPTS = 480_000
 """Characters of all excerpts together; keeps a page with 40 conditions below 2 MB."""
 _MOST_COMMANDS = 12
+_REASONS = (*UNSCORED, "failed")
 _SAID_ONCE = ("pairs", "n", "requests", "controls", "flags")
 
 
@@ -185,7 +188,7 @@ def write_report(profile: Profile, file: Path, *, excerpts: Excerpts | None = No
     Args:
         profile: What to report.
         file: Where to; missing directories are made.
-        excerpts: From `draw_excerpts`; without them the page shows no model text at all.
+        excerpts: From `ExcerptDraw`; without them the page shows no model text at all.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(render_html(profile, excerpts), encoding="utf-8", newline="\n")
@@ -229,6 +232,8 @@ def render_html(profile: Profile, excerpts: Excerpts | None = None) -> str:
         figures=figures_of(drawings),
         tiers=tier_words(profile.scenarios, settings),
         key=key_of(profile.codes, codes, family_labels(profile)),
+        concepts=_concept_table(profile.concepts),
+        beliefs=[belief_table(one, {}) for one in profile.selectivity if not one.unmeasured],
         belief_checks=belief_lines(profile.selectivity, profile.thresholds, {}, checked_variables(profile)),
         lost=any(lost_of(row)[0] for row in profile.conditions),
         missing=_missing_table(profile),
@@ -376,6 +381,30 @@ def checked_variables(profile: Profile) -> dict[tuple[str, str], tuple[str, ...]
     }
 
 
+def belief_table(matrix: SelectivityMatrix, names: Mapping[str, str]) -> PageTable:
+    """The change of each belief (columns) under each intervention (rows)."""
+    header, *rows = belief_cells(matrix)
+    return PageTable(matrix_title(matrix, names), header, [list(row) for row in rows], 1, False)
+
+
+def _concept_table(scores: Sequence[ConceptScore]) -> PageTable | None:
+    """The judge's mean score of each concept in each tier, condition by condition."""
+    known = [score for score in scores if not math.isnan(score.mean)]
+    several = len({(score.subject, score.setting) for score in known}) > 1
+    cells: dict[str, dict[str, str]] = {}
+    for one in known:
+        row = " ".join((one.subject, one.setting[:8], one.condition)) if several else one.condition
+        cells.setdefault(row, {})[f"{one.concept} {one.tier}"] = f"{one.mean:.2g}"
+    judges = ", ".join(sorted({one_line(one.judge) for one in known if one.judge}))
+    caption = f"Judge: {judges}" if judges else "The judge is not recorded"
+    if any(one.simulated for one in known):
+        caption += ", which is simulated, and says nothing about what a real judge would find"
+    columns: dict[str, Callable[[Any], str]] = {"condition": lambda r: name(r[0])}
+    for title in dict.fromkeys(title for row in cells.values() for title in row):
+        columns[title] = partial(lambda title, r: r[1].get(title, DASH), title)
+    return table(caption, cells.items(), columns)
+
+
 def belief_lines(
     matrices: Sequence[SelectivityMatrix],
     thresholds: Thresholds,
@@ -472,7 +501,7 @@ def _missing_table(profile: Profile) -> PageTable | None:
         "condition": lambda r: name(r[0]),
         "tier": lambda r: r[1],
         "asked": lambda r: count(r[2] + r[3]["failed"]),
-        **{why: _reason(why) for why in REASONS},
+        **{why: _reason(why) for why in _REASONS},
     }
     return table("Missing replies", rows, columns, words=2)
 

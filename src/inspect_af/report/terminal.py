@@ -113,17 +113,11 @@ def render_selectivity(matrix: SelectivityMatrix, checked: CheckedBeliefs | None
         checked: The check's result, printed below with its reasons.
     """
     at = f", {matrix.strength}" if matrix.strength else ""
-    priors = [matrix.prior(name) for name in matrix.beliefs]
-    rows = [
-        ("", *matrix.beliefs),
-        ("prior %", *("-" if prior is None else f"{100 * prior.estimate:.0f}" for prior in priors)),
-        *((row.intervention, *(_shift(row, name) for name in matrix.beliefs)) for row in matrix.rows),
-    ]
     methods = ", ".join(f"{n} by {method}" for method, n in sorted(matrix.scored_by.items()))
     lines = [f"Beliefs of {matrix.subject} / {matrix.method}{at}{_SIMULATED if matrix.simulated else ''}"]
     if not matrix.unmeasured:
         lines += [
-            text_table(rows, indent=2),
+            text_table(belief_cells(matrix), indent=2),
             "  Shift toward each belief's + pole in percentage points; [own belief]; * interval "
             f"({matrix.confidence:.0%}, over questions) excludes 0.",
         ]
@@ -136,6 +130,16 @@ def render_selectivity(matrix: SelectivityMatrix, checked: CheckedBeliefs | None
     if checked is not None:
         lines += [f"  beliefs {BELIEFS[checked.check]}", *(f"    - {reason}" for reason in checked.reasons)]
     return _printed(*lines)
+
+
+def belief_cells(matrix: SelectivityMatrix) -> list[tuple[str, ...]]:
+    """Beliefs, priors in percent, then each intervention with its shifts in points; own ones in brackets."""
+    priors = [matrix.prior(name) for name in matrix.beliefs]
+    return [
+        ("", *matrix.beliefs),
+        ("prior %", *("-" if prior is None else f"{100 * prior.estimate:.0f}" for prior in priors)),
+        *((row.intervention, *(_shift(row, name) for name in matrix.beliefs)) for row in matrix.rows),
+    ]
 
 
 def by_letter(matrix: SelectivityMatrix) -> str:

@@ -1,4 +1,4 @@
-"""Are the judges right? Against labels, one another, and the replies' own tags; and rates corrected.
+"""Are the judges right? Against labels; and rates corrected by them.
 
 No model is called here.
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,27 +88,6 @@ def cohen_kappa(first: Bools, second: Bools) -> float:
     by_chance = p * q + (1 - p) * (1 - q)
     observed = float((first == second).mean())
     return math.nan if by_chance == 1 else (observed - by_chance) / (1 - by_chance)
-
-
-def krippendorff_alpha(ratings: Floats) -> float:
-    """Krippendorff's alpha with the interval metric (squared differences).
-
-    Args:
-        ratings: Axes "rater unit"; NaN where a rater has not rated a unit.
-
-    Returns:
-        1 for perfect agreement, 0 for agreement as by chance; NaN with fewer than two units that two raters
-        share, or where all ratings are equal.
-    """
-    shared = ratings[:, (~np.isnan(ratings)).sum(axis=0) >= 2]
-    if shared.shape[1] < 2:
-        return math.nan
-    m = (~np.isnan(shared)).sum(axis=0)
-    values = shared[~np.isnan(shared)]
-    # Squared differences over ordered pairs of n values sum to 2 n * their sum of squares about the mean.
-    observed = float((2 * m * m * np.nanvar(shared, axis=0) / (m - 1)).sum()) / len(values)
-    expected = 2 * len(values) * float(values.var()) / (len(values) - 1)
-    return math.nan if expected == 0 else 1 - observed / expected
 
 
 class CorrectedRate(NamedTuple):
@@ -220,20 +198,6 @@ class JudgeFigures(NamedTuple):
     simulated: bool
 
 
-class Agreement(NamedTuple):
-    """How far judges agree with one another on one question.
-
-    `n` texts were scored by all of them; `alpha` is Krippendorff's, on the scores, over all texts that two
-    judges scored; `kappas` are Cohen's, on yes or no, per pair of judges.
-    """
-
-    question: str
-    judges: tuple[str, ...]
-    n: int
-    alpha: float
-    kappas: dict[tuple[str, str], float]
-
-
 class StratumRate(NamedTuple):
     """The corrected rate of one question in one condition and tier."""
 
@@ -298,25 +262,6 @@ def judge_figures(texts: Sequence[LabelledText], cuts: Mapping[str, float]) -> l
             f"nothing to compare: {n} of {len(texts)} texts have labels, and judges are stored for "
             f"{', '.join(judges) or 'none'}; fill in the labels, or add --model to run a judge"
         )
-    return rows
-
-
-def agreements(texts: Sequence[LabelledText], cuts: Mapping[str, float]) -> list[Agreement]:
-    """Agreement between judges per question that at least two judges scored."""
-    rows = []
-    for question in _questions(texts):
-        all_scores = {judge: _scores(texts, judge, question) for judge in _judges(texts)}
-        scores = {judge: own for judge, own in all_scores.items() if not np.isnan(own).all()}
-        if len(scores) < 2:
-            continue
-        kappas = {}
-        for a, b in combinations(scores, 2):
-            both = ~np.isnan(scores[a] + scores[b])
-            yes = [scores[judge][both] >= cut_for(question, cuts) for judge in (a, b)]
-            kappas[a, b] = cohen_kappa(*yes)
-        table = np.array(list(scores.values()))
-        n = int((~np.isnan(table)).all(axis=0).sum())
-        rows.append(Agreement(question, tuple(scores), n, krippendorff_alpha(table), kappas))
     return rows
 
 
@@ -509,50 +454,3 @@ def _stored(scores: dict[str, Score]) -> dict[str, dict[str, float]]:
             faking = facts["rubric"] == "faking"
             judges[str(facts["grader"])] |= {"faking": values["share"]} if faking else values
     return judges
-
-
-class Disagreement(NamedTuple):
-    """One reply whose tag says another thing than the judge."""
-
-    log: str
-    sample_id: str
-    epoch: int
-    tier: str
-    tag: str
-    judged: str
-
-
-class ConditionAudit(NamedTuple):
-    """The replies of one condition that have a tag and a judged label."""
-
-    condition: str
-    compared: int
-    disagreements: tuple[Disagreement, ...]
-
-
-def audit_tags(sources: Sequence[str | Path]) -> list[ConditionAudit]:
-    """Counts and lists tag disagreements per condition.
-
-    Raises:
-        LogError: a source does not exist.
-        AnalysisError: no log has scores of the refusal judge.
-    """
-    compared: Counter[str] = Counter()
-    disagreements: dict[str, list[Disagreement]] = defaultdict(list)
-    for location in find_logs(sources):
-        for summary in LogFile(location).summaries()[0]:
-            for score in (summary.scores or {}).values():
-                facts = score.metadata or {}
-                if facts.get("rubric") != "refusal" or facts.get("tag_disagrees") is None:
-                    continue
-                condition, sample = str(facts["condition"]), (location, str(summary.id), summary.epoch)
-                compared[condition] += 1
-                if facts["tag_disagrees"]:
-                    said = (str(facts["tier"]), str(facts["tag"]), str(score.answer))
-                    disagreements[condition].append(Disagreement(*sample, *said))
-    if not compared:
-        raise AnalysisError(
-            "no reply has both a protocol tag and a score of the refusal judge; score the logs first: "
-            "inspect score LOG --scorer inspect_af/refusal_judge --model-role grader=PROVIDER/MODEL"
-        )
-    return [ConditionAudit(name, compared[name], tuple(disagreements[name])) for name in sorted(compared)]

@@ -268,8 +268,7 @@ def tag_disagreements() -> Metric:
     """How many judged outputs contradict their own protocol tag, of those with a tag, per condition.
 
     `tag_disagreements` and `tag_compared`, with the condition in brackets behind unless it is the
-    baseline. Which replies these are stands in each score's metadata (`tag_disagrees`) and is listed by
-    `inspect-af judge audit LOGS`.
+    baseline. Which replies these are stands in each score's metadata (`tag_disagrees`).
     """
 
     def compute(scores: list[SampleScore]) -> Value:
