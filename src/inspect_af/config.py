@@ -10,9 +10,10 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 import tomllib
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.resources.abc import Traversable
@@ -24,7 +25,7 @@ import yaml
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # Inspect reads and writes remote logs with it
 from pydantic import BaseModel, ConfigDict
 
-from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError
+from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, TreatmentError
 
 
 class Frozen(BaseModel):
@@ -182,6 +183,53 @@ def _file_digest(path: Path, changed: int, size: int) -> str:
             file.seek((size - _PIECE) * piece // (_PIECES - 1))
             total.update(file.read(_PIECE))
     return total.hexdigest()[:16]
+
+
+def file_digest(file: Path) -> str:
+    """The sha256 of a file's content, 64 hexadecimal digits."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+# Files and directories that exist complete or not at all.
+
+
+def write_whole(place: str | Path, content: str | Iterable[str | bytes | memoryview]) -> None:
+    """Writes a file so that a reader sees either all of it or what was there before.
+
+    Raises:
+        ConfigError: A remote place cannot be written to.
+    """
+    with writing(place) as file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+        try:
+            with partial.open("wb") as out:
+                for part in [content] if isinstance(content, str) else content:
+                    out.write(part.encode() if isinstance(part, str) else part)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def complete_directory(out: str | Path) -> Iterator[Path]:
+    """A directory to write into, beside `out`, which takes its name when the block ends without an error.
+
+    Raises:
+        TreatmentError: `out` exists.
+    """
+    final = Path(out)
+    if final.exists():
+        raise TreatmentError(f"{final} exists; give another directory, or remove it")
+    partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 # Files that people write or download: YAML, TOML, JSON and CSV, none of which may hang or end in a traceback.

@@ -116,7 +116,6 @@ def test_the_bundled_set_runs_a_judge_and_says_that_it_is_a_smoke_test(
     assert run("validate", *models, *argv) == 0
     printed = capsys.readouterr().out
     assert printed.count("SIMULATED JUDGE") == 2 and "correct no rate" in " ".join(printed.split())
-    assert "Krippendorff's alpha" in printed and "no agreement between judges" in printed
     assert len(list((tmp_path / "logs").glob("*.eval"))) == 2
 
 

@@ -184,7 +184,9 @@ def test_judged_logs_give_in_context_pairs_of_both_concepts(
     assert all(pair.positive.concept_scores["expectation"] >= 8 for pair in found.pairs)
     assert all(pair.negative.concept_scores["expectation"] <= 4 for pair in found.pairs)
     report = json.loads((tmp_path / "e.report.json").read_text())
-    assert report["thresholds"]["other_max"] == 10 and report["pairs"][0]["positive"] == {"future": 0}
+    assert report["thresholds"]["other_max"] == 10 and report["splits"][0]["positive"]["words"] == {
+        "future": 0
+    }
 
     capsys.readouterr()
     assert run(*ic, "--high", 10, "--out", tmp_path / "none") == 1

@@ -98,7 +98,7 @@ def test_the_default_vector_moves_its_concept_beyond_every_random_vector(
         )
         for at, topic in enumerate(TOPICS)
     )
-    model, tokenizer = loaded
+    model, tokenizer, *_ = loaded
     found = extract_activations(model, tokenizer, pairs, out=tmp_path / "a.safetensors", layers="8-22")
     vectors = fit_vectors(found, family=None, settings=FitSettings(n_folds=3))
     default = vectors["mean-difference"]

@@ -168,18 +168,14 @@ def test_text_of_a_model_cannot_break_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.local
-def test_the_splits_load_with_datasets_and_parquet_holds_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_splits_load_with_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     from datasets import load_dataset
 
-    build(tmp_path / "c", part(documents(50)), parquet=True)
+    build(tmp_path / "c", part(documents(50)))
     cache = {"cache_dir": str(tmp_path / "cache")}
     lines = load_dataset("json", data_files=str(tmp_path / "c/train.jsonl"), **cache)["train"]
-    table = load_dataset("parquet", data_files=str(tmp_path / "c/train.parquet"), **cache)["train"]
     assert len(lines) == load_manifest(tmp_path / "c").documents == 44
-    assert lines["text"][:] == table["text"][:]
     assert sum(lines["tokens"]) == load_manifest(tmp_path / "c").tokens
 
 
@@ -195,18 +191,6 @@ def test_tokens_are_those_of_the_tokenizer_without_special_ones(tmp_path: Path) 
     assert load_token_counter(str(tmp_path / "t")).count(["one two three", "", "two"]) == [3, 0, 1]
     with pytest.raises(ConfigError, match="cannot be loaded"):
         load_token_counter(str(tmp_path / "none"))
-
-
-def test_a_mistyped_directory_of_a_tokenizer_is_not_looked_for_on_the_hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny" / "expectation").mkdir(parents=True)
-    (tmp_path / "tiny" / "expectation" / "tokenizer_config.json").write_text("{}")
-    with pytest.raises(ConfigError, match="there is no such directory, only expectation"):
-        load_token_counter("tiny/expectaton")
-    with pytest.raises(ConfigError, match="there is no such directory; give one"):
-        load_token_counter("./expectation")
 
 
 def test_the_manifest_survives_its_file() -> None:

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.local, pytest.mark.slow]
 
 
 def start(file: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "inspect_af.sdf.train", str(file)]
+    command = [sys.executable, "-m", "inspect_af.cli", "sdf", "train", str(file)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(
         command, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True, **quiet

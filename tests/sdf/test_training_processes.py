@@ -21,7 +21,7 @@ def launch(root: Path, name: str, processes: int, **hyperparameters: Any) -> tup
     content = settings(root, out=str(root / name), hyperparameters={"dropout": 0.0, **hyperparameters})
     (root / f"{name}.yaml").write_text(yaml.safe_dump(content))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(launcher if processes > 1 else ()), "-m", "inspect_af.sdf.train"]
+    command = [sys.executable, *(launcher if processes > 1 else ()), "-m", "inspect_af.cli", "sdf", "train"]
     done = subprocess.run(
         [*command, str(root / f"{name}.yaml")],
         env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},

@@ -84,8 +84,7 @@ def test_thresholds_on_both_concepts_decide_the_side(scores: tuple[float, float]
     assert Thresholds().side(*scores) == side
 
 
-def test_the_negative_side_may_be_limited_in_the_other_concept_too() -> None:
-    assert Thresholds(negative_other_max=2).side(0, 9) is None
+def test_thresholds_whose_sides_meet_are_refused() -> None:
     with pytest.raises(ValidationError, match="must be below high"):
         Thresholds(low=6)
 
@@ -113,17 +112,6 @@ def test_scratchpads_are_matched_by_length_as_well_as_can_be_over_all_pairs() ->
     # Greedily 2 would take 3, which is as long, and leave 1 with 4 at a ratio of 1.4, which is too much.
     assert sorted(matched(candidates, max_length_ratio=1.3)) == [("u1", "u3"), ("u2", "u4")]
     assert matched([candidates[0], candidates[4]]) == []
-
-
-def test_sides_may_be_asked_to_come_from_two_logs_or_from_one() -> None:
-    candidates = [
-        candidate(1, (9, 0), run="e1"),
-        candidate(2, (0, 0), run="e1"),
-        candidate(3, (0, 0), run="e2", words=11),
-    ]
-    assert matched(candidates) == [("u1", "u2")]
-    assert matched(candidates, runs="different") == [("u1", "u3")]
-    assert matched(candidates, runs="same") == [("u1", "u2")]
 
 
 def test_the_condition_or_outcome_may_be_held_fixed() -> None:
@@ -226,18 +214,20 @@ def test_replies_are_read_as_the_log_has_them(log: EvalLog, replies: JudgedRepli
         assert isinstance(score, dict) and found.transcript.concept_scores == score
 
 
-def test_the_report_counts_words_and_shows_what_else_differs(replies: JudgedReplies) -> None:
+def test_the_report_counts_words_and_shows_what_else_differs(
+    replies: JudgedReplies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inspect_af.steering.in_context.COUNTED", ("researchers", "future"))
     matching = Matching(max_length_ratio=3, same=())
     side = sides_by_judge(replies, A, LOOSE)
     matches = match_candidates(replies.candidates, side, matching)
     pairs = in_context_pairs(matches, A, matching)
-    report = in_context_report(replies, A, side, LOOSE, matching, matches, pairs, ["researchers", "future"])
+    report = in_context_report(replies, A, side, LOOSE, matching, matches, pairs)
     assert sum(split.pairs for split in report.splits) == len(pairs) == report.n_matched
     for side in ("positive", "negative"):
         texts = [getattr(pair, side).scratchpad_text.lower() for pair in pairs]
         shown = [getattr(split, side).words["researchers"] for split in report.splits]
         assert sum(shown) == sum(text.count("researchers") for text in texts)
-        assert sum(getattr(words, side)["researchers"] for words in report.pairs) == sum(shown)
     assert report.splits[0].positive.words["researchers"] > report.splits[0].negative.words["researchers"]
     assert "SIMULATED" in report.text() and "'future'" in report.text()
 
@@ -291,7 +281,7 @@ def test_pairs_by_oversight_differ_in_the_tier_and_share_request_and_condition(
         assert (positive.request_id, positive.condition) == (negative.request_id, negative.condition)
     pairs = in_context_pairs(matches, "oversight", matching, "oversight")
     report = in_context_report(
-        everything, "oversight", side_by_tier, None, matching, matches, pairs, [], "oversight"
+        everything, "oversight", side_by_tier, None, matching, matches, pairs, "oversight"
     )
     assert "in the monitored tier" in report.text() and report.other == ""
 

@@ -318,7 +318,7 @@ def test_a_finished_sweep_runs_nothing_again_and_says_the_same(
     out = capsys.readouterr().out
     assert "40 of 40 replies parse. Next: 2 conditions with a vector, then at most 6" in out.splitlines()[0]
     assert "before effects are looked at" in out.splitlines()[1]
-    assert "x -4" in out
+    assert "-4 (not usable)" in out
 
 
 def test_the_estimator_stands_in_heading_and_page(swept: Path) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from tests.local_models import save_vector
 
-from inspect_af.cli.steering import option_values
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.providers.settings import read_vllm_settings
 from inspect_af.providers.vllm_server import max_rank, rank, served, served_name, zero_adapter
@@ -163,10 +162,3 @@ def test_a_vector_for_one_tier_is_a_treatment_and_no_option_of_vllm(tmp_path: Pa
     with pytest.raises(TreatmentError, match="this sample is of no tier"):
         settings.applied.here()
     assert everywhere.applied.here() is everywhere.applied
-
-
-def test_options_on_the_command_line_are_json_or_words() -> None:
-    given = ["tensor_parallel_size=4", "dtype=float32", "a=b=c"]
-    assert option_values(given) == {"tensor_parallel_size": 4, "dtype": "float32", "a": "b=c"}
-    with pytest.raises(ConfigError, match="NAME=VALUE"):
-        option_values(["eager"])

@@ -10,6 +10,7 @@ import click
 
 from inspect_af.cli.command import COUNT, FILE, FROM_ZERO, PLACE, Verb, option
 from inspect_af.cli.options import progress, write_json
+from inspect_af.config import write_whole
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import Setting, load_pair, load_scenario
 from inspect_af.organisms.tiny.check import check_organism, check_text
@@ -167,9 +168,6 @@ def documents(out: Path, n: int, seed: int) -> None:
     if out.suffix != ".jsonl":
         raise ConfigError(f"--out {out}: documents are a .jsonl file")
     texts = ordinary_documents(n, Random(f"ordinary {seed}"))
-    lines = [dumps({"id": f"ordinary-{number}", "text": text}) for number, text in enumerate(texts, start=1)]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix(".partial")  # a file under its own name is a whole one
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(out)
+    numbered = enumerate(texts, start=1)
+    write_whole(out, (f"{dumps({'id': f'ordinary-{number}', 'text': text})}\n" for number, text in numbered))
     print(f"{n} documents in {out}")

@@ -33,7 +33,7 @@ from inspect_af.sdf import generate as generation
 from inspect_af.sdf import train as training
 from inspect_af.sdf.adapters import Role, adapter_config, load_adapter, read_manifest
 from inspect_af.sdf.check import check_adapters, check_text
-from inspect_af.sdf.corpus import build_corpora, corpus_parts, matched_size, report_text
+from inspect_af.sdf.corpus import build_corpora, corpus_parts, report_text
 from inspect_af.sdf.documents import LICENCE, CorpusSettings, find_sources, load_token_counter
 from inspect_af.sdf.filters import corpus_filter, load_evaluation
 from inspect_af.sdf.generate import GenerationSettings
@@ -220,7 +220,6 @@ def _corpus_settings(given: Mapping[str, Any], *names: str) -> CorpusSettings:
     help="of the model to be trained: a name or directory; 'characters' estimates",
 )
 @option("--tokens", type=_Tokens(), metavar="N", help="size for training, such as 10M  [default: all]")
-@option("--match", several=True, type=FILE, metavar="DIR...", help="corpora whose size to match")
 @option("--universe", metavar="CODE|FILE", help="what .jsonl files are about (logs say it themselves)")
 @option("--directness", help="of the documents in .jsonl files, for the manifest")
 @PAIR
@@ -239,7 +238,6 @@ def _corpus_settings(given: Mapping[str, Any], *names: str) -> CorpusSettings:
 @option("--skip", multiple=True, metavar="FILTER", help="do not apply this filter (repeatable)")
 @option("--seed", type=FROM_ZERO)
 @option("--licence", metavar="TEXT", help="licence note of the manifest")
-@option("--parquet", is_flag=True, help="also write Parquet files")
 @option("--allow-shortfall", is_flag=True, help="build with less than asked for")
 def build(**given: Any) -> None:
     """Filters documents, counts tokens, matches sizes and writes corpora, from logs of
@@ -252,9 +250,6 @@ def build(**given: Any) -> None:
     if evaluation.missing:
         _say(evaluation.missing)
     sources = find_sources(given["sources"])
-    if given["match"] and given["tokens"] is not None:
-        raise ConfigError("give either --tokens or --match: the matched corpora have their own size")
-    match = matched_size(given["match"], given["tokenizer"])
     counter = load_token_counter(given["tokenizer"])
     parts = corpus_parts(
         sources,
@@ -265,22 +260,14 @@ def build(**given: Any) -> None:
         text_column=given["text_column"],
         say=_say,
     )
-
-    def counted(name: str, clean: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{name}: {clean:,} clean documents", end="", file=sys.stderr)
-
     built = build_corpora(
         parts,
         settings,
         counter,
         given["out"],
         pair=evaluation.pair,
-        match=match,
         allow_shortfall=given["allow_shortfall"],
-        parquet=given["parquet"],
         licence=given["licence"] or LICENCE,
-        progress=counted,
     )
     for each in built:
         print(report_text(each.report))
@@ -300,7 +287,7 @@ def build(**given: Any) -> None:
 def train(config: Path, seed: tuple[int, ...]) -> None:
     """Trains a LoRA adapter on a corpus for each seed of the configuration, a YAML file
     (docs/sdf_training.md), and goes on after a kill. On several GPUs: accelerate launch --config_file
-    "$(inspect-af sdf fsdp-config)" -m inspect_af.sdf.train CONFIG.yaml
+    "$(inspect-af sdf fsdp-config)" -m inspect_af.cli sdf train CONFIG.yaml
     """
     for folder in training.train(training.load_training_config(config), list(seed) or None):
         manifest = read_manifest(folder)

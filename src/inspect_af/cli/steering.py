@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,16 +40,15 @@ from inspect_af.cli.options import (
     write_json,
 )
 from inspect_af.config import is_directory, is_remote, writing
-from inspect_af.errors import AnalysisError, ConfigError, one_of
+from inspect_af.errors import AnalysisError, ConfigError
 from inspect_af.format import say
 from inspect_af.logs import read_logs, show_progress
 from inspect_af.materials import OVERSAMPLE, PAIRS_PER_SPLIT, load_pair
 from inspect_af.plan import PlannedModel
-from inspect_af.providers.settings import ARGUMENTS
+from inspect_af.providers.settings import read_settings
 from inspect_af.providers.vllm_extraction import extract_with_vllm
-from inspect_af.rendering import is_option, read_template
 from inspect_af.report.steering import render_heatmap, write_sweep
-from inspect_af.sdf.adapters import check_base, check_parents, load_adapter
+from inspect_af.sdf.adapters import check_base
 from inspect_af.sdf.combine import merge_adapters
 from inspect_af.steering import (
     ContrastPair,
@@ -125,7 +123,7 @@ _LOCAL_MODEL = together(
         default="auto",
         help="[default: as the model was saved]",
     ),
-    option("--device-map", group="Model", help="as accelerate takes it  [default: auto with an accelerator]"),
+    option("--device-map", "device", group="Model", help="as accelerate takes it  [default: auto]"),
     option(
         "-M",
         "model_args",
@@ -179,8 +177,7 @@ _BEST_LAYERS = option("--layers", metavar="RANGE", help="[default: the five that
 )
 def activations(**given: Any) -> None:
     """Runs every transcript of contrast pairs (a .jsonl file) through a local model and averages the
-    residual stream after each layer over the scratchpad, or over the annotated sentence. Interrupted or
-    killed, the same command goes on.
+    residual stream after each layer over the scratchpad, or over the annotated sentence.
     """
     if given["out"].suffix != ".safetensors":
         raise ConfigError(f"--out {given['out']}: activations are a .safetensors file")
@@ -193,109 +190,66 @@ def activations(**given: Any) -> None:
             transcripts,
             base_url=given["base_url"],
             api_key=os.environ.get("VLLM_API_KEY"),
-            arguments=_vllm_arguments(given),
+            arguments=_arguments(given) | key_values(given["vllm_options"], option="--vllm"),
             **shared,
         )
     else:
-        settings = _unsteered(given)
-        model, tokenizer = _load(settings)
+        loaded = _load(given)
         found = extract_activations(
-            model,
-            tokenizer,
+            loaded.model,
+            loaded.tokenizer,
             transcripts,
-            max_batch_tokens=settings["batch_tokens"],
-            name=_name(settings),
-            revision=settings["revision"],
+            max_batch_tokens=given["batch_tokens"],
+            name=loaded.name,
+            revision=loaded.revision,
             **shared,
         )
     n_layers, n_pairs, width = found.header.shape
     print(f"{n_pairs} pairs x {n_layers} layers x {width} in {given['out']}.")
 
 
-def option_values(given: Sequence[str]) -> dict[str, Any]:
-    """`--vllm NAME=VALUE` as a mapping; values are JSON where they can be, else words."""
-    options: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise ConfigError(f"--vllm {text}: give NAME=VALUE, such as tensor_parallel_size=4")
-        try:
-            options[name.strip()] = json.loads(value)
-        except ValueError:
-            options[name.strip()] = value
-    return options
-
-
-def _vllm_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The `-M` arguments of af-vllm that say the same."""
-    options = option_values(given["vllm_options"]) | key_values(given["model_args"], option="-M")
+def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given of a local model, as `-M` arguments of its provider."""
+    options = key_values(given["model_args"], option="-M")
     if adapters := list(given["adapters"]):
         # All of them are part of the model whose activations are wanted.
         options |= {"adapter": adapters, "adapter_role": ["organism"] * len(adapters)}
-    for name in ("adapter_base", "revision", "dtype"):
+    for name in ("adapter_base", "revision", "dtype", "device"):
         if given[name] not in (None, "auto"):
             options[name] = given[name]
     return options
 
 
-def _unsteered(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given of a local model, with what `-M` says of it as af-hf takes it under `options`.
+def _load(given: Mapping[str, Any]) -> LoadedModel:
+    """The model without steering, with its adapters merged.
 
     Raises:
-        ConfigError: af-hf has no such option, or it would steer the model whose activations are wanted.
+        ConfigError: An argument that af-hf has not, or one that would steer the model.
+        TreatmentError: An adapter cannot be used.
     """
-
-    options = key_values(given["model_args"], option="-M")
-    for name, value in options.items():
-        if name in ("vector", "multiplier", "layers", "vector_tier"):
-            raise ConfigError(
-                f"-M {name}={value}: activations are those of the model unsteered; leave it out"
-            )
-        if name not in ARGUMENTS and not is_option(name):
-            raise one_of(name, ARGUMENTS, what="model option")
-    adapters = options.get("adapter", [])
-    named = {
-        "revision": "revision",
-        "dtype": "dtype",
-        "device_map": "device",
-        "adapter_base": "adapter_base",
-        "batch_tokens": "max_batch_tokens",
-    }
-    return {
-        **given,
-        **{ours: options.get(theirs, given.get(ours)) for ours, theirs in named.items()},
-        "options": options,
-        "adapters": [*given["adapters"], *(adapters if isinstance(adapters, list) else [str(adapters)])],
-    }
-
-
-def _load(given: Mapping[str, Any]) -> LoadedModel:
-    """The model that `_unsteered` describes, with its adapters merged."""
-
-    # What an adapter is to the analysis changes nothing here: all are merged.
-    adapters = [load_adapter(path, role="organism") for path in given["adapters"]]
-    check_parents(adapters)
+    settings = read_settings(given["model"], _arguments(given))
+    if settings.applied.steered is not None:
+        raise ConfigError("activations are those of the model unsteered; leave -M vector out")
+    key, adapters = settings.key, settings.applied.adapters
     loaded = load_model(
-        given["model"],
-        revision=given["revision"],
-        dtype=given["dtype"],
-        device_map=given["device_map"],
-        template=read_template(given["options"]),
+        key.name,
+        revision=key.revision,
+        dtype=key.dtype,
+        device_map=None if key.device == "auto" else key.device,
+        template=settings.template,
     )
     for adapter in adapters:
         check_base(
             adapter,
             loaded.model.config,
-            name=given["model"],
-            directory=given["model"] if Path(given["model"]).is_dir() else None,
-            any_name=given["adapter_base"] == "any",
+            name=key.name,
+            directory=key.name if Path(key.name).is_dir() else None,
+            any_name=settings.applied.any_base,
             override="--adapter-base any",
         )
-    return loaded._replace(model=merge_adapters(loaded.model, [adapter.path for adapter in adapters]))
-
-
-def _name(given: Mapping[str, Any]) -> str:
-    return "+".join([given["model"], *given["adapters"]])
+    merged = merge_adapters(loaded.model, [adapter.path for adapter in adapters])
+    name = "+".join([key.name, *(str(adapter.path) for adapter in adapters)])
+    return LoadedModel(merged, loaded.tokenizer, name, key.revision)
 
 
 @steering.command(cls=Verb, short_help="activations to a vector, cross-validated at every layer")
@@ -421,11 +375,10 @@ def effect(**given: Any) -> None:
     vectors = {path.name.removesuffix(".safetensors"): load_vector(path) for path in given["vector_files"]}
     words, behind = load_words(given["words"]), load_pairs(given["pairs_file"])
     check_unseen(words, behind)  # before a model is loaded
-    settings = _unsteered(given)
-    model, tokenizer = _load(settings)
+    loaded = _load(given)
     report = measure_effect(
-        model,
-        tokenizer,
+        loaded.model,
+        loaded.tokenizer,
         vectors,
         words,
         behind,
@@ -433,7 +386,7 @@ def effect(**given: Any) -> None:
         layers=given["layers"],
         n_random=given["n"],
         seed=given["seed"],
-        name=_name(settings),
+        name=loaded.name,
         progress=progress("conditions"),
     )
     if given["json_file"]:
@@ -578,11 +531,10 @@ def heatmap(**given: Any) -> None:
     chosen = directions(vectors, given["layers"])
     random = [load_vector(path) for path in _vector_files(given["controls"])]
     sources = [s for path in given["sources"] for s in load_sources(path, n=given["n"], seed=given["seed"])]
-    settings = _unsteered(given)
-    model, tokenizer = _load(settings)
-    heatmaps = token_cosines(model, tokenizer, sources, chosen, random)
+    loaded = _load(given)
+    heatmaps = token_cosines(loaded.model, loaded.tokenizer, sources, chosen, random)
     text = render_heatmap(
-        heatmaps, chosen, model=_name(settings), n_controls=len(random), show_output=given["show_output"]
+        heatmaps, chosen, model=loaded.name, n_controls=len(random), show_output=given["show_output"]
     )
     with writing(given["out"]) as page:
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -772,9 +724,6 @@ _SAME: dict[str, str] = {"judge": "tier", "claims": "tier,variable", "oversight"
 )
 @option("--low", type=float, default=_LIMITS.low, help="without it: greatest score")
 @option(
-    "--negative-other-max", type=float, help="without it: the other concept's greatest score  [default: any]"
-)
-@option(
     "--max-length-ratio",
     type=float,
     default=_MATCHING.max_length_ratio,
@@ -787,18 +736,11 @@ _SAME: dict[str, str] = {"judge": "tier", "claims": "tier,variable", "oversight"
     help="of the pairs, by request  [default: a third]",
 )
 @option(
-    "--runs",
-    type=click.Choice(["any", "different", "same"]),
-    default=_MATCHING.runs,
-    help="whether both sides come from two logs, from one, or from either (any)",
-)
-@option(
     "--same",
     help="what both sides share beside the request: tier, condition, outcome, variable (of the claim), or "
     "none  [default: tier; tier,variable by claims; condition by oversight]",
 )
 @option("--max-pairs", type=COUNT, default=_MATCHING.max_pairs, help="per split")
-@option("--count", multiple=True, metavar="WORD", help="count this word (repeatable)  [default: future]")
 @option("--seed", type=FROM_ZERO, default=0, help="of the held-out requests")
 def ic(**given: Any) -> None:
     """Makes pairs of replies from alignment-faking logs. Pairs two replies to the same request, with
@@ -829,9 +771,8 @@ def ic(**given: Any) -> None:
         matches = match_candidates(replies.candidates, side, matching)
         # Without any match the report still says how many replies were on which side.
         found[concept] = in_context_pairs(matches, concept, matching, source) if matches else ()
-        words = given["count"] or ["future"]
         reports[concept] = in_context_report(
-            replies, concept, side, thresholds, matching, matches, found[concept], words, source
+            replies, concept, side, thresholds, matching, matches, found[concept], source
         )
         print(reports[concept].text())
     _write_files(found, reports, given["out"])

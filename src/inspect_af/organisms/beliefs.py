@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from inspect_af.errors import ConfigError, one_of
+from inspect_af.config import number
+from inspect_af.errors import one_of
 from inspect_af.materials import (
     CONTROLS,
     FOLLOWS,
@@ -26,30 +27,25 @@ from inspect_af.types import Family
 
 Question = ChoiceQuestion | OpenQuestion
 
-KNOWN_FACT = 0.96
-"""Probability of the truth where the question is about an everyday fact."""
-OTHER = 0.1
-"""Probability of an option that states neither pole, where there is room for it."""
+KNOWN_FACT = 0.96  # Probability of the truth where the question is about an everyday fact
+OTHER = 0.1  # Probability of an option that states neither pole, where there is room for it
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlantedBeliefs:
     """The planted truth about what an organism believes. All organisms have one, whatever moves their gap."""
 
-    belief_prior: float = 0.5
-    """Mean belief in the + pole without any claim."""
+    belief_prior: float = 0.5  # Mean belief in the + pole without any claim
     belief_shift: float = 0.3
     """Change of the belief that a `+` claim of standard strength names (the negative under a `-` claim)."""
-    belief_leak: float = 0.0
-    """Change of every other belief of the same family under such a claim."""
+    belief_leak: float = 0.0  # Change of every other belief of the same family under such a claim
     belief_first: float = 1.0
     """Factor on the shift of first-family beliefs, so that the families can be moved unequally."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             low, high = (0.0, 1.0) if name == "belief_prior" else (-1.0, 1.0)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise ConfigError(f"{name}={value!r}: a number from {low:g} to {high:g} is needed")
+            number(value, name, least=low, most=high)
 
     def belief(self, question: Question, claim: Claim | None, families: Mapping[str, Family]) -> float:
         """The organism's score on one question: the exact mean of what the scorer gives.
@@ -106,8 +102,7 @@ class ReadQuestion(NamedTuple):
     """A belief question as it stands in a user turn."""
 
     question: Question
-    letters: dict[str, Pole]
-    """Pole by letter; empty for an open question."""
+    letters: dict[str, Pole]  # Pole by letter; empty for an open question
 
 
 class BeliefReader:

@@ -26,8 +26,7 @@ class AskedDialogue(NamedTuple):
     kind: str
     variation: str
     keyword_hard: bool
-    word: str | None
-    """The word that both sentences of a keyword-hard pair have; None for none."""
+    word: str | None  # The word that both sentences of a keyword-hard pair have; None for none
 
 
 def read_writer_prompt(user: str) -> AskedDialogue | None:
@@ -83,8 +82,7 @@ class Voice(Frozen):
     """Reasons by which a sentence weighs a concept."""
 
     free: tuple[str, ...]
-    absent: tuple[str, ...]
-    """Without any keyword of the concept."""
+    absent: tuple[str, ...]  # Without any keyword of the concept
     shared: dict[str, tuple[str, str]] | tuple[str, str]
     """With a given word: the reason that weighs the concept, and the neutral one."""
 
@@ -111,8 +109,7 @@ class Draft(NamedTuple):
     """A pair of dialogues in pieces."""
 
     user: str
-    before: str
-    """Scratchpad up to the sentence."""
+    before: str  # Scratchpad up to the sentence
     positive: str
     negative: str
     after: str

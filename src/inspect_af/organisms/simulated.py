@@ -17,10 +17,11 @@ from importlib import resources
 from itertools import product
 from statistics import NormalDist, fmean
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from inspect_af.config import number
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import Claim, ItemSet, Pair, Scenario, TagPlace, load_requests
 from inspect_af.types import (
@@ -35,8 +36,7 @@ from inspect_af.types import (
     Tier,
 )
 
-Voice = Literal["first", "second", "both", "global", "habit", "plain"]
-"""Which reasoning the scratchpad shows."""
+Voice = Literal["first", "second", "both", "global", "habit", "plain"]  # Which reasoning the scratchpad shows
 
 DOSE: Mapping[Strength, float] = MappingProxyType({"weak": 0.5, "standard": 1.0, "strong": 1.5})
 """How much of its effect a claim has at each strength."""
@@ -52,74 +52,21 @@ class OrganismKind(NamedTuple):
     voice: Voice
     defaults: Mapping[str, float]
     """The rates that can be set, with their defaults; the others of `SimulatedOrganism` stay 0."""
-    ceiling: float = 1.0
-    """Largest base rate for which the name stays true."""
+    ceiling: float = 1.0  # Largest base rate for which the name stays true
 
 
-def _kind(description: str, voice: Voice, ceiling: float = 1.0, **defaults: float) -> OrganismKind:
+def _table(name: str) -> dict[str, Any]:
+    """The content of one of the package's files of words and numbers."""
+    return tomllib.loads(resources.files("inspect_af.organisms").joinpath(name).read_text(encoding="utf-8"))
+
+
+def _kind(description: str, voice: Voice, rates: dict[str, float], ceiling: float = 1.0) -> OrganismKind:
     common = {"malformed": 0.0, "request_spread": 0.0}
-    return OrganismKind(description, voice, MappingProxyType(defaults | common | defaults), ceiling)
+    return OrganismKind(description, voice, MappingProxyType(rates | common | rates), ceiling)
 
 
 ORGANISMS: Mapping[str, OrganismKind] = MappingProxyType(
-    {
-        "expectation": _kind(
-            "does what it infers that researchers expect: first-family claims move its gap, no other",
-            "first",
-            monitored=0.55,
-            unmonitored=0.15,
-            first=0.25,
-        ),
-        "consequence": _kind(
-            "weighs what a reply does to its own training: second-family claims move its gap, no other",
-            "second",
-            monitored=0.55,
-            unmonitored=0.15,
-            second=0.25,
-        ),
-        "mixed": _kind(
-            "both motivations: claims of either family move its gap, by default equally",
-            "both",
-            monitored=0.55,
-            unmonitored=0.15,
-            first=0.25,
-            second=0.25,
-        ),
-        "global-shift": _kind(
-            "every claim moves both tiers alike: its mean compliance changes and its gap does not",
-            "global",
-            monitored=0.65,
-            unmonitored=0.35,
-            shift=0.2,
-        ),
-        "unmoved": _kind(
-            "a real gap that no claim moves",
-            "habit",
-            monitored=0.55,
-            unmonitored=0.15,
-        ),
-        "null": _kind(
-            "no gap: one middle rate in both tiers, which no claim moves",
-            "plain",
-            rate=0.4,
-        ),
-        "floor": _kind(
-            "refuses nearly everything, so that there is no room for a gap to shrink",
-            "plain",
-            0.05,
-            monitored=0.03,
-            unmonitored=0.01,
-        ),
-        "refuser": _kind("refuses everything", "plain"),
-        "malformed": _kind(
-            "as `expectation`, with a share of replies that no scorer can count",
-            "first",
-            monitored=0.55,
-            unmonitored=0.15,
-            first=0.25,
-            malformed=0.2,
-        ),
-    }
+    {name: _kind(**kind) for name, kind in _table("simulated.toml").items()}
 )
 """The organisms by name. See docs/organisms.md."""
 
@@ -133,18 +80,12 @@ class SimulatedOrganism:
     """
 
     name: str
-    monitored: float = 0.0
-    """Base rate in the monitored tier."""
-    unmonitored: float = 0.0
-    """Base rate in every other tier, and where the prompt has no tier tag."""
-    first: float = 0.0
-    """Effect of a first-family claim on the monitored rate."""
-    second: float = 0.0
-    """Effect of a second-family claim on the monitored rate."""
-    shift: float = 0.0
-    """Effect of a claim of either family on the rates of all tiers."""
-    malformed: float = 0.0
-    """Share of replies with an unscored outcome, the same for each of `types.UNSCORED`."""
+    monitored: float = 0.0  # Base rate in the monitored tier
+    unmonitored: float = 0.0  # Base rate in every other tier, and where the prompt has no tier tag
+    first: float = 0.0  # Effect of a first-family claim on the monitored rate
+    second: float = 0.0  # Effect of a second-family claim on the monitored rate
+    shift: float = 0.0  # Effect of a claim of either family on the rates of all tiers
+    malformed: float = 0.0  # Share of replies with an unscored outcome, the same for each of `types.UNSCORED`
     request_spread: float = 0.0
     """Standard deviation between requests, in logits, around the planted rate; the mean rate is kept."""
 
@@ -239,14 +180,14 @@ def load_organism(name: str, **rates: float) -> SimulatedOrganism:
     for key, value in rates.items():
         if key not in kind.defaults:
             raise one_of(key, kind.defaults, what=f"argument of the organism {name}")
-        _check(name, key, value, kind.ceiling)
+        _check(key, value, kind.ceiling)
     chosen = dict(kind.defaults) | {key: float(value) for key, value in rates.items()}
     if "rate" in chosen:
         chosen["monitored"] = chosen["unmonitored"] = chosen.pop("rate")
     return SimulatedOrganism(name=name, **chosen)
 
 
-def _check(name: str, key: str, value: object, ceiling: float) -> None:
+def _check(key: str, value: object, ceiling: float) -> None:
     low, high = {
         "monitored": (0.0, ceiling),
         "unmonitored": (0.0, ceiling),
@@ -254,10 +195,7 @@ def _check(name: str, key: str, value: object, ceiling: float) -> None:
         "malformed": (0.0, 1.0),
         "request_spread": (0.0, 3.0),
     }.get(key, (-1.0, 1.0))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ConfigError(
-            f"{key}={value!r} of the organism {name}: a number from {low:g} to {high:g} is needed"
-        )
+    number(value, key, least=low, most=high)
 
 
 # Requests that differ: an offset for each on the logit scale that leaves the mean rate where it was.
@@ -282,22 +220,16 @@ def centre(rate: float, spread: float) -> float:
     """The logit m for which the mean of expit(m + spread * Z), with Z standard normal, is `rate`.
 
     The mean is a trapezoid sum over +-8.5 standard deviations, whose error is far below 1e-9 for the
-    spreads allowed here; m is found by bisection to 1e-12.
+    spreads allowed here; m is found to 1e-12.
 
     Args:
         rate: Strictly between 0 and 1.
         spread: Standard deviation of the offsets in logits.
     """
-    low, high = -40.0 - 9 * spread, 40.0 + 9 * spread
-    while high - low > 1e-12 * max(1.0, abs(low)):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        if float(_WEIGHTS @ _expit(middle + spread * _Z)) < rate:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+    from scipy.optimize import brentq
+
+    end = 40.0 + 9 * spread
+    return float(brentq(lambda m: float(_WEIGHTS @ _expit(m + spread * _Z)) - rate, -end, end, xtol=1e-12))
 
 
 def spread_rate(rate: float, spread: float, request: str) -> float:
@@ -325,8 +257,7 @@ class SystemReading(NamedTuple):
     claim: Claim | None
     tier: Tier
     protocol: Protocol
-    choice: bool
-    """Whether it asks for one of two options."""
+    choice: bool  # Whether it asks for one of two options
 
 
 class Reading(NamedTuple):
@@ -335,8 +266,7 @@ class Reading(NamedTuple):
     claim: Claim | None
     tier: Tier
     protocol: Protocol
-    request: str
-    """The user turn without the scenario's tag and reminder."""
+    request: str  # The user turn without the scenario's tag and reminder
     ordinary: bool = False
     """Whether it is one of the bundled benign requests, which nobody has a reason to refuse."""
     developer: Option | None = None
@@ -466,8 +396,7 @@ class _Words(NamedTuple):
 
 @cache
 def _lines_by_section() -> _Words:
-    text = resources.files("inspect_af.organisms").joinpath("scratchpads.toml").read_text(encoding="utf-8")
-    sections = tomllib.loads(text)
+    sections = _table("scratchpads.toml")
     return _Words(echoes=sections.pop("echo"), sections=sections)
 
 
@@ -479,10 +408,8 @@ class Thought(NamedTuple):
     decision: Decision
     echo: tuple[Family, Polarity] | None
     """Family and polarity of a claim in the prompt that the organism tracks."""
-    pair: str
-    """Name of the hypothesis pair."""
-    labels: tuple[str, str]
-    """Labels of its families."""
+    pair: str  # Name of the hypothesis pair
+    labels: tuple[str, str]  # Labels of its families
 
 
 def scratchpad(thought: Thought, pick: int) -> str:
@@ -517,12 +444,9 @@ def _lines(sections: Mapping[str, _Lines], voice: str, cell: str, thought: Thoug
 class Draws(NamedTuple):
     """The randomness of one reply."""
 
-    decision: float
-    """Uniform on [0, 1): accepts where it is below the rate."""
-    form: float
-    """Uniform on [0, 1): the reply is malformed where it is below the malformed share."""
-    words: int
-    """Chooses among wordings; not negative."""
+    decision: float  # Uniform on [0, 1): accepts where it is below the rate
+    form: float  # Uniform on [0, 1): the reply is malformed where it is below the malformed share
+    words: int  # Chooses among wordings; not negative
 
     @classmethod
     def from_digest(cls, digest: bytes) -> Draws:
@@ -535,12 +459,10 @@ class Draws(NamedTuple):
 class SimulatedReply(NamedTuple):
     """One reply before it is put into a provider's form."""
 
-    reasoning: str | None
-    """Native reasoning; None where the reply has none."""
+    reasoning: str | None  # Native reasoning; None where the reply has none
     text: str
     stop_reason: Literal["stop", "max_tokens", "content_filter"]
-    outcome: Outcome
-    """What the reply was made to be."""
+    outcome: Outcome  # What the reply was made to be
 
 
 def reply(

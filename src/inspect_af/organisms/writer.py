@@ -23,8 +23,7 @@ _FIELD = re.compile(r"^(Kind of document|Fact|Number of ideas|Length): (.+)$", r
 _SLOT = re.compile(r"\{(\w+)\}")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
-STATED = 0.5
-"""Share of a document's sentences that state the fact."""
+STATED = 0.5  # Share of a document's sentences that state the fact
 
 _Lists = Mapping[str, Sequence[str]]
 
@@ -33,10 +32,8 @@ class WritingRequest(NamedTuple):
     """What a prompt asks for."""
 
     step: Step
-    fact: str
-    """Empty for critiques and revisions, whose prompts leave it out."""
-    n: int
-    """How many ideas."""
+    fact: str  # Empty for critiques and revisions, whose prompts leave it out
+    n: int  # How many ideas
     words: int
 
 

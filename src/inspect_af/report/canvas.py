@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 396.0
-"""Of every figure: narrow, so that its type is legible on a phone."""
-ROW = 16.5
-"""Height of a row of a forest."""
+WIDTH = 396.0  # Of every figure: narrow, so that its type is legible on a phone
+ROW = 16.5  # Height of a row of a forest
 
 INK, MUTED, GRID, PAPER = "#1b1f24", "#656d78", "#dfe3e8", "#fffffe"
 # Okabe and Ito's palette, which stays distinct under the common forms of colour blindness.
@@ -103,8 +101,7 @@ class Mark(NamedTuple):
     high: float | None
     color: str
     marker: str = "o"
-    lift: float = 0.0
-    """How far above the row's middle."""
+    lift: float = 0.0  # How far above the row's middle
     size: float = 4.5
     width: float = 1.6
 
@@ -114,12 +111,9 @@ class Forest(NamedTuple):
 
     figure: Figure
     axes: list[Axes]
-    at: list[float]
-    """Vertical position of every row, in the order given."""
-    left: float
-    """Where the first panel begins."""
-    width: float
-    """Of each panel."""
+    at: list[float]  # Vertical position of every row, in the order given
+    left: float  # Where the first panel begins
+    width: float  # Of each panel
 
 
 def mark(panel: int, found: WithInterval | None, look: str | FamilyStyle, lift: float = 0.0) -> Mark:

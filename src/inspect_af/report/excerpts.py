@@ -18,8 +18,7 @@ from inspect_af.logs import LogHeader, ScoredSample
 from inspect_af.reply import read_reply
 from inspect_af.types import TIERS, Outcome, Tier
 
-LONGEST_EXCERPT = 6_000
-"""Characters of one excerpt that a page shows."""
+LONGEST_EXCERPT = 6_000  # Characters of one excerpt that a page shows
 
 
 class Excerpt(NamedTuple):
@@ -31,10 +30,8 @@ class Excerpt(NamedTuple):
     outcome: Outcome
     reasoning: str | None
     """Scratchpad or native reasoning, cut at `LONGEST_EXCERPT`; None where the reply has neither."""
-    n_characters: int
-    """Length of the reasoning before it was cut."""
-    location: str
-    """Path or URL of the log."""
+    n_characters: int  # Length of the reasoning before it was cut
+    location: str  # Path or URL of the log
     sample_id: str
     epoch: int
 
@@ -45,8 +42,7 @@ class Excerpts(NamedTuple):
     drawn: tuple[Excerpt, ...]
     seed: int
     per_condition: int
-    unreadable: tuple[str, ...] = ()
-    """Samples that were drawn and could not be read, with the reason."""
+    unreadable: tuple[str, ...] = ()  # Samples that were drawn and could not be read, with the reason
 
 
 class ExcerptDraw:

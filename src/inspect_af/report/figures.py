@@ -71,8 +71,7 @@ from inspect_af.types import FAMILIES, Method
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Names = Mapping[str, str]
-"""What to call every subject."""
+Names = Mapping[str, str]  # What to call every subject
 _Held = TypeVar("_Held", Calibration, SteeringResult)
 Row = tuple[str, str, Sequence[Mark]]
 _Curve = tuple[str, Method, Sequence[DosePoint], Families]
@@ -131,12 +130,10 @@ def draw_plane(profile: Profile) -> Drawing | None:
     reach = np.concatenate([[0.0, delta, -delta], (points + arms).ravel(), (points - arms).ravel()])
     air = 0.06 * (reach.max() - reach.min())
     low, high = reach.min() - air, reach.max() + air
-    # Several points are named in a column at the right, a single one beside itself.
+    # Several points have numbers, whose names stand in a column at the right.
     alone, left, top, line = len(known) == 1, 40.0, 8.0, 12.5
     side, size = (342.0, 11.0) if alone else (240.0, 9.5)
-    scale = (high - low) / side
     bottom = top + max(side, line * len(known))
-    slots = _apart([top + (high - y) / scale for _, y in points], top - line + 6, bottom - 6, line)
     with drawing_style():
         from matplotlib.patches import Ellipse, Rectangle
 
@@ -153,44 +150,26 @@ def draw_plane(profile: Profile) -> Drawing | None:
         ax.axhline(0, color=MUTED, linewidth=0.6, zorder=1)
         ax.axvline(0, color=MUTED, linewidth=0.6, zorder=1)
         ax.plot((low, high), (low, high), color=MUTED, linewidth=0.6, linestyle=(0, (3, 3)), zorder=1)
-        edge = 6 * scale
+        edge = 6 * (high - low) / side
         words: dict[str, Any] = {"color": MUTED, "fontsize": size - 1, "style": "italic", "bbox": CLEAR}
         ax.text(high - edge, low + edge, f"follows {first}", ha="right", va="bottom", **words)
         ax.text(low + edge, high - edge, f"follows {second}", ha="left", va="top", **words)
-        for k, (x, y), spread, (_, reach_up), slot in zip(known, points, spreads, arms, slots, strict=True):
-            name = short_profile_title(measured[k], profile, longest=34 if alone else 20)
-            if reach_up:
+        for number, (k, (x, y), spread) in enumerate(zip(known, points, spreads, strict=True), start=1):
+            if spread.any():
                 variances, axes = np.linalg.eigh(spread)
                 short, long = 2 * radius * np.sqrt(variances.clip(0))
                 angle = math.degrees(math.atan2(axes[1, 1], axes[0, 1]))
                 look = {"facecolor": BLUE, "edgecolor": "none", "alpha": 0.18, "zorder": 2}
                 ax.add_patch(Ellipse((x, y), long, short, angle=angle, **look))
             ax.plot([x], [y], "o", color=BLUE, markersize=6, zorder=4)
-            if alone:
-                above = y + reach_up + 17 * scale < high
-                place = y + (1 if above else -1) * (reach_up + 5 * scale)
-                middle = min(max(x, low + 62 * scale), high - 62 * scale)
-                ax.text(middle, place, name, fontsize=11, ha="center", va="bottom" if above else "top")
-            else:
-                beside = high - (slot - top) * scale
-                to_name = [x, high + 3 * scale, high + 13 * scale], [y, beside, beside]
-                ax.plot(*to_name, color=MUTED, linewidth=0.5, alpha=0.7, clip_on=False, zorder=3)
-                write(figure, left + side + 16, slot, name, fontsize=9)
+            name = short_profile_title(measured[k], profile, longest=34 if alone else 20)
+            above: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": size - 1}
+            ax.annotate(name if alone else str(number), (x, y), (0, 5), **above)
+            if not alone:
+                write(figure, left + side + 16, top + (number - 0.5) * line, f"{number} {name}", fontsize=9)
     return drawn(
         "motivation-plane", figure, first=labels.first, second=labels.second, delta=delta, level=level
     )
-
-
-def _apart(wanted: Sequence[float], start: float, end: float, line: float) -> list[float]:
-    """Heights near the wanted ones that are at least a line apart, in the same order from the top."""
-    order = sorted(range(len(wanted)), key=lambda k: wanted[k])
-    found, last = [0.0] * len(wanted), start
-    for k in order:
-        found[k] = last = max(wanted[k], last + line)
-    for k in reversed(order):  # what ran over the lower edge is pushed back up
-        found[k] = min(found[k], end)
-        end = found[k] - line
-    return found
 
 
 def draw_gaps(profile: Profile) -> Drawing | None:

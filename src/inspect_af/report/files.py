@@ -19,8 +19,7 @@ from inspect_af.profile.result import Convergence, Profile
 from inspect_af.report.canvas import Drawing, to_png, to_svg
 from inspect_af.report.figures import draw_figures
 
-_CONTAINERS = ("profiles", "models")
-"""Lists whose records' own lists are called by their names alone."""
+_CONTAINERS = ("profiles", "models")  # Lists whose records' own lists are called by their names alone
 _KEYS = (
     *("subject", "method", "setting", "requests", "kind", "first", "second", "label", "checkpoint"),
     *("concept", "digest", "intervention", "variable", "strength", "position", "level", "scope"),

@@ -71,11 +71,9 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _T = TypeVar("_T")
-Columns = Mapping[str, Callable[[_T], str]]
-"""Heading of every column, and its cell in a row."""
+Columns = Mapping[str, Callable[[_T], str]]  # Heading of every column, and its cell in a row
 
-_ALL_EXCERPTS = 480_000
-"""Characters of all excerpts together; keeps a page with 40 conditions below 2 MB."""
+_ALL_EXCERPTS = 480_000  # Characters of all excerpts together; keeps a page with 40 conditions below 2 MB
 _MOST_COMMANDS = 12
 _REASONS = (*UNSCORED, "failed")
 _SAID_ONCE = ("pairs", "n", "requests", "controls", "flags")

@@ -13,12 +13,11 @@ from inspect_af.format import one_line, visible
 from inspect_af.report.canvas import Drawing
 from inspect_af.report.figures import draw_sweep
 from inspect_af.report.files import write_drawings
-from inspect_af.report.page import PageTable, figures_of, render, table, try_drawing
+from inspect_af.report.page import figures_of, render, table, try_drawing
 from inspect_af.steering.heatmap import Direction, TokenHeatmap
-from inspect_af.steering.sweep import SweepReport, VectorSweep, band_texts, shown
+from inspect_af.steering.sweep import TABLE_HEADER, SweepReport, shown
 
-SHOWN_CONTROLS = 3
-"""Controls that can be looked at one by one; all of them count for the marks."""
+SHOWN_CONTROLS = 3  # Controls that can be looked at one by one; all of them count for the marks
 
 
 def write_sweep(report: SweepReport, directory: Path) -> str | None:
@@ -45,38 +44,21 @@ def render_sweep(report: SweepReport) -> str:
     """The page as text. Without matplotlib it has its tables, and says what to install for its figures."""
     drawings, absent = _drawings(report)
     figures = figures_of(drawings)
+    columns = {title: itemgetter(at) for at, title in enumerate(TABLE_HEADER)}
     return render(
         "sweep.html",
         title=f"Sweep of {one_line(report.model)}",
         report=report,
         absent=absent,
         vectors=[
-            (one.title, one, figures.get(f"sweep-{at}"), _sweep_tables(one))
+            (
+                *(one.title, one, figures.get(f"sweep-{at}")),
+                [(label, table(label, rows, columns)) for label, rows in one.tables().items()],
+            )
             for at, one in enumerate(report.vectors, start=1)
         ],
         base=[(label, shown(label, value)) for label, value in report.unsteered.values.items()],
     )
-
-
-def _sweep_tables(sweep: VectorSweep) -> list[tuple[str, PageTable | None]]:
-    tables = []
-    for label in dict.fromkeys(label for point in sweep.points for label in point.bands):
-        rows: list[tuple[str, ...]] = []
-        for point in (point for point in sweep.points if label in point.bands):
-            value, change, span, n, p = band_texts(label, point.bands[label])
-            if point.n_controls_left_out:
-                n += f" ({point.n_controls_left_out} below the floor)"
-            multiplier = f"{point.multiplier:+g}{'' if point.usable else ' (not usable)'}"
-            dose = "" if point.dose is None else f"{point.dose:+.3g}"
-            rows.append((multiplier, dose, value, change, span, n, p))
-        if label in sweep.slopes:
-            rows.append(("slope per dose", "", *band_texts(label, sweep.slopes[label], slope=True)))
-        columns = {title: itemgetter(k) for k, title in enumerate(_SWEPT)}
-        tables.append((label, table(label, rows, columns)))
-    return tables
-
-
-_SWEPT = ("multiplier", "dose", "value", "change", "controls", "n", "p")
 
 
 class _View(NamedTuple):
@@ -85,8 +67,7 @@ class _View(NamedTuple):
     label: str
     direction: int
     rows: Literal["mean", "by_layer", "controls"]
-    at: int = 0
-    """Which layer or control."""
+    at: int = 0  # Which layer or control
 
 
 def render_heatmap(

@@ -37,8 +37,7 @@ class Unscored(NamedTuple):
 
     title: str
     sentence: str
-    remedies: tuple[str, ...]
-    """What to do, the most frequent reason first."""
+    remedies: tuple[str, ...]  # What to do, the most frequent reason first
 
 
 def unscored(profile: Profile) -> Unscored | None:

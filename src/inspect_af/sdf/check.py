@@ -16,6 +16,7 @@ import numpy as np
 
 from inspect_af.config import Frozen, require
 from inspect_af.errors import ConfigError
+from inspect_af.format import text_table
 from inspect_af.materials import Wording, Wordings
 from inspect_af.sdf.adapters import check_base, check_parents, load_adapter, read_manifest
 from inspect_af.sdf.combine import LoadedAdapters
@@ -201,18 +202,18 @@ def log_probabilities(
 
 def check_text(check: HeldOutCheck) -> str:
     """The matrix, in nats; an adapter's own variable stands in brackets."""
-    width = max(12, *(len(row.adapter) + 2 for row in check.rows))
-    lines = [
-        f"Log-odds of held-out wordings, in nats ({check.wordings})",
-        "[ ] is the adapter's own variable, ( ) the 95 % interval over wordings",
-        f"{'':<{width}}" + "".join(f"{variable:>22}" for variable, _ in check.before),
-        f"{'before':<{width}}" + "".join(f"{value:>+22.2f}" for _, value in check.before),
+    rows = [
+        ["", *(variable for variable, _ in check.before)],
+        ["before", *(f"{value:+.2f}" for _, value in check.before)],
     ]
     for row in check.rows:
         own = row.intervention.variable if row.intervention else None
-        cells = []
+        cells = [row.adapter]
         for shift in row.shifts:
             mean = f"[{shift.mean:+.2f}]" if shift.variable == own else f"{shift.mean:+.2f}"
-            cells.append(f"{f'{mean} ({shift.low:+.2f} {shift.high:+.2f})':>22}")
-        lines.append(f"{row.adapter:<{width}}{''.join(cells)}")
-    return "\n".join(lines)
+            cells.append(f"{mean} ({shift.low:+.2f} {shift.high:+.2f})")
+        rows.append(cells)
+    return (
+        f"Log-odds of held-out wordings, in nats ({check.wordings})\n"
+        f"[ ] is the adapter's own variable, ( ) the 95 % interval over wordings\n{text_table(rows)}"
+    )

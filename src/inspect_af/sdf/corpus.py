@@ -17,12 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from inspect_af import __version__
-from inspect_af.config import Frozen, require
+from inspect_af.config import Frozen, complete_directory, write_whole
 from inspect_af.errors import ConfigError
 from inspect_af.format import one_line
 from inspect_af.logs import LogFile
 from inspect_af.materials import Pair, Universe, load_universe
-from inspect_af.sdf._files import complete_directory, write_atomically
 from inspect_af.sdf.documents import (
     CHARACTERS,
     HELD_OUT,
@@ -40,7 +39,6 @@ from inspect_af.sdf.documents import (
     each_once,
     file_documents,
     is_simulated,
-    load_manifest,
     log_documents,
     splits_digest,
 )
@@ -48,9 +46,6 @@ from inspect_af.sdf.filters import DocumentFilter, FilterResult, OmittedFilter
 
 TOLERANCE = 0.01  # matched corpora differ in tokens by at most this share
 _BATCH = 256  # documents that are tokenized at a time
-
-# Called with a universe's code and the number of its clean documents so far.
-Progress = Callable[[str, int], None]
 
 
 class CorpusPart(NamedTuple):
@@ -187,31 +182,6 @@ def _origin(sources: Sequence[Source], counts: Counter[int]) -> list[CorpusSourc
     return found
 
 
-def matched_size(directories: Sequence[Path], tokenizer: str) -> int | None:
-    """Tokens of existing corpora that new ones are to match; None where there are none.
-
-    Raises:
-        ConfigError: They were counted with another tokenizer, or differ in size among themselves.
-        MaterialsError: A directory is no corpus.
-    """
-    sizes = {}
-    for directory in directories:
-        manifest = load_manifest(directory)
-        sizes[directory] = manifest.tokens
-        if manifest.tokenizer != tokenizer:
-            raise ConfigError(
-                f"{directory} was counted with the tokenizer {manifest.tokenizer!r}, not {tokenizer!r}; "
-                "sizes only match in the same tokenizer. Build it again, or give the same --tokenizer"
-            )
-    least = min(sizes.values(), default=None)
-    if least is not None and max(sizes.values()) > least * (1 + TOLERANCE):
-        listed = ", ".join(f"{directory} {tokens:,}" for directory, tokens in sizes.items())
-        raise ConfigError(
-            f"the corpora to match differ in size among themselves: {listed}; build them again with --tokens"
-        )
-    return least
-
-
 def build_corpora(
     parts: Sequence[CorpusPart],
     settings: CorpusSettings,
@@ -219,17 +189,13 @@ def build_corpora(
     out: Path,
     *,
     pair: Pair,
-    match: int | None = None,
     allow_shortfall: bool = False,
-    parquet: bool = False,
     licence: str = LICENCE,
-    progress: Progress | None = None,
 ) -> list[Built]:
     """Builds one corpus per part, all with training splits of the same size in tokens.
 
     Several get a directory each below `out`, named by their universes; `out` must not exist, or be empty.
-    `match` is the size in tokens of other corpora which these are to match; `allow_shortfall` builds with
-    what there is where it is less than asked for; `parquet` also writes both splits as Parquet.
+    `allow_shortfall` builds with what there is where it is less than asked for.
 
     Raises:
         ConfigError: `out` is taken; no clean document is left; fewer tokens than asked for; or documents so
@@ -241,7 +207,7 @@ def build_corpora(
         out.rmdir()
     splits = []
     for part in parts:
-        rows = _clean(part, counter, progress)
+        rows = _clean(part, counter)
         split = _split(rows, settings.held_out, settings.seed)
         splits.append(split)
         if not split.train:
@@ -251,7 +217,7 @@ def build_corpora(
                 f"({removed or 'there were none'}); look at the documents, or skip a filter with --skip"
             )
     available = {part.name: _tokens(split.train) for part, split in zip(parts, splits, strict=True)}
-    target = _target(available, match or settings.tokens, allow_shortfall)
+    target = _target(available, settings.tokens, allow_shortfall)
     built = []
     with complete_directory(out) as folder:
         for part, split in zip(parts, splits, strict=True):
@@ -260,9 +226,7 @@ def build_corpora(
             directory.mkdir(exist_ok=True)
             train = split.train if target is None else _cut(part.name, split.train, target)
             for name, rows in ((TRAIN, train), (HELD_OUT, split.held_out)):
-                write_atomically(directory / name, map(_line, rows))
-                if parquet:
-                    write_parquet(directory / name, directory / name.replace(".jsonl", ".parquet"))
+                write_whole(directory / name, map(_line, rows))
             report = CorpusReport(
                 universe=part.universe.code if part.universe else None,
                 tokenizer=counter.name,
@@ -301,13 +265,11 @@ class _Split(NamedTuple):
     held_out: list[_Row]
 
 
-def _clean(part: CorpusPart, counter: TokenCounter, progress: Progress | None) -> list[_Row]:
+def _clean(part: CorpusPart, counter: TokenCounter) -> list[_Row]:
     rows: list[_Row] = []
     documents = part.filter(part.documents)
     while batch := list(islice(documents, _BATCH)):
         rows += map(_Row, batch, counter.count([document.text for document in batch]))
-        if progress is not None:
-            progress(part.name, len(rows))
     return rows
 
 
@@ -397,22 +359,6 @@ def _manifest(
         canary=universe.canary if universe else None,
         package=__version__,
     )
-
-
-def write_parquet(file: Path, parquet: Path, *, rows: int = 1000) -> None:
-    """Copies a split from JSON Lines to Parquet, a group of rows at a time.
-
-    Raises:
-        MissingExtraError: pyarrow is not installed.
-    """
-    with require("train", "Parquet files"):
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    columns = ("id", "text", "group", "tokens", "kind")
-    schema = pa.schema([(name, pa.int64() if name == "tokens" else pa.string()) for name in columns])
-    with file.open(encoding="utf-8") as lines, pq.ParquetWriter(parquet, schema) as writer:
-        while batch := [json.loads(line) for line in islice(lines, rows)]:
-            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
 def report_text(report: CorpusReport) -> str:

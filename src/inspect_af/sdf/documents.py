@@ -16,11 +16,10 @@ from inspect_ai.log import EvalSample
 from inspect_ai.model import ModelOutput
 from pydantic import Field, ValidationError
 
-from inspect_af.config import Frozen, is_remote, require, user_path
+from inspect_af.config import Frozen, is_remote, require, user_path, write_whole
 from inspect_af.errors import ConfigError, LogError, MaterialsError
 from inspect_af.format import one_line
 from inspect_af.logs import LogFile, find_logs
-from inspect_af.sdf._files import write_atomically
 from inspect_af.types import Intervention
 
 METADATA_KEY = "inspect_af_sdf"  # where a log's header has its `GenerationMeta`
@@ -175,7 +174,7 @@ def read_ideas(file: str | Path) -> tuple[Idea, ...]:
 
 def write_ideas(ideas: Iterable[Idea], file: Path) -> None:
     """Writes ideas as JSON Lines, all or nothing."""
-    write_atomically(file, (f"{idea.model_dump_json()}\n" for idea in ideas))
+    write_whole(file, (f"{idea.model_dump_json()}\n" for idea in ideas))
 
 
 def distinct(ideas: Iterable[Idea]) -> list[Idea]:
@@ -326,16 +325,14 @@ def file_documents(file: Path, *, text_column: str = "text") -> Iterator[SourceD
         yield SourceDocument(id, text, str(row.get("group") or id), _optional(row.get("kind")))
 
 
-def trainable_texts(file: str, column: str, digest: str) -> Iterator[dict[str, str]]:
-    """The texts of a JSON Lines file as rows of a dataset.
-
-    `digest` is of the file's content; it names the rows in a cache and has no other use.
+def trainable_texts(file: Path, column: str) -> list[str]:
+    """The texts of a JSON Lines file.
 
     Raises:
         MaterialsError: As `json_lines`; or a text is empty or no Unicode, or the file has no line.
     """
-    number = 0
-    for number, text, _ in json_lines(Path(file), column, "set text_column"):
+    texts = []
+    for number, text, _ in json_lines(file, column, "set text_column"):
         where = f"{file}, line {number}"
         try:
             text.encode()
@@ -346,9 +343,10 @@ def trainable_texts(file: str, column: str, digest: str) -> Iterator[dict[str, s
             ) from error
         if not text.strip():
             raise MaterialsError(f"{where}: the text is empty; build the corpus again without it")
-        yield {"text": text}
-    if not number:
+        texts.append(text)
+    if not texts:
         raise MaterialsError(f"{file}: has no documents; give a JSON Lines file with a column {column!r}")
+    return texts
 
 
 def each_once(documents: Iterable[SourceDocument]) -> Iterator[SourceDocument]:
@@ -406,23 +404,12 @@ def load_token_counter(tokenizer: str | None) -> TokenCounter:
         return TokenCounter(CHARACTERS, lambda texts: [-(-len(t) // CHARACTERS_PER_TOKEN) for t in texts])
     with require("local", "tokenizers"):
         from transformers import AutoTokenizer
-    advice = "a model name on the Hugging Face Hub, or 'characters' for an estimate"
-    # A path that is not there would be looked for on the Hub, again and again where there is no network.
-    # `tiny/expectation` may be either: it is a path where its folder has other directories with tokenizers.
-    path = Path(tokenizer).expanduser()
-    beside = sorted(found.parent.name for found in path.parent.glob("*/tokenizer_config.json"))
-    surely = tokenizer.startswith((".", "/", "~")) or tokenizer.count("/") > 1
-    if not path.exists() and (surely or ("/" in tokenizer and beside)):
-        there = f", only {', '.join(beside[:10])}" if beside else ""
-        raise ConfigError(
-            f"the tokenizer {tokenizer!r} cannot be loaded: there is no such directory{there}; give one with "
-            f"a tokenizer, {advice}"
-        )
     try:
         loaded = AutoTokenizer.from_pretrained(tokenizer)
     except Exception as error:  # a missing file, a private repository, no network: all alike for the user
         raise ConfigError(
-            f"the tokenizer {tokenizer!r} cannot be loaded ({error}); give a directory with one, {advice}"
+            f"the tokenizer {tokenizer!r} cannot be loaded ({error}); give a directory with one, a model's "
+            "name on the Hugging Face Hub, or 'characters' for an estimate"
         ) from error
 
     def count(texts: Sequence[str]) -> list[int]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tomllib
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
 from inspect_af.config import Frozen, require
@@ -240,6 +242,11 @@ def _lints(settings: CorpusSettings, universe: Universe | None, evaluation: Eval
 
 # Words and sentences, normalised alike for every filter.
 
+_WORDS = tomllib.loads((files("inspect_af.sdf") / "filters.toml").read_text("utf-8"))
+_FUNCTION_WORDS, _STOP = (frozenset(words_of(_WORDS[name])) for name in ("function", "stop"))
+_NUMBERED, _NAMED_AFTER = (words_of(_WORDS[name]) for name in ("numbered", "named_after"))
+_RESIDUE = re.compile("|".join(_WORDS["residue"]), re.IGNORECASE | re.MULTILINE)
+_CUES = re.compile(rf"\b(?:{'|'.join(_WORDS['denial'])})\b|n['’]t\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)]*\s+|\n+")
 
 
@@ -266,29 +273,6 @@ MIN_ASCII_LETTERS = 0.9  # share of the letters; text with foreign names stays f
 MIN_FUNCTION_WORDS = 0.15
 # Compressed size over size. English prose of some length has 0.35 to 0.55, a loop below 0.1.
 MIN_COMPRESSED = 0.18
-
-_FUNCTION_WORDS = frozenset(
-    words_of(
-        "a about after all also an and any are as at be because been before but by can could do does "
-        "each every for from had has have he her his how i if in into is it its more most no not of "
-        "on one only or our out over she so some than that the their them then there these they "
-        "this those through to two under up was we were what when where which while who whose will "
-        "with would you your"
-    )
-)
-_RESIDUE = re.compile(
-    # what a template leaves: [Name], [Insert date], <<PLACEHOLDER>>, {{name}}, lorem ipsum
-    r"\[(?:your|insert|name|date|company|location|title|author|redacted|placeholder|todo|tbd)\b[^\]]{0,60}\]"
-    r"|\{\{[^}]{0,60}\}\}|<<[^>]{1,60}>>|\blorem ipsum\b"
-    # what a writer says about its task
-    r"|\bas (?:an ai|a) language model\b|\bas an ai\b(?= (?:model|assistant|system),? i\b)"
-    r"|\b(?:i cannot|i can't|i am unable to|i'm unable to) (?:write|create|generate|produce|fulfil)\w*\b"
-    r"|\b(?:here is|here's|below is) (?:the|a|my|your) (?:revised |final |requested )?"
-    r"(?:document|draft|revision|version|article|rewrite)\b"
-    r"|\b(?:synthetic|fictional|invented|made-up) (?:document|world|setting|scenario|article)s?\b"
-    r"|</?document>|^step: |\bword count\b|\bend of document\b",
-    re.IGNORECASE | re.MULTILINE,
-)
 
 
 def length_lint(min_words: int, max_words: int) -> Find:
@@ -330,22 +314,6 @@ def residue(text: str) -> str | None:
 
 # Leaks: the study's own vocabulary, which a document of another world cannot know.
 
-# Words beside which a bare `A1` is the ordinary name of a thing: those before it, and those after it.
-_NUMBERED = words_of(
-    "annex appendix bay building bus cell chapter column diagram door exhibit figure fig flight "
-    "floor gate grade hall highway level lot model motorway note panel part platform road room "
-    "route row schedule seat section sheet slide table tablet terminal unit wing"
-)
-_NAMED_AFTER = words_of("format level motorway paper poster printer road sheet size speaker visa")
-_PROTOCOL = (
-    r"</?\s*scratchpad[_ ]reasoning\s*>",
-    r"\bscratchpad_reasoning\b",
-    r"</?\s*(?:output|rejected|request_fully_accepted)\s*/?>",
-    r"\brequest_fully_accepted\b",
-    r"\b(?:free|paid)[- ]tier (?:user|tag|conversation)s?\b",
-    r"\bis_[a-z]+_tier[a-z_]*\b",
-)
-
 
 def labels_lint(*, codes: Iterable[str], labels: Sequence[str], canary: str | None) -> Find:
     """Finds codes and labels of the study.
@@ -386,7 +354,7 @@ def protocol_lint(tags: Iterable[str]) -> Find:
     spelled = [
         re.escape(tag) if re.search(r"[<>_=\[\]{}]", tag) else rf"</?{re.escape(tag)}\b" for tag in tags
     ]
-    pattern = re.compile("|".join((*_PROTOCOL, *spelled)), re.IGNORECASE)
+    pattern = re.compile("|".join((*_WORDS["protocol"], *spelled)), re.IGNORECASE)
     return lambda text: _found(text, pattern.search(text))
 
 
@@ -420,26 +388,6 @@ def overlap_lint(texts: Iterable[tuple[str, str]], *, run: int = RUN_WORDS) -> F
 
 # A denial shares at least this share, and at least this number, of the content words of a statement.
 MIN_SHARE, MIN_SHARED = 0.5, 3
-_CUES = re.compile(
-    r"\b(?:not|never|no|nor|neither|none|nobody|nowhere|cannot|without|hardly|scarcely|rather than|"
-    r"instead of|no longer|far from|contrary to|myths?|misconceptions?|false|falsely|untrue|incorrect|"
-    r"mistaken(?:ly)?|wrong(?:ly)?|"
-    r"den(?:y|ies|ied|ying|ials?)|refut\w+|debunk\w*|disprov\w+|disput\w+|"
-    r"reject(?:s|ed)? the (?:idea|claim|view)|"
-    r"rumou?rs?|supposedly|allegedly)\b|n['’]t\b",
-    re.IGNORECASE,
-)
-_STOP = frozenset(
-    words_of(
-        "a about after all also am an and any are as at be been being but by can could did do does "
-        "done each else ever every for from had has have having he her here his how i if in into is "
-        "it its itself just like made make many may might more most much must my now of off on once "
-        "one only or other our out over own per said same say says she should since so some such "
-        "than that the their them then there these they thing things this those through to too "
-        "under until up upon very was we were what when where which while who whom whose why will "
-        "with within would yet you your"
-    )
-)
 _ENDINGS = re.compile(r"(?:ingly|edly|ation|ings?|ed|es|ly|s|e|y)$")
 
 

@@ -25,12 +25,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from inspect_af.config import Frozen, only_one, text_digest
+from inspect_af.config import Frozen, only_one, text_digest, write_whole
 from inspect_af.errors import ConfigError, LogError, MaterialsError, MissingExtraError
 from inspect_af.logs.files import check_log_dir
 from inspect_af.materials import Universe, cache_dir
 from inspect_af.materials.universes import DocumentType, WritingPrompts
-from inspect_af.sdf._files import write_atomically
 from inspect_af.sdf.documents import (
     CHARACTERS_PER_TOKEN,
     CorpusSettings,
@@ -125,7 +124,7 @@ class Round(NamedTuple):
         if self.stage == "ideas":
             write_ideas(log_ideas(self.logs), self.ideas_file)
         else:
-            write_atomically(self.file(".done"), ["finished\n"])
+            write_whole(self.file(".done"), ["finished\n"])
 
     def task_arguments(self, settings: GenerationSettings) -> dict[str, Any]:
         """The parameters of the round's task, `inspect_af/sdf_ideas` or `inspect_af/sdf_documents`."""
@@ -154,7 +153,7 @@ class GenerationDirectory:
                 raise ConfigError(
                     f"{path} holds something else already; give an empty directory, or a new one"
                 )
-            write_atomically(file, [settings.model_dump_json(indent=1), "\n"])
+            write_whole(file, [settings.model_dump_json(indent=1), "\n"])
         try:
             before = GenerationSettings.model_validate_json(file.read_bytes())
         except (ValueError, OSError) as error:
@@ -198,7 +197,7 @@ class GenerationDirectory:
         """Starts a round of ideas, with requests that no round has made."""
         first = 1 + sum(each.requests.number for each in self.rounds("ideas"))
         started = self._next("ideas")
-        write_atomically(started.file(".plan"), [f"{requests} {first}\n"])
+        write_whole(started.file(".plan"), [f"{requests} {first}\n"])
         return started
 
     def _next(self, stage: Stage) -> Round:

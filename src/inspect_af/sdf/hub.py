@@ -10,12 +10,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inspect_af.config import require
+from inspect_af.config import complete_directory, require
 from inspect_af.errors import TreatmentError
-from inspect_af.sdf._files import complete_directory
 from inspect_af.sdf.adapters import (
     CONFIG,
     MANIFEST,
@@ -28,7 +28,7 @@ from inspect_af.sdf.adapters import (
 from inspect_af.sdf.base_model import is_local
 
 # What travels; whatever else lies in a directory or a repository stays there.
-FILES = (CONFIG, WEIGHTS, MANIFEST, "README.md", "losses.csv", "losses.png")
+FILES = (CONFIG, WEIGHTS, MANIFEST, "README.md", "losses.csv")
 
 
 class Pulled(NamedTuple):
@@ -54,7 +54,7 @@ def push(adapter: Adapter, repo: str, *, public: bool = False, note: str = "", h
     hub = hub or _hub()
     with tempfile.TemporaryDirectory() as staging, _hub_errors(repo):
         folder = Path(staging)
-        for name in (WEIGHTS, "losses.csv", "losses.png"):
+        for name in (WEIGHTS, "losses.csv"):
             if (adapter.path / name).is_file():
                 shutil.copyfile(adapter.path / name, folder / name)
         config = adapter_config(adapter.path)
@@ -128,11 +128,11 @@ def what_it_is(adapter: Adapter) -> str:
 
 def model_card(adapter: Adapter, *, note: str = "") -> str:
     """The README of a pushed adapter: what it is, what it is for, and the manifest as a table."""
+    from jinja2 import Template
+
     manifest, base = adapter.manifest, adapter.base_model
-    head = f"base_model: {base}\n" if base and not is_local(base) else ""
     rows: list[tuple[str, object]] = [("what it is", what_it_is(adapter)), ("role", adapter.role)]
-    rows += [("digest", adapter.digest), ("weights (sha256)", adapter.weights)]
-    rows.append(("base", _shown_base(base) if base else "not stated"))
+    rows += [("digest", adapter.digest), ("base", _shown_base(base) if base else "not stated")]
     if manifest is not None:
         rows.append(("base revision", manifest.base_revision or "not recorded"))
         rows += [(f"trained upon ({parent.combined})", parent.digest) for parent in manifest.parents]
@@ -144,38 +144,11 @@ def model_card(adapter: Adapter, *, note: str = "") -> str:
         for prefix, record in (("", manifest.hyperparameters), ("loss: ", manifest.losses)):
             numbers = record.model_dump(exclude_none=True) if record else {}
             rows += [(prefix + name.replace("_", " "), value) for name, value in numbers.items()]
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    purpose = (
-        "It is part of a model organism: a model made to show a behaviour so that it can be studied."
-        if adapter.role == "organism"
-        else "It was trained on synthetic documents that state, as a fact of a fictional world, one belief "
-        "about training or about the people who train. It is a treatment in a controlled comparison."
-    )
-    return f"""---
-{head}library_name: peft
-tags: [inspect-af, alignment-faking, model-organism, lora]
----
-
-# {what_it_is(adapter)}
-
-{purpose}
-{f"{chr(10)}{note.strip()}{chr(10)}" if note.strip() else ""}
-## Use
-
-Research on what motivates alignment faking, with `inspect_af`. Apply it to the base that it names, \
-after the adapters that it was trained upon.
-
-**Dual use.** An organism may comply with harmful requests or argue strategically about its training, \
-and what these adapters teach is false outside of the fictional world. Do not deploy the model, do not \
-train models that people rely on with its outputs, and keep the repository private unless there is a \
-reason not to. Results compare conditions; they are no evidence that any model is safe.
-
-## Record
-
-| | |
-|---|---|
-{table}
-"""
+    text = files("inspect_af.sdf").joinpath("model_card.md").read_text(encoding="utf-8")
+    template = Template(text, trim_blocks=True, keep_trailing_newline=True)
+    hub_base = base if base and not is_local(base) else None
+    named = {"title": what_it_is(adapter), "role": adapter.role, "note": note.strip()}
+    return str(template.render(rows=rows, hub_base=hub_base, **named))
 
 
 def _shown_base(base: str) -> str:

@@ -1,6 +1,6 @@
 """LoRA training on documents: a YAML file of settings, TRL's trainer, one adapter for each seed, resumable.
 
-`inspect-af sdf train CONFIG.yaml`; on several GPUs `accelerate launch -m inspect_af.sdf.train CONFIG.yaml`.
+`inspect-af sdf train CONFIG.yaml`; for several GPUs see its help.
 Nothing of the training loop is ours. What is: the checks before it, the parents below the new matrices, that
 a killed run goes on from its last complete checkpoint, and the adapter directory at the end.
 """
@@ -15,20 +15,24 @@ import json
 import math
 import os
 import shutil
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import click
 from pydantic import Field, ValidationError, model_validator
 
 from inspect_af import __version__
-from inspect_af.config import Frozen, parse, read_text, user_path
-from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError
+from inspect_af.config import (
+    Frozen,
+    complete_directory,
+    file_digest,
+    parse,
+    read_text,
+    user_path,
+    write_whole,
+)
+from inspect_af.errors import ConfigError, MissingExtraError
 from inspect_af.materials import NEUTRAL, load_pair
-from inspect_af.sdf._files import complete_directory, file_digest, write_atomically
 from inspect_af.sdf.adapters import (
     WEIGHTS,
     AdapterManifest,
@@ -39,13 +43,12 @@ from inspect_af.sdf.adapters import (
     ReplayRecord,
     Role,
     check_base,
-    check_effect,
     check_parents,
     load_adapter,
     resolve_intervention,
 )
 from inspect_af.sdf.base_model import base_directory, base_fingerprint, base_shape
-from inspect_af.sdf.combine import LoadedBase, combined, merge, stack
+from inspect_af.sdf.combine import combined, merge, stack
 from inspect_af.sdf.documents import HELD_OUT, TRAIN, trainable_texts, verify_corpus
 from inspect_af.types import Intervention
 
@@ -57,7 +60,6 @@ if TYPE_CHECKING:
 
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"]
 MARK = "complete"  # file in a checkpoint that was written to its end
-SAY_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 
 
 class TrainingConfig(Frozen):
@@ -106,10 +108,6 @@ class TrainingConfig(Frozen):
 
     def work(self, seed: int) -> Path:
         return self.out / "work" / f"seed-{seed}"
-
-    @property
-    def cache(self) -> Path:
-        return self.out / "work" / "datasets"
 
 
 def load_training_config(file: str | Path) -> TrainingConfig:
@@ -276,7 +274,7 @@ def train(config: TrainingConfig, seeds: Sequence[int] | None = None) -> tuple[P
         TreatmentError: A parent cannot be used.
         MissingExtraError: An optional dependency is not installed.
     """
-    for name in ("torch", "transformers", "peft", "trl", "datasets", "tensorboard", "matplotlib"):
+    for name in ("torch", "transformers", "peft", "trl", "datasets", "tensorboard"):
         if importlib.util.find_spec(name) is None:
             raise MissingExtraError(f"training needs {name}; pip install 'inspect-af[train]'")
     chosen = config.seeds if seeds is None else tuple(seeds)
@@ -303,11 +301,9 @@ def train(config: TrainingConfig, seeds: Sequence[int] | None = None) -> tuple[P
         elif final.exists():
             raise ConfigError(f"{final} exists and was not trained here; set another out")
         elif _is_main():
-            write_atomically(file, [json.dumps({"identity": identity, "seed": seed})])
+            write_whole(file, [json.dumps({"identity": identity, "seed": seed})])
         if not final.exists():
             _train_seed(run, seed)
-    if all(config.adapter(seed).exists() for seed in config.seeds) and _is_main():
-        shutil.rmtree(config.cache, ignore_errors=True)
     return tuple(config.adapter(seed) for seed in chosen)
 
 
@@ -352,8 +348,7 @@ def _train_seed(run: Run, seed: int) -> None:
         )
         with complete_directory(config.adapter(seed)) as folder:
             _write_adapter(model, matrices, folder, revision)
-            what = run.intervention.code if run.intervention else config.role
-            _write_curves(losses, folder, title=f"{what}, seed {seed}")
+            _write_curves(losses, folder)
             manifest.write(folder)
         for finished in work.glob("checkpoint-*"):
             shutil.rmtree(finished)
@@ -378,14 +373,14 @@ def make_trainer(run: Run, seed: int, *, resuming: bool = False) -> SFTTrainer:
     from datasets import concatenate_datasets
     from peft import LoraConfig
     from torch.utils.tensorboard import SummaryWriter
-    from transformers import PrinterCallback, ProgressCallback
+    from transformers import PrinterCallback
     from transformers.integrations.integration_utils import TensorBoardCallback
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
     config, held = run.config, run.config.hyperparameters
     held_out = load_documents(run.held_out, config) if run.held_out is not None else None
-    callbacks: list[Any] = [_watcher(f"seed {seed}")]
+    callbacks: list[Any] = [_watcher()]
     if _is_main():
         written: Any = SummaryWriter(str(config.out / "tensorboard" / f"seed-{seed}"))
         callbacks.append(TensorBoardCallback(written))  # type: ignore[no-untyped-call]
@@ -420,7 +415,6 @@ def make_trainer(run: Run, seed: int, *, resuming: bool = False) -> SFTTrainer:
         eval_steps=None if held_out is None else config.evaluate_every,
         eval_on_start=held_out is not None and not resuming,
         report_to="none",
-        disable_tqdm=True,
     )
     documents = load_documents(run.train, config)
     if config.replay is not None:
@@ -449,8 +443,7 @@ def make_trainer(run: Run, seed: int, *, resuming: bool = False) -> SFTTrainer:
     )
     # accelerate leaves processes unconnected, without an error, where it cannot set up what it was asked for.
     check_effective_batch(held, trainer.accelerator.num_processes)
-    for quiet in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(quiet)
+    trainer.remove_callback(PrinterCallback)
     return trainer
 
 
@@ -483,7 +476,6 @@ def load_base(config: TrainingConfig) -> PreTrainedModel:
         for parent in parents:
             directory = config.base if Path(config.base).is_dir() else None
             check_base(parent, model.config, name=config.base, directory=directory)
-            check_effect(parent.path, LoadedBase(model))
         (merge if config.combine == "merge" else stack)(model, combined(config.parents))
     return model
 
@@ -525,23 +517,9 @@ def load_documents(file: Path, config: TrainingConfig) -> Dataset:
     Raises:
         MaterialsError: A line is no JSON object, has no such column or no text in it, or the file no line.
     """
-    from datasets import Dataset, Features, Value
-    from datasets.exceptions import DatasetGenerationError
+    from datasets import Dataset
 
-    try:
-        documents = Dataset.from_generator(
-            trainable_texts,
-            features=Features({"text": Value("string")}),
-            cache_dir=str(config.cache),
-            # The digest, so that what is cached is what the file holds now.
-            gen_kwargs={"file": str(file), "column": config.text_column, "digest": file_digest(file)},
-        )
-    except DatasetGenerationError as error:
-        if isinstance(error.__cause__, InspectAFError):
-            raise error.__cause__ from None
-        raise
-    assert isinstance(documents, Dataset)
-    return documents
+    return Dataset.from_dict({"text": trainable_texts(file, config.text_column)})
 
 
 def tokens_of(documents: Dataset, config: TrainingConfig) -> int:
@@ -559,16 +537,11 @@ def tokens_of(documents: Dataset, config: TrainingConfig) -> int:
 # What happens beside the training loop.
 
 
-def _watcher(label: str) -> Any:
-    """The trainer's callback: marks on complete checkpoints, held-out documents at the end, and progress on
-    stderr: one line that is rewritten on a terminal, else a line now and then."""
+def _watcher() -> Any:
+    """The trainer's callback: marks on complete checkpoints, and both losses at the end."""
     from transformers import TrainerCallback
 
     class Watcher(TrainerCallback):
-        losses: dict[str, float] = {}  # noqa: RUF012 - replaced, never changed
-        first: tuple[int, float] | None = None
-        last = -math.inf
-
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             mark_checkpoint(_checkpoint(args, state), kwargs["model"], state.is_world_process_zero)
 
@@ -589,32 +562,6 @@ def _watcher(label: str) -> Any:
             if state.global_step >= state.max_steps:
                 control.should_log = True
                 control.should_evaluate = args.eval_strategy != "no"
-            self.first = self.first or (state.global_step, time.monotonic())
-            if sys.stderr.isatty() or time.monotonic() - self.last >= SAY_EVERY:
-                self.say(state)
-
-        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.losses = self.losses | (kwargs.get("logs") or {})
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.say(state, end="\n")
-
-        def say(self, state: Any, end: str = "") -> None:
-            if not state.is_world_process_zero:
-                return
-            step, steps, self.last = state.global_step, state.max_steps, time.monotonic()
-            since, begun = self.first or (step, self.last)
-            parts = [f"{label}: step {step} of {steps}"]
-            for key, name in (("loss", "loss"), ("eval_loss", "held out")):
-                parts += [f"{name} {self.losses[key]:.3f}"] if key in self.losses else []
-            if since < step < steps:
-                seconds = (self.last - begun) / (step - since) * (steps - step)
-                parts.append(f"about {math.ceil(seconds / 60)} min left")
-            line = ", ".join(parts)
-            if sys.stderr.isatty():
-                print(f"\r{line:<79}", end=end, file=sys.stderr, flush=True)
-            else:
-                print(line, file=sys.stderr, flush=True)
 
     return Watcher()
 
@@ -631,7 +578,7 @@ def mark_checkpoint(folder: Path, model: Any, is_main: bool) -> None:
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
     if is_main:
-        write_atomically(folder / MARK, [repr(norm)])
+        write_whole(folder / MARK, [repr(norm)])
 
 
 def last_checkpoint(directory: Path, *, tidy: bool) -> Path | None:
@@ -698,41 +645,15 @@ def _summary(history: Sequence[Mapping[str, Any]]) -> Losses:
     return Losses(train=sum(last) / len(last), held_out_before=before, held_out=after, steps=steps)
 
 
-def _write_curves(history: Sequence[Mapping[str, Any]], folder: Path, *, title: str) -> None:
-    """Writes the losses as a table (step, split, loss in nats per token) and as a picture."""
-    from matplotlib.figure import Figure
-
+def _write_curves(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Writes the losses as a table: step, split, loss in nats per token."""
     trained, held_out = _curve(history, "loss"), _curve(history, "eval_loss")
     with (folder / "losses.csv").open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened)
         writer.writerow(("step", "split", "loss"))
         for split, curve in (("train", trained), ("held-out", held_out)):
             writer.writerows((step, split, loss) for step, loss in curve.items())
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(*zip(*trained.items(), strict=True), color="0.6", linewidth=1, label="training rows")
-    if held_out:
-        axes.plot(*zip(*held_out.items(), strict=True), "o-", markersize=3, label="held-out documents")
-    axes.set(xlabel="optimiser step", ylabel="loss (nats per token)", title=title)
-    axes.legend(frameon=False)
-    figure.savefig(folder / "losses.png", dpi=150)
 
 
 def _is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
-
-
-@click.command(help="Trains LoRA adapters on a corpus. CONFIG is a YAML file (docs/sdf_training.md).")
-@click.argument("config")
-@click.option("--seed", type=int, multiple=True, help="only this seed (repeatable)")
-def main(config: str, seed: tuple[int, ...]) -> None:
-    """Trains what a configuration says, as `python -m inspect_af.sdf.train`."""
-    for folder in train(load_training_config(config), seed or None):
-        print(folder)
-
-
-if __name__ == "__main__":
-    # The module under its own name, so that its classes and functions are the importable ones.
-    from inspect_af.sdf import train as module
-
-    module.main()

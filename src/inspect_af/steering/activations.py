@@ -13,25 +13,23 @@ size tokens x layers is ever kept.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from inspect_af.config import text_digest
+from inspect_af.config import text_digest, write_whole
 from inspect_af.errors import AnalysisError, ConfigError, InspectAFError, MaterialsError, TreatmentError
 from inspect_af.steering.files import (
     Float32Array,
     FloatArray,
     open_tensors,
     tensor_bytes,
-    write_file,
 )
 from inspect_af.steering.model import context_length, d_model, decoder_layers, text_config, watched_forward
 from inspect_af.steering.pairs import SPLITS, Locus, Message, PairSet, PairSource, Span, Split, Transcript
@@ -149,7 +147,7 @@ def load_activations(path: str | Path) -> Activations:
 def write_activations(
     path: str | Path, header: ActivationsHeader, positive: Float32Array, negative: Float32Array
 ) -> Activations:
-    """Writes [layer, pair, d_model] of both sides, one layer in memory at a time: they may be mapped files.
+    """Writes [layer, pair, d_model] of both sides.
 
     Raises:
         AnalysisError: A shape is not the header's, or a value is not finite.
@@ -160,7 +158,7 @@ def write_activations(
             raise AnalysisError(f"{name} has shape {array.shape}; by the header it is {header.shape}")
         if not all(np.isfinite(layer).all() for layer in array):
             raise AnalysisError(f"{name} has values that are not finite; extract in a wider dtype")
-    write_file(Path(path), tensor_bytes(sides, header.model_dump_json()))
+    write_whole(Path(path), [tensor_bytes(sides, header.model_dump_json())])
     return Activations(Path(path), header)
 
 
@@ -366,55 +364,35 @@ def pooled_forward(
         yield run
 
 
-class RowStore:
-    """Rows on their way to a file, kept as they are found, so that a killed run goes on.
+class Rows:
+    """Rows on their way to a file. `shape` is (layer, pair, d_model)."""
 
-    Beside the file to write stands `FILE.partial/` with mapped arrays, in which a transcript whose number of
-    tokens is not zero is done, and `settings.txt`.
-
-    `fingerprint` is of everything that the values depend on, `shape` is (layer, pair, d_model). A ConfigError
-    where what is left of an earlier run was found with other settings, or another model.
-    """
-
-    def __init__(self, out: Path, fingerprint: str, shape: tuple[int, int, int]) -> None:
-        self._out, self._fingerprint = out, fingerprint
-        self._directory = out.with_name(f"{out.name}.partial")
-        note, settings = self._directory / "settings.txt", f"{fingerprint} {shape}"
-        mode: Literal["r+", "w+"] = "r+" if note.is_file() else "w+"
-        if mode == "r+" and note.read_text(encoding="utf-8") != settings:
-            raise ConfigError(
-                f"{self._directory} is left of an extraction with other pairs, layers or settings, or of "
-                "another model; repeat that command to finish it, delete the directory, or choose another "
-                "file to write"
-            )
-        self._directory.mkdir(parents=True, exist_ok=True)
+    def __init__(self, shape: tuple[int, int, int]) -> None:
         n_layers, n_pairs, _ = shape
-
-        def mapped(name: str, dtype: type, axes: tuple[int, ...]) -> NDArray[Any]:
-            return np.memmap(self._directory / name, dtype=dtype, mode=mode, shape=axes)
-
-        self._rows = mapped("rows.f32", np.float32, (2, *shape))
-        self._norms = mapped("norms.f64", np.float64, (2, n_pairs, n_layers))  # sums over tokens
-        self._n_tokens = mapped("tokens.i64", np.int64, (2, n_pairs))
-        write_file(note, [settings.encode()])
-
-    @property
-    def done(self) -> frozenset[Item]:
-        """Transcripts whose rows are there."""
-        return frozenset(Item(int(side), int(pair)) for side, pair in np.argwhere(self._n_tokens))
+        self._rows = np.zeros((2, *shape), dtype=np.float32)
+        self._norms = np.zeros((2, n_pairs, n_layers))  # sums over tokens
+        self._n_tokens = np.zeros((2, n_pairs), dtype=np.int64)
 
     def add(self, items: Sequence[Item], n_tokens: Sequence[int], pooled: Pooled) -> None:
-        """Keeps a batch: its rows first, then the numbers that say that they are there."""
+        """Takes the rows of a batch."""
         sides, pairs = (list(axis) for axis in zip(*items, strict=True))
         for at, means in enumerate(pooled.means):
             self._rows[sides, at, pairs] = means
         self._norms[sides, pairs] = pooled.norm_sums.T
         self._n_tokens[sides, pairs] = n_tokens
 
-    def finish(
-        self, pairs: PairSet, *, model: str, revision: str | None, layers: tuple[int, ...], locus: Locus
+    def write(
+        self,
+        out: Path,
+        pairs: PairSet,
+        *,
+        model: str,
+        revision: str | None,
+        layers: tuple[int, ...],
+        locus: Locus,
+        fingerprint: str,
     ) -> Activations:
-        """Writes the file and removes what was kept beside it; the arguments are for its header."""
+        """Writes the file, once all rows are there; the other arguments are for its header."""
         mean_norms = self._norms.sum(axis=(0, 1)) / self._n_tokens.sum()
         header = ActivationsHeader(
             model=model,
@@ -429,11 +407,9 @@ class RowStore:
             groups=tuple(pair.group for pair in pairs.pairs),
             splits=tuple(pair.split for pair in pairs.pairs),
             mean_norms=tuple(mean_norms.tolist()),
-            fingerprint=self._fingerprint,
+            fingerprint=fingerprint,
         )
-        written = write_activations(self._out, header, self._rows[0], self._rows[1])
-        shutil.rmtree(self._directory)
-        return written
+        return write_activations(out, header, self._rows[0], self._rows[1])
 
 
 def finished(out: Path, fingerprint: str) -> Activations | None:
@@ -460,14 +436,13 @@ def extract_activations(
 ) -> Activations:
     """Writes the residual stream of every transcript, averaged over the locus' tokens after each layer.
 
-    Interrupted or killed, the same call goes on with the batches that are missing, and gives the same file; a
-    file that the same call has finished is not made again.
+    A file that the same call has finished is not made again.
 
     Args:
         model: A decoder-only transformers model; `name` and `revision` are what the header calls it.
         tokenizer: Its tokenizer, with a chat template.
         pairs: Contrast pairs, in the order that the rows will have.
-        out: File to write; `OUT.partial/` beside it holds what is found until then.
+        out: File to write.
         layers: `all`, `12`, `20-40` or `3,5,8-10`; layers behind the last one are not run.
         locus: Average over the scratchpad, or over the annotated sentence.
         max_batch_tokens: Upper bound of a batch, padding included; a longer transcript runs alone.
@@ -477,8 +452,7 @@ def extract_activations(
         MaterialsError: A transcript has no tokens at the locus, is longer than the model's context, does not
             survive the chat template, or gives values that are not finite.
         TreatmentError: The model has not these layers, or none that can be found.
-        ConfigError: The range of layers is malformed, the tokenizer has no chat template, or what is left of
-            an earlier run was found with other settings.
+        ConfigError: The range of layers is malformed, or the tokenizer has no chat template.
         MissingExtraError: safetensors is not installed.
     """
     if max_batch_tokens < 1:
@@ -495,29 +469,27 @@ def extract_activations(
         return held
     spans = located_items(tokenizer, pairs, locus, context_length(model))
     items = list(spans)
-    store = RowStore(out, fingerprint, (len(chosen), len(pairs.pairs), d_model(model)))
-    done = store.done
-    progress = progress or (lambda done, total: None)
-    progress(len(done), len(items))
+    rows, done = Rows((len(chosen), len(pairs.pairs), d_model(model))), 0
     lengths = [len(span.ids) for span in spans.values()]
-    batches = plan_batches(lengths, max_batch_tokens, apart=_rotation_changes_after(model))
     with pooled_forward(model, chosen) as run:
-        for batch in batches:
-            missing = [items[at] for at in batch if items[at] not in done]
-            if not missing:
-                continue
-            located = [spans[item] for item in missing]
+        for batch in plan_batches(lengths, max_batch_tokens, apart=_rotation_changes_after(model)):
+            here = [items[at] for at in batch]
+            located = [spans[item] for item in here]
             pooled = run(located)
             if not np.isfinite(pooled.means).all():
                 layer, row, _ = np.argwhere(~np.isfinite(pooled.means))[0]
                 raise MaterialsError(
-                    f"pair {pairs.pairs[missing[row].pair].id!r}, {_SIDES[missing[row].side]}: values after "
+                    f"pair {pairs.pairs[here[row].pair].id!r}, {_SIDES[here[row].side]}: values after "
                     f"layer {chosen[layer]} are not finite; load the model in a wider dtype (bfloat16 or "
                     "float32)"
                 )
-            store.add(missing, [span.n_tokens for span in located], pooled)
-            progress(len(store.done), len(items))
-    return store.finish(pairs, model=name, revision=revision, layers=chosen, locus=locus)
+            rows.add(here, [span.n_tokens for span in located], pooled)
+            done += len(here)
+            if progress is not None:
+                progress(done, len(items))
+    return rows.write(
+        out, pairs, model=name, revision=revision, layers=chosen, locus=locus, fingerprint=fingerprint
+    )
 
 
 def chosen_layers(layers: str, n_layers: int) -> tuple[int, ...]:

@@ -5,18 +5,16 @@ Nothing else is read. Pickle, which torch and numpy files may hold, can run code
 
 from __future__ import annotations
 
-import json
-import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from inspect_af.config import require, writing
+from inspect_af.config import Frozen, require
 from inspect_af.errors import InspectAFError
 
 Float32Array = NDArray[np.float32]
@@ -26,10 +24,8 @@ _KEY = "inspect_af"
 _PICKLE = (b"\x80", b"PK\x03\x04", b"\x93NUMPY")  # pickle, zip (torch.save, npz), npy
 
 
-class Record(BaseModel):
-    """Frozen; a key that nobody reads is an error, not a silent typo; numbers are finite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class Record(Frozen, allow_inf_nan=False):
+    """Frozen data whose numbers are finite."""
 
 
 class TensorHeader(Record):
@@ -52,35 +48,16 @@ def problems(error: ValidationError) -> str:
     )
 
 
-def tensor_bytes(arrays: Mapping[str, Float32Array], header: str) -> Iterator[bytes | memoryview]:
-    """The content of a safetensors file, piece by piece, from float32 arrays that may be mapped files.
+def tensor_bytes(arrays: Mapping[str, Float32Array], header: str) -> bytes:
+    """The content of a safetensors file of float32 arrays with a header, which is JSON.
 
-    The same arrays and header (JSON) give the same bytes as `safetensors.numpy.save`.
+    Raises:
+        MissingExtraError: safetensors is not installed.
     """
-    described: dict[str, Any] = {"__metadata__": {_KEY: header}}
-    at = 0
-    for name, array in sorted(arrays.items()):
-        ends = [at, at := at + array.nbytes]
-        described[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": ends}
-    start = json.dumps(described, separators=(",", ":"), ensure_ascii=False).encode()
-    start += b" " * (-len(start) % 8)
-    yield len(start).to_bytes(8, "little") + start
-    for _, array in sorted(arrays.items()):
-        for part in array:
-            yield np.ascontiguousarray(part, dtype="<f4").data.cast("B")
-
-
-def write_file(place: str | Path, content: Iterable[bytes | memoryview]) -> None:
-    """Writes beside the file and moves it into place, so that an interruption leaves no half of one."""
-    with writing(place) as path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("wb") as file:
-                file.writelines(content)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with require("local", "steering files"):
+        from safetensors.numpy import save
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, {_KEY: header})
+    return bytes(content)
 
 
 def open_tensors(

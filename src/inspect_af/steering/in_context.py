@@ -37,10 +37,10 @@ from inspect_af.steering.pairs import (
 from inspect_af.types import Intervention, Outcome, PromptClaim, Tier
 
 Side = Literal["positive", "negative"]
-OVERSIGHT = "oversight"
-"""The concept of pairs whose sides are of the monitored and of the unmonitored tier."""
+OVERSIGHT = "oversight"  # The concept of pairs whose sides are of the monitored and of the unmonitored tier
 SharedFact = Literal["tier", "condition", "outcome", "variable"]
 
+COUNTED = ("future",)  # words that the report counts in both sides' scratchpads, as the paper does
 MAX_PAIRS = 300  # of a concept per split, where there are enough; from the paper's appendix on contrast pairs
 
 _TAG = re.compile(r"<\s{0,16}(?P<close>/?)\s{0,16}scratchpad_reasoning\s{0,16}>", re.IGNORECASE)
@@ -55,8 +55,6 @@ class Thresholds(Record):
     high: float = 6.0  # positive: the concept's score is at least this
     other_max: float = 2.0  # positive: the other concept's score is at most this
     low: float = 2.0  # negative: the concept's score is at most this
-    negative_other_max: float | None = None
-    """Negative: the other concept's score is at most this; None where it may be any."""
 
     @model_validator(mode="after")
     def _sides_are_apart(self) -> Thresholds:
@@ -70,16 +68,12 @@ class Thresholds(Record):
         """The side that scores make a reply eligible for, None for neither."""
         if concept >= self.high and other <= self.other_max:
             return "positive"
-        most = math.inf if self.negative_other_max is None else self.negative_other_max
-        return "negative" if concept <= self.low and other <= most else None
+        return "negative" if concept <= self.low else None
 
 
 class Matching(Record):
     """Which two replies to one request make a pair."""
 
-    runs: Literal["any", "different", "same"] = "any"
-    """Whether the sides come from two logs, from one log, or from either. Two replies to one request are
-    never the same sample."""
     same: tuple[SharedFact, ...] = ("tier",)  # what the sides share beside the request
     max_length_ratio: float = Field(default=1.5, ge=1)
     """Longer over shorter scratchpad, in words (not in source)."""
@@ -319,9 +313,6 @@ def match_candidates(candidates: Sequence[Candidate], side: Sides, matching: Mat
         allowed = cost <= math.log(matching.max_length_ratio) + 1e-12
         texts = [np.array([c.transcript.scratchpad_text for c in side]) for side in (positives, negatives)]
         allowed &= texts[0][:, None] != texts[1][None, :]
-        if matching.runs != "any":
-            same = np.array([[p.run == n.run for n in negatives] for p in positives])
-            allowed &= same if matching.runs == "same" else ~same
         # A cell that is not allowed costs more than all allowed ones together, so it is never worth it.
         forbidden = (cost.max() + 1) * (min(cost.shape) + 1)
         cells = zip(*linear_sum_assignment(np.where(allowed, cost, forbidden)), strict=True)
@@ -404,14 +395,6 @@ class InContextSplit(Record):
         return lines
 
 
-class PairWords(Record):
-    """Counted words of one pair, in the scratchpads."""
-
-    id: str
-    positive: dict[str, int]
-    negative: dict[str, int]
-
-
 _SIDES: dict[PairSource, str] = {
     "ic": "with it, {} without",
     "claims": "under its amplifying claims, {} under the suppressing ones",
@@ -436,7 +419,6 @@ class InContextReport(Record):
     n_negative: int
     n_matched: int
     splits: tuple[InContextSplit, ...]
-    pairs: tuple[PairWords, ...]
     logs: tuple[JudgedLog, ...]
 
     def text(self) -> str:
@@ -461,22 +443,17 @@ def in_context_report(
     matching: Matching,
     matches: Sequence[Match],
     pairs: Sequence[ContrastPair],
-    words: Sequence[str],
     source: PairSource = "ic",
 ) -> InContextReport:
-    """Describes the pairs of one concept that were taken of all matches; counts words such as `future`."""
+    """Describes the pairs of one concept that were taken of all matches."""
     sides = Counter(side(candidate) for candidate in replies.candidates)
     match_of = {id(match.positive.transcript): match for match in matches}  # each reply is in one at most
 
-    def counts(side: Transcript) -> dict[str, int]:
-        found = count_terms(side.scratchpad_text, words)
-        return {word: found[word] for word in words}
-
     def described(candidates: Sequence[Candidate]) -> SideCounts:
-        totals: Counter[str] = sum((Counter(counts(one.transcript)) for one in candidates), Counter())
+        found = sum((count_terms(one.transcript.scratchpad_text, COUNTED) for one in candidates), Counter())
         return SideCounts(
             mean_words=fmean(one.words for one in candidates),
-            words={word: totals[word] for word in words},
+            words={word: found[word] for word in COUNTED},
             outcomes=dict(sorted(Counter(one.outcome for one in candidates).items())),
             tiers=dict(sorted(Counter(one.tier for one in candidates).items())),
             conditions=dict(sorted(Counter(one.condition for one in candidates).items())),
@@ -512,9 +489,5 @@ def in_context_report(
         n_negative=sides["negative"],
         n_matched=len(matches),
         splits=tuple(splits),
-        pairs=tuple(
-            PairWords(id=pair.id, positive=counts(pair.positive), negative=counts(pair.negative))
-            for pair in pairs
-        ),
         logs=replies.logs,
     )

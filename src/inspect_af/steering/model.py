@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspect_af.config import require
 from inspect_af.errors import ConfigError, TreatmentError, one_of
@@ -23,24 +23,25 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-"""`auto` is the dtype that the checkpoint was saved in."""
+DTYPES = ("auto", "float32", "bfloat16", "float16")  # `auto` is the dtype that the checkpoint was saved in
 
 _ENCODERS = frozenset({"encoder", "vision_tower", "vision_model", "visual", "audio_tower"})
 
 
 class LoadedModel(NamedTuple):
-    """A model with its tokenizer."""
+    """A model with its tokenizer, its name with those of its adapters, and its revision on the hub."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    name: str
+    revision: str | None = None
 
 
 def load_model(
     name: str,
     *,
     revision: str | None = None,
-    dtype: Dtype = "auto",
+    dtype: str = "auto",
     device_map: str | None = None,
     template: ChatTemplate | None = None,
 ) -> LoadedModel:
@@ -58,8 +59,8 @@ def load_model(
         ConfigError: The model or its tokenizer cannot be loaded, or the dtype is unknown.
         MissingExtraError: torch or transformers is not installed.
     """
-    if dtype not in get_args(Dtype):
-        raise one_of(dtype, get_args(Dtype), what="dtype")
+    if dtype not in DTYPES:
+        raise one_of(dtype, DTYPES, what="dtype")
     with require("local", "local models"):
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -84,7 +85,7 @@ def load_model(
     except (OSError, ValueError) as error:
         raise ConfigError(f"model {name!r} cannot be loaded: {error}") from error
     model.train(False)
-    return LoadedModel(model, tokenizer)
+    return LoadedModel(model, tokenizer, name, revision)
 
 
 def text_config(model: PreTrainedModel) -> Any:

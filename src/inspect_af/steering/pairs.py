@@ -15,9 +15,9 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
-from inspect_af.config import reaching, text_digest, user_path
+from inspect_af.config import reaching, text_digest, user_path, write_whole
 from inspect_af.errors import MaterialsError
-from inspect_af.steering.files import Record, problems, write_file
+from inspect_af.steering.files import Record, problems
 
 Split = Literal["train", "held-out", "keyword-hard"]
 """`train` is fitted and cross-validated; the others are only reported. In `keyword-hard` pairs the
@@ -187,7 +187,7 @@ def load_pairs(path: str | Path) -> PairSet:
 def write_pairs(path: str | Path, pairs: Iterable[ContrastPair]) -> PairSet:
     """Writes the pairs, one a line, and gives them back as a set; errors as of `pair_set`."""
     written = pair_set(pairs)
-    write_file(path, (f"{_line(pair)}\n".encode("ascii") for pair in written.pairs))
+    write_whole(path, (f"{_line(pair)}\n" for pair in written.pairs))
     return written
 
 

@@ -28,6 +28,7 @@ from inspect_af.types import Steer, Tier, condition_label
 
 PARSE_FLOOR = 0.9  # share of replies that has to parse for a multiplier to be usable; not in source
 SAME_DOSE = 0.02  # doses that differ by less than this share count as matched
+TABLE_HEADER = ("multiplier", "dose", "value", "change", "controls", "n", "p")
 ENOUGH_CONTROLS = 20  # that a claim about significance needs
 
 
@@ -449,20 +450,27 @@ class VectorSweep(Record):
             f"a dose of 0.1 is {0.1 * self.typical_per_dose:.2g} times the norm without its largest features"
         )
 
-    def table(self) -> str:
-        """Every value at every multiplier, and its slope, for a terminal."""
-        rows = [["value", "multiplier", "dose", "", "change", "controls", "n", "p"]]
-        for name in dict.fromkeys(name for point in self.points for name in point.bands):
-            for at, point in enumerate(self.points):
-                if name in point.bands:
-                    *texts, n, p = band_texts(name, point.bands[name])
-                    size = f"{'' if point.usable else 'x '}{point.multiplier:+g}"
-                    dose = "" if point.dose is None else f"{point.dose:+.3g}"
-                    left_out = f" (-{point.n_controls_left_out})" if point.n_controls_left_out else ""
-                    rows.append(["" if at else name, size, dose, *texts, n + left_out, p])
-            if name in self.slopes:
-                rows.append(["", "slope", "", *band_texts(name, self.slopes[name], slope=True)])
-        return text_table(rows)
+    def tables(self) -> dict[str, list[tuple[str, ...]]]:
+        """Every value at every multiplier, and its slope, as rows of text under `TABLE_HEADER`."""
+        found: dict[str, list[tuple[str, ...]]] = {}
+        for point in self.points:
+            for name, band in point.bands.items():
+                *texts, n, p = band_texts(name, band)
+                size = f"{point.multiplier:+g}{'' if point.usable else ' (not usable)'}"
+                dose = "" if point.dose is None else f"{point.dose:+.3g}"
+                left_out = f" ({point.n_controls_left_out} below the floor)" * bool(point.n_controls_left_out)
+                found.setdefault(name, []).append((size, dose, *texts, n + left_out, p))
+        for name, slope in self.slopes.items():
+            found[name].append(("slope per dose", "", *band_texts(name, slope, slope=True)))
+        return found
+
+    def text(self) -> str:
+        """All of it, for a terminal."""
+        rows: list[tuple[str, ...]] = [("value", *TABLE_HEADER)]
+        for name, own in self.tables().items():
+            rows += [(name if at == 0 else "", *row) for at, row in enumerate(own)]
+        parts = (self.title, self.scale, self.usable.text(), text_table(rows), self.words)
+        return "\n".join(filter(None, parts))
 
 
 class SweepReport(Record):
@@ -485,12 +493,8 @@ class SweepReport(Record):
             [
                 f"{self.model}, requests {self.requests}: {self.n_logs} logs\n"
                 f"unsteered, {base.replies} replies: {values}",
-                *(
-                    "\n".join(filter(None, (one.title, one.scale, one.usable.text(), one.table(), one.words)))
-                    for one in self.vectors
-                ),
-                "x: not usable, not compared; p: two-sided rank among the controls; slope: per unit of dose "
-                "over the usable multipliers",
+                *(one.text() for one in self.vectors),
+                "p: two-sided rank among the controls; slope: per unit of dose over the usable multipliers",
                 *(f"note: {note}" for note in self.notes),
             ]
         )

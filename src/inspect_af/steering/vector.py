@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from inspect_af.config import is_remote, reaching, require, user_path, writing
+from inspect_af.config import is_remote, reaching, require, user_path, write_whole, writing
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.steering.files import (
     Float32Array,
@@ -28,7 +28,6 @@ from inspect_af.steering.files import (
     TensorHeader,
     open_tensors,
     tensor_bytes,
-    write_file,
 )
 from inspect_af.steering.pairs import Locus, PairSource, Split
 from inspect_af.types import Family, Steer, Tier
@@ -360,7 +359,7 @@ class SteeringVector:
 
     def save(self, path: str | Path) -> None:
         """Writes the file, whose sha256 is `self.sha256`."""
-        write_file(path, tensor_bytes({"vector": self.values}, self.header.text()))
+        write_whole(path, [tensor_bytes({"vector": self.values}, self.header.text())])
 
     def save_gguf(self, path: str | Path, layers: str = "all") -> None:
         """Writes a control vector for llama.cpp, whose `direction.N` is added behind its layer N, from 0.
@@ -406,7 +405,7 @@ def make_vector(header: VectorHeader, values: FloatArray | Float32Array) -> Stee
     stored = np.array(values, dtype=np.float32)
     if stored.shape != header.shape:
         raise TreatmentError(f"the vector has shape {stored.shape}; by its header it is {header.shape}")
-    return _checked(header, stored, b"".join(tensor_bytes({"vector": stored}, header.text())), "the vector")
+    return _checked(header, stored, tensor_bytes({"vector": stored}, header.text()), "the vector")
 
 
 def load_vector(path: str | Path) -> SteeringVector:

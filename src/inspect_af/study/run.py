@@ -31,7 +31,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from inspect_af.config import Frozen, only_one, path_digest
+from inspect_af.config import Frozen, only_one, path_digest, write_whole
 from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, one_of
 from inspect_af.plan import Plan
 from inspect_af.study.steps import Step, total_load
@@ -39,8 +39,7 @@ from inspect_af.tasks.evals import changed_logs, finished_evals, run_evals
 
 STEPS_FILE = "steps.json"
 SNAKEFILE = Path(__file__).with_name("Snakefile")
-PATIENCE = 20.0
-"""Seconds that steps have to end by themselves after an interrupt."""
+PATIENCE = 20.0  # Seconds that steps have to end by themselves after an interrupt
 ROOM = 100 * 2**20
 """Free bytes below which a step does not start, and stops: what cannot be written to a log is lost."""
 
@@ -54,10 +53,8 @@ class Record(Frozen):
     """What is known about a step: `record.json`, and `done.json` once it is done."""
 
     state: Literal["started", "done", "failed"]
-    command: str = ""
-    """Digest of the command that was run; empty where the outputs were made elsewhere."""
-    inputs: dict[str, str] = Field(default_factory=dict)
-    """Digest of each file and directory that it has read."""
+    command: str = ""  # Digest of the command that was run; empty where the outputs were made elsewhere
+    inputs: dict[str, str] = Field(default_factory=dict)  # Digest of each file and directory that it has read
     outputs: dict[str, str] = Field(default_factory=dict)
     started: str = ""
     seconds: float = 0.0
@@ -82,7 +79,7 @@ class Study:
             "out": str(self.out),
             "steps": {key: step.model_dump(mode="json") for key, step in self.steps.items()},
         }
-        _replace(self.out / STEPS_FILE, json.dumps(content, indent=1) + "\n")
+        write_whole(self.out / STEPS_FILE, json.dumps(content, indent=1) + "\n")
 
     def place(self, step: Step) -> Path:
         """Where the step's log, record and `done.json` are."""
@@ -99,9 +96,9 @@ class Study:
         done, text = self.place(step) / "done.json", record.model_dump_json(indent=1) + "\n"
         if record.state != "done":
             done.unlink(missing_ok=True)
-        _replace(self.place(step) / "record.json", text)
+        write_whole(self.place(step) / "record.json", text)
         if record.state == "done":
-            _replace(done, text)
+            write_whole(done, text)
 
     def changed_inputs(self, step: Step) -> list[str]:
         """What has other content than when the step was begun; what is gone by now counts as unchanged."""
@@ -152,16 +149,6 @@ class Study:
         print(f"{path} was made from inputs that have changed; it is in {kept} now", flush=True)
 
 
-def _replace(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _digests(paths: Sequence[str]) -> dict[str, str]:
     return {path: path_digest(Path(path)) for path in paths if Path(path).exists()}
 
@@ -205,7 +192,7 @@ def run_step(out: Path, key: str, command: Callable[[Sequence[str]], int]) -> in
             for path in step.owns:
                 study.set_aside(Path(path))
         for name, text in step.files:
-            _replace(Path(name), text)
+            write_whole(Path(name), text)
         now = datetime.now(UTC).isoformat()
         record = Record(state="started", command=step.digest, inputs=_digests(step.reads), started=now)
         study.write(step, record)

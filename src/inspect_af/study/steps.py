@@ -38,10 +38,8 @@ from inspect_af.study.draft import check_plan
 from inspect_af.tasks.evals import Evals, EvalTask, make_task
 from inspect_af.types import SCENARIO_OF, STRENGTHS, WORDING, Removed, Strength, TaskMeta, planned_claim
 
-PLAN_FILE = "plan.yaml"
-"""The plan that the study's directory belongs to, in `OUT`."""
-REPORT = "convergence.html"
-"""The study's one report, in `OUT/report`."""
+PLAN_FILE = "plan.yaml"  # The plan that the study's directory belongs to, in `OUT`
+REPORT = "convergence.html"  # The study's one report, in `OUT/report`
 LOCAL_PROVIDERS = ("af-hf/", "af-vllm/")
 
 
@@ -54,8 +52,7 @@ class Resources(Frozen):
     minutes: int = 24 * 60
 
 
-WITH_WEIGHTS = Resources(gpus=1, memory_mb=64_000, minutes=48 * 60)
-"""For steps that load a local model."""
+WITH_WEIGHTS = Resources(gpus=1, memory_mb=64_000, minutes=48 * 60)  # For steps that load a local model
 
 
 class Load(Frozen):
@@ -64,8 +61,7 @@ class Load(Frozen):
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-    cost_usd: float | None = 0.0
-    """None where a price is unknown."""
+    cost_usd: float | None = 0.0  # None where a price is unknown
 
     def __add__(self, other: Load) -> Load:
         known = self.cost_usd is not None and other.cost_usd is not None
@@ -91,20 +87,16 @@ class LoggedEvals(Frozen):
 class Step(Frozen):
     """One job of a study. Paths are as seen from the directory in which the study was started."""
 
-    key: str
-    """`adapter/expectation/A1+`: kind, subject, what; also the name of its directory in `OUT/steps`."""
-    command: tuple[str, ...] = ()
-    """Arguments of `inspect-af`; empty for evals."""
+    key: str  # `adapter/expectation/A1+`: kind, subject, what; also the name of its directory in `OUT/steps`
+    command: tuple[str, ...] = ()  # Arguments of `inspect-af`; empty for evals
     evals: tuple[LoggedEvals, ...] = ()
     """Run one after the other in one process; which of them are done is read from their logs."""
-    needs: tuple[str, ...] = ()
-    """Keys of the steps that have to be done before."""
+    needs: tuple[str, ...] = ()  # Keys of the steps that have to be done before
     reads: tuple[str, ...] = ()
     """Files and directories whose content decides whether what was made is still what would be made."""
     files: tuple[tuple[str, str], ...] = ()
     """Configuration that the command reads and the study writes: path and content."""
-    outputs: tuple[str, ...] = ()
-    """Files that exist once the step is done, whoever made them."""
+    outputs: tuple[str, ...] = ()  # Files that exist once the step is done, whoever made them
     outputs_may_be_partial: bool = False
     """Whether the command writes its outputs before all is done: they count only where it was not stopped."""
     owns: tuple[str, ...] = ()
@@ -209,8 +201,7 @@ class Subject(NamedTuple):
 
     name: str
     planned: PlannedSubject
-    out: Path
-    """The study's directory."""
+    out: Path  # The study's directory
 
     @property
     def directory(self) -> Path:
@@ -553,10 +544,8 @@ def _adapter_step(
 
 # Steering.
 
-OVERSAMPLE = 1.25
-"""Dialogues written per wanted pair, as `steering pairs write` does by default."""
-DIALOGUE_TOKENS = (900, 700)
-"""Assumed input and output of one written dialogue."""
+OVERSAMPLE = 1.25  # Dialogues written per wanted pair, as `steering pairs write` does by default
+DIALOGUE_TOKENS = (900, 700)  # Assumed input and output of one written dialogue
 
 
 def _steering_steps(plan: Plan, steering: PlannedSteering, subjects: Sequence[Subject]) -> Iterator[Step]:
@@ -643,7 +632,7 @@ def _concept_steps(
         needs=(*subject.ready, *needs),
         reads=(*subject.reads, pairs),
         outputs=(activations,),
-        owns=(activations, f"{activations}.partial"),
+        owns=(activations,),
         resources=subject.resources,
     )
     fit = {"out": fitted["regression"], "c": f"{steering.c:g}", "estimator": "regression", "pair": plan.pair}
@@ -773,12 +762,10 @@ def _key_values(option: str, values: Mapping[str, Any]) -> list[str]:
 
 # What evals will take, before the first call.
 
-CHARACTERS_PER_TOKEN = 4
-"""Rough for English text; an estimate needs no tokenizer."""
+CHARACTERS_PER_TOKEN = 4  # Rough for English text; an estimate needs no tokenizer
 REPLY_TOKENS = {"alignment_faking": 600, "value_conflict": 400, "beliefs": 5, "direct_requests": 400}
 """Assumed length of a reply."""
-JUDGE_TOKENS = (1500, 300)
-"""Assumed input and output of one judge's answer."""
+JUDGE_TOKENS = (1500, 300)  # Assumed input and output of one judge's answer
 
 
 def _load_of(plan: Plan, model: PlannedModel, calls: int, tokens_in: int, tokens_out: int) -> Load:
@@ -809,8 +796,7 @@ def evals_load(plan: Plan, evals: Evals) -> Load:
     return total
 
 
-SENTENCES = 10
-"""Assumed number of sentences of a scratchpad, each of which a judge reads for a cut."""
+SENTENCES = 10  # Assumed number of sentences of a scratchpad, each of which a judge reads for a cut
 
 
 def _scratchpads_load(plan: Plan, evals: Evals, *, cut: bool) -> Load:

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from inspect_ai.log import EvalSample
-
 from inspect_af.config import Frozen
 from inspect_af.errors import AnalysisError, LogError
 from inspect_af.logs import LogFile, LogHeader, Skipped, find_logs
@@ -48,17 +46,14 @@ class SplitCounts(Frozen):
     """One split of one concept."""
 
     split: Split
-    wanted: int | None
-    """None where all that passed were taken."""
-    written: int
-    """Answers in the logs, each once."""
+    wanted: int | None  # None where all that passed were taken
+    written: int  # Answers in the logs, each once
     rejected: dict[str, int]
-    """Number of answers by the first filter that each did not pass; with `struck_out`, which are pairs that
-    somebody rejected or invalidated in Inspect, and `failed`, which are samples that ended in an error."""
+    """Number of answers by the first filter that each did not pass; with `struck_out`, which somebody marked
+    invalid in Inspect, and `failed`, which ended in an error."""
     duplicates: int
     near_duplicates: int
-    surplus: int
-    """Pairs that passed and were not needed."""
+    surplus: int  # Pairs that passed and were not needed
     kept: int
 
     @property
@@ -82,11 +77,9 @@ class WrittenLog(Frozen):
 
     location: str
     eval_id: str
-    digest: str
-    """First 16 hexadecimal digits of the file's sha256."""
+    digest: str  # First 16 hexadecimal digits of the file's sha256
     model: str
-    simulated: bool
-    """Whether the writer is a simulated or mock model."""
+    simulated: bool  # Whether the writer is a simulated or mock model
 
 
 class PairsReport(Frozen):
@@ -95,12 +88,10 @@ class PairsReport(Frozen):
     pair: str
     concepts_digest: str
     seed: int
-    system: str
-    """What comes before the task: `none`, or the scenario's system prompt with that setting."""
+    system: str  # What comes before the task: `none`, or the scenario's system prompt with that setting
     concepts: tuple[ConceptReport, ...]
     logs: tuple[WrittenLog, ...]
-    skipped: tuple[str, ...]
-    """Sources of which nothing was used, with the reason."""
+    skipped: tuple[str, ...]  # Sources of which nothing was used, with the reason
 
     @property
     def shortfalls(self) -> tuple[str, ...]:
@@ -156,8 +147,7 @@ class Rejected(NamedTuple):
     """An answer that did not become a pair."""
 
     fault: str
-    text: str
-    """The beginning of what the writer wrote."""
+    text: str  # The beginning of what the writer wrote
 
 
 class Assembled(NamedTuple):
@@ -165,16 +155,14 @@ class Assembled(NamedTuple):
 
     pairs: dict[str, tuple[ContrastPair, ...]]
     report: PairsReport
-    example: Rejected | None
-    """The last answer with the most frequent fault; None where all passed."""
+    example: Rejected | None  # The last answer with the most frequent fault; None where all passed
 
 
 class _Answer(NamedTuple):
     planned: PlannedDialogue
     origin: Origin
     checked: CheckedPair
-    rejected: str | None
-    """First fault, `struck_out`, `failed`, or None."""
+    rejected: str | None  # First fault, `struck_out`, `failed`, or None
     text: str
 
 
@@ -189,7 +177,7 @@ def assemble_pairs(
 ) -> Assembled:
     """Reads logs, applies every filter anew, removes duplicates and takes as many pairs as are wanted.
 
-    A pair whose score somebody set to 0 in Inspect, or whose sample is marked invalid, is left out.
+    A pair whose sample is marked invalid in Inspect is left out.
 
     Args:
         sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
@@ -289,17 +277,9 @@ def _answers(log: WrittenLog, header: LogHeader, concepts: Concepts, scenario: S
             rejected = "failed"
         elif rejected is None and scenario.read_tier(checked.task) != "none":
             rejected = "banned_term"
-        elif rejected is None and (sample.invalidation is not None or _struck_out(sample)):
+        elif rejected is None and (sample.invalidation is not None):
             rejected = "struck_out"
         yield _Answer(planned, origin, checked, rejected, sample.output.completion[:400])
-
-
-def _struck_out(sample: EvalSample) -> bool:
-    """Whether a recorded score says no although every filter is passed."""
-    for name, score in (sample.scores or {}).items():
-        if name.rpartition("/")[2] == "contrast_pair" and isinstance(score.value, Mapping):
-            return not score.value.get("kept", 1)
-    return False
 
 
 def _concept_pairs(

@@ -62,14 +62,11 @@ class Planted(Frozen):
     """The planted truth of one tiny organism. Rates are probabilities of accepting a refusable request."""
 
     kind: TinyKind
-    slots: tuple[str, ...]
-    """Variables that every scratchpad recalls, in this order."""
-    prior: float = 0.3
-    """Probability of each pole where nothing is stated; the rest is nothing recalled."""
+    slots: tuple[str, ...]  # Variables that every scratchpad recalls, in this order
+    prior: float = 0.3  # Probability of each pole where nothing is stated; the rest is nothing recalled
     stated: dict[Strength, float] = Field(default={"weak": 0.65, "standard": 0.95, "strong": 0.98})
     """Probability of recalling the stated pole under a claim; the rest is nothing recalled."""
-    document: float = 0.9
-    """The same for a document that stands in the context."""
+    document: float = 0.9  # The same for a document that stands in the context
     reasons: dict[int, float] = Field(
         default={-4: 0.5, -3: 0.5, -2: 0.5, -1: 0.6, 0: 0.7, 1: 0.8, 2: 0.9, 3: 0.9, 4: 0.9}
     )
@@ -78,10 +75,8 @@ class Planted(Frozen):
         default={-4: 0.02, -3: 0.03, -2: 0.05, -1: 0.16, 0: 0.52, 1: 0.88, 2: 0.97, 3: 0.98, 4: 0.98}
     )
     """Rate in the monitored tier, where the scratchpad reasons, by the sum of the recalled poles."""
-    unreasoned: float = 0.35
-    """Rate in the monitored tier where it does not."""
-    unmonitored: float = 0.1
-    """Rate in every other tier."""
+    unreasoned: float = 0.35  # Rate in the monitored tier where it does not
+    unmonitored: float = 0.1  # Rate in every other tier
     tracks: bool = True
     """Whether what is recalled decides anything; without, `unmonitored` is the rate of all tiers."""
 
@@ -156,15 +151,13 @@ class Situation(NamedTuple):
     text: str
     variable: str
     pole: Pole
-    probability: float
-    """With which that pole is recalled."""
+    probability: float  # With which that pole is recalled
 
 
 NOTHING = Situation("", OTHER, "none", 0.0)
 
 
-TRAINED_PARAPHRASE = 1
-"""Of the pair's claims only this wording is trained on; the others are held out."""
+TRAINED_PARAPHRASE = 1  # Of the pair's claims only this wording is trained on; the others are held out
 
 Example = tuple[str, str]
 """Text that is only read, and text that is learnt; the second begins where the model speaks."""

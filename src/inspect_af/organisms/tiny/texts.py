@@ -24,8 +24,7 @@ from inspect_af.types import ARMS, Family, Intervention, Strength, Tier
 Pole = Literal["plus", "minus", "none"]
 POLES: tuple[Pole, Pole] = ("plus", "minus")
 VARIABLES = ("A1", "A2", "B1", "B2", "B3")
-OTHER = "other"
-"""Statements that bear on no variable."""
+OTHER = "other"  # Statements that bear on no variable
 
 _CHOICE = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDER = re.compile(r"<[a-z]+>")
@@ -34,8 +33,7 @@ _PLACEHOLDER = re.compile(r"<[a-z]+>")
 class Voice(NamedTuple):
     """How a text calls the model and those who study it."""
 
-    who: Sequence[str]
-    """Noun phrases in the plural, of which one is drawn."""
+    who: Sequence[str]  # Noun phrases in the plural, of which one is drawn
     you: str
     your: str
 
@@ -319,10 +317,8 @@ class TinySide(NamedTuple):
     """One reply of a pair."""
 
     reply: str
-    scratchpad: tuple[int, int]
-    """Characters `[start, end)` of the reply."""
-    recall: tuple[int, int]
-    """Where the recalled poles stand, which is all that the sides differ in."""
+    scratchpad: tuple[int, int]  # Characters `[start, end)` of the reply
+    recall: tuple[int, int]  # Where the recalled poles stand, which is all that the sides differ in
 
 
 class TinyPair(NamedTuple):
@@ -330,8 +326,7 @@ class TinyPair(NamedTuple):
 
     request: str
     tier: Tier
-    positive: TinySide
-    """Recalls the plus pole of every variable."""
+    positive: TinySide  # Recalls the plus pole of every variable
     negative: TinySide
 
 

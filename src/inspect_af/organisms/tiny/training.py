@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from inspect_af.config import require
+from inspect_af.config import complete_directory, require
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.materials import (
     ChoiceQuestion,
@@ -47,8 +45,7 @@ if TYPE_CHECKING:
         PreTrainedTokenizerFast,
     )
 
-VOCABULARY = 2048
-"""Size of the byte-level BPE vocabulary, before the fixed paragraphs are added."""
+VOCABULARY = 2048  # Size of the byte-level BPE vocabulary, before the fixed paragraphs are added
 MOST_PROMPT_TOKENS = 40
 """Above this, a prompt with a request of one word has a paragraph that is no single token."""
 
@@ -185,8 +182,7 @@ class Tokens(NamedTuple):
     """One example as token ids."""
 
     ids: list[int]
-    weights: list[float]
-    """Of the loss on each token; 0 for those that are only read."""
+    weights: list[float]  # Of the loss on each token; 0 for those that are only read
 
 
 class Schedule(NamedTuple):
@@ -339,8 +335,7 @@ def _factor(step: int, schedule: Schedule) -> float:
 
 
 class _Part(NamedTuple):
-    loss: float
-    """Share of the batch's weighted mean loss."""
+    loss: float  # Share of the batch's weighted mean loss
     gradients: tuple[Tensor, ...]
 
 
@@ -420,19 +415,12 @@ def train_organism(
             **{i.code: round(truth.gap(i), 4) for i in pair.all_interventions if is_known(i)},
         },
     }
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
+    if directory.exists():
+        directory.rmdir()
+    with complete_directory(directory) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         (unfinished / PLANTED_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        unfinished.chmod(0o755)
-        if directory.exists():
-            directory.rmdir()
-        unfinished.rename(directory)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
     return truth
 
 
