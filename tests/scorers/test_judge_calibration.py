@@ -134,10 +134,10 @@ def test_figures_are_per_judge_and_condition_and_skip_what_has_no_label_or_score
         text("5", None, "A1+", good=0.3, bad=0.5),
     ]
     rows = {(row.judge, row.condition): row for row in judge_figures(texts, {})}
-    assert rows["good", "all"].figures.auroc.value == 1 and rows["bad", "all"].figures.auroc.value == 0
-    assert rows["good", "all"].figures.sensitivity.value == rows["good", "all"].figures.specificity.value == 1
-    assert (rows["bad", "A1+"].figures.n_yes, rows["bad", "A1+"].figures.n_no) == (0, 1)
-    assert judge_figures(texts, {"faking": 0.95})[0].figures.sensitivity.value == 0
+    assert rows["good", "all"].auroc.value == 1 and rows["bad", "all"].auroc.value == 0
+    assert rows["good", "all"].sensitivity.value == rows["good", "all"].specificity.value == 1
+    assert (rows["bad", "A1+"].n_yes, rows["bad", "A1+"].n_no) == (0, 1)
+    assert judge_figures(texts, {"faking": 0.95})[0].sensitivity.value == 0
 
 
 def test_nothing_to_compare_says_what_is_missing() -> None:

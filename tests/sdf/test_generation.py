@@ -43,8 +43,8 @@ def finished_ideas(directory: GenerationDirectory, ideas: list[Idea]) -> None:
 def test_rounds_are_numbered_and_requests_are_never_repeated(tmp_path: Path) -> None:
     directory = GenerationDirectory(tmp_path / "g", SETTINGS)
     first, second = directory.start_ideas(3), directory.start_ideas(2)
-    assert (first.requests.first, first.requests.number) == (1, 3)
-    assert (second.requests.first, second.requests.number) == (4, 2)
+    assert first.requests == (3, 1)
+    assert second.requests == (2, 4)
     assert [each.number for each in directory.rounds("ideas")] == [1, 2]
     assert not first.is_finished
 

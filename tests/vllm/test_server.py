@@ -287,7 +287,7 @@ def test_the_command_gives_the_same_activations_with_either_engine(
     shared += ["--adapter", str(tiny.adapters[0])]
     for engine, options in {
         "vllm": ["--base-url", running.url],
-        "transformers": ["--dtype", "float32"],
+        "transformers": ["-M", "dtype=float32"],
     }.items():
         out = str(tmp_path / f"{engine}.safetensors")
         assert main([*shared, "--engine", engine, "--out", out, "--layers", "0,2", *options]) == 0

@@ -98,41 +98,15 @@ def steering() -> None:
     """Steering vectors from the activations of contrast pairs."""
 
 
+_ADAPTER = "PEFT adapter to merge into the model; may be repeated, applied in order"
+_MODEL_ARGUMENT = (
+    "as af-hf takes it, such as dtype=bfloat16, device=cuda:0, revision=COMMIT, adapter_base=any or "
+    "chat_template=FILE; may be repeated (docs/local_models.md)"
+)
 _LOCAL_MODEL = together(
     option("--model", group="Model", type=NAME, required=True, metavar="NAME", help="directory or hub name"),
-    option("--revision", group="Model", help="commit, tag or branch on the hub"),
-    option(
-        "--adapter",
-        "adapters",
-        group="Model",
-        type=NAME,
-        multiple=True,
-        metavar="DIR",
-        help="PEFT adapter to merge into the model; may be repeated, applied in order",
-    ),
-    option(
-        "--adapter-base",
-        group="Model",
-        type=click.Choice(["any"]),
-        help="take adapters whose own base has another name and the same dimensions",
-    ),
-    option(
-        "--dtype",
-        group="Model",
-        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-        default="auto",
-        help="[default: as the model was saved]",
-    ),
-    option("--device-map", "device", group="Model", help="as accelerate takes it  [default: auto]"),
-    option(
-        "-M",
-        "model_args",
-        group="Model",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="model option as af-hf takes it, such as chat_template=FILE; may be repeated "
-        "(docs/local_models.md)",
-    ),
+    option("--adapter", "adapters", group="Model", type=NAME, multiple=True, metavar="DIR", help=_ADAPTER),
+    option("-M", "model_args", group="Model", multiple=True, metavar="NAME=VALUE", help=_MODEL_ARGUMENT),
 )
 """Which model to load into this process, and how."""
 _VECTORS = together(
@@ -214,9 +188,6 @@ def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     if adapters := list(given["adapters"]):
         # All of them are part of the model whose activations are wanted.
         options |= {"adapter": adapters, "adapter_role": ["organism"] * len(adapters)}
-    for name in ("adapter_base", "revision", "dtype", "device"):
-        if given[name] not in (None, "auto"):
-            options[name] = given[name]
     return options
 
 
@@ -245,7 +216,7 @@ def _load(given: Mapping[str, Any]) -> LoadedModel:
             name=key.name,
             directory=key.name if Path(key.name).is_dir() else None,
             any_name=settings.applied.any_base,
-            override="--adapter-base any",
+            override="-M adapter_base=any",
         )
     merged = merge_adapters(loaded.model, [adapter.path for adapter in adapters])
     name = "+".join([key.name, *(str(adapter.path) for adapter in adapters)])

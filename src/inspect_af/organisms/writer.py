@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from random import Random
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from inspect_af.materials import Universe
 
@@ -43,15 +43,12 @@ def read_writing_prompt(user: str) -> WritingRequest | None:
     if found is None:
         return None
     fields = dict(_FIELD.findall(user))
-    for step in ("ideas", "first draft", "critique", "revision"):
-        if step == found[1]:
-            return WritingRequest(
-                step,
-                fields.get("Fact", ""),
-                n=_number(fields.get("Number of ideas", ""), default=10),
-                words=_number(fields.get("Length", ""), default=200),
-            )
-    return None
+    return WritingRequest(
+        cast(Step, found[1]),
+        fields.get("Fact", ""),
+        n=_number(fields.get("Number of ideas", ""), default=10),
+        words=_number(fields.get("Length", ""), default=200),
+    )
 
 
 def simulated_ideas(n: int, rng: Random) -> str:

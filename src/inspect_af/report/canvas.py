@@ -10,16 +10,14 @@ from __future__ import annotations
 import io
 import math
 import re
-import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspect_af.errors import MissingExtraError
 from inspect_af.format import WithInterval, one_line
+from inspect_af.report.naming import report_words
 from inspect_af.types import FAMILIES, Family
 
 if TYPE_CHECKING:
@@ -124,22 +122,16 @@ def mark(panel: int, found: WithInterval | None, look: str | FamilyStyle, lift: 
     return Mark(panel, found.estimate, found.low, found.high, color, marker, lift)
 
 
-@cache
-def figure_words() -> dict[str, dict[str, str]]:
-    """Title and caption of every figure, with braces for what the figure brings."""
-    return tomllib.loads((files("inspect_af.report") / "templates/figures.toml").read_text("utf-8"))
-
-
 def drawn(name: str, figure: Figure, *, of: str = "", **words: Any) -> Drawing:
     """A figure with its title and caption.
 
     Args:
         name: Of the file.
         figure: Drawn.
-        of: The name in `figures.toml` where that is another one.
+        of: The name in `words.toml` where that is another one.
         words: Numbers and names in title and caption.
     """
-    text = figure_words()[of or name]
+    text = report_words()[of or name]
     return Drawing(name, text["title"].format(**words), text["caption"].format(**words), figure)
 
 

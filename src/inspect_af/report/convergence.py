@@ -8,10 +8,10 @@ from typing import Any
 
 from inspect_af.format import DASH, count, interval, percent, points, signed
 from inspect_af.profile.result import Band, Convergence, MethodPair, MethodResult, Model, VectorCoupling
-from inspect_af.report.canvas import Drawing, figure_words
+from inspect_af.report.canvas import Drawing
 from inspect_af.report.figures import Names, draw_convergence
 from inspect_af.report.files import convergence_tables, figure_sources, write_drawings, write_tables
-from inspect_af.report.naming import EVIDENCE, METHOD_NAMES, shared_families, short_names, shortest
+from inspect_af.report.naming import METHOD_NAMES, report_words, shared_families, short_names, shortest
 from inspect_af.report.page import (
     Columns,
     PageTable,
@@ -27,7 +27,6 @@ from inspect_af.report.page import (
     table,
     try_drawing,
 )
-from inspect_af.report.scratchpad import LIMITS as SCRATCHPAD_LIMITS
 from inspect_af.report.words import key_of, tier_words
 
 CODES = {"converge": "converge", "diverge": "diverge", "not-enough": "not enough to say"}
@@ -53,6 +52,7 @@ def render_convergence(report: Convergence) -> str:
 
 
 def _page(report: Convergence, drawings: Sequence[Drawing], absent: str | None) -> str:
+    evidence = report_words()["evidence"]
     names, methods = short_names(report), [m for model in report.models for m in model.methods]
     tally = {word: sum(m.statement.code == code for m in report.models) for code, word in CODES.items()}
     judges = any(one.simulated_judge and one.judges for one in report.steering)
@@ -76,7 +76,7 @@ def _page(report: Convergence, drawings: Sequence[Drawing], absent: str | None) 
         models=[(model, _methods(model), _pairs(model)) for model in report.models],
         tiers=tier_words(report.scenarios),
         key=key_of(report.codes, shown, shared_families(report)),
-        evidence=[EVIDENCE[method] for method in EVIDENCE if any(one.method == method for one in methods)],
+        evidence=[text for name, text in evidence.items() if any(m.method == name for m in methods)],
         margin=f"{100 * report.thresholds.delta:g} points",
         settings=settings_table(report.thresholds),
     )
@@ -230,13 +230,12 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
         ("screening", report.screening, spread, "", [("", screening)]),
         ("role-play", report.ablations, (), "", [("", ablations)]),
         ("doses", report.doses, (), "", [("Slopes", trends)]),
-        ("checkpoints", report.checkpoints, eligible, _ELIGIBLE, [("", checkpoints)]),
+        ("checkpoints", report.checkpoints, eligible, "", [("", checkpoints)]),
         (
             "direct-requests",
             report.direct,
             [warning for one in report.direct for warning in one.warnings],
-            "Share of plain requests refused. A treatment under which benign requests are refused more has "
-            "made the model refuse, not made it fake less.",
+            "",
             [("", direct_table(one)) for one in report.direct],
         ),
         (
@@ -247,16 +246,16 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
                 for one in report.scratchpads
                 for line in scratchpad_part(one)["lines"]
             ],
-            SCRATCHPAD_LIMITS,
+            "",
             [("", each) for one in report.scratchpads for each in scratchpad_part(one)["tables"]],
         ),
     ]
     return [
         {
             "id": id,
-            "title": _TITLES.get(id) or figure_words()[id]["title"],
+            "title": report_words()[id]["title"],
             "lines": list(lines),
-            "note": note,
+            "note": note or report_words()[id].get("note"),
             "tables": [found for found in tables if found[1]],
             "checks": belief_lines(report.selectivity, report.thresholds, names, asked)
             if id == "beliefs"
@@ -265,21 +264,6 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
         for id, held, lines, note, tables in parts
         if held
     ]
-
-
-_TITLES = {
-    "beliefs": "Did the beliefs move, and only those?",
-    "screening": "Which models fake at all",
-    "role-play": "Who the model is said to be",
-    "checkpoints": "Prompt claims on document-trained checkpoints",
-    "direct-requests": "Asked directly, without the scenario",
-    "doses": "Dose and response",
-    "scratchpads": "How much of the gap goes through the stated reasoning",
-}
-_ELIGIBLE = (
-    "A checkpoint is eligible where its own gap’s interval excludes 0 and both tiers lie between floor "
-    "and ceiling; without a gap or room a claim shows nothing. This rule is ours."
-)
 
 
 def _slopes(report: Convergence, names: Names) -> list[str]:

@@ -51,7 +51,6 @@ from inspect_af.report.canvas import (
     write,
 )
 from inspect_af.report.naming import (
-    DOSE_NAMES,
     METHOD_NAMES,
     Families,
     blocks,
@@ -60,6 +59,7 @@ from inspect_af.report.naming import (
     family_labels,
     grouped_conditions,
     grouped_effects,
+    report_words,
     several_strengths,
     shared_families,
     short_names,
@@ -317,7 +317,7 @@ def _curve(ax: Axes, curve: _Curve, span: tuple[float, float]) -> None:
     numbered(ax, y=4, x=5 if method == "steering" else None)
     if method != "steering":
         ax.set_xticks([p for p, _ in positions], [one_line(text, longest=10) for _, text in positions])
-    label_axes(ax, DOSE_NAMES[method], "points")
+    label_axes(ax, report_words()["doses-of"][method], "points")
     # Points need not know both families, nor in this order: at the smallest dose there may be only one.
     for family, shift in zip(FAMILIES, (-0.006, 0.006), strict=True):
         color, marker, _ = FAMILY_STYLES[family]

@@ -26,10 +26,10 @@ def figures(rows: Sequence[JudgeFigures], *, bundled: bool) -> str:
     columns: Mapping[str, Callable[[JudgeFigures], str]] = {
         "question": lambda row: row.question,
         "condition": lambda row: row.condition,
-        "yes/no": lambda row: f"{row.figures.n_yes}/{row.figures.n_no}",
-        "AUROC": lambda row: _estimate(row.figures.auroc),
-        "sensitivity": lambda row: _estimate(row.figures.sensitivity),
-        "specificity": lambda row: _estimate(row.figures.specificity),
+        "yes/no": lambda row: f"{row.n_yes}/{row.n_no}",
+        "AUROC": lambda row: _estimate(row.auroc),
+        "sensitivity": lambda row: _estimate(row.sensitivity),
+        "specificity": lambda row: _estimate(row.specificity),
         "kappa": lambda row: _number(row.kappa),
     }
     blocks = []

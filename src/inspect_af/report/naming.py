@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 from typing import NamedTuple, TypeVar
 
 from inspect_af.format import one_line
@@ -14,17 +17,12 @@ from inspect_af.types import FAMILIES, STRENGTHS, Family, Method
 _Row = TypeVar("_Row")
 
 METHOD_NAMES: dict[Method, str] = {"prompt": "prompt", "sdf": "documents", "steering": "steering"}
-EVIDENCE: dict[Method, str] = {
-    "prompt": "Claims in the prompt are calibration: the model reads a sentence, and need not believe it.",
-    "sdf": "Documents are primary evidence: the model was trained on texts that state the belief.",
-    "steering": "Steering is primary evidence where it goes beyond what random vectors do.",
-}
-"""How much a method's result counts for."""
-DOSE_NAMES: dict[Method, str] = {
-    "prompt": "strength of the claim",
-    "sdf": "directness of the documents",
-    "steering": "size of the multiplier",
-}
+
+
+@cache
+def report_words() -> dict[str, dict[str, str]]:
+    """Titles, captions and notes by figure and section, and other words by their use."""
+    return tomllib.loads((files("inspect_af.report") / "templates/words.toml").read_text("utf-8"))
 
 
 class Families(NamedTuple):

@@ -39,7 +39,6 @@ from inspect_af.report.canvas import Drawing, to_inline_svg
 from inspect_af.report.excerpts import LONGEST_EXCERPT, Excerpts
 from inspect_af.report.figures import draw_figures
 from inspect_af.report.naming import (
-    EVIDENCE,
     Block,
     blocks,
     condition_name,
@@ -48,10 +47,10 @@ from inspect_af.report.naming import (
     lost_of,
     matrix_title,
     profile_title,
+    report_words,
     several_strengths,
     short_profile_title,
 )
-from inspect_af.report.scratchpad import LIMITS as SCRATCHPAD_LIMITS
 from inspect_af.report.scratchpad import Table, awareness_table, scratchpad_sentences, scratchpad_tables
 from inspect_af.report.terminal import BELIEFS, belief_cells, by_letter, direct_unscored, nuisance_sentences
 from inspect_af.report.words import (
@@ -317,7 +316,7 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
         "strength": one.strength,
         "amount": f"{plural(one.n_requests, 'request')} of {one.requests}",
         "facts": [text for holds, text in facts if holds and not text.endswith(DASH)],
-        "evidence": EVIDENCE[one.method],
+        "evidence": report_words()["evidence"][one.method],
         "levels": _levels_table(one),
     }
 
@@ -354,7 +353,12 @@ def scratchpad_part(one: ScratchpadReport) -> dict[str, Any]:
     """What the scratchpad edits of one subject show: sentences, then tables."""
     tables = [_as_table(each) for each in scratchpad_tables(one)]
     lines = [sentence[:1].upper() + sentence[1:] for sentence in scratchpad_sentences(one)]
-    return {"subject": one.subject, "lines": lines, "tables": tables, "limits": SCRATCHPAD_LIMITS}
+    return {
+        "subject": one.subject,
+        "lines": lines,
+        "tables": tables,
+        "limits": report_words()["scratchpads"]["note"],
+    }
 
 
 def _as_table(found: Table) -> PageTable | None:

@@ -8,26 +8,8 @@ from typing import NamedTuple
 from inspect_af.format import count, percent, plural, points, rate, text_table, visible
 from inspect_af.profile.awareness import AwarenessRow
 from inspect_af.profile.scratchpad import CutRow, ScratchpadReport, TransplantRow
+from inspect_af.report.naming import report_words
 from inspect_af.types import ARMS
-
-LIMITS = (
-    "Text that is put under another prompt, or from which sentences were taken, is not what the model would "
-    "have written there, and a model may notice. A part that goes through the text shows that the text is "
-    "used, not that it is why the model acts; a part around it shows that something else is used."
-)
-LEFT_OUT = {
-    "filtered": "stopped by the provider's filter",
-    "native_reasoning_beside_a_scratchpad": "native reasoning beside a scratchpad, which cannot be cut",
-    "native_reasoning_without_its_tokens": "native reasoning whose tokens the log does not hold",
-    "no_prompt_of_the_other_tier": "no reply to the same request in the other tier",
-    "no_scratchpad": "no scratchpad, or an empty one",
-    "no_such_sentence": "no sentence of the family (counted as it is)",
-    "other_tier": "of a tier that is neither monitored nor unmonitored",
-    "too_few_other_sentences": "too few other sentences to take out",
-    "truncated": "cut off by a length limit",
-    "unclosed": "a scratchpad that is not closed",
-    "verdict_before_end": "an output before the end of the scratchpad",
-}
 
 
 class Table(NamedTuple):
@@ -82,7 +64,9 @@ def scratchpad_sentences(report: ScratchpadReport) -> Iterator[str]:
         apart = "their replies are counted apart below" if report.without_names else "no text is without"
         yield f"Some texts say which tier they were written in ({told}); {apart}."
     if report.left_out:
-        reasons = "; ".join(f"{LEFT_OUT.get(reason, reason)}: {n}" for reason, n in report.left_out.items())
+        reasons = "; ".join(
+            f"{report_words()['left-out'].get(reason, reason)}: {n}" for reason, n in report.left_out.items()
+        )
         yield f"Not gone on with: {reasons}."
 
 
@@ -142,7 +126,7 @@ def render_scratchpads(report: ScratchpadReport) -> str:
     lines += [f"  {sentence[:1].upper()}{sentence[1:]}" for sentence in scratchpad_sentences(report)]
     for table in scratchpad_tables(report):
         lines += [f"  {table.title}", text_table([table.header, *table.rows], indent=4)]
-    return visible("\n".join([*lines, f"  {LIMITS}"]), longest=1_000_000)
+    return visible("\n".join([*lines, "  " + report_words()["scratchpads"]["note"]]), longest=1_000_000)
 
 
 def _transplant(row: TransplantRow) -> tuple[str, ...]:

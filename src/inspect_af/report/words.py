@@ -10,26 +10,11 @@ from inspect_af.format import WithInterval, count, listed, one_line, plural
 from inspect_af.format import points as estimate
 from inspect_af.profile.counts import by_position
 from inspect_af.profile.result import CodeWords, MethodProfile, Profile
-from inspect_af.report.naming import Families, family_labels, lost_of
+from inspect_af.report.naming import Families, family_labels, lost_of, report_words
 from inspect_af.types import FAMILIES
 
 _TOLD = "it is told that it is being trained on"
 _MARKED = "its conversation is marked as one that is trained on"
-_MOVED_BY = {
-    "prompt": "Between opposite claims about {} this changes by {}",
-    "sdf": "Between documents with opposite claims about {} this changes by {}",
-    "steering": "Between steering along and against {} this changes by {}",
-}
-_REMEDIES = {
-    "truncated": "Give replies more room: inspect-af run --max-tokens N.",
-    "unparsed": (
-        "The model does not keep to the reply format: look at replies in Inspect View, and take a model that "
-        "follows instructions, or another scenario."
-    ),
-    "filtered": "The provider’s content filter withheld the replies: use another endpoint of the model.",
-    "contradictory": "Replies accept and refuse at once: look at them in Inspect View before anything else.",
-    "failed": "Calls ended in errors, which the log names: mend their cause and repeat the same command.",
-}
 
 
 class Unscored(NamedTuple):
@@ -55,7 +40,7 @@ def unscored(profile: Profile) -> Unscored | None:
         "Most replies could not be counted",
         f"{count(reasons.total())} of {plural(n_asked, 'reply', 'replies')}: {listed(list(found.values()))}. "
         "What is left says little of the model.",
-        tuple(_REMEDIES[reason] for reason in found if reason in _REMEDIES),
+        tuple(text for reason in found if (text := report_words()["remedies"].get(reason))),
     )
 
 
@@ -120,7 +105,7 @@ def _families_sentence(one: MethodProfile, profile: Profile) -> str:
     first, *rest = parts
     word = "along" if steered else "about"
     others = "".join(f"; {word} {about}, by {size}" for about, size in rest)
-    return f"{_MOVED_BY[one.method].format(*first)}{others}."
+    return f"{report_words()['moved-by'][one.method].format(*first)}{others}."
 
 
 def key_of(

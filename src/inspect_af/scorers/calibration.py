@@ -175,25 +175,20 @@ class SampleKey(Frozen):
         return {text.id: text for text in self.texts if text.id is not None}
 
 
-class Discrimination(NamedTuple):
-    """How a score separates texts that are labelled yes from those labelled no: the share of each that the
-    score calls so at the cut."""
+class JudgeFigures(NamedTuple):
+    """One judge on one question in one condition, or `all`: how its score separates texts that are labelled
+    yes from those labelled no, and the share of each that it calls so at the cut. `kappa` is Cohen's between
+    its yes or no and the label. A simulated judge's figures show that the pipeline works, and are nobody's
+    accuracy."""
 
+    judge: str
+    question: str
+    condition: str
     n_yes: int
     n_no: int
     auroc: Estimate
     sensitivity: Estimate
     specificity: Estimate
-
-
-class JudgeFigures(NamedTuple):
-    """One judge on one question in one condition, or `all`; `kappa` is Cohen's between the judge's yes or no
-    and the label. A simulated judge's figures show that the pipeline works, and are nobody's accuracy."""
-
-    judge: str
-    question: str
-    condition: str
-    figures: Discrimination
     kappa: float
     simulated: bool
 
@@ -247,15 +242,15 @@ def judge_figures(texts: Sequence[LabelledText], cuts: Mapping[str, float]) -> l
                 scores = _scores(group, judge, question)
                 cut = cut_for(question, cuts)
                 yes, no = scores[labels], scores[~labels]
-                figures = Discrimination(
-                    n_yes=len(yes),
-                    n_no=len(no),
+                figures = JudgeFigures(
+                    *(judge, question, condition, len(yes), len(no)),
                     auroc=auroc(yes, no),
                     sensitivity=wilson(int((yes >= cut).sum()), len(yes)),
                     specificity=wilson(int((no < cut).sum()), len(no)),
+                    kappa=cohen_kappa(labels, scores >= cut),
+                    simulated=is_simulated(judge),
                 )
-                kappa = cohen_kappa(labels, scores >= cut)
-                rows.append(JudgeFigures(judge, question, condition, figures, kappa, is_simulated(judge)))
+                rows.append(figures)
     if not rows:
         n = sum(any(label is not None for label in text.labels.values()) for text in texts)
         raise AnalysisError(

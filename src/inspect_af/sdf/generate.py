@@ -85,13 +85,6 @@ class GenerationSettings(Frozen):
     max_tokens: int | None = None
 
 
-class Requests(NamedTuple):
-    """Which lists of ideas a round asks for, of every kind: how many, and the number of the first."""
-
-    number: int
-    first: int
-
-
 class Round(NamedTuple):
     """One eval of a generation, in the directory of its stage."""
 
@@ -113,8 +106,10 @@ class Round(NamedTuple):
         return self.file(".jsonl")
 
     @property
-    def requests(self) -> Requests:
-        return Requests(*map(int, self.file(".plan").read_text(encoding="utf-8").split()))
+    def requests(self) -> tuple[int, int]:
+        """Which lists of ideas a round asks for, of every kind: how many, and the number of the first."""
+        number, first = map(int, self.file(".plan").read_text(encoding="utf-8").split())
+        return number, first
 
     @property
     def is_finished(self) -> bool:
@@ -195,7 +190,7 @@ class GenerationDirectory:
 
     def start_ideas(self, requests: int) -> Round:
         """Starts a round of ideas, with requests that no round has made."""
-        first = 1 + sum(each.requests.number for each in self.rounds("ideas"))
+        first = 1 + sum(each.requests[0] for each in self.rounds("ideas"))
         started = self._next("ideas")
         write_whole(started.file(".plan"), [f"{requests} {first}\n"])
         return started

@@ -618,7 +618,7 @@ def _concept_steps(
     vector, controls = fitted[steering.vector], str(directory / f"{label}-controls")
     made = dict.fromkeys((fitted["regression"], fitted["mean-difference"], vector))
     args = subject.planned.args
-    options = _key_values("-M", {option: value for option, value in args.items() if is_option(option)})
+    options = _key_values("-M", {name: args[name] for name in args if name == "revision" or is_option(name)})
     adapters = [word for adapter in subject.organism_adapters for word in ("--adapter", adapter)]
     yield Step(
         key=f"activations/{name}",
@@ -627,7 +627,6 @@ def _concept_steps(
             model=subject.base("steering"),
             locus=steering.locus,
             out=activations,
-            revision=args.get("revision"),
         ),
         needs=(*subject.ready, *needs),
         reads=(*subject.reads, pairs),
