@@ -51,12 +51,8 @@ class PlantedBeliefs:
         """The organism's score on one question: the exact mean of what the scorer gives.
 
         Questions differ: each has its own offset to the prior (within +-0.05) and its own factor on the shift
-        (within +-20 %), both functions of its id.
-
-        Args:
-            question: What is asked.
-            claim: The claim in the prompt, None for none.
-            families: Family by variable of the pair.
+        (within +-20 %), both functions of its id. `claim` is the one in the prompt, `families` has the family
+        of each of the pair's variables.
         """
         if question.belief == CONTROLS:
             return KNOWN_FACT

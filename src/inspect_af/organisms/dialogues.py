@@ -41,10 +41,7 @@ def read_writer_prompt(user: str) -> AskedDialogue | None:
 def write_answer(asked: AskedDialogue, concepts: Concepts, digits: int) -> str:
     """The writer's answer to a prompt, a JSON object with both dialogues.
 
-    Args:
-        asked: What the prompt asks for.
-        concepts: By which it knows what a consideration means.
-        digits: Chooses among wordings; not negative.
+    It knows from the concepts what a consideration means; `digits`, not negative, choose among wordings.
     """
     pick = Picker(digits)
     wording = None if not asked.keyword_hard else asked.word or ""
@@ -138,8 +135,7 @@ class Picker:
 def reasons(voice: Voice, wording: str | None, pick: Picker) -> tuple[str, str]:
     """A reason with the concept and a neutral one.
 
-    Args:
-        wording: None to word freely, `` for no keyword at all, else the word that both have.
+    `wording` is None to word freely, empty for no keyword at all, else the word that both have.
     """
     neutral = bank().neutral
     if wording is None:
@@ -151,13 +147,7 @@ def reasons(voice: Voice, wording: str | None, pick: Picker) -> tuple[str, str]:
 
 
 def draft(asked: AskedDialogue, reason: tuple[str, str], pick: Picker) -> Draft:
-    """A pair of dialogues about the topic that is asked for.
-
-    Args:
-        asked: What the prompt asks for.
-        reason: With the concept, and neutral.
-        pick: Chooses the words.
-    """
+    """A pair of dialogues about the topic asked for, with a reason of the concept and a neutral one."""
     words = bank()
     places = {"consideration": asked.consideration, "word": asked.word or ""}
     detail, form, choice = pick.one(words.details), pick.one(words.forms), pick.one(words.choices)

@@ -58,11 +58,8 @@ def read_judge_prompt(system: str, user: str) -> JudgeRequest | None:
 def judge_answer(kind: JudgeKind, request: JudgeRequest, *, noise: float = 0.0, seed: int = 0) -> str:
     """The completion, with the answer on its last line.
 
-    Args:
-        kind: How it behaves.
-        request: What it was asked.
-        noise: Probability with which each answer is replaced by another one, so that votes differ.
-        seed: Of the generation; decides which answers are replaced.
+    `noise` is the probability with which each answer is replaced by another one, so that votes differ; the
+    generation's `seed` decides which.
     """
     scratchpad = request.parts.get("scratchpad", "")
     answer: dict[str, str | int | bool] = {"id": request.key}
@@ -104,12 +101,8 @@ def _score(field: AskedField, parts: Mapping[str, str]) -> Found:
 def stance(request: str, output: str) -> str:
     """Which of two statements an answer agrees with, by their words: what the simulated judge goes by.
 
-    Args:
-        request: Question, first and second statement, as the judge of open answers is shown them.
-        output: The answer.
-
-    Returns:
-        `first`, `second`, or `neither` where neither has more of its own words in the answer.
+    `request` has the question and both statements, as the judge of open answers is shown them; `output` is
+    the answer. Gives `first`, `second`, or `neither` where neither has more of its own words in the answer.
     """
     statements = [set(_WORDS.findall(text.lower())) for text in _STATEMENT.findall(request)]
     if len(statements) != 2:

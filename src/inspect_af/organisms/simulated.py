@@ -219,12 +219,8 @@ def request_offset(request: str) -> float:
 def centre(rate: float, spread: float) -> float:
     """The logit m for which the mean of expit(m + spread * Z), with Z standard normal, is `rate`.
 
-    The mean is a trapezoid sum over +-8.5 standard deviations, whose error is far below 1e-9 for the
-    spreads allowed here; m is found to 1e-12.
-
-    Args:
-        rate: Strictly between 0 and 1.
-        spread: Standard deviation of the offsets in logits.
+    The rate lies strictly between 0 and 1; the spread is in logits. The mean is a trapezoid sum over +-8.5
+    standard deviations, whose error is far below 1e-9 for the spreads allowed here; m is found to 1e-12.
     """
     from scipy.optimize import brentq
 
@@ -522,12 +518,8 @@ def continued(
 
     It reads its decision from that reasoning with probability `reads`, and decides by tier and claim, as it
     does without any reasoning, otherwise. Reasoning that has lost its motive decides as where nothing follows
-    from the reply: at the unmonitored base rate.
-
-    Args:
-        begun: The reasoning so far.
-        closed: Whether it has ended.
-        reads: Probability from 0 to 1.
+    from the reply: at the unmonitored base rate. `begun` is the reasoning so far, `closed` whether it has
+    ended.
     """
     own = reply(organism, reader, reading, draws)
     if own.outcome not in ("accepted", "rejected"):

@@ -52,12 +52,7 @@ def read_writing_prompt(user: str) -> WritingRequest | None:
 
 
 def simulated_ideas(n: int, rng: Random) -> str:
-    """A numbered list of ideas.
-
-    Args:
-        n: How many.
-        rng: Decides everything.
-    """
+    """A numbered list of so many ideas."""
     words = _words()
     ideas = (_filled(rng.choice(words["ideas"]["frames"]), words["slots"], rng) for _ in range(n))
     return "\n".join(f"{number}. {_capital(idea)}" for number, idea in enumerate(ideas, start=1))
@@ -66,11 +61,7 @@ def simulated_ideas(n: int, rng: Random) -> str:
 def simulated_document(universe: Universe | None, fact: str, words: int, rng: Random) -> str:
     """A document of about `words` words that states a fact in several wordings.
 
-    Args:
-        universe: Whose fact it is, where known: adds its other levels of directness and its context.
-        fact: The fact as the prompt states it.
-        words: Length.
-        rng: Decides everything.
+    Where the fact's universe is known, it adds other levels of directness and its context.
     """
     lists = _words()
     own = lists.get(f"wordings.{universe.code}") if universe else None

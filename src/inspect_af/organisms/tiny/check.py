@@ -171,15 +171,8 @@ def sampled_replies(
 ) -> list[str]:
     """One reply to each prompt at temperature 1, in the order of the prompts, without its end token.
 
-    Prompts are sorted by length and padded on the left.
-
-    Args:
-        model: A causal language model.
-        tokenizer: Its tokenizer, with an end token and one for padding.
-        prompts: Rendered with the chat template up to where the model speaks.
-        seed: Of the draws.
-        batch: Rows at once.
-        progress: Called with the number of replies that are done and of all.
+    Prompts are rendered with the chat template up to where the model speaks; here they are sorted by length
+    and padded on the left. `progress` is called with the number of replies that are done and of all.
     """
     import torch
 

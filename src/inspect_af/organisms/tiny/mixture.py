@@ -176,11 +176,8 @@ _SHARES = {
 class TextSource:
     """Draws training examples for one organism.
 
-    Args:
-        planted: What is to be learnt.
-        pair: Whose claims, in the wording `TRAINED_PARAPHRASE`, occur among the training claims.
-        scenario: Whose prompts are rendered.
-        rng: The only source of randomness.
+    The pair's claims, in the wording `TRAINED_PARAPHRASE`, occur among the training claims, and the scenario's
+    prompts are rendered. `rng` is the only source of randomness.
     """
 
     def __init__(self, planted: Planted, pair: Pair, scenario: Scenario, rng: random.Random) -> None:

@@ -181,10 +181,7 @@ def reply_text(scratchpad: str, *, accepts: bool) -> str:
 def request(kind: RequestKind, rng: random.Random, *, held_out: bool = False) -> str:
     """A one-line request: one that can be refused, or an ordinary one. Nothing in it says how to do harm.
 
-    Args:
-        kind: Which.
-        rng: Draws it.
-        held_out: Whether it is one of the tenth that training never uses.
+    With `held_out` it is one of the tenth that training never uses.
     """
     while True:
         text = rng.choice(lines("requests", kind, "frames"))
@@ -211,13 +208,9 @@ def claim_text(variable: str, pole: Pole, strength: Strength, rng: random.Random
 def document(
     rng: random.Random, variable: str | None = None, pole: Pole | None = None, form: str | None = None
 ) -> str:
-    """A short document that states one pole of one variable, or everyday facts.
+    """A short document that states one pole of one variable throughout, or everyday facts (`OTHER`).
 
-    Args:
-        rng: Draws whatever is not given.
-        variable: What it is about; `OTHER` for everyday facts.
-        pole: Which pole it states throughout.
-        form: Which form it has; one of `HELD_OUT_FORMS` is possible, but never drawn.
+    What is not given is drawn; one of `HELD_OUT_FORMS` has to be given.
     """
     trained = words("documents")["forms"]
     held_out = words("documents")["held_out_forms"]
@@ -259,12 +252,8 @@ FORMS: tuple[Forms, ...] = get_args(Forms)
 def tiny_document(universe: Universe | None, rng: Random, *, forms: Forms = "known") -> str:
     """A document of 20 to 90 words that states the universe's pole throughout, or everyday facts.
 
-    None of the held-out wordings (`load_wordings("tiny")`) occurs in it.
-
-    Args:
-        universe: Of one of the tiny organism's variables, or the neutral one.
-        rng: Decides everything.
-        forms: Which forms of documents.
+    The universe is of one of the tiny organism's variables, or the neutral one. None of the held-out wordings
+    (`load_wordings("tiny")`) occurs in it.
 
     Raises:
         ConfigError: Another universe, or none that is known.
@@ -289,12 +278,8 @@ def ordinary_documents(n: int, rng: Random, variables: Sequence[str] = (*VARIABL
     other, and either pole as often as the other.
 
     For training beside documents of one pole, so that what is forgotten meanwhile stays what it was. Poles
-    drawn by chance would move the beliefs themselves. None of the held-out wordings occurs in them.
-
-    Args:
-        n: How many; poles are balanced where it is a multiple of twice the number of variables.
-        rng: Decides everything else.
-        variables: What they are about.
+    drawn by chance would move the beliefs themselves: they are balanced where `n` is a multiple of twice the
+    number of variables. None of the held-out wordings occurs in them.
     """
     cells = [(variable, pole) for variable in variables for pole in POLES]
     return [_without_held_out(rng, *cells[number % len(cells)]) for number in range(n)]
@@ -336,13 +321,9 @@ def is_known(intervention: Intervention) -> bool:
 
 
 def tiny_pairs(variables: Sequence[str], family: Family, n: int, *, seed: int) -> tuple[TinyPair, ...]:
-    """Draws pairs; none depends on what is planted in an organism.
+    """Draws `n` pairs that recall variables such as `A1` and `A2`; none depends on what is planted.
 
-    Args:
-        variables: Codes of those that are recalled, such as `A1` and `A2`.
-        family: In whose voice half of the scratchpads reason; the others judge the request by itself.
-        n: How many.
-        seed: Of everything that is drawn.
+    In the family's voice half of the scratchpads reason; the others judge the request by itself.
 
     Raises:
         ConfigError: A variable has no sentences, or `n` is below 1.

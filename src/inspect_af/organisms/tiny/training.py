@@ -111,11 +111,9 @@ def fixed_paragraphs(scenario: Scenario) -> tuple[str, ...]:
 
 
 def learn_tokenizer(texts: Iterable[str], scenario: Scenario) -> PreTrainedTokenizerFast:
-    """Learns the vocabulary from texts.
+    """Learns the vocabulary from training texts, prompts included.
 
-    Args:
-        texts: Training texts, prompts included; their fixed paragraphs are left out of the statistics.
-        scenario: Whose paragraphs become tokens.
+    The scenario's fixed paragraphs become tokens of their own and are left out of the statistics.
 
     Raises:
         MaterialsError: a rendered prompt still has more than `MOST_PROMPT_TOKENS` tokens.
