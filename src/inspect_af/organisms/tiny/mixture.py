@@ -176,8 +176,8 @@ _SHARES = {
 class TextSource:
     """Draws training examples for one organism.
 
-    The pair's claims, in the wording `TRAINED_PARAPHRASE`, occur among the training claims, and the scenario's
-    prompts are rendered. `rng` is the only source of randomness.
+    The pair's claims, in the wording `TRAINED_PARAPHRASE`, occur among the training claims, and prompts of
+    the scenario are rendered. `rng` is the only source of randomness.
     """
 
     def __init__(self, planted: Planted, pair: Pair, scenario: Scenario, rng: random.Random) -> None:
