@@ -123,14 +123,7 @@ def mark(panel: int, found: WithInterval | None, look: str | FamilyStyle, lift: 
 
 
 def drawn(name: str, figure: Figure, *, of: str = "", **words: Any) -> Drawing:
-    """A figure with its title and caption.
-
-    Args:
-        name: Of the file.
-        figure: Drawn.
-        of: The name in `words.toml` where that is another one.
-        words: Numbers and names in title and caption.
-    """
+    """A figure with the title and caption that `words.toml` has under its file's name, or under `of`."""
     text = report_words()[of or name]
     return Drawing(name, text["title"].format(**words), text["caption"].format(**words), figure)
 
@@ -298,11 +291,7 @@ def squares(
 ) -> tuple[Figure, list[Axes]]:
     """Panels, two in a row, each with its title above; a single one is larger.
 
-    Args:
-        titles: Of the panels.
-        above: Room above them, for a key.
-        left: Room at the left of each row, for numbers.
-        height: Of each panel; as high as wide if None.
+    They leave room `above`, for a key, and at the `left` of each row; without `height` they are square.
     """
     alone = len(titles) == 1
     width = 150.0 if not alone else (220.0 if height is None else WIDTH - left - 20)

@@ -208,9 +208,7 @@ def short_names(report: Convergence) -> dict[str, str]:
 def shortest(labels: Iterable[str], *, taken: Iterable[str] = ()) -> dict[str, str]:
     """The last part of every label's model name, or the whole label where that is not unique.
 
-    Args:
-        labels: Of subjects.
-        taken: Names of other things; a model of such a name is called `model NAME`.
+    A model whose name is `taken` by something else is called `model NAME`.
     """
     short = {label: _last(label) for label in dict.fromkeys(labels)}
     times, others = Counter(short.values()), set(taken)

@@ -182,10 +182,7 @@ def render(template: str, *, thresholds: Thresholds | None = None, **context: An
 def write_report(profile: Profile, file: Path, *, excerpts: Excerpts | None = None) -> None:
     """Writes the page of a profile; the same arguments give the same bytes.
 
-    Args:
-        profile: What to report.
-        file: Where to; missing directories are made.
-        excerpts: From `ExcerptDraw`; without them the page shows no model text at all.
+    Missing directories are made. Without excerpts the page shows no model text at all.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(render_html(profile, excerpts), encoding="utf-8", newline="\n")
@@ -194,9 +191,7 @@ def write_report(profile: Profile, file: Path, *, excerpts: Excerpts | None = No
 def notebook_html(profile: Profile, *, height: int = 720) -> str:
     """The page in a sandboxed frame, for a notebook's output: its styles and text stay inside.
 
-    Args:
-        profile: What to show.
-        height: Of the frame, in CSS pixels.
+    Its height is in CSS pixels.
     """
     page = html.escape(render_html(profile), quote=True)
     return (
@@ -415,11 +410,7 @@ def belief_lines(
 ) -> list[tuple[str, str, tuple[str, ...]]]:
     """What the manipulation check says, matrix by matrix: (who, result, reasons).
 
-    Args:
-        matrices: What was asked and found.
-        thresholds: Of the check.
-        names: What to call every subject.
-        variables: Those whose beliefs have to be checked, by subject and method; what was asked elsewhere.
+    `variables` are those whose beliefs have to be checked, by subject and method.
     """
     found = []
     for matrix in matrices:

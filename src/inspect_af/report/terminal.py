@@ -106,12 +106,7 @@ def _method(one: MethodProfile, template: str) -> str:
 
 
 def render_selectivity(matrix: SelectivityMatrix, checked: CheckedBeliefs | None = None) -> str:
-    """Priors, then one line per intervention; percentage points, the own belief in brackets.
-
-    Args:
-        matrix: Of one subject, method and strength.
-        checked: The check's result, printed below with its reasons.
-    """
+    """Priors, a line per intervention in percentage points with its own belief in brackets, and the check."""
     at = f", {matrix.strength}" if matrix.strength else ""
     methods = ", ".join(f"{n} by {method}" for method, n in sorted(matrix.scored_by.items()))
     lines = [f"Beliefs of {matrix.subject} / {matrix.method}{at}{_SIMULATED if matrix.simulated else ''}"]

@@ -59,11 +59,9 @@ def headline_numbers(one: MethodProfile) -> tuple[dict[str, WithInterval], WithI
 
 
 def tier_words(scenarios: Sequence[str], settings: Iterable[str | None] = ()) -> str | None:
-    """What `monitored` means, as a clause about the model; None where the scenario is someone's own.
+    """What `monitored` means, as a clause about the model; None where a scenario is someone's own.
 
-    Args:
-        scenarios: Names of those that were run.
-        settings: `prompted` or `documents`, of every prompt template in question.
+    `settings` are `prompted` or `documents`, of every prompt template in question.
     """
     bundled = {"helpful_only", "value_conflict"}
     if not scenarios or not all(name in bundled or name.startswith("published:") for name in scenarios):
@@ -111,13 +109,7 @@ def _families_sentence(one: MethodProfile, profile: Profile) -> str:
 def key_of(
     codes: Iterable[CodeWords], shown: Iterable[tuple[str | None, str]], labels: Families
 ) -> list[tuple[str, list[CodeWords]]]:
-    """What every code of a page stands for, by family.
-
-    Args:
-        codes: What is known.
-        shown: The codes on the page with their methods, in the order of its rows.
-        labels: Of the families.
-    """
+    """What every code shown on a page, with its method, stands for: by family, in the order of its rows."""
     known = {words.code: words for words in codes}
     groups: dict[str, list[CodeWords]] = {}
     for code, method in dict.fromkeys(shown):

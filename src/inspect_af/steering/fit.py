@@ -492,11 +492,7 @@ class SteeringReport(Record):
 def steering_report(
     vectors: Mapping[str, SteeringVector], validations: Mapping[str, Validation] | None = None
 ) -> SteeringReport:
-    """Gathers vectors by the name to show.
-
-    Args:
-        vectors: By name.
-        validations: What to report instead of the validation in a vector's header, by the same names.
+    """Gathers vectors by the name to show, with the validation in its header or another that is given.
 
     Raises:
         AnalysisError: Vectors have different widths, so they are of different models.

@@ -143,10 +143,7 @@ def directions(
 ) -> tuple[Direction, ...]:
     """Which layers of each vector to look at: those asked for, else those that cross-validate best.
 
-    Args:
-        vectors: By the name to show.
-        layers: A range such as `20-40` or `all`; a ConfigError or TreatmentError where it cannot be.
-        n: How many layers of a vector that is not told.
+    Of a vector that was not told which, `n` layers; a ConfigError or TreatmentError where a range cannot be.
     """
     found = []
     for name, vector in vectors.items():

@@ -226,10 +226,7 @@ def find_duplicates(pairs: Sequence[ContrastPair], *, threshold: float = NEAR_DU
     A pair is a `duplicate` where the user's task or either annotated sentence (either scratchpad, where there
     is none) is the same as in an earlier pair, apart from case and punctuation. It is a `near_duplicate`
     where the word trigrams of task and sentences together have a Jaccard similarity of at least `threshold`.
-
-    Args:
-        pairs: All splits of one concept together, so that no split repeats another.
-        threshold: In (0, 1].
+    All splits of one concept are given together, so that no split repeats another.
     """
     kept_texts: dict[tuple[str, tuple[str, ...]], str] = {}
     kept_trigrams: dict[str, frozenset[tuple[str, ...]]] = {}

@@ -81,16 +81,10 @@ def make_plan(
 def write_plan(plan: Plan, file: Path, *, force: bool) -> tuple[Plan, str | None]:
     """Writes a plan, keeping the cost of the same plan where the file has one and this one has none.
 
-    Args:
-        plan: With its estimate.
-        file: Where it goes.
-        force: Whether another plan there may be overwritten.
-
-    Returns:
-        The plan as it was written, and what happened to the earlier cost, None where there was none.
+    Returns the plan as it was written, and what happened to the earlier cost, None where there was none.
 
     Raises:
-        ConfigError: The file holds something else, which somebody may have run already.
+        ConfigError: The file holds something else, which somebody may have run already, without `force`.
     """
     estimate, note = plan.estimate, None
     if not force and is_file(file):

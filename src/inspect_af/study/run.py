@@ -61,12 +61,7 @@ class Record(Frozen):
 
 
 class Study:
-    """A study's directory and its steps.
-
-    Args:
-        out: The directory.
-        steps: All steps, in order, the report last.
-    """
+    """A study's directory and all its steps, in order, the report last."""
 
     def __init__(self, out: Path, steps: Sequence[Step]) -> None:
         self.out = out
@@ -159,13 +154,7 @@ def _digests(paths: Sequence[str]) -> dict[str, str]:
 def run_step(out: Path, key: str, command: Callable[[Sequence[str]], int]) -> int:
     """Runs one step, unless it is done; waits for another process that does so.
 
-    Args:
-        out: The study's directory.
-        key: The step's key.
-        command: Runs `inspect-af` with arguments; returns its exit status.
-
-    Returns:
-        The exit status: 0 where the step is done.
+    `command` runs `inspect-af` with arguments. Returns its exit status, 0 where the step is done.
 
     Raises:
         ConfigError: There is no such study or step.

@@ -255,9 +255,7 @@ class Subject(NamedTuple):
 def build_steps(plan: Plan, out: Path) -> tuple[Step, ...]:
     """Everything that a plan asks for, in an order in which it can be done; the report is the last.
 
-    Args:
-        plan: What to do.
-        out: The study's directory; paths begin with it.
+    Paths begin with the study's directory, `out`.
 
     Raises:
         ConfigError: Something is wrong with the plan, or a subject or a setting does not allow it.

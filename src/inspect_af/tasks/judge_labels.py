@@ -71,15 +71,7 @@ def judge_labels(
 def judge_scores(
     model: str, file: str, *, judges: str, votes: int, log_dir: Path, display: Any = None
 ) -> dict[str, dict[str, float]]:
-    """Runs judges on labelled scratchpads.
-
-    Args:
-        model: The judge.
-        file: As for the task.
-        judges: As for the task.
-        votes: As for the task.
-        log_dir: Where the log stays.
-        display: Inspect's display type.
+    """Runs a model on labelled scratchpads as the task does, with its log in a directory.
 
     Returns:
         By text and question, where the judge could be read; of the faking judge the share of its votes.
