@@ -155,7 +155,6 @@ LOCAL = [
     "sdf build x.jsonl --tokenizer characters --out {}",
     "sdf build {}.jsonl --tokenizer characters --out c",
     "sdf build x.jsonl --tokenizer {} --out c",
-    "sdf build x.jsonl --tokenizer characters --out c --match {}",
     "sdf train {}",
     "sdf check {} --base x",
     "sdf check x --base {}",
