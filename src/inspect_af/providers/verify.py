@@ -300,6 +300,7 @@ def server_refusals(model: Model) -> Iterator[Check]:
 
 
 async def refusal(model: str, arguments: Mapping[str, Any], label: str) -> Check:
+    """Whether a condition that does not exist is refused with an error, in place of a reply."""
     try:
         condition = get_model(model, memoize=False, **arguments)
         await ask(condition, GenerateConfig(temperature=0, max_tokens=1), prompts=PROMPTS[:1])
