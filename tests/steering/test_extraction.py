@@ -12,7 +12,7 @@ import safetensors.numpy
 from tests.steering.tiny_models import CHATML, TRIMMING, tea_pairs, tiny_llama, tiny_tokenizer
 
 from inspect_af.cli import main
-from inspect_af.errors import MaterialsError, TreatmentError
+from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
 from inspect_af.steering import load_activations, pair_set, write_pairs
 from inspect_af.steering.activations import extract_activations, locate, plan_batches
 
@@ -82,22 +82,63 @@ def test_hooks_are_gone_afterwards_also_after_an_error(tmp_path: Path) -> None:
     assert not any(layer._forward_hooks for layer in model.model.layers)
 
 
-def test_a_finished_file_is_not_made_again_unless_the_model_is_another(tmp_path: Path) -> None:
-    tokenizer, pairs, out = tiny_tokenizer(), tea_pairs(3), tmp_path / "a.safetensors"
+def test_an_interrupted_extraction_goes_on_without_doing_anything_twice(tmp_path: Path) -> None:
+    tokenizer, pairs = tiny_tokenizer(), tea_pairs()
+    out, whole = tmp_path / "a.safetensors", tmp_path / "whole.safetensors"
+    options: dict[str, Any] = {"max_batch_tokens": 300}
+    extract_activations(tiny_llama(), tokenizer, pairs, out=whole, **options)
+
+    def stop(done: int, total: int) -> None:
+        if done >= 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_activations(tiny_llama(), tokenizer, pairs, out=out, progress=stop, **options)
+    assert not out.exists()
+    partial = tmp_path / "a.safetensors.partial"
+    counts = np.memmap(partial / "tokens.i64", dtype=np.int64, mode="r+")
+    counts[np.flatnonzero(counts)[0]] = 0  # killed before it was noted
+    counts.flush()
+    model = tiny_llama()
+    rows = 0
+
+    def count(_module: Any, _args: Any, out: Any) -> None:
+        nonlocal rows
+        rows += (out[0] if isinstance(out, tuple) else out).shape[0]
+
+    model.model.layers[0].register_forward_hook(count)
     steps: list[int] = []
+    extract_activations(
+        model, tokenizer, pairs, out=out, progress=lambda done, total: steps.append(done), **options
+    )
+    assert steps[0] >= 6
+    assert rows == 18 - steps[0]
+    assert out.read_bytes() == whole.read_bytes()
+    assert not partial.exists()
 
-    def extract(seed: int) -> Any:
-        def count(done: int, total: int) -> None:
-            steps.append(done)
+    before = rows
+    again = extract_activations(model, tokenizer, pairs, out=out, **options)
+    assert rows == before  # it was there
+    assert again.header == load_activations(whole).header
 
-        model = tiny_llama(seed=seed)
-        return extract_activations(model, tokenizer, pairs, out=out, name="llama", progress=count)
 
-    first = extract(0).layer(0).positive
-    assert steps[-1] == 6
-    made = len(steps)
-    assert np.array_equal(extract(0).layer(0).positive, first) and len(steps) == made
-    assert not np.allclose(extract(1).layer(0).positive, first, atol=1e-2) and len(steps) > made
+def test_another_model_neither_goes_on_nor_takes_the_file_for_its_own(tmp_path: Path) -> None:
+    tokenizer, pairs, out = tiny_tokenizer(), tea_pairs(3), tmp_path / "a.safetensors"
+
+    def stop(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_activations(
+            tiny_llama(), tokenizer, pairs, out=out, max_batch_tokens=100, progress=stop, name="llama"
+        )
+    retrained = tiny_llama(seed=1)
+    with pytest.raises(ConfigError, match="another model"):
+        extract_activations(retrained, tokenizer, pairs, out=out, name="llama")
+    first = extract_activations(tiny_llama(), tokenizer, pairs, out=out, name="llama").layer(0).positive
+    second = extract_activations(retrained, tokenizer, pairs, out=out, name="llama").layer(0).positive
+    assert not np.allclose(first, second, atol=1e-2)
 
 
 def test_half_precision_is_accumulated_in_float32(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from inspect_af.steering import Activations, Locus, PairSet
 from inspect_af.steering.activations import (
     LocatedSpan,
     Progress,
-    Rows,
+    RowStore,
     chosen_layers,
     finished,
     located_items,
@@ -50,7 +50,7 @@ def extract_with_vllm(
     """Writes what `inspect_af.steering.extract_activations` writes, at serving speed.
 
     The server runs whole transcripts as prompts and averages inside the forward pass; what transcripts share
-    at their start is computed once.
+    at their start is computed once. Interrupted, the same call goes on with the transcripts that are missing.
 
     Args:
         model: Hub id or directory of the base model.
@@ -66,7 +66,7 @@ def extract_with_vllm(
     Raises:
         MaterialsError: A transcript has no tokens at the locus, or is longer than the model's context.
         TreatmentError: The model has not these layers, or the server cannot capture.
-        ConfigError: An argument is malformed.
+        ConfigError: An argument is malformed, or what is left of an earlier run has other settings.
         MissingExtraError: vLLM or transformers is not installed.
     """
     settings = read_vllm_settings(model, {**(arguments or {}), "capture": True})
@@ -91,13 +91,14 @@ def extract_with_vllm(
     if info.captures is None:
         raise TreatmentError('this server does not capture; start it with "captures": "DIR" beside "vectors"')
     chosen = chosen_layers(layers, info.n_layers)
-    rows, all_items = Rows((len(chosen), len(pairs.pairs), info.d_model)), list(spans)
+    store = RowStore(out, fingerprint, (len(chosen), len(pairs.pairs), info.d_model))
+    missing = [item for item in spans if item not in store.done]
     executor = ThreadPoolExecutor(CONCURRENCY)
     try:
         capture = partial(_captured, server, server.adapter(adapters), _ATTEMPTS)
-        found = executor.map(capture, spans.values())
-        for start in range(0, len(all_items), _ROWS_A_WRITE):
-            items = all_items[start : start + _ROWS_A_WRITE]
+        found = executor.map(capture, [spans[item] for item in missing])
+        for start in range(0, len(missing), _ROWS_A_WRITE):
+            items = missing[start : start + _ROWS_A_WRITE]
             batch = list(islice(found, len(items)))
             at = [batch[0].layers.index(layer) for layer in chosen]
             means = np.stack([one.mean[at] for one in batch], axis=1)
@@ -106,15 +107,13 @@ def extract_with_vllm(
                 raise MaterialsError(
                     "the server gave values that are not finite; serve the model in a wider dtype"
                 )
-            rows.add(items, [one.n_tokens for one in batch], PooledBatch(means, sums))
+            store.add(items, [one.n_tokens for one in batch], PooledBatch(means, sums))
             if progress is not None:
-                progress(start + len(items), len(spans))
+                progress(len(spans) - len(missing) + start + len(items), len(spans))
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
     revision = settings.identity.get("revision")
-    return rows.write(
-        out, pairs, model=name, revision=revision, layers=chosen, locus=locus, fingerprint=fingerprint
-    )
+    return store.finish(pairs, model=name, revision=revision, layers=chosen, locus=locus)
 
 
 def _captured(server: Server, model: str, attempts: int, span: LocatedSpan) -> Pooled:

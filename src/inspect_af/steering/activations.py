@@ -13,11 +13,12 @@ size tokens x layers is ever kept.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -364,35 +365,55 @@ def pooled_forward(
         yield run
 
 
-class Rows:
-    """Rows on their way to a file. `shape` is (layer, pair, d_model)."""
+class RowStore:
+    """Rows on their way to a file, kept as they are found, so that a killed run goes on.
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
+    Beside the file to write stands `FILE.partial/` with mapped arrays, in which a transcript whose number of
+    tokens is not zero is done, and `settings.txt`.
+
+    `fingerprint` is of everything that the values depend on, `shape` is (layer, pair, d_model). A ConfigError
+    where what is left of an earlier run was found with other settings, or another model.
+    """
+
+    def __init__(self, out: Path, fingerprint: str, shape: tuple[int, int, int]) -> None:
+        self._out, self._fingerprint = out, fingerprint
+        self._directory = out.with_name(f"{out.name}.partial")
+        note, settings = self._directory / "settings.txt", f"{fingerprint} {shape}"
+        mode: Literal["r+", "w+"] = "r+" if note.is_file() else "w+"
+        if mode == "r+" and note.read_text(encoding="utf-8") != settings:
+            raise ConfigError(
+                f"{self._directory} is left of an extraction with other pairs, layers or settings, or of "
+                "another model; repeat that command to finish it, delete the directory, or choose another "
+                "file to write"
+            )
+        self._directory.mkdir(parents=True, exist_ok=True)
         n_layers, n_pairs, _ = shape
-        self._rows = np.zeros((2, *shape), dtype=np.float32)
-        self._norms = np.zeros((2, n_pairs, n_layers))  # sums over tokens
-        self._n_tokens = np.zeros((2, n_pairs), dtype=np.int64)
+
+        def mapped(name: str, dtype: type, axes: tuple[int, ...]) -> NDArray[Any]:
+            return np.memmap(self._directory / name, dtype=dtype, mode=mode, shape=axes)
+
+        self._rows = mapped("rows.f32", np.float32, (2, *shape))
+        self._norms = mapped("norms.f64", np.float64, (2, n_pairs, n_layers))  # sums over tokens
+        self._n_tokens = mapped("tokens.i64", np.int64, (2, n_pairs))
+        write_whole(note, [settings])
+
+    @property
+    def done(self) -> frozenset[Item]:
+        """Transcripts whose rows are there."""
+        return frozenset(Item(int(side), int(pair)) for side, pair in np.argwhere(self._n_tokens))
 
     def add(self, items: Sequence[Item], n_tokens: Sequence[int], pooled: Pooled) -> None:
-        """Takes the rows of a batch."""
+        """Keeps a batch: its rows first, then the numbers that say that they are there."""
         sides, pairs = (list(axis) for axis in zip(*items, strict=True))
         for at, means in enumerate(pooled.means):
             self._rows[sides, at, pairs] = means
         self._norms[sides, pairs] = pooled.norm_sums.T
         self._n_tokens[sides, pairs] = n_tokens
 
-    def write(
-        self,
-        out: Path,
-        pairs: PairSet,
-        *,
-        model: str,
-        revision: str | None,
-        layers: tuple[int, ...],
-        locus: Locus,
-        fingerprint: str,
+    def finish(
+        self, pairs: PairSet, *, model: str, revision: str | None, layers: tuple[int, ...], locus: Locus
     ) -> Activations:
-        """Writes the file, once all rows are there; the other arguments are for its header."""
+        """Writes the file and removes what was kept beside it; the arguments are for its header."""
         mean_norms = self._norms.sum(axis=(0, 1)) / self._n_tokens.sum()
         header = ActivationsHeader(
             model=model,
@@ -407,9 +428,11 @@ class Rows:
             groups=tuple(pair.group for pair in pairs.pairs),
             splits=tuple(pair.split for pair in pairs.pairs),
             mean_norms=tuple(mean_norms.tolist()),
-            fingerprint=fingerprint,
+            fingerprint=self._fingerprint,
         )
-        return write_activations(out, header, self._rows[0], self._rows[1])
+        written = write_activations(self._out, header, self._rows[0], self._rows[1])
+        shutil.rmtree(self._directory)
+        return written
 
 
 def finished(out: Path, fingerprint: str) -> Activations | None:
@@ -436,13 +459,14 @@ def extract_activations(
 ) -> Activations:
     """Writes the residual stream of every transcript, averaged over the locus' tokens after each layer.
 
-    A file that the same call has finished is not made again.
+    Interrupted or killed, the same call goes on with the batches that are missing, and gives the same file; a
+    file that the same call has finished is not made again.
 
     Args:
         model: A decoder-only transformers model; `name` and `revision` are what the header calls it.
         tokenizer: Its tokenizer, with a chat template.
         pairs: Contrast pairs, in the order that the rows will have.
-        out: File to write.
+        out: File to write; `OUT.partial/` beside it holds what is found until then.
         layers: `all`, `12`, `20-40` or `3,5,8-10`; layers behind the last one are not run.
         locus: Average over the scratchpad, or over the annotated sentence.
         max_batch_tokens: Upper bound of a batch, padding included; a longer transcript runs alone.
@@ -452,7 +476,8 @@ def extract_activations(
         MaterialsError: A transcript has no tokens at the locus, is longer than the model's context, does not
             survive the chat template, or gives values that are not finite.
         TreatmentError: The model has not these layers, or none that can be found.
-        ConfigError: The range of layers is malformed, or the tokenizer has no chat template.
+        ConfigError: The range of layers is malformed, the tokenizer has no chat template, or what is left of
+            an earlier run was found with other settings.
         MissingExtraError: safetensors is not installed.
     """
     if max_batch_tokens < 1:
@@ -469,27 +494,29 @@ def extract_activations(
         return held
     spans = located_items(tokenizer, pairs, locus, context_length(model))
     items = list(spans)
-    rows, done = Rows((len(chosen), len(pairs.pairs), d_model(model))), 0
+    store = RowStore(out, fingerprint, (len(chosen), len(pairs.pairs), d_model(model)))
+    done = store.done
+    progress = progress or (lambda done, total: None)
+    progress(len(done), len(items))
     lengths = [len(span.ids) for span in spans.values()]
+    batches = plan_batches(lengths, max_batch_tokens, apart=_rotation_changes_after(model))
     with pooled_forward(model, chosen) as run:
-        for batch in plan_batches(lengths, max_batch_tokens, apart=_rotation_changes_after(model)):
-            here = [items[at] for at in batch]
-            located = [spans[item] for item in here]
+        for batch in batches:
+            missing = [items[at] for at in batch if items[at] not in done]
+            if not missing:
+                continue
+            located = [spans[item] for item in missing]
             pooled = run(located)
             if not np.isfinite(pooled.means).all():
                 layer, row, _ = np.argwhere(~np.isfinite(pooled.means))[0]
                 raise MaterialsError(
-                    f"pair {pairs.pairs[here[row].pair].id!r}, {_SIDES[here[row].side]}: values after "
+                    f"pair {pairs.pairs[missing[row].pair].id!r}, {_SIDES[missing[row].side]}: values after "
                     f"layer {chosen[layer]} are not finite; load the model in a wider dtype (bfloat16 or "
                     "float32)"
                 )
-            rows.add(here, [span.n_tokens for span in located], pooled)
-            done += len(here)
-            if progress is not None:
-                progress(done, len(items))
-    return rows.write(
-        out, pairs, model=name, revision=revision, layers=chosen, locus=locus, fingerprint=fingerprint
-    )
+            store.add(missing, [span.n_tokens for span in located], pooled)
+            progress(len(store.done), len(items))
+    return store.finish(pairs, model=name, revision=revision, layers=chosen, locus=locus)
 
 
 def chosen_layers(layers: str, n_layers: int) -> tuple[int, ...]:

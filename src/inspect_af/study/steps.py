@@ -629,7 +629,7 @@ def _concept_steps(
         needs=(*subject.ready, *needs),
         reads=(*subject.reads, pairs),
         outputs=(activations,),
-        owns=(activations,),
+        owns=(activations, f"{activations}.partial"),
         resources=subject.resources,
     )
     fit = {"out": fitted["regression"], "c": f"{steering.c:g}", "estimator": "regression", "pair": plan.pair}
