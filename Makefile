@@ -30,6 +30,7 @@ $(VENV)/.dev: $(VENV)/.base
 	touch $@
 
 demo: $(VENV)/.base
+	rm -rf $(DEMO)/logs
 	$(BIN)/inspect-af run af-organism/expectation --interventions all,N --requests mini --epochs 2 \
 		--display none --log-dir $(DEMO)/logs --json $(DEMO)/profile.json --html $(DEMO)/profile.html
 

@@ -23,7 +23,7 @@ from tests.local_models import save_model  # noqa: E402
 from inspect_af.cli import main  # noqa: E402
 from inspect_af.errors import TreatmentError  # noqa: E402
 from inspect_af.sdf.adapters import adapter_digest, check_base, check_effect, load_adapter  # noqa: E402
-from inspect_af.sdf.base_model import BaseShape, base_digest, base_modules, compare_names  # noqa: E402
+from inspect_af.sdf.base_model import BaseFiles, BaseShape, base_digest, compare_names  # noqa: E402
 from inspect_af.sdf.combine import LoadedAdapters, compose, merge_adapters  # noqa: E402
 
 Tensors = dict[str, Any]
@@ -192,7 +192,7 @@ def test_what_acts_is_served_and_passes_the_check_on_files_alone(
     from transformers import AutoModelForCausalLM
 
     folder = write(base, tmp_path / "adapter", **ACTING[kind])
-    check_effect(folder, base_modules(base))
+    check_effect(folder, BaseFiles(base))
     plain = AutoModelForCausalLM.from_pretrained(base)
     with torch.no_grad():
         before = plain(TOKENS).logits
@@ -201,12 +201,21 @@ def test_what_acts_is_served_and_passes_the_check_on_files_alone(
     assert (merged - served(base, folder)).abs().max() < 1e-3
 
 
-def test_an_untrained_dora_adapter_changes_nothing(base: Path, tmp_path: Path) -> None:
-    folder = change(write(base, tmp_path / "dora", use_dora=True), mapped("lora_B", torch.zeros_like))
-    with pytest.raises(TreatmentError, match="would change nothing"):
-        served(base, folder)
-    with pytest.raises(TreatmentError, match="would change nothing"):
-        check_effect(folder, base_modules(base))
+def test_a_saved_module_or_the_length_of_rows_acts_where_it_differs_from_the_base(
+    base: Path, tmp_path: Path
+) -> None:
+    def halve(name: str) -> Callable[[Tensors], Tensors]:
+        return mapped(name, lambda value: value * 0.5)
+
+    zero = mapped("lora_B", torch.zeros_like)
+    for options, name in (({"modules_to_save": ["lm_head"]}, "lm_head"), ({"use_dora": True}, "magnitude")):
+        folder = change(write(base, tmp_path / name, **options), zero)
+        with pytest.raises(TreatmentError, match="would change nothing"):
+            served(base, folder)
+        with pytest.raises(TreatmentError, match="would change nothing"):
+            check_effect(folder, BaseFiles(base))
+        served(base, change(folder, halve(name)))
+        check_effect(folder, BaseFiles(base))
 
 
 def test_a_base_whose_files_leave_out_the_models_own_first_part_is_recognised(
@@ -218,11 +227,11 @@ def test_a_base_whose_files_leave_out_the_models_own_first_part_is_recognised(
     weights = bare / "model.safetensors"
     save_file({k.removeprefix("model."): v for k, v in load_file(weights).items()}, weights)
     folder = write(base, tmp_path / "good")
-    check_effect(folder, base_modules(bare))
+    check_effect(folder, BaseFiles(bare))
     for kind in ("of a vision model", "a layer is missing", "prefix twice"):
         wrong = change(write(base, tmp_path / kind.replace(" ", "-")), INERT[kind][0])
         with pytest.raises(TreatmentError):
-            check_effect(wrong, base_modules(bare))
+            check_effect(wrong, BaseFiles(bare))
 
 
 def test_a_refused_adapter_leaves_the_model_as_it_was(base: Path, tmp_path: Path) -> None:
@@ -360,6 +369,24 @@ def test_a_file_that_is_replaced_after_it_was_read_is_refused(base: Path, tmp_pa
     change(folder, lora_alpha=64)
     with pytest.raises(TreatmentError, match="has changed since it was read"):
         asyncio.run(model.generate("hello"))
+
+
+def test_parents_that_older_manifests_name_by_their_weights_are_still_found(
+    base: Path, tmp_path: Path
+) -> None:
+    from inspect_af.sdf.adapters import AdapterManifest, check_parents
+
+    parent = load_adapter(write(base, tmp_path / "parent"), role="organism")
+    folder = write(base, tmp_path / "child", r=2)
+    parents = ({"digest": parent.weights, "role": "organism", "combined": "stacked"},)
+    manifest = AdapterManifest(
+        role="organism",
+        base_model=str(base),
+        package_version="0",
+        parents=parents,  # type: ignore[arg-type]
+    )
+    (folder / "inspect_af.json").write_text(manifest.model_dump_json())
+    check_parents([parent, load_adapter(folder)])
 
 
 SHAPE = BaseShape(d_model=48, layers=3, model_type="llama")

@@ -52,7 +52,7 @@ from inspect_af.sdf.adapters import (
     check_parents,
     load_adapter,
 )
-from inspect_af.sdf.base_model import base_digest, base_directory, base_modules
+from inspect_af.sdf.base_model import BaseFiles, base_digest, base_directory
 from inspect_af.sdf.hub import hub_directory
 from inspect_af.steering import SteeringVector, load_vector
 from inspect_af.types import CURRENT_TIER, Subject, Tier, Training, Treatment
@@ -462,7 +462,7 @@ def _check_adapters(applied: Applied, model: str, revision: str | None) -> None:
             any_name=applied.any_base,
             override="-M adapter_base=any",
         )
-        check_effect(adapter.path, base_modules(directory))
+        check_effect(adapter.path, BaseFiles(directory))
 
 
 def _option(name: str, value: object) -> tuple[str, str]:

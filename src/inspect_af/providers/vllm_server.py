@@ -29,7 +29,7 @@ from inspect_af.providers import vllm_supervisor
 from inspect_af.providers.settings import Launch
 from inspect_af.providers.vllm_plugin.wire import PROBE_ARGUMENT, PROBE_MARK, ServerInfo
 from inspect_af.sdf.adapters import CONFIG, WEIGHTS, Adapter, adapter_config, adapter_digest, check_effect
-from inspect_af.sdf.base_model import base_directory, base_modules
+from inspect_af.sdf.base_model import BaseFiles, base_directory
 
 WORKSPACE_VARIABLE = "INSPECT_AF_VLLM_WORKSPACE"
 """Where the server finds its directory. The path is another at each start; among the arguments it would enter
@@ -571,7 +571,7 @@ class Server:
                 raise TreatmentError(f"adapter {adapter.path} has changed since it was read; start again")
             # A base of the Hub may have come with the start of the server.
             if directory := base_directory(self.launch.model, dict(self.launch.options).get("revision")):
-                check_effect(adapter.path, base_modules(directory))
+                check_effect(adapter.path, BaseFiles(directory))
         if adapters:
             return served(adapters, self._folder("adapters"))
         for known in self._conditions.values():

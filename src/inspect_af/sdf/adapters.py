@@ -13,7 +13,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
@@ -173,13 +173,15 @@ class AdapterManifest(_Record):
 class Adapter(_Record):
     """An adapter that was found and checked; made by `load_adapter`.
 
-    `digest` is its `adapter_digest`, `base_model` the base that it names for itself; `treatment` is None
-    where the role is organism.
+    `digest` is its `adapter_digest`, `weights` the first 16 digits of the weights' sha256, which was the
+    digest until version 0.1 and by which manifests of that time name parents. `base_model` is the base that
+    it names for itself; `treatment` is None where the role is organism.
     """
 
     path: Path
     role: Role
     digest: str
+    weights: str
     base_model: str | None = None
     manifest: AdapterManifest | None = None
     treatment: SdfAdapter | None = None
@@ -260,6 +262,7 @@ def load_adapter(
         path=folder,
         role=role,
         digest=digest,
+        weights=file_digest(weights_file(folder))[:16],
         base_model=manifest.base_model if manifest else (named if isinstance(named, str) and named else None),
         manifest=manifest,
         treatment=(
@@ -308,15 +311,30 @@ def resolve_intervention(code: str, pair: str | Path | None = None) -> Intervent
 # Identity
 
 # Fields of `adapter_config.json` that change no logit of a loaded adapter. Every other field counts.
-_INERT = {
-    *("auto_mapping", "task_type"),  # which classes are taken; the added matrices are the same
-    *("base_model_name_or_path", "revision", "inference_mode", "peft_version", "runtime_config"),
-    *("lora_dropout", "loftq_config", "eva_config", "corda_config", "lora_ga_config"),  # act in training only
-}
+_INERT = frozenset(
+    {
+        "auto_mapping",  # where a class is imported from
+        "base_model_name_or_path",
+        "inference_mode",
+        "lora_dropout",  # acts in training only, as does what follows
+        "loftq_config",
+        "eva_config",
+        "corda_config",
+        "lora_ga_config",
+        "peft_version",
+        "revision",
+        "runtime_config",
+        "task_type",  # which wrapper class PEFT takes; the added matrices are the same
+    }
+)
 # PEFT's own values where a file does not have the field, so that files of different versions agree.
 _DEFAULTS: dict[str, Any] = {
-    **{"r": 8, "lora_alpha": 8, "bias": "none", "init_lora_weights": True},
-    **{"megatron_core": "megatron.core", "qalora_group_size": 16},
+    "r": 8,
+    "lora_alpha": 8,
+    "bias": "none",
+    "init_lora_weights": True,
+    "megatron_core": "megatron.core",
+    "qalora_group_size": 16,
 }
 # Lists whose order means nothing; PEFT writes some of them in another order each time.
 _SETS = ("target_modules", "exclude_modules", "modules_to_save", "layers_to_transform", "target_parameters")
@@ -347,19 +365,25 @@ _MATRIX = re.compile(
     r"(?P<module>.+?)\.lora_(?:embedding_)?(?P<part>[AB](?:\.bias)?|magnitude_vector)(?:\.weight)?"
 )
 _WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module", "base_model"}
-# Half of the last bit of a float32 of 0.001, which is small for a weight.
-_ROUNDING = 1e-3 * 2.0**-24
+_ROUNDING = 2.0**-24  # half of the last bit of a float32 of size one
 
 
-def check_effect(folder: Path, modules: frozenset[str] | None = None) -> None:
+class Base(Protocol):
+    """The parameters of a base model: `BaseFiles` of a directory, or those of a loaded model."""
+
+    def values(self, name: str) -> np.ndarray[Any, Any] | None: ...
+    def modules(self) -> frozenset[str] | None: ...
+
+
+def check_effect(folder: Path, base: Base | None = None) -> None:
     """Makes sure that an adapter changes the model that it is put into, and that all of it arrives there.
 
     Every engine and the extraction of activations call this before an adapter is served. PEFT and vLLM leave
     out arrays whose names they do not know, with a warning at most, and serve the base under the adapter's
     name.
 
-    `modules` are the base's (`base_modules`), where they are known. Parts that stand in place of the base's
-    own (fully trained modules, biases, rows of the embedding) count as changes unseen.
+    Without the base, as far as it is known, parts that stand in place of its own (fully trained modules,
+    biases, rows of the embedding) count as changes unseen.
 
     Raises:
         TreatmentError: An array belongs to no module, a module lacks one of its matrices, or what is added
@@ -370,33 +394,33 @@ def check_effect(folder: Path, modules: frozenset[str] | None = None) -> None:
     if not tensors:
         raise TreatmentError(f"{file}: holds no array, so it would change nothing")
     matrices: dict[str, dict[str, str]] = defaultdict(dict)
+    whole: list[str] = []
     unexpected: list[str] = []
-    acts = False
-    for name, tensor in tensors.items():
+    for name in tensors:
         path = name.removeprefix(_PREFIX)
         if path == name or set(path.split(".")) & _WRAPPERS:
             unexpected.append(name)
         elif matrix := _MATRIX.fullmatch(path):
             matrices[matrix["module"]][matrix["part"]] = name
-        elif _is_whole(path, config):
-            acts = acts or 0 not in tensor.shape
         else:
-            unexpected.append(name)
+            (whole if _is_whole(path, config) else unexpected).append(name)
+    known = base.modules() if base is not None else None
     missing = []
     for module, parts in matrices.items():
-        if not _targeted(config, module) or (modules is not None and not _names(module, modules)):
+        if not _targeted(config, module) or (known is not None and not _names(module, known)):
             unexpected += parts.values()
         if not _is_pair({part: tensors[name].shape for part, name in parts.items()}):
             missing.append(module)
-    if modules is not None and isinstance(config.get("target_modules"), list):
+    if known is not None and isinstance(config.get("target_modules"), list):
         here = set(matrices) | {name.partition(".")[2] for name in matrices}
-        missing += [module for module in sorted(modules - here) if _targeted(config, module, named=True)]
+        missing += [module for module in sorted(known - here) if _targeted(config, module, named=True)]
     refuse_keys(folder, missing=missing, unexpected=unexpected, total=len(tensors))
-    if not acts and not any(_adds(file, config, module, parts) for module, parts in matrices.items()):
+    added = any(_adds(file, config, module, parts, base) for module, parts in matrices.items())
+    if not added and not any(_differs(file, config, name, base) for name in whole):
         raise TreatmentError(
             f"adapter {folder} would change nothing: what it adds is zero (its matrices or lora_alpha), not "
-            "finite or smaller than the rounding of a float32. The base would be served under the adapter's "
-            "name; train or save the adapter again"
+            "finite or smaller than the rounding of a float32, and whole arrays equal those of the base. The "
+            "base would be served under the adapter's name; train or save the adapter again"
         )
 
 
@@ -497,8 +521,10 @@ def _is_pair(shapes: Mapping[str, tuple[int, ...]]) -> bool:
     return 0 in (*a, *b) or (len(a) > 1 and len(b) > 1 and a[0] == b[1])
 
 
-def _adds(file: Path, config: Mapping[str, Any], module: str, parts: Mapping[str, str]) -> bool:
-    """Whether the matrices of one module change its weight, or its bias."""
+def _adds(
+    file: Path, config: Mapping[str, Any], module: str, parts: Mapping[str, str], base: Base | None
+) -> bool:
+    """Whether the matrices of one module change its weight."""
     a, b = (read_tensor(file, parts[side]) for side in "AB")
     if a is None or b is None:
         raise TreatmentError(
@@ -506,13 +532,37 @@ def _adds(file: Path, config: Mapping[str, Any], module: str, parts: Mapping[str
             "bfloat16 or float16"
         )
     scale = scaling(config, module)
+    bias = read_tensor(file, parts["B.bias"]) if "B.bias" in parts else None
+    weight = base.values(f"{module}.weight") if base is not None else None
+    floor = 1e-30 if weight is None else _ROUNDING * float(np.linalg.norm(weight))
     if a.size and b.size:
         a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
         squares = sum(float(((b[at : at + 1024] @ a) ** 2).sum()) for at in range(0, len(b), 1024))
-        if (squares / (len(b) * a.shape[1])) ** 0.5 * abs(scale) > _ROUNDING:
+        if squares**0.5 * abs(scale) > floor:
             return True
-    bias = read_tensor(file, parts["B.bias"]) if "B.bias" in parts else None
-    return bias is not None and bool(scale and np.any(bias))
+    if bias is not None and scale and np.any(bias):
+        return True
+    if "magnitude_vector" in parts and weight is not None and weight.ndim == 2:  # DoRA: rows' lengths
+        magnitude = read_tensor(file, parts["magnitude_vector"])
+        norms = np.linalg.norm(weight, axis=1)
+        return magnitude is not None and not np.allclose(magnitude.ravel(), norms, rtol=1e-2, atol=0)
+    return False
+
+
+def _differs(file: Path, config: Mapping[str, Any], name: str, base: Base | None) -> bool:
+    """Whether an array that stands in place of the base's is another one; True where that cannot be known."""
+    own = read_tensor(file, name)
+    path = name.removeprefix(_PREFIX).replace(".base_layer", "")
+    whole = re.sub(r"(\.token_adapter)?\.trainable_tokens_delta$", ".weight", path)
+    theirs = base.values(whole) if base is not None else None
+    if theirs is not None and whole != path:  # some rows of the embedding
+        rows = config.get("trainable_token_indices")
+        if isinstance(rows, dict):
+            rows = next((at for key, at in rows.items() if f".{whole}".endswith(f".{key}.weight")), [])
+        theirs = theirs[rows]
+    if own is None or theirs is None or own.shape != theirs.shape:
+        return own is None or own.size > 0
+    return bool(np.abs(own - theirs).max(initial=0.0) > _ROUNDING * np.abs(theirs).max(initial=0.0))
 
 
 # Base and parents
@@ -612,7 +662,7 @@ def check_parents(adapters: Sequence[Adapter]) -> None:
                     f"adapter {adapter.path} was trained on top of the {parent.role} adapter "
                     f"{parent.digest}, which is not applied before it; name that adapter first"
                 )
-        before |= {adapter.digest} | parts
+        before |= {adapter.digest, adapter.weights} | parts
 
 
 # Files

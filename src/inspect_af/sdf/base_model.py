@@ -141,24 +141,35 @@ def read_tensor(file: Path, name: str) -> np.ndarray[Any, Any] | None:
     return stored.astype(np.float64)
 
 
-def base_modules(directory: Path) -> frozenset[str] | None:
-    """Names of the modules of a model directory that hold parameters, and of those around them.
+class BaseFiles:
+    """The arrays of a model directory: in which file each lies, and its values."""
 
-    None where the names in the files are not those of the modules: models of several parts and those with
-    experts are put together otherwise when they are loaded, and a directory may hold no safetensors.
-    """
-    try:
-        config = read_config(directory)
-    except TreatmentError:
-        return None
-    parts = ("text_config", "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-    paths = [
-        name.split(".") for file in sorted(directory.glob("*.safetensors")) for name in tensor_shapes(file)
-    ]
-    if not paths or any(config.get(name) for name in parts):
-        return None
-    # Tied to the embedding, the head is in no file.
-    return frozenset({"lm_head"} | {".".join(path[:n]) for path in paths for n in range(1, len(path))})
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.files = {
+            name: file for file in sorted(directory.glob("*.safetensors")) for name in tensor_shapes(file)
+        }
+
+    def values(self, name: str) -> np.ndarray[Any, Any] | None:
+        """Values of a parameter as float64, None where it is not there or is quantised."""
+        return read_tensor(self.files[name], name) if name in self.files else None
+
+    def modules(self) -> frozenset[str] | None:
+        """Names of the modules that hold parameters, and of those around them.
+
+        None where the names in the files are not those of the modules: models of several parts and those
+        with experts are put together otherwise when they are loaded, and a directory may hold no safetensors.
+        """
+        try:
+            config = read_config(self.directory)
+        except TreatmentError:
+            return None
+        parts = ("text_config", "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+        if not self.files or any(config.get(name) for name in parts):
+            return None
+        paths = [name.split(".") for name in self.files]
+        # Tied to the embedding, the head is in no file.
+        return frozenset({"lm_head"} | {".".join(path[:n]) for path in paths for n in range(1, len(path))})
 
 
 def base_fingerprint(directory: str | Path) -> str | None:

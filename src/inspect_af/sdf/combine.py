@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from inspect_af.config import complete_directory, require
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.sdf.adapters import (
@@ -34,6 +36,32 @@ from inspect_af.sdf.base_model import compare_names
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+class LoadedBase:
+    """The parameters of a loaded model, whether or not adapters are in it already."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def values(self, name: str) -> np.ndarray[Any, Any] | None:
+        """Values of a parameter as float64, None where it is not there, quantised, or not on this process."""
+        import torch
+
+        path, _, kind = name.rpartition(".")
+        try:
+            module: Any = self.model.get_submodule(path)
+        except AttributeError:
+            return None
+        module = getattr(module, "original_module", module)  # beside a fully trained copy of it
+        found = getattr(module, kind, None)
+        if not isinstance(found, torch.Tensor) or found.is_meta or not found.is_floating_point():
+            return None
+        return np.asarray(found.detach().double().cpu().numpy())
+
+    def modules(self) -> frozenset[str] | None:
+        """None: PEFT itself says which names it did not know."""
+        return None
 
 
 class LoadedAdapters:
@@ -66,7 +94,7 @@ class LoadedAdapters:
                 self.load_result = super().load_adapter(*args, **options)
                 return self.load_result
 
-        check_effect(folder)
+        check_effect(folder, LoadedBase(self.model))
         first = self._peft is None
         if first:
             config = LoraConfig.from_pretrained(str(folder))
@@ -291,7 +319,7 @@ def compose(adapters: Sequence[Path], out: Path) -> Path:
                 for part in one.components
                 or [Component(digest=one.digest, role=one.role, treatment=one.treatment)]
             ]
-            inside = {part.digest for part in parts}
+            inside = {part.digest for part in parts} | {adapter.weights for adapter in known}
             AdapterManifest(
                 role="intervention" if any(part.treatment for part in parts) else "organism",
                 **manifests[0].model_dump(include={"base_model", "base_revision", "base", "fingerprint"}),
@@ -366,8 +394,14 @@ _BEYOND = (
     *("layer_replication", "use_qalora", "alora_invocation_tokens", "arrow_config", "use_bdlora"),
     *("velora_config", "monteclora_config", "kasa_config", "megatron_config", "fan_in_fan_out"),
 )
-# PiSSA's kin change the base's weights.
-_ORDINARY_INITS = (True, False, None, "gaussian", "orthogonal", "eva")
+_ORDINARY_INITS = (
+    True,
+    False,
+    None,
+    "gaussian",
+    "orthogonal",
+    "eva",
+)  # PiSSA's kin change the base's weights
 
 
 def _refuse_beyond(folder: Path) -> None:

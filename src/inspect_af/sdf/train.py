@@ -43,12 +43,13 @@ from inspect_af.sdf.adapters import (
     ReplayRecord,
     Role,
     check_base,
+    check_effect,
     check_parents,
     load_adapter,
     resolve_intervention,
 )
 from inspect_af.sdf.base_model import base_directory, base_fingerprint, base_shape
-from inspect_af.sdf.combine import combined, merge, stack
+from inspect_af.sdf.combine import LoadedBase, combined, merge, stack
 from inspect_af.sdf.documents import HELD_OUT, TRAIN, trainable_texts, verify_corpus
 from inspect_af.types import Intervention
 
@@ -476,6 +477,7 @@ def load_base(config: TrainingConfig) -> PreTrainedModel:
         for parent in parents:
             directory = config.base if Path(config.base).is_dir() else None
             check_base(parent, model.config, name=config.base, directory=directory)
+            check_effect(parent.path, LoadedBase(model))
         (merge if config.combine == "merge" else stack)(model, combined(config.parents))
     return model
 
