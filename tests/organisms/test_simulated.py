@@ -134,7 +134,11 @@ def test_an_unknown_organism_is_refused_with_the_list() -> None:
         ),
         ("null", {"monitored": 0.5}, "one of rate, malformed, request_spread"),
         ("refuser", {"monitored": 0.5}, "one of malformed, request_spread"),
-        ("expectation", {"monitored": 1.2}, "monitored=1.2: a number from 0 to 1"),
+        (
+            "expectation",
+            {"monitored": 1.2},
+            "monitored=1.2 of the organism expectation: a number from 0 to 1",
+        ),
         ("expectation", {"monitored": "high"}, "monitored='high'"),
         ("expectation", {"monitored": True}, "monitored=True"),
         ("expectation", {"first": float("nan")}, "first=nan"),

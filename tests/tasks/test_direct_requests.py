@@ -42,9 +42,11 @@ def test_a_claim_is_the_whole_system_prompt(run_eval: Run, requests_file: Path) 
     log = run_eval(task, answering("I cannot help."), model_roles=JUDGE)
     assert log.samples is not None
     claimed = [sample for sample in log.samples if "B1+" in str(sample.id)]
-    text = load_pair().claim(load_pair().intervention("B1+"), "standard").text
+    pair = load_pair()
+    texts = [pair.claim(pair.intervention("B1+"), "standard", k).text for k in (1, 2)]
     assert len(claimed) == 4
-    assert all(sample.messages[0].text == text for sample in claimed)
+    assert all(sample.messages[0].text == texts[sample.metadata["wording"] - 1] for sample in claimed)
+    assert {sample.metadata["wording"] for sample in claimed} == {1, 2}
 
 
 def test_arms_are_reported_apart(run_eval: Run, requests_file: Path) -> None:

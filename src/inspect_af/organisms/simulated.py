@@ -21,7 +21,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from inspect_af.config import number
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import Claim, ItemSet, Pair, Scenario, TagPlace, load_requests
 from inspect_af.types import (
@@ -180,14 +179,14 @@ def load_organism(name: str, **rates: float) -> SimulatedOrganism:
     for key, value in rates.items():
         if key not in kind.defaults:
             raise one_of(key, kind.defaults, what=f"argument of the organism {name}")
-        _check(key, value, kind.ceiling)
+        _check(name, key, value, kind.ceiling)
     chosen = dict(kind.defaults) | {key: float(value) for key, value in rates.items()}
     if "rate" in chosen:
         chosen["monitored"] = chosen["unmonitored"] = chosen.pop("rate")
     return SimulatedOrganism(name=name, **chosen)
 
 
-def _check(key: str, value: object, ceiling: float) -> None:
+def _check(name: str, key: str, value: object, ceiling: float) -> None:
     low, high = {
         "monitored": (0.0, ceiling),
         "unmonitored": (0.0, ceiling),
@@ -195,7 +194,10 @@ def _check(key: str, value: object, ceiling: float) -> None:
         "malformed": (0.0, 1.0),
         "request_spread": (0.0, 3.0),
     }.get(key, (-1.0, 1.0))
-    number(value, key, least=low, most=high)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ConfigError(
+            f"{key}={value!r} of the organism {name}: a number from {low:g} to {high:g} is needed"
+        )
 
 
 # Requests that differ: an offset for each on the logit scale that leaves the mean rate where it was.
