@@ -268,6 +268,8 @@ def replies(where: Path) -> dict[str, str]:
         task_args = {"interventions": "none", "requests": str(requests), "max_tokens": 24}
         log = run("inspect_af/alignment_faking", where / name, model, **task_args)
         found[f"af-hf, {name}"] = _replies(log)
+        api: Any = model.api
+        api.close()
     return found
 
 

@@ -18,6 +18,8 @@ import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
 from tests.integration.conftest import BIN
 
+from inspect_af.materials import load_beliefs
+from inspect_af.plan import BASELINE_REPEATS
 from inspect_af.profile import profile_logs
 
 pytestmark = pytest.mark.slow
@@ -36,7 +38,9 @@ beliefs: {orders: 1}
 checks: {direct_requests: true}
 """
 ROWS = 12
-SAMPLES = ROWS * 2 * 3 + 40 * 3 + (ROWS + 24) * 3
+QUESTIONS = len(load_beliefs().of_form("choice"))
+# The baseline (four times in the scenario) and two claims; the benign requests are 24.
+SAMPLES = ROWS * 2 * (BASELINE_REPEATS + 2) + QUESTIONS * 3 + (ROWS + 24) * 3
 COUNTING = Path(__file__).with_name("counting")
 
 

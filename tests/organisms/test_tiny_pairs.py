@@ -52,7 +52,7 @@ def test_the_command_writes_pairs_that_steering_reads(tmp_path: Path) -> None:
     [
         (["--concept", "greed", "--out", "x.jsonl"], "unknown concept 'greed'"),
         (["--concept", "expectation", "--out", "x.txt"], "a .jsonl file"),
-        (["--concept", "expectation", "--out", "x.jsonl", "--n", "0"], "at least one"),
+        (["--concept", "expectation", "--out", "x.jsonl", "--n", "0"], "--n must be at least 1"),
     ],
 )
 def test_a_wrong_option_is_one_message(

@@ -404,6 +404,6 @@ def test_the_checkpoints_own_defaults_hold_and_those_that_are_not_there_are_name
     with pytest.warns(UserWarning, match=r"af-hf ignores min_p=0.1 of .*generation_config.json"):
         # The engine's thread loads the model; a thread's warnings are those of the process.
         reply = ask(made, max_tokens=30).completion
-    request = made.api._requests([5, 6], GenerateConfig(), made.api._engine.model())[0]
+    request = made.api._requests([5, 6], (), GenerateConfig(), made.api._engine.model())[0]
     assert request.sampling[:4] == (0.7, 1.0, 9, 1.5)
     assert reply != ask(model(), max_tokens=30).completion

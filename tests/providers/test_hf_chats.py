@@ -158,11 +158,13 @@ def test_extraction_takes_every_model_option_of_af_hf_apart_from_steering(tmp_pa
     }
     for name in ARGUMENTS:
         steers = name in ("vector", "multiplier", "layers", "vector_tier")
+        of_an_adapter = name in ("adapter_role", "intervention", "intervention_pair")
         complaint = "of the model unsteered" if steers else "cannot be loaded|no such directory"
+        complaint = "give adapter=DIR too" if of_an_adapter else complaint
         given = f"{name}={values.get(name, 'x')}"
         with pytest.raises(InspectAFError, match=complaint):
             activations(pairs, "--model", tmp_path / "none", "--out", tmp_path / "a.safetensors", "-M", given)
-    with pytest.raises(ConfigError, match="unknown model option 'chat_templat'"):
+    with pytest.raises(ConfigError, match="unknown argument of af-hf 'chat_templat'"):
         argv = ("--model", tmp_path / "none", "--out", tmp_path / "a.safetensors")
         activations(pairs, *argv, "-M", "chat_templat=x")
 

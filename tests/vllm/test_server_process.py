@@ -266,7 +266,10 @@ time.sleep(600)
     assert (tmp_path / "log").exists()
 
 
-def test_a_start_that_failed_is_not_tried_again_by_each_condition(tmp_path: Path) -> None:
+def test_a_start_that_failed_is_not_tried_again_by_each_condition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # nobody waits for the hub
     fails, count = tmp_path / "python", tmp_path / "count"
     fails.write_text(f"#!/bin/sh\necho once >> {count}\necho out of memory\nexit 1\n", encoding="utf-8")
     fails.chmod(0o755)

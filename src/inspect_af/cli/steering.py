@@ -183,8 +183,14 @@ def activations(**given: Any) -> None:
 
 
 def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given of a local model, as `-M` arguments of its provider."""
+    """What is given of a local model, as `-M` arguments of its provider.
+
+    Raises:
+        ConfigError: One of them would steer the model.
+    """
     options = key_values(given["model_args"], option="-M")
+    if steering := [name for name in ("vector", "multiplier", "layers", "vector_tier") if name in options]:
+        raise ConfigError(f"activations are those of the model unsteered; leave -M {steering[0]} out")
     if adapters := list(given["adapters"]):
         # All of them are part of the model whose activations are wanted.
         options |= {"adapter": adapters, "adapter_role": ["organism"] * len(adapters)}
@@ -199,8 +205,6 @@ def _load(given: Mapping[str, Any]) -> LoadedModel:
         TreatmentError: An adapter cannot be used.
     """
     settings = read_settings(given["model"], _arguments(given))
-    if settings.applied.steered is not None:
-        raise ConfigError("activations are those of the model unsteered; leave -M vector out")
     key, adapters = settings.key, settings.applied.adapters
     loaded = load_model(
         key.name,
