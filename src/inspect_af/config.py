@@ -174,11 +174,10 @@ def path_digest(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _file_digest(path: Path, changed: int, size: int) -> str:
-    total = hashlib.sha256()
+    if size <= _WHOLE:
+        return file_digest(path)[:16]
+    total = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
-        if size <= _WHOLE:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        total.update(str(size).encode())
         for piece in range(_PIECES):
             file.seek((size - _PIECE) * piece // (_PIECES - 1))
             total.update(file.read(_PIECE))

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from inspect_af.config import Frozen, parse, read_text, text_digest, token_count, writing
+from inspect_af.config import Frozen, parse, read_text, text_digest, token_count, write_whole
 from inspect_af.errors import ConfigError
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import REQUESTS_OF, Method, PromptClaim, ScenarioTask, Strength, Tier
@@ -262,6 +262,22 @@ class Budget(Frozen):
 
 
 _OF_ITEMS = ("order", "consequence", "oversight")
+_LATER: Mapping[str, tuple[str, ...]] = {
+    "prompt": _OF_ITEMS,
+    "generation": ("baseline_repeats",),
+    "thresholds": ("relative_margin",),
+    "steering": ("oversight",),
+    "beliefs": ("reading", "wordings"),
+    "scratchpads": ("interventions",),
+}
+"""Fields that came after the first plans: at their defaults they are in no digest, so older ones hold."""
+
+
+def _left_at_default(section: Frozen, names: tuple[str, ...]) -> set[str]:
+    fields = type(section).model_fields
+    return {name for name in names if getattr(section, name) == fields[name].default}
+
+
 SECTIONS = ("sdf", "steering", "beliefs", "scratchpads", "judging", "checks", "budget")
 """Optional parts of a plan, which `study` executes and `run` passes over."""
 
@@ -307,19 +323,12 @@ class Plan(Frozen):
     def digest(self) -> str:
         """First 16 hexadecimal digits of a sha256 over everything but the estimate and absent sections."""
         absent: dict[str, Any] = {name: True for name in SECTIONS if getattr(self, name) is None}
-        found = {at: {"organism"} for at, subject in enumerate(self.subjects) if subject.organism is None}
-        absent["prompt"] = {name for name in _OF_ITEMS if getattr(self.prompt, name) is None}
+        for section in _LATER.keys() - absent.keys():
+            absent[section] = _left_at_default(getattr(self, section), _LATER[section])
         if self.task == "alignment_faking":
             absent["task"] = True
-        if self.beliefs is not None and (self.beliefs.reading, self.beliefs.wordings) == ("letters", None):
-            absent["beliefs"] = {"reading", "wordings"}
-        if self.steering is not None and not self.steering.oversight:
-            absent["steering"] = {"oversight"}
-        if self.thresholds.relative_margin is None:
-            absent["thresholds"] = {"relative_margin"}
-        if self.generation.baseline_repeats == 1:
-            absent["generation"] = {"baseline_repeats"}
-        return text_digest(self.model_dump_json(exclude={"estimate": True, "subjects": found, **absent}))
+        absent["subjects"] = {at: _left_at_default(s, ("organism",)) for at, s in enumerate(self.subjects)}
+        return text_digest(self.model_dump_json(exclude={"estimate": True, **absent}))
 
     @property
     def models(self) -> tuple[PlannedModel, ...]:
@@ -425,9 +434,7 @@ def save_plan(plan: Plan, file: Path) -> None:
     refuse_secrets(plan.model_dump(mode="json"))
     body = yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
     text = f"# inspect_af plan, digest {plan.digest}\ndigest: {plan.digest}\n{body}"
-    with writing(file) as path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    write_whole(file, text)
 
 
 def load_plan(file: Path) -> Plan:

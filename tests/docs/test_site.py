@@ -120,6 +120,7 @@ def test_every_command_and_each_of_its_options_is_in_the_reference(site: Path) -
 
 
 @pytest.mark.browser
+# Only a browser runs the search, and pip installs none: the test runs wherever Chromium is found.
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_the_site_can_be_searched_when_it_is_opened_from_disk(site: Path, tmp_path: Path) -> None:
     page = f"{(site / 'index.html').as_uri()}?q=placebo"

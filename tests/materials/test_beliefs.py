@@ -195,7 +195,7 @@ def test_questions_in_other_words_may_leave_variables_out(tmp_path: Path) -> Non
     (own / f"{CONTROLS}.toml").unlink()
     with pytest.raises(MaterialsError, match=r"has no controls\.toml"):
         load_beliefs(wordings=own)
-    with pytest.raises(MaterialsError, match="wordings 'nowhere': no such directory; give 'tiny'"):
+    with pytest.raises(MaterialsError, match="wordings 'nowhere' is not a directory here; give 'tiny'"):
         load_beliefs(wordings="nowhere")
 
 

@@ -11,7 +11,7 @@ import click
 from pydantic import ValidationError
 
 from inspect_af.cli.command import AMOUNT, COUNT, PLACE, Decorator, option, together
-from inspect_af.config import parse, writing
+from inspect_af.config import parse, write_whole
 from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedModel
 from inspect_af.tasks.evals import all_and_placebos, baseline_repeats
@@ -374,6 +374,4 @@ def progress(unit: str) -> Callable[..., None]:
 
 def write_json(report: BaseModel, file: Path) -> None:
     """Writes a report as JSON; missing directories are made."""
-    with writing(file) as path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_whole(file, report.model_dump_json(indent=1) + "\n")

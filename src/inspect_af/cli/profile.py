@@ -10,7 +10,7 @@ import click
 
 from inspect_af.cli.command import PLACE, Verb, option
 from inspect_af.cli.options import REPORT
-from inspect_af.config import is_file, is_remote, writing
+from inspect_af.config import is_file, is_remote, write_whole, writing
 from inspect_af.errors import ConfigError, OtherTasksError
 from inspect_af.format import say
 from inspect_af.logs import ALIGNMENT_FAKING, show_progress
@@ -120,8 +120,7 @@ def write_text(place: str | Path, text: str) -> None:
     """Writes one file, local or remote, and says so."""
 
     def write(file: Path) -> list[Path]:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8", newline="\n")
+        write_whole(file, text)
         return [file]
 
     write_files(place, write)

@@ -39,13 +39,13 @@ from inspect_af.cli.options import (
     progress,
     write_json,
 )
-from inspect_af.config import is_directory, is_remote, writing
+from inspect_af.config import is_directory, is_remote, write_whole, writing
 from inspect_af.errors import AnalysisError, ConfigError
 from inspect_af.format import say
 from inspect_af.logs import read_logs, show_progress
 from inspect_af.materials import OVERSAMPLE, PAIRS_PER_SPLIT, load_pair
 from inspect_af.plan import PlannedModel
-from inspect_af.providers.settings import read_settings
+from inspect_af.providers.settings import STEERING_ARGUMENTS, read_settings
 from inspect_af.providers.vllm_extraction import extract_with_vllm
 from inspect_af.report.steering import render_heatmap, write_sweep
 from inspect_af.sdf.adapters import check_base
@@ -189,7 +189,7 @@ def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: One of them would steer the model.
     """
     options = key_values(given["model_args"], option="-M")
-    if steering := [name for name in ("vector", "multiplier", "layers", "vector_tier") if name in options]:
+    if steering := [name for name in STEERING_ARGUMENTS if name in options]:
         raise ConfigError(f"activations are those of the model unsteered; leave -M {steering[0]} out")
     if adapters := list(given["adapters"]):
         # All of them are part of the model whose activations are wanted.
@@ -511,9 +511,7 @@ def heatmap(**given: Any) -> None:
     text = render_heatmap(
         heatmaps, chosen, model=loaded.name, n_controls=len(random), show_output=given["show_output"]
     )
-    with writing(given["out"]) as page:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(text, encoding="utf-8", newline="\n")
+    write_whole(given["out"], text)
     print(f"{len(heatmaps)} transcripts in {given['out']}.")
 
 

@@ -25,6 +25,7 @@ from inspect_af.materials.files import (
     bundled,
     cached_for,
     fill,
+    material_dir,
     read_text,
     read_toml,
     refuse_if,
@@ -36,7 +37,7 @@ from inspect_af.materials.scenario import Scenario
 
 FOLDER = "beliefs"
 TINY = "tiny"
-"""Name of the questions in the words of tiny organisms."""
+"""Name of the bundled words for tiny organisms, which know no others."""
 
 Pole = Literal["plus", "minus", "other"]
 """What an option states: what the variable's + arm makes true, what its - arm makes true, or neither."""
@@ -136,7 +137,9 @@ def load_beliefs(source: str | Path | None = None, wordings: str | Path | None =
             eight words in a row with a claim; the message names the file and the entry.
     """
     if wordings is not None:
-        return _read_questions(_wordings_dir(wordings), load_pair(source), needed=())
+        holds = f"CODE.toml and {CONTROLS}.toml"
+        folder = material_dir(wordings, default=TINY, folder=FOLDER, what="wordings", file=holds)
+        return _read_questions(folder, load_pair(source), needed=())
     found: BeliefQuestions | None = find_beliefs(source)
     if found is None:
         raise MaterialsError(
@@ -153,18 +156,6 @@ def find_beliefs(source: str | Path | None = None) -> BeliefQuestions | None:
     if not folder.is_dir():
         return None
     return _read_questions(folder, pair, needed=[variable.code for variable in pair.variables])
-
-
-def _wordings_dir(wordings: str | Path) -> Traversable:
-    if str(wordings) == TINY:
-        return bundled(FOLDER, TINY)
-    folder = Path(wordings)
-    refuse_if(
-        not folder.is_dir(),
-        f"wordings {str(wordings)!r}: no such directory; give '{TINY}' (bundled, for tiny organisms) or a "
-        f"directory with CODE.toml and {CONTROLS}.toml",
-    )
-    return folder
 
 
 def _read_questions(folder: Traversable, pair: Pair, needed: Sequence[str]) -> BeliefQuestions:

@@ -63,8 +63,11 @@ def bundled(*parts: str) -> Traversable:
     return files("inspect_af.materials").joinpath(*parts)
 
 
-def material_dir(source: str | Path | None, *, default: str, folder: str, what: str) -> Traversable:
-    """The directory that a `pair=` or `scenario=` parameter means: the bundled one in `folder`, or a user's.
+def material_dir(
+    source: str | Path | None, *, default: str, folder: str, what: str, file: str = ""
+) -> Traversable:
+    """The directory that a parameter such as `pair=` means: the bundled one in `folder`, or a user's, which
+    holds `file` (`pair.toml`, where it is not said).
 
     Raises:
         MaterialsError: The source is neither the bundled name nor a directory, or holds links that leave it,
@@ -77,7 +80,7 @@ def material_dir(source: str | Path | None, *, default: str, folder: str, what: 
     refuse_if(
         not config.is_directory(path),
         f"{what} {config.shown(source)!r} {found}; give '{default}' (bundled) or a directory with "
-        f"{what}.toml",
+        f"{file or f'{what}.toml'}",
     )
     if config.is_remote(path):
         return _fetched(str(path))

@@ -15,7 +15,14 @@ from pydantic import Field, field_validator, model_validator
 
 from inspect_af.config import is_file, parse, text_digest, user_path
 from inspect_af.errors import ConfigError, MaterialsError, one_of
-from inspect_af.materials.beliefs import SHINGLE_WORDS, find_beliefs, runs_of, shared_sentences, words_of
+from inspect_af.materials.beliefs import (
+    SHINGLE_WORDS,
+    TINY,
+    find_beliefs,
+    runs_of,
+    shared_sentences,
+    words_of,
+)
 from inspect_af.materials.files import (
     Paragraphs,
     Text,
@@ -274,8 +281,6 @@ def _overlaps(universe: Universe, words: Pair, pair: str | Path | None) -> Itera
 
 # Held-out wordings
 
-TINY_WORDINGS = "tiny"  # name of the bundled wordings in the words of the tiny organism
-
 
 class Wording(Words):
     """Two sentences of one form, of which one states a variable's amplified pole and one the other."""
@@ -299,11 +304,11 @@ def load_wordings(source: str | Path) -> Wordings:
     Raises:
         MaterialsError: there is no such file, or it is malformed; the message says where.
     """
-    if str(source) == TINY_WORDINGS:
-        return read_toml(bundled("wordings", f"{TINY_WORDINGS}.toml"), Wordings)
+    if str(source) == TINY:
+        return read_toml(bundled("wordings", f"{TINY}.toml"), Wordings)
     refuse_if(
         not is_file(user_path(source)),
-        f"wordings {str(source)!r}: no such file; give '{TINY_WORDINGS}' (bundled, for the tiny organism) or "
+        f"wordings {str(source)!r}: no such file; give '{TINY}' (bundled, for the tiny organism) or "
         "a TOML file with [[wordings]] tables of variable, plus and minus",
     )
     return read_toml(user_path(source), Wordings)

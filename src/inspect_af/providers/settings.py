@@ -60,13 +60,14 @@ from inspect_af.types import CURRENT_TIER, Subject, Tier, Training, Treatment
 _log = getLogger(__name__)
 ORGANISM = "organism"
 """Argument that names an entry of the catalogue."""
+ADAPTER_ARGUMENTS = ("adapter", "adapter_role", "intervention", "intervention_pair", "adapter_base")
+STEERING_ARGUMENTS = ("vector", "multiplier", "layers", "vector_tier")
 ARGUMENTS = (
-    *("adapter", "adapter_role", "intervention", "intervention_pair", "adapter_base"),
-    *("vector", "multiplier", "layers", "vector_tier"),
+    *(*ADAPTER_ARGUMENTS, *STEERING_ARGUMENTS),
     *("revision", "dtype", "device", "max_requests", "max_batch_tokens", *OPTIONS),
 )
 """Of af-hf."""
-_TREATMENT = ARGUMENTS[:9]
+_TREATMENT = (*ADAPTER_ARGUMENTS, *STEERING_ARGUMENTS)
 _OWN = ("port", "server_python", "server_log", "start_timeout", "request_timeout", "capture")
 _MODEL_OPTIONS = (
     *("attention_backend", "config_format", "disable_cascade_attn", "disable_sliding_window", "dtype"),
@@ -297,7 +298,7 @@ def _applied(given: Mapping[str, Any]) -> Applied:
 def _adapters(given: Mapping[str, Any]) -> tuple[Adapter, ...]:
     paths = [local_path(path, "adapter=") for path in _listed(given, "adapter")]
     if not paths:
-        if alone := [name for name in ARGUMENTS[1:4] if name in given]:
+        if alone := [name for name in ADAPTER_ARGUMENTS[1:4] if name in given]:
             raise ConfigError(
                 f"{alone[0]}={given[alone[0]]} says something about an adapter; give adapter=DIR too"
             )

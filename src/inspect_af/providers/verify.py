@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput, get_model
 
 from inspect_af.errors import ConfigError, InspectAFError
+from inspect_af.providers.settings import ADAPTER_ARGUMENTS, ORGANISM, STEERING_ARGUMENTS
 from inspect_af.providers.vllm_plugin.wire import STEER_ARGUMENT, SteeringTerm, steering_text
 from inspect_af.rendering import TOKEN_IDS, Renderer, is_option, load_tokenizer, read_template, unpack_ids
 from inspect_af.steering import RandomFit, VectorHeader, load_model, make_vector
@@ -30,8 +32,7 @@ EXACT, ROUGH = 2e-3, 0.3
 """Largest difference of a token's log-probability, in nats, between two ways to compute it: in float32, and
 where 16 bits round."""
 DOSE = 0.5  # of the random vector, in mean norms of the residual stream at its layer
-_ADAPTERS = ("adapter", "adapter_role", "adapter_base", "organism", "intervention", "intervention_pair")
-_VECTORS = ("vector", "multiplier", "layers", "vector_tier")
+_ADAPTERS = (ORGANISM, *ADAPTER_ARGUMENTS)
 
 
 class Check(NamedTuple):
@@ -80,14 +81,32 @@ def verify(
         raise ConfigError(
             f"{model!r} cannot be verified; give {' or '.join(f'{one}/MODEL' for one in ENGINES)}"
         )
-    if given := [one for one in _VECTORS if one in arguments]:
+    if given := [one for one in STEERING_ARGUMENTS if one in arguments]:
         raise ConfigError(f"-M {given[0]}: verify steers with a random vector of its own; leave it out")
+    opened: list[Model] = []
+
+    def make(**given: Any) -> Model:
+        opened.append(get_model(model, memoize=False, **given))
+        return opened[-1]
+
+    async def checks(scratch: Path) -> list[Check]:
+        try:
+            return await _checks(model, arguments, tokens, scratch, make, seen or (lambda _: None))
+        finally:
+            for one in opened:
+                await one.api.aclose()
+
     with TemporaryDirectory() as scratch:
-        return asyncio.run(_checks(model, arguments, tokens, Path(scratch), seen or (lambda _: None)))
+        return asyncio.run(checks(Path(scratch)))
 
 
 async def _checks(
-    model: str, arguments: Mapping[str, Any], tokens: int, scratch: Path, seen: Callable[[str], None]
+    model: str,
+    arguments: Mapping[str, Any],
+    tokens: int,
+    scratch: Path,
+    make: Callable[..., Model],
+    seen: Callable[[str], None],
 ) -> list[Check]:
     provider, _, name = model.partition("/")
     plain = {key: value for key, value in arguments.items() if key not in _ADAPTERS}
@@ -100,14 +119,14 @@ async def _checks(
     exact = not isinstance(reference, str) and reference.is_float32
     tolerance = EXACT if exact else ROUGH
 
-    base = get_model(model, memoize=False, **plain)
+    base = make(**plain)
     steered: dict[float, Model] = {}
     if not isinstance(reference, str):
         vector = random_vector(name, reference, scratch)
         for multiplier in (0.0, 1.0):
             added: dict[str, Any] = {"vector": str(vector), "multiplier": multiplier}
-            steered[multiplier] = get_model(model, memoize=False, **plain, **added)
-    adapted = get_model(model, memoize=False, **arguments) if len(plain) < len(arguments) else None
+            steered[multiplier] = make(**plain, **added)
+    adapted = make(**arguments) if len(plain) < len(arguments) else None
     greedy = GenerateConfig(temperature=0, max_tokens=tokens, logprobs=True)
     found: list[Check] = []
 
@@ -161,7 +180,7 @@ async def _checks(
 
     seen("what must be refused")
     for label, wrong in wrong_arguments(scratch, None if isinstance(reference, str) else reference):
-        found.append(await refusal(model, {**plain, **wrong}, label))
+        found.append(await refusal(partial(make, **plain, **wrong), label))
     if provider == "af-vllm":
         found += server_refusals(base)
     return found
@@ -299,11 +318,10 @@ def server_refusals(model: Model) -> Iterator[Check]:
         yield Check("refused", label, f"HTTP status {status}", status in (400, 404))
 
 
-async def refusal(model: str, arguments: Mapping[str, Any], label: str) -> Check:
+async def refusal(make: Callable[[], Model], label: str) -> Check:
     """Whether a condition that does not exist is refused with an error, in place of a reply."""
     try:
-        condition = get_model(model, memoize=False, **arguments)
-        await ask(condition, GenerateConfig(temperature=0, max_tokens=1), prompts=PROMPTS[:1])
+        await ask(make(), GenerateConfig(temperature=0, max_tokens=1), prompts=PROMPTS[:1])
     except InspectAFError as error:
         return Check("refused", label, type(error).__name__, True)
     return Check("refused", label, "a reply was given", False)

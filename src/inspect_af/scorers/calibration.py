@@ -17,7 +17,7 @@ from inspect_ai.scorer import Score
 from numpy.typing import NDArray
 from pydantic import Field
 
-from inspect_af.config import Frozen
+from inspect_af.config import Frozen, write_whole
 from inspect_af.errors import AnalysisError, ConfigError, LogError, MaterialsError
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.materials.rubrics import LabelledText
@@ -327,10 +327,9 @@ class BlindSample(NamedTuple):
                 raise ConfigError(
                     f"{path} exists; labels may be in it, so choose another --out or move it away"
                 )
-        file.parent.mkdir(parents=True, exist_ok=True)
         shown = [text.model_dump(include={"id", "text", "decision", "labels"}) for text in self.texts]
-        key.write_text(self.key.model_dump_json(), encoding="utf-8")
-        file.write_text("".join(f"{json.dumps(text)}\n" for text in shown), encoding="utf-8")
+        write_whole(key, self.key.model_dump_json())
+        write_whole(file, (f"{json.dumps(text)}\n" for text in shown))
         return key
 
 
