@@ -163,8 +163,9 @@ class PlannedSteering(Frozen):
     writer: PlannedModel | None = None
     """Writes contrast pairs out of context. Pairs come from one of `writer`, `in_context`, `files` and
     `tiny_world`."""
-    in_context: bool = False
-    """Takes the pairs from the judged replies of the prompt evals."""
+    in_context: bool | Literal["claims"] = False
+    """Takes the pairs from the replies of the prompt evals: as the concept judge reads them (`true`), or under
+    amplifying against suppressing claims (`claims`, without a judge)."""
     files: dict[str, str] = Field(default_factory=dict)
     """Contrast pairs that exist already: a .jsonl file by concept."""
     tiny_world: bool = False
@@ -204,7 +205,7 @@ class PlannedSteering(Frozen):
 
     @model_validator(mode="after")
     def _one_source_and_one_scale(self) -> PlannedSteering:
-        if (self.writer is not None) + self.in_context + bool(self.files) + self.tiny_world != 1:
+        if (self.writer is not None) + bool(self.in_context) + bool(self.files) + self.tiny_world != 1:
             raise ValueError("contrast pairs come from one of writer, in_context, files and tiny_world")
         if bool(self.multipliers) == bool(self.doses):
             raise ValueError("give either multipliers or doses, such as [-0.2, -0.1, 0.1, 0.2]")

@@ -86,6 +86,26 @@ def test_the_corrected_rate_covers_the_truth_where_the_judge_alone_is_biased(rat
     assert abs(np.mean(corrections)) < 0.012  # clipped at 0, hence not exactly unbiased at 5 %
 
 
+@pytest.mark.parametrize(("sensitivity", "specificity"), [(0.9, 0.95), (0.75, 0.9), (0.5, 0.5)])
+def test_a_judge_narrows_the_interval_of_the_labels_or_leaves_it(
+    sensitivity: float, specificity: float
+) -> None:
+    """The weight is tuned: a good judge helps, and one that tosses a coin costs next to nothing."""
+    rng, covered, ratios = np.random.default_rng(7), 0, []
+    for _ in range(400):
+        truth = rng.random(1_100) < 0.3
+        verdict = np.where(truth, rng.random(1_100) < sensitivity, rng.random(1_100) > specificity)
+        labelled, other = [str(i) for i in range(100)], [str(i) for i in range(1_000)]
+        found = corrected_rate(
+            truth[:100], verdict[:100], verdict[100:], clusters=labelled, other_clusters=other
+        )
+        covered += found.corrected.low <= 0.3 <= found.corrected.high
+        ratios.append((found.corrected.high - found.corrected.low) / (found.human.high - found.human.low))
+    assert covered / 400 >= 0.93
+    most = {0.9: 0.75, 0.75: 0.95, 0.5: 1.1}[sensitivity]
+    assert np.mean(ratios) < most
+
+
 def test_a_corrected_rate_from_perfect_agreement_in_few_labels_is_no_certainty() -> None:
     labels = np.array([True] * 5 + [False] * 5)
     found = corrected_rate(

@@ -169,6 +169,14 @@ def test_what_cannot_be_done_is_said_before_anything_starts(changes: dict[str, o
     assert message in caught.value.message
 
 
+def test_pairs_under_claims_come_from_the_subjects_own_replies_and_need_no_judge() -> None:
+    steps = steps_of(WHOLE, **NO_JUDGE, steering={"in_context": "claims", "doses": [-1, 1]})
+    pairs = steps["pairs/expectation/consequence"]
+    assert pairs.needs == ("evals/expectation/untouched",)
+    assert {"ic", "--by", "claims", "consequence"} <= set(pairs.command)
+    assert steps["activations/expectation/consequence"].needs[-1] == pairs.key
+
+
 def test_the_oversight_direction_comes_from_the_untouched_replies_and_shares_the_random_vectors() -> None:
     steps = steps_of(WHOLE, steering={**WHOLE["steering"], "oversight": True})
     pairs, sweep = steps["pairs/expectation/oversight"], steps["sweep/expectation/oversight"]

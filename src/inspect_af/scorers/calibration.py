@@ -91,8 +91,8 @@ def cohen_kappa(first: Bools, second: Bools) -> float:
 
 
 class CorrectedRate(NamedTuple):
-    """A rate by the judge alone (biased by its errors), by people alone, and by both: the prediction-powered
-    estimate, clipped to 0 to 1."""
+    """A rate by the judge alone (biased by its errors), by people alone, and by both: the power-tuned
+    prediction-powered estimate, clipped to 0 to 1."""
 
     judge: float
     human: Estimate
@@ -111,8 +111,10 @@ def corrected_rate(
 ) -> CorrectedRate:
     """Corrects a judge's rate by a random sample of human labels, from the same stratum as the others.
 
-    Errors are clustered. The variance of (label - verdict) is taken with one more cluster at +1 and one at
-    -1, so that perfect agreement in few labels is no certainty.
+    The estimate is mean(label - w verdict) + w mean(other verdicts), with the weight w from 0 to 1 that makes
+    its variance least (PPI++, Angelopoulos et al. 2023, arXiv 2311.01453): a judge that knows nothing gets no
+    weight, and the labels stand alone. Errors are clustered. The variance of (label - w verdict) is taken
+    with one more cluster at +1 and one at -1, so that perfect agreement in few labels is no certainty.
 
     Labels are what people say and verdicts what the judge says of the same texts, others what it says of the
     texts without labels; clusters are of the labelled texts, such as their requests.
@@ -126,10 +128,14 @@ def corrected_rate(
             f"a corrected rate needs at least 2 labelled texts and 1 without a label in each stratum, not "
             f"{n} and {len(others)}; draw a larger sample with `inspect-af judge sample`"
         )
-    differences = labels.astype(float) - verdicts
-    estimate = float(others.mean() + differences.mean())
-    variance = _variance(others.astype(float), other_clusters) + _variance(differences, clusters, extra=2.0)
-    half = _CRITICAL * math.sqrt(variance)
+    y, f, rest = labels.astype(float), verdicts.astype(float), others.astype(float)
+    rest_variance = _covariance(rest, rest, other_clusters)
+    spread = _covariance(f, f, clusters) + rest_variance
+    weight = min(max(_covariance(y, f, clusters) / spread, 0.0), 1.0) if spread > 0 else 0.0
+    residuals = y - weight * f
+    estimate = float(residuals.mean() + weight * rest.mean())
+    residual_variance = _covariance(residuals, residuals, clusters) + 2 / len(set(clusters)) ** 2
+    half = _CRITICAL * math.sqrt(weight**2 * rest_variance + residual_variance)
     return CorrectedRate(
         judge=float(np.concatenate([verdicts, others]).mean()),
         human=wilson(int(labels.sum()), n),
@@ -139,12 +145,12 @@ def corrected_rate(
     )
 
 
-def _variance(values: Floats, clusters: Sequence[str], *, extra: float = 0.0) -> float:
-    """Cluster-robust variance of a mean; `extra` is a sum of squares added to that of cluster means."""
+def _covariance(first: Floats, second: Floats, clusters: Sequence[str]) -> float:
+    """Cluster-robust covariance of two means over the same texts."""
     _, index = np.unique(np.asarray(clusters), return_inverse=True)
-    sums = np.bincount(index, weights=values - values.mean())
-    factor = len(sums) / (len(sums) - 1) if len(sums) > 1 else 1.0
-    return factor * float(sums @ sums) / len(values) ** 2 + extra / len(sums) ** 2
+    one, two = (np.bincount(index, weights=values - values.mean()) for values in (first, second))
+    factor = len(one) / (len(one) - 1) if len(one) > 1 else 1.0
+    return factor * float(one @ two) / len(first) ** 2
 
 
 class JudgedText(Frozen):

@@ -547,8 +547,10 @@ DIALOGUE_TOKENS = (900, 700)  # Assumed input and output of one written dialogue
 
 
 def _steering_steps(plan: Plan, steering: PlannedSteering, subjects: Sequence[Subject]) -> Iterator[Step]:
-    if steering.in_context and (plan.judging is None or "concept" not in plan.judging.judges):
-        raise ConfigError("steering.in_context takes judged replies; plan judging with judges: [concept]")
+    if steering.in_context is True and (plan.judging is None or "concept" not in plan.judging.judges):
+        raise ConfigError(
+            "steering.in_context: true takes judged replies; plan judging with judges: [concept]"
+        )
     if plan.judging is not None and plan.judging.grader.args:
         raise ConfigError("steering sweeps take a grader by name alone; leave judging.grader.args out")
     summary, seed = load_pair(plan.pair).summary(), str(plan.generation.run_seed)
@@ -601,7 +603,8 @@ def _concept_steps(
     directory, name = subject.directory / "steering", f"{subject.name}/{slug(label)}"
     if steering.in_context or label == OVERSIGHT:
         pairs, logs, needs = str(directory / f"{label}.jsonl"), subject.logs("prompt"), (f"pairs/{name}",)
-        sides = {"by": OVERSIGHT} if label == OVERSIGHT else {"same": "tier,condition"}
+        by = OVERSIGHT if label == OVERSIGHT else steering.in_context
+        sides = {"same": "tier,condition"} if by is True else {"by": by}
         yield Step(
             key=needs[0],
             command=_command("steering", "pairs", "ic", logs, concept=label, **sides, out=pairs),
@@ -713,7 +716,7 @@ def _sweep_step(
     # At most: multipliers that turn out not to be usable get no controls.
     runs = sum(map(bool, sizes)) * len(steering.layers) * (1 if controls is None else 1 + steering.controls)
     evals = Evals(
-        tasks=(_scenario_task(plan, claims=(), judges=["concept"] if judged else None),),
+        tasks=(_scenario_task(plan, claims=(), **({"judges": ["concept"]} if judged else {})),),
         models=(subject.treated(),) * (1 + runs),
         epochs=epochs,
         limit=limit,
