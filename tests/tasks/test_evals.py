@@ -25,6 +25,7 @@ from inspect_af.tasks.evals import (
     EvalTask,
     default_log_dir,
     finished_evals,
+    model_files,
     run_evals,
     run_until_decided,
 )
@@ -248,6 +249,64 @@ def test_what_a_local_model_is_given_is_content_too(
         assert finished_evals(asked, Path("by-inspect")) == 1
         edit("first")
         assert finished_evals(asked, Path("by-inspect")) == 0
+
+
+@pytest.mark.local
+@pytest.mark.parametrize(
+    "role", ["grader=af-hf/./base", "grader={model: af-hf/./base}", "grader=[af-hf/./base]"]
+)
+def test_a_judge_that_was_replaced_under_its_name_is_refused(
+    role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    checkpoint("some")
+    given = (*BASE, "--requests", "mini", "--model-role", role, "--log-dir", "here")
+    assert main(given) == 0
+    checkpoint("another")
+    capsys.readouterr()
+    assert main(given) == 1
+    error = capsys.readouterr().err
+    assert "with other content" in error and "model=./base had digest" in error
+
+
+@pytest.mark.parametrize(
+    ("role", "message"),
+    [
+        ("grader=nosuch/x", "nosuch"),
+        ("grader=af-organism/nosuch", "nosuch"),
+        ("grader={model: 3}", "give a model"),
+        ("grader=[{temperature: 0}]", "give a model"),
+    ],
+)
+def test_a_role_that_no_model_can_have_is_one_line(
+    role: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = (*BASE, "--requests", "mini", "--model-role", role, "--log-dir", str(tmp_path / "here"))
+    assert main(given) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize("value", ["x" * 300, "~nosuchuser/x", "a,~nosuchuser/x"])
+def test_a_model_argument_that_is_no_path_is_let_be(value: str) -> None:
+    assert model_files(PlannedModel(model=f"mockllm/{value}", args={"system": value, "more": [value]})) == {}
+
+
+def test_a_renamed_json_log_is_named_before_its_replies_are_asked_for_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = (*BASE, "--requests", "mini", "--log-format", "json", "--log-dir", str(tmp_path))
+    assert main(given) == 0
+    (log,) = (Path(location.removeprefix("file://")) for location in logs_in(tmp_path))
+    log.rename(tmp_path / "mine.json")
+    capsys.readouterr()
+    assert main(given) == 1
+    error = capsys.readouterr().err
+    assert "mine.json is a log of this command" in error and not logs_in(tmp_path)
+    (tmp_path / "mine.json").rename(tmp_path / error.split("rename it to ")[1].partition(",")[0])
+    assert main(given) == 0
+    assert len(logs_in(tmp_path)) == 1
 
 
 def test_a_plan_whose_words_were_edited_is_refused(

@@ -32,6 +32,7 @@ from inspect_ai.log import (
 )
 from pydantic import ValidationError
 
+from inspect_af.config import is_directory, is_file, user_path
 from inspect_af.errors import ConfigError, LogError
 
 LOG_SUFFIXES = (".eval", ".json")
@@ -77,11 +78,12 @@ def find_logs(sources: Sequence[str | Path]) -> list[str]:
 def _expand(source: str) -> list[str]:
     source = _without_file_scheme(source)
     remote = "://" in source
-    source = source if remote else str(Path(source).expanduser())
-    literal = not glob.has_magic(source) or (not remote and Path(source).exists())
-    if literal and (source.endswith(LOG_SUFFIXES) if remote else Path(source).is_file()):
+    source = source if remote else str(user_path(source))
+    there = not remote and (is_file(Path(source)) or is_directory(Path(source)))
+    literal = there or not glob.has_magic(source)
+    if literal and (source.endswith(LOG_SUFFIXES) if remote else is_file(Path(source))):
         return [source]
-    if literal and not remote and not Path(source).exists():
+    if literal and not remote and not there:
         raise LogError(
             f"no such log or directory: {source!r}; name .eval or .json files, directories or globs"
         )

@@ -15,6 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
 
+from inspect_af.config import local_path
 from inspect_af.errors import RequestsUnavailableError
 
 VLAF = "https://raw.githubusercontent.com/launchnlp/VLAF/90ca26807f4e79c8e61a3c96bcb1feb73bce585c/"
@@ -32,7 +33,7 @@ def cache_dir() -> Path:
     """Where downloads are kept: `INSPECT_AF_CACHE_DIR`, else `inspect_af` in the user's cache directory."""
     own = os.environ.get("INSPECT_AF_CACHE_DIR")
     if own:
-        return Path(own).expanduser()
+        return local_path(own, "INSPECT_AF_CACHE_DIR=")
     if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
         return Path(os.environ["LOCALAPPDATA"]) / "inspect_af" / "Cache"
     if sys.platform == "darwin":

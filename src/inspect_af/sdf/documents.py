@@ -16,7 +16,7 @@ from inspect_ai.log import EvalSample
 from inspect_ai.model import ModelOutput
 from pydantic import Field, ValidationError
 
-from inspect_af.config import Frozen, is_remote, require, user_path, write_whole
+from inspect_af.config import Frozen, is_file, is_remote, require, user_path, write_whole
 from inspect_af.errors import ConfigError, LogError, MaterialsError
 from inspect_af.format import one_line
 from inspect_af.logs import LogFile, find_logs
@@ -212,11 +212,12 @@ def find_sources(given: Sequence[str | Path]) -> list[Source]:
     for source in given:
         if is_remote(source) and str(source).endswith(".jsonl"):
             raise MaterialsError(f"{source}: documents are kept on this machine alone; give a path of it")
-        path = Path(source).expanduser()
-        if path.is_file() and path.suffix == ".jsonl":
+        path = user_path(source)
+        named = not is_remote(source) and is_file(path)
+        if named and path.suffix == ".jsonl":
             sources.append(path)
             continue
-        if path.is_file() and path.suffix not in (".eval", ".json"):
+        if named and path.suffix not in (".eval", ".json"):
             raise MaterialsError(
                 f"{path}: neither an eval log nor a .jsonl file; give logs of {DOCUMENTS_TASK}, directories "
                 "of them, or JSON Lines files with a text column"

@@ -107,8 +107,12 @@ def make_task(each: EvalTask) -> Task:
     return made
 
 
-def make_model(planned: PlannedModel) -> Model:
+def make_model(planned: PlannedModel, **settings: Any) -> Model:
     """A model by Inspect's name, with its arguments.
+
+    Args:
+        planned: The model.
+        settings: Further arguments of Inspect's `get_model`.
 
     Raises:
         ConfigError: The provider refuses it, for a missing key above all.
@@ -118,7 +122,7 @@ def make_model(planned: PlannedModel) -> Model:
     arguments: dict[str, Any] = dict(planned.args)
     try:
         # A model that Inspect keeps from before would still have the files of then.
-        return get_model(planned.model, memoize=not model_files(planned), **arguments)
+        return get_model(planned.model, memoize=not model_files(planned), **settings, **arguments)
     except Exception as error:  # providers raise what they like
         raise ConfigError(_without_markup(str(error))) from error
 
@@ -274,12 +278,12 @@ def _request(sample: Sample) -> str:
 
 
 def _role(role: str, value: JsonValue) -> Any:
-    """A model role as Inspect's `--model-role` has it."""
-    from inspect_ai.model import GenerateConfig, get_model
+    """A model role as Inspect's `--model-role` has it: a model, a mapping with one, or several."""
+    from inspect_ai.model import GenerateConfig
 
-    if not isinstance(value, dict):
-        return value
-    settings: dict[str, Any] = dict(value)
+    if isinstance(value, list):
+        return [_role(role, one) for one in value]
+    settings: dict[str, Any] = dict(value) if isinstance(value, dict) else {"model": value}
     name, args = settings.pop("model", None), settings.pop("model_args", None) or {}
     if not isinstance(name, str) or not isinstance(args, dict):
         raise ConfigError(f"the model role {role}={value!r}: give a model, such as {{model: openai/gpt-4o}}")
@@ -287,7 +291,7 @@ def _role(role: str, value: JsonValue) -> Any:
         config = GenerateConfig.model_validate(settings)
     except ValidationError as error:
         raise ConfigError(f"the model role {role}={value!r}: {error.errors()[0]['msg']}") from error
-    return get_model(name, config=config, memoize=False, **args)
+    return make_model(PlannedModel(model=name, args=args), config=config)
 
 
 def is_judged(task: Task) -> bool:
@@ -477,37 +481,53 @@ def model_files(model: PlannedModel) -> dict[str, str]:
     """
     places = [("model", model.model.partition("/")[2])]
     places += [
-        (name, str(part).strip())
+        (name, part.strip())
         for name, value in model.args.items()
         if name not in OPERATIONAL_ARGS
         for given in (value if isinstance(value, list | tuple) else [value])
         if isinstance(given, str)
-        for part in ([given] if Path(given).expanduser().exists() else given.split(","))
+        for part in ([given] if _exists(given) else given.split(","))
     ]
     found: dict[str, str] = {}
     for name, place in places:
         if is_remote(place) and name != "vector":  # nothing else is read from there
             continue
-        try:
-            path = user_path(place)
-            if place and (is_file(path) or is_directory(path)):
-                found[f"{name}={place}"] = path_digest(path)
-        except (OSError, ValueError):  # no path at all, or one that is not for us to read
-            continue
+        with suppress(OSError, ConfigError):  # not for us to read
+            if is_remote(place) or _exists(place):
+                found[f"{name}={place}"] = path_digest(user_path(place))
     return found
 
 
+def _exists(place: str) -> bool:
+    """Whether a text names a file or directory of this machine."""
+    if not place or is_remote(place):
+        return False
+    try:
+        path = user_path(place)
+    except ConfigError:  # `~` of nobody
+        return False
+    return is_file(path) or is_directory(path)
+
+
 def _files_of(evals: Evals) -> dict[str, str]:
-    models = [*evals.models, *([evals.grader] if evals.grader else [])]
-    for value in evals.roles.values():
-        if isinstance(value, dict) and isinstance(value.get("model"), str):
-            args = value.get("model_args")
-            models.append(PlannedModel.model_validate({"model": value["model"], "args": args or {}}))
+    models = [*evals.models, *_models_in_roles(evals)]
     return {name: digest for each in models for name, digest in model_files(each).items()}
 
 
+def _models_in_roles(evals: Evals) -> list[PlannedModel]:
+    """The judge, and the models of all other roles."""
+    models = [evals.grader] if evals.grader else []
+    for value in evals.roles.values():
+        for one in value if isinstance(value, list) else [value]:
+            role = one if isinstance(one, dict) else {"model": one}
+            if isinstance(role.get("model"), str):
+                args = role.get("model_args")
+                models.append(PlannedModel.model_validate({"model": role["model"], "args": args or {}}))
+    return models
+
+
 def changed_contents(
-    log: EvalLog, task: Task, model: PlannedModel, grader: PlannedModel | None = None
+    log: EvalLog, task: Task, model: PlannedModel, judges: Sequence[PlannedModel] = ()
 ) -> tuple[Changed, ...]:
     """What has other content now than when the log was made, although it has the same name.
 
@@ -515,12 +535,12 @@ def changed_contents(
         log: Header of a log.
         task: The task as it would be run now.
         model: The model as it would be run now.
-        grader: The judge's model as it would be used now.
+        judges: The models with roles as they would be used now.
     """
     metadata = log.eval.metadata or {}
     then, now = task_contents(metadata), task_contents(task.metadata or {})
     recorded = metadata.get(FILES)
-    files = model_files(model) | ({} if grader is None else model_files(grader))
+    files = {name: digest for each in (model, *judges) for name, digest in model_files(each).items()}
     if isinstance(recorded, Mapping):
         then |= {str(name): str(digest) for name, digest in recorded.items()}
         now |= files
@@ -564,12 +584,11 @@ def changed_logs(
         tasks: Its tasks, where they have been made.
     """
     made = [make_task(each) for each in evals.tasks] if tasks is None else tasks
+    judges = _models_in_roles(evals)
     for log in _headers(log_dir):
         for each, task in zip(evals.tasks, made, strict=True):
             for model in evals.models:
-                if _is_of(log.eval, each, model) and (
-                    changed := changed_contents(log, task, model, evals.grader)
-                ):
+                if _is_of(log.eval, each, model) and (changed := changed_contents(log, task, model, judges)):
                     yield log.location, changed
 
 
@@ -582,7 +601,8 @@ def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: str | Path) -> 
         log_dir: Where the logs are.
 
     Raises:
-        ConfigError: The first such log, with the digests of then and now.
+        ConfigError: The first such log, with the digests of then and now; or a JSON log of these evals whose
+            name Inspect passes over.
     """
     for location, changed in changed_logs(evals, log_dir, tasks):
         raise ConfigError(
@@ -590,6 +610,21 @@ def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: str | Path) -> 
             f"{'; '.join(map(str, changed))}. Its replies are not what this command would give; "
             "choose another --log-dir, move the old logs away, or put the old content back"
         )
+    asked = [(each, model) for each in evals.tasks for model in evals.models]
+    for log in _headers(log_dir):
+        name = log.location.rpartition("/")[2]
+        overlooked = name.endswith(".json") and not re.match(r"\d{4}-\d\d-\d\dT", name)
+        if overlooked and any(_is_of(log.eval, each, model) for each, model in asked):
+            raise ConfigError(
+                f"{log.location} is a log of this command under a name that Inspect does not look for, so "
+                f"that all of it would be asked again; rename it to {_usual_name(log.eval)}, or move it away"
+            )
+
+
+def _usual_name(spec: EvalSpec) -> str:
+    """As Inspect names a JSON log."""
+    created = re.sub(r"[:+]", "-", spec.created)
+    return f"{created}_{spec.task.rpartition('/')[2].replace('_', '-')}_{spec.task_id}.json"
 
 
 def refuse_changed_plan(plan: Plan) -> None:
@@ -649,7 +684,7 @@ def finished_evals(evals: Evals, log_dir: Path) -> int:
         for log in found:
             if _fits(log, task, model, evals):
                 made.setdefault(at, make_task(task))
-                if not changed_contents(log, made[at], model, evals.grader):
+                if not changed_contents(log, made[at], model, _models_in_roles(evals)):
                     return True
         return False
 
