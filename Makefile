@@ -7,6 +7,7 @@
 # make test-wheel the wheel, checked, and every kind of task from the wheel alone, in an environment of its own
 # make test-register  the lint and the schema of the register of inspect_evals
 # make test-flow  load our spec for Inspect Flow, in an environment of its own
+# make published  the recipe for a 7 B model on one GPU: about an hour, with pip install -e '.[vllm,local,study]' in your own environment
 # make docs       build the documentation site into site/
 # make test-docs  run the command blocks of README and docs
 # make check      lint, format and type checks
@@ -18,7 +19,7 @@ DEMO := demo
 # Whole modules to one worker, since their fixtures are made once; in the order of tests/conftest.py.
 WORKERS := -n auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-slow test-oldest test-vllm test-real test-scout test-wheel test-register test-flow docs test-docs check size format clean
+.PHONY: demo test test-slow test-oldest test-vllm test-real test-scout test-wheel test-register test-flow published docs test-docs check size format clean
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -110,6 +111,10 @@ test-register: .venv-register/.ready
 
 test-flow: .venv-flow/.ready
 	.venv-flow/bin/flow run examples/flow.yaml --dry-run
+
+# On a machine with a GPU, in whatever environment has vLLM.
+published:
+	inspect-af study examples/recipes/value_conflict_24gb.yaml
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
