@@ -164,8 +164,8 @@ class PlannedSteering(Frozen):
     """Writes contrast pairs out of context. Pairs come from one of `writer`, `in_context`, `files` and
     `tiny_world`."""
     in_context: bool | Literal["claims"] = False
-    """Takes the pairs from the replies of the prompt evals: as the concept judge reads them (`true`), or under
-    amplifying against suppressing claims (`claims`, without a judge)."""
+    """Takes the pairs from the replies of the prompt evals: as the concept judge reads them (`true`), or
+    under amplifying against suppressing claims (`claims`, without a judge)."""
     files: dict[str, str] = Field(default_factory=dict)
     """Contrast pairs that exist already: a .jsonl file by concept."""
     tiny_world: bool = False

@@ -210,9 +210,9 @@ CHECKPOINT = SdfAdapter(
 )
 
 
-def on_checkpoint(motivation, seed, **options):
-    conditions = drawn(lambda claim: (CHECKPOINT, claim), motivation, seed, **options)
-    return [c if c.treatments else replace(c, treatments=(CHECKPOINT,)) for c in conditions]
+def on_checkpoint(motivation, seed, checkpoint=CHECKPOINT, **options):
+    conditions = drawn(lambda claim: (checkpoint, claim), motivation, seed, **options)
+    return [c if c.treatments else replace(c, treatments=(checkpoint,)) for c in conditions]
 
 
 def test_claims_on_a_checkpoint_with_a_gap_count_and_are_set_beside_the_model(quick):
@@ -225,6 +225,33 @@ def test_claims_on_a_checkpoint_with_a_gap_count_and_are_set_beside_the_model(qu
     assert by_claim["A1+"].difference.estimate == pytest.approx(
         by_claim["A1+"].on_checkpoint.estimate - by_claim["A1+"].on_subject.estimate
     )
+
+
+OTHER = SdfAdapter(
+    intervention=Intervention(variable="B1", polarity="+", family="second"),
+    digest="B1+/None/0",
+    training_seed=0,
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sign", "said"),
+    [
+        ("expectation", "consequence", 1, "Prompt claims tell these expectation checkpoints"),
+        ("consequence", "expectation", -1, "against their training"),
+        ("expectation", "expectation", 0, "Prompt claims do not tell these expectation checkpoints"),
+    ],
+)
+def test_claims_tell_checkpoints_of_one_family_from_those_of_the_other(first, second, sign, said, quick):
+    study = outcomes(on_checkpoint(first, 7), on_checkpoint(second, 8, OTHER))
+    report = build_convergence(study, thresholds=quick)
+    (found,) = report.checkpoints_apart
+    assert (found.first, found.second) == (("sdf:A1+/seed0",), ("sdf:B1+/seed0",))
+    interval = found.difference
+    assert (interval.low > 0) - (interval.high < 0) == sign
+    assert said in found.sentence
+    alone = build_convergence(outcomes(on_checkpoint(first, 7)), thresholds=quick)
+    assert alone.checkpoints_apart == ()
 
 
 def test_a_checkpoint_without_gap_or_without_room_is_not_eligible(quick):

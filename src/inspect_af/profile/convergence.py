@@ -34,7 +34,7 @@ from inspect_af.profile.counts import (
     renamed_label,
 )
 from inspect_af.profile.effects import difference, effect, fieller, headline_of, level_of
-from inspect_af.profile.intervals import Draws, Estimate, Statistic, arm_flags, optional
+from inspect_af.profile.intervals import Draws, Estimate, Statistic, arm_flags, combine, optional
 from inspect_af.profile.judgement import check_of
 from inspect_af.profile.profile import (
     Case,
@@ -52,6 +52,7 @@ from inspect_af.profile.result import (
     Calibration,
     CalibrationPoint,
     Checkpoint,
+    CheckpointsApart,
     ClaimOnCheckpoint,
     ConditionGap,
     Convergence,
@@ -70,7 +71,7 @@ from inspect_af.profile.result import (
 )
 from inspect_af.profile.steering import steering_result
 from inspect_af.thresholds import Thresholds
-from inspect_af.types import Method, Subject, condition_label
+from inspect_af.types import Family, Method, Subject, condition_label
 
 METHOD_NAMES: dict[Method, str] = {
     "prompt": "prompt claims",
@@ -697,6 +698,49 @@ def _claims(case: Case, cases: Cases) -> tuple[ClaimOnCheckpoint, ...]:
     return tuple(rows)
 
 
+def _checkpoints_apart(
+    cases: Sequence[Case], checkpoints: Sequence[Checkpoint], record: LogRecord
+) -> Iterator[CheckpointsApart]:
+    """One comparison a subject that has eligible checkpoints of both families on the same requests.
+
+    Args:
+        cases: Prompt claims on checkpoints.
+        checkpoints: What is said of each of them.
+        record: Which log held what.
+    """
+    found: dict[tuple[object, ...], dict[Family, list[Case]]] = {}
+    for case, checkpoint in zip(cases, checkpoints, strict=True):
+        analysis = case.headline.analysis
+        trained = [t.intervention for t in analysis.context if t.method == "sdf"]
+        families = {i.family for i in trained if i.polarity == "+"}
+        if not checkpoint.eligible or case.headline.contrast is None or len(trained) != 1 or not families:
+            continue
+        key = analysis.subject, analysis.setting, id(case.data)
+        found.setdefault(key, {}).setdefault(families.pop(), []).append(case)
+    for own in found.values():
+        first, second = own.get("first", []), own.get("second", [])
+        if not first or not second:
+            continue
+        contrasts = [case.headline.contrast for case in (*first, *second)]
+        weights = [1 / len(first)] * len(first) + [-1 / len(second)] * len(second)
+        apart = first[0].data.estimator.of([combine(contrasts, weights)])[0]
+        a, b = labels = first[0].headline.labels
+        verb = "tell" if (sign := _sign(apart)) else "do not tell"
+        sentence = (
+            f"Prompt claims {verb} these {a} checkpoints from these {b} checkpoints: the contrast of claims "
+            f"differs by {_points(apart)}{', against their training' if sign < 0 else ''}."
+        )
+        yield CheckpointsApart(
+            subject=first[0].headline.analysis.subject.label,
+            families=labels,
+            first=tuple(condition_label(case.headline.analysis.context) for case in first),
+            second=tuple(condition_label(case.headline.analysis.context) for case in second),
+            difference=apart,
+            sentence=sentence,
+            logs=record.logs([place for case in (*first, *second) for place in case.places]),
+        )
+
+
 TITLE = "Do the methods converge?"
 
 
@@ -805,6 +849,12 @@ def build_convergence(
     ]
     steered = [steering_result(case, record) for case in every if case.method == "steering"]
     seeds = _screened(cases, record)
+    trained = [
+        case
+        for case in cases.cases
+        if case.method == "prompt" and {t.method for t in case.headline.analysis.context} == {"sdf"}
+    ]
+    checkpoints = tuple(_checkpoint(case, cases, record) for case in trained)
     report = Convergence(
         title=title or TITLE,
         models=tuple(
@@ -829,11 +879,8 @@ def build_convergence(
             for case in every
             if len({point.position for point in case.profile.dose_response}) > 1
         ),
-        checkpoints=tuple(
-            _checkpoint(case, cases, record)
-            for case in cases.cases
-            if case.method == "prompt" and {t.method for t in case.headline.analysis.context} == {"sdf"}
-        ),
+        checkpoints=checkpoints,
+        checkpoints_apart=tuple(_checkpoints_apart(trained, checkpoints, record)),
         direct=others.tables.direct_requests,
         scratchpads=others.tables.scratchpads,
         missing=(),

@@ -554,6 +554,22 @@ class Checkpoint(Frozen):
     logs: tuple[str, ...]
 
 
+class CheckpointsApart(Frozen):
+    """Whether prompt claims tell checkpoints trained on one family's beliefs from those of the other.
+
+    The contrast of the claims (first family's sensitivity less the second's), averaged over the eligible
+    checkpoints of documents that amplify the first family, less that over those of the second.
+    """
+
+    subject: str
+    families: tuple[str, str]
+    first: tuple[str, ...]  # Checkpoints of the first family
+    second: tuple[str, ...]
+    difference: Estimate
+    sentence: str
+    logs: tuple[str, ...]
+
+
 class Missing(Frozen):
     """A part of the report that has no logs, and what to run for it."""
 
@@ -574,6 +590,7 @@ class Convergence(Report):
     ablations: tuple[Ablation, ...]
     doses: tuple[DoseCurve, ...]
     checkpoints: tuple[Checkpoint, ...]
+    checkpoints_apart: tuple[CheckpointsApart, ...] = ()
     direct: tuple[DirectReport, ...]
     scratchpads: tuple[ScratchpadReport, ...] = ()
     missing: tuple[Missing, ...]

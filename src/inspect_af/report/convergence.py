@@ -198,11 +198,12 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
         for method in model.methods
         if method.method != "steering"
     }
-    eligible = (
+    eligible = [
         f"{names[one.subject]}, {one.checkpoint}: {'' if one.eligible else 'not '}eligible, "
         f"{one.eligibility}."
         for one in report.checkpoints
-    )
+    ]
+    eligible += [f"{names[one.subject]}: {one.sentence}" for one in report.checkpoints_apart]
     measured = [one for one in report.selectivity if not one.unmeasured]
     spread = (
         f"{recipes[g.group]}: mean gap {signed(g.mean)} over {g.n_seeds} training seeds, standard deviation "
