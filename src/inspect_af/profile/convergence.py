@@ -708,20 +708,19 @@ def _checkpoints_apart(
         checkpoints: What is said of each of them.
         record: Which log held what.
     """
-    found: dict[tuple[object, ...], dict[Family, list[Case]]] = {}
+    found: dict[tuple[object, ...], dict[Family, list[tuple[Case, Statistic]]]] = {}
     for case, checkpoint in zip(cases, checkpoints, strict=True):
-        analysis = case.headline.analysis
+        analysis, contrast = case.headline.analysis, case.headline.contrast
         trained = [t.intervention for t in analysis.context if t.method == "sdf"]
-        families = {i.family for i in trained if i.polarity == "+"}
-        if not checkpoint.eligible or case.headline.contrast is None or len(trained) != 1 or not families:
-            continue
-        key = analysis.subject, analysis.setting, id(case.data)
-        found.setdefault(key, {}).setdefault(families.pop(), []).append(case)
+        family = trained[0].family if len(trained) == 1 and trained[0].polarity == "+" else None
+        if checkpoint.eligible and contrast is not None and family is not None:
+            key = analysis.subject, analysis.setting, id(case.data)
+            found.setdefault(key, {}).setdefault(family, []).append((case, contrast))
     for own in found.values():
-        first, second = own.get("first", []), own.get("second", [])
-        if not first or not second:
+        if len(own) < 2:
             continue
-        contrasts = [case.headline.contrast for case in (*first, *second)]
+        first, second = ([case for case, _ in own[family]] for family in ("first", "second"))
+        contrasts = [contrast for family in ("first", "second") for _, contrast in own[family]]
         weights = [1 / len(first)] * len(first) + [-1 / len(second)] * len(second)
         apart = first[0].data.estimator.of([combine(contrasts, weights)])[0]
         a, b = labels = first[0].headline.labels
