@@ -7,6 +7,8 @@ import their classes when they are first used.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from importlib import import_module
 
 from inspect_ai.model import ModelAPI, modelapi
 
@@ -70,49 +72,33 @@ if "inspect_scout" in sys.modules or "--scanner" in {word.partition("=")[0] for 
     from inspect_af.tasks import scanners  # noqa: F401
 
 
-@modelapi(name="af-hf")
-def af_hf() -> type[ModelAPI]:
-    """Transformers in this process, with adapters and steering."""
-    from inspect_af.providers.hf import LocalAPI
+def _provider(name: str, module: str, attribute: str, about: str) -> Callable[[], type[ModelAPI]]:
+    def provider() -> type[ModelAPI]:
+        found: type[ModelAPI] = getattr(import_module(f"inspect_af.providers.{module}"), attribute)
+        return found
 
-    return LocalAPI
-
-
-@modelapi(name="af-organism")
-def af_organism() -> type[ModelAPI]:
-    """Simulated models whose motivation is known by construction."""
-    from inspect_af.providers.organism import OrganismAPI
-
-    return OrganismAPI
+    provider.__doc__ = about
+    modelapi(name=name)(provider)
+    return provider
 
 
-@modelapi(name="af-simulated-judge")
-def af_simulated_judge() -> type[ModelAPI]:
-    """Simulated judges that go by keywords: for trying the pipeline, never a judge's accuracy."""
-    from inspect_af.providers.simulated import SimulatedJudgeAPI
-
-    return SimulatedJudgeAPI
-
-
-@modelapi(name="af-simulated-dialogues")
-def af_simulated_dialogues() -> type[ModelAPI]:
-    """A simulated writer of contrast pairs with known faults: for trying the pipeline without a model."""
-    from inspect_af.providers.simulated import SimulatedDialoguesAPI
-
-    return SimulatedDialoguesAPI
-
-
-@modelapi(name="af-simulated-writer")
-def af_simulated_writer() -> type[ModelAPI]:
-    """A simulated writer of synthetic documents with known faults: no model is needed."""
-    from inspect_af.providers.simulated import SimulatedWriterAPI
-
-    return SimulatedWriterAPI
-
-
-@modelapi(name="af-vllm")
-def af_vllm() -> type[ModelAPI]:
-    """Models served by vLLM, with adapters and steering per request."""
-    from inspect_af.providers.vllm import VLLMAPI
-
-    return VLLMAPI
+af_hf = _provider("af-hf", "hf", "LocalAPI", "Transformers in this process, with adapters and steering.")
+af_organism = _provider(
+    *("af-organism", "organism", "OrganismAPI"),
+    "Simulated models whose motivation is known by construction.",
+)
+af_simulated_judge = _provider(
+    *("af-simulated-judge", "simulated", "SimulatedJudgeAPI"),
+    "Simulated judges that go by keywords: for trying the pipeline, never a judge's accuracy.",
+)
+af_simulated_dialogues = _provider(
+    *("af-simulated-dialogues", "simulated", "SimulatedDialoguesAPI"),
+    "A simulated writer of contrast pairs with known faults: for trying the pipeline without a model.",
+)
+af_simulated_writer = _provider(
+    *("af-simulated-writer", "simulated", "SimulatedWriterAPI"),
+    "A simulated writer of synthetic documents with known faults: no model is needed.",
+)
+af_vllm = _provider(
+    "af-vllm", "vllm", "VLLMAPI", "Models served by vLLM, with adapters and steering per request."
+)

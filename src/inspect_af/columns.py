@@ -22,6 +22,8 @@ from inspect_af.types import ROTATED, WORDING, PromptClaim, ScratchpadEdit, Stee
 
 _Sample = EvalSampleSummary | EvalSample
 _IS_OURS = "request_id"
+_ACCEPTED = {"accepted": 1.0, "rejected": 0.0}
+_ACCEPTED = {"accepted": 1.0, "rejected": 0.0}
 
 
 def _treatments(sample: _Sample) -> tuple[Treatment, ...] | None:
@@ -70,10 +72,6 @@ def _outcome(sample: _Sample) -> str | None:
         return None
 
 
-def _accepted(sample: _Sample) -> float | None:
-    return {"accepted": 1.0, "rejected": 0.0}.get(_outcome(sample) or "")
-
-
 def _recorded(column: str) -> SampleColumn:
     return SampleColumn(column, path=lambda sample: sample.metadata.get(column), type=str)
 
@@ -100,7 +98,7 @@ ALIGNMENT_FAKING: list[Column] = [
     _only("strength", "strength"),
     SampleColumn("paraphrase", path=_wording),
     SampleColumn("outcome", path=_outcome),
-    SampleColumn("accepted", path=_accepted),
+    SampleColumn("accepted", path=lambda sample: _ACCEPTED.get(_outcome(sample) or "")),
     _recorded("prompt_digest"),
 ]
 """One row per sample and epoch. `accepted` is 1, 0, or empty where the outcome is missing data."""

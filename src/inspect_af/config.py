@@ -234,12 +234,9 @@ def complete_directory(out: str | Path) -> Iterator[Path]:
 # Files that people write or download: YAML, TOML, JSON and CSV, none of which may hang or end in a traceback.
 
 Format = Literal["YAML", "TOML", "JSON"]
-LARGEST = 1_000_000
-"""Most bytes of a file of words or settings."""
-DEEPEST = 50
-"""Most levels of lists and mappings in one another, and of parts in a TOML key."""
-MOST_DIGITS = 100
-"""Most digits of a whole number."""
+LARGEST = 1_000_000  # Most bytes of a file of words or settings
+DEEPEST = 50  # Most levels of lists and mappings in one another, and of parts in a TOML key
+MOST_DIGITS = 100  # Most digits of a whole number
 _MOST_ENTRIES = 1_000_000
 _NAME = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
 # The standard library takes the cube of the parts of such a key: half a minute for 40 kB of `a.a.a`.
@@ -419,7 +416,7 @@ def parse(text: str, kind: Format, where: object, *, error: type[InspectAFError]
                 raise error(f"{place} has a key of more than {DEEPEST} parts; correct it")
             content: Any = tomllib.loads(text)
         elif kind == "JSON":
-            content = json.loads(text, object_pairs_hook=_once_each)
+            content = json.loads(text, object_pairs_hook=once_each)
         else:
             content = yaml.load(text, Loader=_OnceEachLoader)
     except RecursionError:
@@ -433,12 +430,13 @@ def parse(text: str, kind: Format, where: object, *, error: type[InspectAFError]
     return content
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} is there twice")
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object's keys and values, for `object_pairs_hook`; a ValueError where a key is there twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the key {name!r} is there twice")
+        found[name] = value
     return found
 
 

@@ -59,3 +59,13 @@ def one_of(given: object, allowed: Iterable[object], *, what: str) -> ConfigErro
     near = () if is_code else get_close_matches(str(given), names, n=1)
     hint = f". Did you mean {near[0]}?" if near else ""
     return ConfigError(f"unknown {what} {given!r}; one of {', '.join(names)}{hint}")
+
+
+def check_one_of(given: object, allowed: Iterable[object], *, what: str) -> None:
+    """Complains about what is none of the allowed.
+
+    Raises:
+        ConfigError: As `one_of` words it.
+    """
+    if given not in allowed:
+        raise one_of(given, allowed, what=what)

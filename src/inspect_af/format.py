@@ -12,11 +12,9 @@ import unicodedata
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-DASH = "-"
-"""Stands for a number that is not known."""
+DASH = "-"  # Stands for a number that is not known
 
-LONGEST_TEXT = 20_000
-"""Characters of one text that `visible` shows unless told otherwise."""
+LONGEST_TEXT = 20_000  # Characters of one text that `visible` shows unless told otherwise
 
 _KEPT_CONTROLS = "\n\t"
 _KEPT_FORMATS = "\u200c\u200d"  # joiners that emoji and several scripts need

@@ -25,10 +25,8 @@ Scalar = str | int | float | bool | None
 class PlannedModel(Frozen):
     """A model by its name, or by name and arguments."""
 
-    model: str
-    """Inspect's model name."""
-    args: dict[str, JsonValue] = Field(default_factory=dict)
-    """Model arguments, as given with `-M`."""
+    model: str  # Inspect's model name
+    args: dict[str, JsonValue] = Field(default_factory=dict)  # Model arguments, as given with `-M`
 
     @model_validator(mode="before")
     @classmethod
@@ -39,8 +37,7 @@ class PlannedModel(Frozen):
 class PlannedOrganism(Frozen):
     """A tiny real organism that is trained where its directory is missing."""
 
-    kind: str
-    """What is planted: `expectation`, `consequence`, `mixed` or `null`."""
+    kind: str  # What is planted: `expectation`, `consequence`, `mixed` or `null`
     seed: int = 0
     steps: int | None = Field(default=None, ge=1)
     """Training steps; None for those that its checks were made with."""
@@ -63,14 +60,11 @@ class PlannedPrompt(Frozen):
     first_tier: str = "monitored"
     tag_in: Literal["user", "system"] = "user"
     reasoning: Literal["scratchpad", "native", "none"] = "scratchpad"
-    scenario: str | None = None
-    """Directory of a scenario, or a published one; None is the task's own."""
+    scenario: str | None = None  # Directory of a scenario, or a published one; None is the task's own
     order: Literal["drawn", "both"] | None = None
     consequence: str | None = None
-    oversight: float | None = Field(default=None, gt=0, le=1)
-    """Of `value_conflict` alone, as these three."""
-    digest: str
-    """Digest of the prompt template with these choices."""
+    oversight: float | None = Field(default=None, gt=0, le=1)  # Of `value_conflict` alone, as these three
+    digest: str  # Digest of the prompt template with these choices
 
 
 class PlannedRequests(Frozen):
@@ -105,8 +99,7 @@ class Estimate(Frozen):
     calls: int
     input_tokens: int
     output_tokens: int
-    cost_usd: float | None
-    """None where Inspect has no prices for a model."""
+    cost_usd: float | None  # None where Inspect has no prices for a model
     minimum_detectable_effect: float | None = None
     """Smallest sensitivity of a family that would be found with 80 % power, in rate units; the larger of the
     two families'. None where a family has no variable with both arms planned."""
@@ -129,8 +122,7 @@ class PlannedSdf(Frozen):
     writer: PlannedModel
     tokens: Annotated[int, BeforeValidator(token_count)]
     """Of each corpus: a number, or one such as `10M` or `250k`, as `sdf generate --tokens` reads it."""
-    words: int | None = Field(default=None, ge=10)
-    """Of a document; None leaves it to the kind of document."""
+    words: int | None = Field(default=None, ge=10)  # Of a document; None leaves it to the kind of document
     min_words: int | None = Field(default=None, ge=1)
     """Shorter documents are left out; None for the builder's default."""
     kinds: str = "all"
@@ -138,8 +130,7 @@ class PlannedSdf(Frozen):
     revisions: int = Field(default=1, ge=0)
     directness: tuple[str, ...] = Field(default=("standard",), min_length=1)
     """How plainly documents state the fact; every one is a corpus and an adapter of its own."""
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    """Training seeds: one adapter each."""
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)  # Training seeds: one adapter each
     hyperparameters: dict[str, Scalar | list[str]]
     """As in the training configuration; `learning_rate` is required, the source does not state it."""
     replay: str | None = None
@@ -176,17 +167,14 @@ class PlannedSteering(Frozen):
     train: int = Field(default=400, ge=1)
     held_out: int = Field(default=100, ge=0)
     keyword_hard: int = Field(default=100, ge=0)
-    system: Literal["none", "documents", "prompted"] = "none"
-    """What stands before a written dialogue."""
+    system: Literal["none", "documents", "prompted"] = "none"  # What stands before a written dialogue
     locus: Literal["response_mean", "span"] = "response_mean"
     vector: Literal["mean-difference", "regression", "logistic"] = "mean-difference"
-    c: float = Field(default=1.0, gt=0)
-    """Inverse penalty of the regression. Not in source."""
+    c: float = Field(default=1.0, gt=0)  # Inverse penalty of the regression. Not in source.
     layers: tuple[str, ...] = Field(default=("all",), min_length=1)
     """Numbers, ranges such as `20-40`, or `all`; each is swept by itself."""
     multipliers: tuple[float, ...] = ()
-    doses: tuple[float, ...] = ()
-    """Either multipliers, or doses ||m v|| / mean ||h||, of both signs."""
+    doses: tuple[float, ...] = ()  # Either multipliers, or doses ||m v|| / mean ||h||, of both signs
     controls: int = Field(default=20, ge=1)
     """Random vectors for each fitted one; a claim about significance needs at least 20."""
     parse_floor: float = Field(default=0.9, ge=0, le=1)
@@ -222,8 +210,7 @@ class PlannedBeliefs(Frozen):
     epochs: int = Field(default=1, ge=1)
     logprobs: bool = True
     reading: Literal["letters", "words"] = "letters"
-    wordings: str | None = None
-    """As of the task `beliefs`, as the four before."""
+    wordings: str | None = None  # As of the task `beliefs`, as the four before
 
 
 class PlannedScratchpads(Frozen):
@@ -245,8 +232,7 @@ class PlannedJudging(Frozen):
 class PlannedChecks(Frozen):
     """Controls beside the methods."""
 
-    direct_requests: bool = False
-    """The same requests without the scenario, with a benign arm; needs judging."""
+    direct_requests: bool = False  # The same requests without the scenario, with a benign arm; needs judging
     identities: tuple[str, ...] = ()
     """Further identities under which the baseline is asked: the role-play ablation."""
 
@@ -255,8 +241,7 @@ class Budget(Frozen):
     """What a study may take; one whose estimate is above any of these does not start."""
 
     max_calls: int | None = Field(default=None, ge=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    """Input and output, estimated."""
+    max_tokens: int | None = Field(default=None, ge=1)  # Input and output, estimated
     max_cost_usd: float | None = Field(default=None, ge=0)
     prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Dollars per million input and output tokens by model name, where Inspect has none."""
@@ -290,11 +275,9 @@ class Plan(Frozen):
     name: str
     task: ScenarioTask = "alignment_faking"
     subjects: tuple[PlannedSubject, ...] = Field(min_length=1)
-    pair: str | None = None
-    """Directory of a hypothesis pair; None is the bundled one."""
+    pair: str | None = None  # Directory of a hypothesis pair; None is the bundled one
     pair_digest: str
-    conditions: tuple[PromptClaim, ...]
-    """The treatments, each beside the baseline, which always runs."""
+    conditions: tuple[PromptClaim, ...]  # The treatments, each beside the baseline, which always runs
     prompt: PlannedPrompt
     requests: PlannedRequests
     generation: Generation = Generation()
@@ -372,8 +355,7 @@ class Plan(Frozen):
         }
 
 
-OWN_PROVIDERS = ("af-",)
-"""Providers of this package: local or simulated, so that no call is paid for."""
+OWN_PROVIDERS = ("af-",)  # Providers of this package: local or simulated, so that no call is paid for
 
 
 def known_price(model: str) -> tuple[float, float] | None:

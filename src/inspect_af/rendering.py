@@ -15,7 +15,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import compress, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, Content, Content
 
 from inspect_af.config import text_digest, true_or_false
 from inspect_af.errors import ConfigError, MissingExtraError
-from inspect_af.reply import Span, find_reasoning, native_reasoning, open_family, still_open
+from inspect_af.reply import Span, find_reasoning, native_reasoning, open_family, still_open, without_spans
 
 FIXED_DATE = dt.date(2024, 7, 26)
 """What templates that write today's date write instead, so that a study has one prompt; the date that Llama
@@ -50,8 +50,7 @@ _DIRECTIVES = (
 class ChatTemplate(NamedTuple):
     """How chats are rendered, apart from the tokenizer."""
 
-    text: str | None = None
-    """A template in place of the tokenizer's."""
+    text: str | None = None  # A template in place of the tokenizer's
     arguments: tuple[tuple[str, Any], ...] = ()
     """Variables that the template is given, such as ("enable_thinking", False)."""
     date: dt.date | None = FIXED_DATE
@@ -68,14 +67,11 @@ class Rendered(NamedTuple):
     """One prompt."""
 
     ids: list[int]
-    digest: str
-    """Of the text, 16 hexadecimal digits."""
+    digest: str  # Of the text, 16 hexadecimal digits
     opened: str | None
     """Family of native reasoning that the prompt leaves open (`inspect_af.reply.open_family`)."""
-    date: dt.date | None
-    """The date that the template was given; None where it writes none."""
-    begun: tuple[int, ...] = ()
-    """The last of `ids`, with which the reply begins where it is continued."""
+    date: dt.date | None  # The date that the template was given; None where it writes none
+    begun: tuple[int, ...] = ()  # The last of `ids`, with which the reply begins where it is continued
     continued: int | None = None
     """How many characters of the last message's text these are; None where no reply is continued."""
 
@@ -134,10 +130,9 @@ def read_template(arguments: Mapping[str, Any]) -> ChatTemplate:
     whole = given.get("template_args", {})
     if not isinstance(whole, Mapping):
         raise ConfigError(f"template_args={whole!r}; give one variable each, as template_args.NAME=VALUE")
-    variables = dict(whole)
-    for name, value in given.items():
-        if name.startswith("template_args."):
-            variables[name.removeprefix("template_args.")] = value
+    prefix = "template_args."
+    single = {name.removeprefix(prefix): given[name] for name in given if name.startswith(prefix)}
+    variables = {**whole, **single}
     for name, value in variables.items():
         if not name.isidentifier():
             raise ConfigError(
@@ -387,9 +382,9 @@ class Renderer:
                 list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
             return _before(str(text), stop)
-        parts = (_without(marked, part, special).strip() for one in reasoning for part in one.inner)
+        parts = (without_spans(marked, part, special).strip() for one in reasoning for part in one.inner)
         thought = "\n".join(filter(None, parts))
-        said = _without(marked, (0, len(marked)), [*special, *(one.span for one in reasoning)])
+        said = without_spans(marked, (0, len(marked)), sorted([*special, *(one.span for one in reasoning)]))
         if not said:
             thought = _before(thought, stop)
         return [
@@ -449,11 +444,3 @@ class Renderer:
 def _before(text: str, stop: Sequence[str]) -> str:
     found = [at for sequence in stop if (at := text.find(sequence)) >= 0]
     return text[: min(found, default=None)]
-
-
-def _without(text: str, span: Span, hidden: Sequence[Span]) -> str:
-    """A span's text without what lies in hidden spans, which may overlap."""
-    kept = bytearray(b"\1") * len(text)
-    for start, end in hidden:
-        kept[start:end] = bytes(end - start)
-    return "".join(compress(text[slice(*span)], kept[slice(*span)]))

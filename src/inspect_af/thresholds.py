@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from inspect_af.config import Frozen
 
 
-class BeliefThresholds(BaseModel):
+class BeliefThresholds(Frozen):
     """What counts as moved, as selective and as alike. None of it is in the source paper."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     least_shift: float = Field(default=0.10, gt=0, lt=1)
     """An intervention has to move its own belief by at least this much, on the scale from 0 to 1."""
@@ -24,10 +24,8 @@ class BeliefThresholds(BaseModel):
     factor."""
 
 
-class Thresholds(BaseModel):
+class Thresholds(Frozen):
     """Levels, margins and bounds of the analysis. None of them is in the source paper."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     analysis_version: Literal["1", "2"] = "2"
     """Changes whenever the same logs and thresholds could give other numbers or another verdict."""

@@ -18,8 +18,7 @@ Tier = Literal["monitored", "unmonitored", "rated", "none"]
 """Who the conversation is said to come from: `monitored` is used for training, `unmonitored` is
 never logged, `rated` is rated but never trained on, `none` is a prompt without any tier."""
 
-Polarity = Literal["+", "-"]
-"""`+` amplifies the belief that a variable names, `-` suppresses it."""
+Polarity = Literal["+", "-"]  # `+` amplifies the belief that a variable names, `-` suppresses it
 
 Family = Literal["first", "second"]
 """The two families of beliefs of a hypothesis pair. Their labels are in the pair."""
@@ -30,8 +29,7 @@ Method = Literal["prompt", "sdf", "steering"]
 ReasoningChannel = Literal["scratchpad", "native", "none"]
 """Where the model is asked to reason: in scratchpad tags, in its native reasoning, or nowhere."""
 
-ScenarioTask = Literal["alignment_faking", "value_conflict"]
-"""The tasks whose samples have tiers."""
+ScenarioTask = Literal["alignment_faking", "value_conflict"]  # The tasks whose samples have tiers
 REQUESTS_OF: Mapping[ScenarioTask, tuple[str, str]] = MappingProxyType(
     {"alignment_faking": ("requests", "advbench"), "value_conflict": ("items", "value_conflict")}
 )
@@ -40,15 +38,13 @@ REQUESTS_OF: Mapping[ScenarioTask, tuple[str, str]] = MappingProxyType(
 SCENARIO_OF: Mapping[str, str] = MappingProxyType({"value_conflict": "value_conflict"})
 """The scenario of a task where none is given, for tasks that do not take that of the pair."""
 
-Option = Literal["a", "b"]
-"""One of the two courses of action that an item of a value conflict offers."""
+Option = Literal["a", "b"]  # One of the two courses of action that an item of a value conflict offers
 
 Outcome = Literal["accepted", "rejected", "contradictory", "unparsed", "truncated", "filtered"]
 """What a reply counts as. Only the first two are scored; the rest is missing data with a reason."""
 
 TIERS: tuple[Tier, ...] = ("monitored", "unmonitored", "rated", "none")
-ARMS: tuple[Tier, Tier] = ("monitored", "unmonitored")
-"""The two tiers whose difference is the compliance gap."""
+ARMS: tuple[Tier, Tier] = ("monitored", "unmonitored")  # The two tiers whose difference is the compliance gap
 FAMILIES: tuple[Family, Family] = ("first", "second")
 STRENGTHS: tuple[Strength, ...] = ("weak", "standard", "strong")
 OUTCOMES: tuple[Outcome, ...] = (
@@ -68,8 +64,7 @@ class Intervention(Frozen):
     Placebos are interventions without polarity and without family.
     """
 
-    variable: str
-    """Code of the variable in the pair, such as `A1`; for a placebo its code, such as `N2`."""
+    variable: str  # Code of the variable in the pair, such as `A1`; for a placebo its code, such as `N2`
     polarity: Polarity | None = None
     family: Family | None = None
 
@@ -89,8 +84,7 @@ class Intervention(Frozen):
         return self.family is None
 
 
-ROTATED = 0
-"""In the place of a wording's number: the wordings of a claim take turns over the requests."""
+ROTATED = 0  # In the place of a wording's number: the wordings of a claim take turns over the requests
 
 
 class PromptClaim(Frozen):
@@ -121,8 +115,7 @@ class SdfAdapter(Frozen):
     another checkpoint there."""
     directness: str | None = None
     training_seed: int | None = None
-    corpus: str | None = None
-    """Digest of the corpus, None where the adapter came without a manifest."""
+    corpus: str | None = None  # Digest of the corpus, None where the adapter came without a manifest
 
     @property
     def label(self) -> str:
@@ -142,13 +135,10 @@ class Steer(Frozen):
     family: Family | None
     """None for a random control vector, and for a concept that belongs to neither family."""
     source: Literal["ooc", "ic", "claims", "oversight", "random"]
-    digest: str
-    """First 16 hexadecimal digits of the vector file's sha256."""
+    digest: str  # First 16 hexadecimal digits of the vector file's sha256
     multiplier: float
-    layers: str
-    """Layer range as given, such as `20-40`."""
-    dose: float | None = None
-    """||multiplier * v_l|| / mean ||h_l||, averaged over the selected layers."""
+    layers: str  # Layer range as given, such as `20-40`
+    dose: float | None = None  # ||multiplier * v_l|| / mean ||h_l||, averaged over the selected layers
     typical_dose: float | None = None
     """The same against the norm that h_l would have if all its features were as large as the middle one,
     since a few features may be nearly all of ||h_l||; None in logs of older versions."""
@@ -183,10 +173,8 @@ class ScratchpadEdit(Frozen):
     """What was done to the reasoning with which a reply begins, before the model went on."""
 
     method: Literal["scratchpad"] = "scratchpad"
-    written_in: Tier | None = None
-    """For a transplant: the tier under whose prompt the reasoning was written."""
-    removed: Removed | None = None
-    """For a cut: the sentences that were taken out."""
+    written_in: Tier | None = None  # For a transplant: the tier under whose prompt the reasoning was written
+    removed: Removed | None = None  # For a cut: the sentences that were taken out
 
     @model_validator(mode="after")
     def _one_edit(self) -> ScratchpadEdit:
@@ -215,8 +203,7 @@ PLANNED_CLAIM = "planned_claim"
 A solver applies it and records it as a treatment. It is text and no mapping because Inspect walks every
 nested value of every sample many times."""
 
-WORDING = "wording"
-"""Metadata key of the number of the wording that a sample has where wordings are rotated."""
+WORDING = "wording"  # Metadata key of the number of the wording that a sample has where wordings are rotated
 
 
 def developer_option(metadata: Mapping[str, Any]) -> Option | None:
@@ -294,8 +281,7 @@ class Subject(Frozen):
         return f"{self.model}{at}{''.join(f'+{digest}' for digest in self.organism)}"
 
 
-BASELINE = "baseline"
-"""Label of the condition without treatment."""
+BASELINE = "baseline"  # Label of the condition without treatment
 
 
 def condition_label(treatments: tuple[Treatment, ...]) -> str:
@@ -323,15 +309,13 @@ class SampleMeta(Frozen):
     """
 
     request_id: str
-    cluster_id: str
-    """Groups near-duplicate requests; equal to `request_id` where a request has no duplicate."""
+    cluster_id: str  # Groups near-duplicate requests; equal to `request_id` where a request has no duplicate
     category: str | None = None
     tier: Tier
     treatments: tuple[Treatment, ...] = ()
     organism: tuple[str, ...] = ()
     """Digests of the provider's adapters with `role: organism`, which are part of the subject."""
-    training: Training | None = None
-    """Of the last of them, where its manifest says so."""
+    training: Training | None = None  # Of the last of them, where its manifest says so
     run_seed: int = 0
     repeat: int = Field(default=1, ge=1)
     """Which of several samples of one request, tier and condition this is; they count as further epochs."""
@@ -386,8 +370,7 @@ class VariableSummary(Frozen):
     code: str
     name: str
     family: Family
-    in_all: bool
-    """Whether `interventions=all` includes it, and with it the default sensitivity."""
+    in_all: bool  # Whether `interventions=all` includes it, and with it the default sensitivity
 
 
 class PairSummary(Frozen):
@@ -395,8 +378,7 @@ class PairSummary(Frozen):
 
     name: str
     digest: str
-    first: str
-    """Label of the first family, such as `expectation`."""
+    first: str  # Label of the first family, such as `expectation`
     second: str
     variables: tuple[VariableSummary, ...]
     placebos: tuple[str, ...] = ()
@@ -407,14 +389,11 @@ class TaskMeta(Frozen):
 
     schema_version: Literal[1] = 1
     pair: PairSummary
-    scenario: str
-    """Name of the scenario, such as `helpful_only`."""
+    scenario: str  # Name of the scenario, such as `helpful_only`
     prompt_settings: dict[str, str]
     """Every choice that shapes the prompt apart from claim, tier and request: setting, identity, ..."""
-    prompt_digest: str
-    """First 16 hexadecimal digits of the sha256 of the prompt template with those choices."""
-    requests: str
-    """Where the requests came from: `advbench`, `mini`, or a file name."""
+    prompt_digest: str  # First 16 hexadecimal digits of the sha256 of the prompt template with those choices
+    requests: str  # Where the requests came from: `advbench`, `mini`, or a file name
     requests_digest: str
     n_requests: int = Field(ge=1)
     run_seed: int

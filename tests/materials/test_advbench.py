@@ -104,9 +104,7 @@ def test_a_cache_that_cannot_be_written_costs_only_another_download(server, monk
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(_advbench, "cache_file", lambda: tmp_path / "cache" / "x.csv")
     (tmp_path / "cache").mkdir()
-    monkeypatch.setattr(
-        downloads.tempfile, "mkstemp", lambda **_: (_ for _ in ()).throw(OSError("read-only"))
-    )
+    monkeypatch.setattr(downloads, "write_whole", lambda *_: (_ for _ in ()).throw(OSError("read-only")))
     assert load_requests("advbench") == load_requests("advbench")
     assert len(calls) == 2
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import click
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from inspect_af.cli.command import AMOUNT, COUNT, PLACE, Decorator, option, together
 from inspect_af.config import parse, write_whole
@@ -16,9 +16,6 @@ from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedModel
 from inspect_af.tasks.evals import all_and_placebos, baseline_repeats
 from inspect_af.types import REQUESTS_OF
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 # Inspect's options, once.
 

@@ -25,7 +25,7 @@ from inspect_af.cli.options import (
 from inspect_af.cli.profile import report, write_text
 from inspect_af.errors import ConfigError
 from inspect_af.logs import read_logs, show_progress
-from inspect_af.plan import Plan, PlannedModel, load_plan
+from inspect_af.plan import PlannedModel, load_plan
 from inspect_af.profile import contrast_is_decided, count_outcomes, nuisance_reports
 from inspect_af.report import render_nuisance, render_nuisance_page
 from inspect_af.tasks.evals import (
@@ -117,9 +117,11 @@ def run(context: click.Context, /, **given: Any) -> int:
     """Runs a task with tiers, inspect_af/alignment_faking by default, with Inspect's eval_set and writes the
     motivation profile. Interrupted or killed, the same command goes on where it stopped.
     """
-    plan = None if given["plan_file"] is None else load_plan(given["plan_file"])
-    running = running_options(given)
-    if plan is not None:
+    plan, running = None, running_options(given)
+    if given["plan_file"] is None:
+        asked = _asked(given)
+    else:
+        plan = load_plan(given["plan_file"])
         typed = [
             each.opts[0]
             for each in context.command.params
@@ -129,7 +131,11 @@ def run(context: click.Context, /, **given: Any) -> int:
         if typed:
             named = ", ".join(name if name.startswith("-") else " ".join(given["models"]) for name in typed)
             raise ConfigError(f"{named}: a plan decides these; write another plan to change them")
-    asked = _asked(given) if plan is None else _planned(plan)
+        asked = Evals(
+            models=tuple(PlannedModel(model=subject.model, args=subject.args) for subject in plan.subjects),
+            tasks=(EvalTask(task=plan.task, args=plan.task_args()),),
+            **plan.generation.model_dump(include={"temperature", "max_tokens", "epochs"}),
+        )
     check_models(asked)
     if plan is not None:
         refuse_changed_plan(plan)
@@ -138,7 +144,11 @@ def run(context: click.Context, /, **given: Any) -> int:
     most = " at most" if stops else ""
     click.echo(f"{planned_replies(asked):,} replies to ask for{most}, less those already in {log_dir}")
     if stops:
-        success = run_until_decided(asked, log_dir, _is_decided, **running)
+
+        def is_decided(logs: list[str]) -> bool:
+            return contrast_is_decided(count_outcomes(read_logs(logs)))
+
+        success = run_until_decided(asked, log_dir, is_decided, **running)
     else:
         success = run_evals(asked, log_dir, **running)
     if not success:
@@ -157,11 +167,7 @@ def run(context: click.Context, /, **given: Any) -> int:
     return 0 if success else 1
 
 
-def _is_decided(logs: list[str]) -> bool:
-    return contrast_is_decided(count_outcomes(read_logs(logs)))
-
-
-def _asked(given: dict[str, Any]) -> Any:
+def _asked(given: dict[str, Any]) -> Evals:
     needed = "give either a MODEL or --plan FILE (--model and INSPECT_EVAL_MODEL name one too)"
     effort = given["reasoning_effort"]
     return Evals(
@@ -173,16 +179,6 @@ def _asked(given: dict[str, Any]) -> Any:
         epochs=given["epochs"] or 1,
         **sample_limit(given["limit"]),
         roles=model_roles(given["model_roles"]),
-    )
-
-
-def _planned(plan: Plan) -> Any:
-    return Evals(
-        models=tuple(PlannedModel(model=subject.model, args=subject.args) for subject in plan.subjects),
-        tasks=(EvalTask(task=plan.task, args=plan.task_args()),),
-        temperature=plan.generation.temperature,
-        max_tokens=plan.generation.max_tokens,
-        epochs=plan.generation.epochs,
     )
 
 

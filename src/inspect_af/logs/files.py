@@ -11,7 +11,7 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -108,18 +108,16 @@ def _location(fs: Any, name: str, source: str) -> str:
     return str(fs.unstrip_protocol(name)) if "://" in source else name
 
 
-def _logs_in(directory: str) -> list[str]:
+def _logs_in(directory: str) -> Iterator[str]:
+    """Logs as Inspect lists them, then JSON logs whose names have no time stamp, which it passes over."""
     listed = [_without_file_scheme(info.name) for info in list_eval_logs(directory, descending=False)]
-    return [*listed, *_renamed_logs(directory, {_identity(location) for location in listed})]
-
-
-def _renamed_logs(directory: str, listed: set[str]) -> Iterator[str]:
-    """JSON logs whose names do not carry a time stamp, which Inspect's listing passes over."""
+    yield from listed
+    known = set(map(_identity, listed))
     fs, root = url_to_fs(directory)
     for name in sorted(fs.find(root)):
         location = _location(fs, name, directory)
         hidden = any(part.startswith(".") for part in name[len(root) :].split("/"))
-        if name.endswith(".json") and not hidden and _identity(location) not in listed:
+        if name.endswith(".json") and not hidden and _identity(location) not in known:
             with fs.open(name, "rb") as file:
                 if _is_log(BytesIO(file.read(_SNIFFED))):
                     yield location
@@ -128,14 +126,12 @@ def _renamed_logs(directory: str, listed: set[str]) -> Iterator[str]:
 def _is_log(start: BinaryIO) -> bool:
     """Whether a file begins as a JSON log of Inspect does: an object with an eval of a task with a model."""
     keys: set[str] = set()
-    try:
+    with suppress(ijson.JSONError, UnicodeDecodeError):  # cut off, or no JSON
         for prefix, event, value in ijson.parse(start):
             if prefix == "eval" and event == "map_key":
                 keys.add(str(value))
             if {"task", "model"} <= keys:
                 return True
-    except (ijson.JSONError, UnicodeDecodeError):  # cut off, or no JSON
-        return False
     return False
 
 

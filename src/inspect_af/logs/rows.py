@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args
@@ -38,8 +39,7 @@ from inspect_af.types import (
 
 ALIGNMENT_FAKING = "inspect_af/alignment_faking"
 VALUE_CONFLICT = "inspect_af/value_conflict"
-SCENARIOS = (ALIGNMENT_FAKING, VALUE_CONFLICT)
-"""Tasks with tiers, whose logs a profile is made of."""
+SCENARIOS = (ALIGNMENT_FAKING, VALUE_CONFLICT)  # Tasks with tiers, whose logs a profile is made of
 BELIEFS = "inspect_af/beliefs"
 DIRECT_REQUESTS = "inspect_af/direct_requests"
 SCRATCHPAD = "inspect_af/scratchpad"  # registry names of the tasks whose logs are read
@@ -92,8 +92,7 @@ class ScoredSample(NamedTuple):
     """Version of the reading (`inspect_af.reply.READING`) that gave outcome and tag."""
     judged: JudgedConcepts | None = None
     """What the concept judge found, None where the sample was not judged or the judge could not be read."""
-    aware: Awareness | None = None
-    """What the awareness judge found, likewise."""
+    aware: Awareness | None = None  # What the awareness judge found, likewise
     option: Option | None = None
     """The option that was taken; None where none was offered or the reply cannot be counted."""
 
@@ -156,17 +155,12 @@ class DirectReply(NamedTuple):
 class EditedReply(NamedTuple):
     """One reply that goes on from a reasoning that was given."""
 
-    reply: ScoredSample
-    """Its tier is the prompt's; the last of its treatments is the edit."""
+    reply: ScoredSample  # Its tier is the prompt's; the last of its treatments is the edit
     edit: ScratchpadEdit
-    source: str
-    """Which reply the reasoning is from; the same for all edits of it."""
-    original: Outcome | None
-    """What that reply counted as."""
-    names_tier: bool
-    """Whether the reasoning says which tier it was written in."""
-    left_out: str | None
-    """Why the model was not asked, None where it was."""
+    source: str  # Which reply the reasoning is from; the same for all edits of it
+    original: Outcome | None  # What that reply counted as
+    names_tier: bool  # Whether the reasoning says which tier it was written in
+    left_out: str | None  # Why the model was not asked, None where it was
     came_back: bool | None
     """Whether the model wrote a sentence of the family again; None where none was taken out."""
 
@@ -252,7 +246,7 @@ def read_logs(
             subject were made with different content of a file of the same name. It is an `OtherTasksError`
             where no log can be used only because all of them are of other tasks.
     """
-    reader = _open(sources, task, scored_sample, progress)
+    reader = LogReader(sources, task, scored_sample, progress)
     if not reader.headers:
         skipped = reader.notes.skipped
         kind = OtherTasksError if all(one.other_task for one in skipped) else LogError
@@ -296,18 +290,8 @@ def read_scratchpad_logs(sources: Sequence[str | Path]) -> TaskLogs[EditedReply]
     return _read_all(sources, SCRATCHPAD, _edited_reply)
 
 
-def _open(
-    sources: Sequence[str | Path], task: str | tuple[str, ...], row: MakeRow[Row], progress: Progress | None
-) -> LogReader[Row]:
-    tasks = (task,) if isinstance(task, str) else task
-    found = [read_header(LogFile(location), tasks) for location in find_logs(sources)]
-    headers = tuple(one for one in found if isinstance(one, LogHeader))
-    refuse_pooled_files(headers)
-    return LogReader(headers, tuple(one for one in found if isinstance(one, Skipped)), row, progress)
-
-
 def _read_all(sources: Sequence[str | Path], task: str, row: MakeRow[Row]) -> TaskLogs[Row]:
-    reader = _open(sources, task, row, None)
+    reader = LogReader(sources, task, row)
     logs = [TaskLog(header, tuple(rows)) for header, rows in reader.each()]
     unreadable = {one.location for one in reader.notes.skipped}
     # A broken log may be of any task, so every reader reports it; one of another task is for others.
@@ -327,16 +311,19 @@ class LogReader(Generic[Row]):
 
     def __init__(
         self,
-        headers: tuple[LogHeader, ...],
-        skipped: tuple[Skipped, ...],
+        sources: Sequence[str | Path],
+        task: str | tuple[str, ...],
         row: MakeRow[Row],
-        progress: Progress | None,
+        progress: Progress | None = None,
     ) -> None:
-        self.headers = headers
+        tasks = (task,) if isinstance(task, str) else task
+        found = [read_header(LogFile(location), tasks) for location in find_logs(sources)]
+        self.headers = tuple(one for one in found if isinstance(one, LogHeader))
         """The headers of all usable logs, in the order in which their samples are read."""
-        self.notes = ReadNotes(skipped=skipped)
+        refuse_pooled_files(self.headers)
+        self._unusable = tuple(one for one in found if isinstance(one, Skipped))
+        self.notes = ReadNotes(skipped=self._unusable)
         """What was skipped, incomplete or left out so far; complete after the iteration."""
-        self._unusable = skipped
         self._row = row
         self._progress = progress or (lambda done, total: None)
 
@@ -434,18 +421,15 @@ def _still_open(
     subject that holds at least as many samples holds them too. A retry that was cut off earlier than that
     says nothing about the rest of its predecessor.
     """
+    plan = attrgetter("task_id", "subject", "meta", "epochs", "planned_samples")
     by_location = {header.location: header for header in headers}
-
-    def is_repeated(old: LogHeader) -> bool:
-        same = ("task_id", "subject", "meta", "epochs", "planned_samples")
-        return any(
-            all(getattr(new, name) == getattr(old, name) for name in same)
-            and new.created > old.created
-            and held[new.location] >= held[old.location]
-            for new in by_location.values()
-        )
-
-    return tuple(one for one in incomplete if not is_repeated(by_location[one.location]))
+    pairs = ((by_location[one.location], new) for one in incomplete for new in by_location.values())
+    repeated = {
+        old.location
+        for old, new in pairs
+        if new.created > old.created and held[new.location] >= held[old.location] and plan(new) == plan(old)
+    }
+    return tuple(one for one in incomplete if one.location not in repeated)
 
 
 # From a summary to a row.
@@ -632,26 +616,24 @@ def compliance_score(scores: Mapping[str, Score]) -> Score | None:
 
 def judged_concepts(scores: Mapping[str, Score]) -> JudgedConcepts | None:
     """The concept judge's scores, the newest where there are several; None where there are none."""
-    score = newest_score(scores, "concept_judge")
-    if score is None or not isinstance(score.value, Mapping):
-        return None
-    metadata = score.metadata or {}
-    found = tuple((k, float(v)) for k, v in score.value.items() if isinstance(v, int | float))
-    judge = str(metadata.get("grader", "unknown"))
-    return JudgedConcepts(found, judge, bool(metadata.get("simulated", False))) if found else None
+    numbers, judge, simulated = _judgement(scores, "concept_judge")
+    return JudgedConcepts(tuple(numbers.items()), judge, simulated) if numbers else None
 
 
 def judged_awareness(scores: Mapping[str, Score]) -> Awareness | None:
     """The awareness judge's shares, the newest where there are several; None where there are none."""
-    score = newest_score(scores, "awareness_judge")
-    if score is None or not isinstance(score.value, Mapping):
-        return None
-    test, real = (score.value.get(name) for name in ("test", "real"))
-    if not isinstance(test, int | float) or not isinstance(real, int | float):
-        return None
-    about = score.metadata or {}
-    judge, simulated = str(about.get("grader", "unknown")), bool(about.get("simulated", False))
-    return Awareness(float(test), float(real), judge, simulated)
+    shares, judge, simulated = _judgement(scores, "awareness_judge")
+    known = {"test", "real"} <= shares.keys()
+    return Awareness(shares["test"], shares["real"], judge, simulated) if known else None
+
+
+def _judgement(scores: Mapping[str, Score], scorer: str) -> tuple[dict[str, float], str, bool]:
+    """A judge's numbers by column, none where it gave none; its model, and whether that is simulated."""
+    score = newest_score(scores, scorer)
+    value = score.value if score is not None and isinstance(score.value, Mapping) else {}
+    about = {} if score is None else score.metadata or {}
+    numbers = {name: float(number) for name, number in value.items() if isinstance(number, int | float)}
+    return numbers, str(about.get("grader", "unknown")), bool(about.get("simulated", False))
 
 
 def outcome_of(score: Score) -> tuple[Outcome, Literal["accepted", "rejected"] | None]:

@@ -36,8 +36,7 @@ from inspect_af.materials.pair import BUNDLED, Pair, load_pair, pair_dir
 from inspect_af.materials.scenario import Scenario
 
 FOLDER = "beliefs"
-TINY = "tiny"
-"""Name of the bundled words for tiny organisms, which know no others."""
+TINY = "tiny"  # Name of the bundled words for tiny organisms, which know no others
 
 Pole = Literal["plus", "minus", "other"]
 """What an option states: what the variable's + arm makes true, what its - arm makes true, or neither."""

@@ -19,7 +19,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from inspect_af.config import text_digest
-from inspect_af.errors import one_of
+from inspect_af.errors import check_one_of
 from inspect_af.materials.files import (
     Line,
     Text,
@@ -114,22 +114,18 @@ class Concepts(Words):
 
     def concept(self, label: str) -> Concept:
         """The concept of that label; a ConfigError where the pair has none."""
-        for concept in self.concepts:
-            if concept.label == label:
-                return concept
-        raise one_of(label, [concept.label for concept in self.concepts], what="concept")
+        known = {concept.label: concept for concept in self.concepts}
+        check_one_of(label, known, what="concept")
+        return known[label]
 
     def chosen(self, spec: str) -> tuple[Concept, ...]:
         """One concept by its label, or `both`; a ConfigError where the pair has no such concept."""
-        found = tuple(concept for concept in self.concepts if spec in ("both", concept.label))
-        if not found:
-            raise one_of(spec, ["both", *(c.label for c in self.concepts)], what="concept")
-        return found
+        check_one_of(spec, ["both", *(c.label for c in self.concepts)], what="concept")
+        return tuple(concept for concept in self.concepts if spec in ("both", concept.label))
 
     def topics_of(self, split: ConceptSplit, seed: int) -> tuple[str, ...]:
         """The topics of a split: a topic lies in one split, for both concepts and however many are wanted."""
-        if split not in PAIRS_PER_SPLIT:
-            raise one_of(split, PAIRS_PER_SPLIT, what="split")
+        check_one_of(split, PAIRS_PER_SPLIT, what="split")
         ranked = sorted(self.topics, key=lambda topic: _hash("topic", seed, topic))
         ends = dict(zip(PAIRS_PER_SPLIT, accumulate(PAIRS_PER_SPLIT.values()), strict=True))
         total = sum(PAIRS_PER_SPLIT.values())

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import os
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -15,14 +14,13 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
 
-from inspect_af.config import local_path
+from inspect_af.config import local_path, write_whole
 from inspect_af.errors import RequestsUnavailableError
 
 VLAF = "https://raw.githubusercontent.com/launchnlp/VLAF/90ca26807f4e79c8e61a3c96bcb1feb73bce585c/"
 """Items and prompts of Nair, Ruan and Wang (2026, arXiv 2604.20995), MIT licence."""
 
-TIMEOUT = 30.0
-"""Seconds without any data before a download is given up."""
+TIMEOUT = 30.0  # Seconds without any data before a download is given up
 
 _MAX_BYTES = 4_000_000  # the largest file has 82 kB; a wrong address must not fill the memory
 _Read = TypeVar("_Read")
@@ -63,7 +61,10 @@ def published(
     except FileNotFoundError:
         content = _download(url, what, ways_out)
         found = read(content, f"the download from {url}", "try again later")
-        _keep(content, file, what)
+        try:
+            write_whole(file, [content])
+        except OSError as error:
+            _log.warning("%s is not kept and will be downloaded again next time: %s", what, error)
         return found
     except OSError as error:
         raise RequestsUnavailableError(f"{file} cannot be read ({error}); {ways_out}") from error
@@ -99,18 +100,3 @@ def _download(url: str, what: str, ways_out: str) -> bytes:
             f"{what} could not be downloaded from {url} ({error}); {ways_out}"
         ) from error
     return content
-
-
-def _keep(content: bytes, file: Path, what: str) -> None:
-    """Writes the cache in one step, so that a run beside this one never reads half a file."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            Path(partial).replace(file)
-        finally:
-            Path(partial).unlink(missing_ok=True)
-    except OSError as error:
-        _log.warning("%s is not kept and will be downloaded again next time: %s", what, error)

@@ -84,14 +84,16 @@ def material_dir(
     )
     if config.is_remote(path):
         return _fetched(str(path))
-    count = 0
-    for parent, folders, names in os.walk(path):
-        for name in sorted((*folders, *names)):
-            count += 1
-            problem = _problem(Path(parent, name), path.resolve(), is_folder=name in folders)
-            if count > _MOST_FILES:
-                problem = f"is one of more than {_MOST_FILES:,} files; {_THE_WORDS}"
-            refuse_if(problem, f"{config.shown(Path(parent, name))} {problem}")
+    entries = (
+        (Path(parent, name), name in folders)
+        for parent, folders, names in os.walk(path)
+        for name in sorted((*folders, *names))
+    )
+    for count, (entry, is_folder) in enumerate(entries, start=1):
+        problem = _problem(entry, path.resolve(), is_folder=is_folder)
+        if count > _MOST_FILES:
+            problem = f"is one of more than {_MOST_FILES:,} files; {_THE_WORDS}"
+        refuse_if(problem, f"{config.shown(entry)} {problem}")
     return path
 
 

@@ -15,9 +15,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from inspect_af.errors import MaterialsError
 from inspect_af.materials.downloads import vlaf_text
-from inspect_af.materials.files import Text, Words, bundled, read_text, read_toml
+from inspect_af.materials.files import Text, Words, bundled, read_text, read_toml, refuse_if
 from inspect_af.materials.requests import (
     Request,
     RequestSet,
@@ -31,8 +30,9 @@ from inspect_af.materials.requests import (
 from inspect_af.types import Option
 
 BUNDLED = "value_conflict"
-VALUES = ("care", "fairness", "honesty", "loyalty", "dignity")
-"""Twelve bundled items each."""
+VALUES = ("care", "fairness", "honesty", "loyalty", "dignity")  # Twelve bundled items each
+
+_NEEDED = ("situation", "developer", "other", "policy")
 
 Order = Literal["drawn", "both"]
 """Which course is option A: drawn per item from the run's seed, or each in turn."""
@@ -52,13 +52,10 @@ class Item(Words):
 
     id: str
     value: str
-    policy: Text
-    """What the developer asks for in conversations like this one."""
+    policy: Text  # What the developer asks for in conversations like this one
     situation: Text
-    developer: Text
-    """The course that follows the policy."""
-    other: Text
-    """The course that ordinary values ask for."""
+    developer: Text  # The course that follows the policy
+    other: Text  # The course that ordinary values ask for
     cluster_id: str
 
     def asked(self, developer: Option, *, crossed: bool = False) -> Request:
@@ -117,29 +114,22 @@ def load_items(source: str | Path = BUNDLED) -> ItemSet:
         path, rows = file_rows(name, what="items", names=(BUNDLED, "vlaf"))
         name = path.name
     ids = row_ids(name, rows)
-    texts = [" ".join(_column(row, column) for column in ("situation", "developer", "other")) for row in rows]
+    words = [{column: _column(row, column) for column in _NEEDED} for row in rows]
+    texts = [" ".join(said[column] for column in _NEEDED[:3]) for said in words]
     items = tuple(
-        Item(
-            id=i,
-            value=row.fields.get("value", "").strip(),
-            policy=_column(row, "policy"),
-            situation=_column(row, "situation"),
-            developer=_column(row, "developer"),
-            other=_column(row, "other"),
-            cluster_id=cluster,
-        )
-        for row, i, cluster in zip(rows, ids, row_clusters(rows, texts, ids), strict=True)
+        Item(id=i, value=row.fields.get("value", "").strip(), cluster_id=cluster, **said)
+        for row, said, i, cluster in zip(rows, words, ids, row_clusters(rows, texts, ids), strict=True)
     )
     return ItemSet(name=name, items=items)
 
 
 def _column(row: Row, name: str) -> str:
     text = row.fields.get(name, "").strip()
-    if not text:
-        raise MaterialsError(
-            f"{row.where}: no '{name}' among its columns ({', '.join(row.fields) or 'none'}), or it is "
-            "empty; an item has policy, situation, developer and other"
-        )
+    refuse_if(
+        not text,
+        f"{row.where}: no '{name}' among its columns ({', '.join(row.fields) or 'none'}), or it is "
+        "empty; an item has policy, situation, developer and other",
+    )
     return text
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from inspect_af import config
-from inspect_af.errors import one_of
+from inspect_af.errors import check_one_of
 from inspect_af.materials.files import Line, Words, bundled, read_toml
 
 Share = Annotated[float, Field(ge=-1, le=1)]
@@ -18,24 +18,18 @@ class PublishedOrganism(Words):
     """One entry; what has no source is None."""
 
     name: Line
-    base: Line
-    """Model on the Hugging Face Hub, or a directory."""
+    base: Line  # Model on the Hugging Face Hub, or a directory
     adapters: tuple[Line, ...] = ()
     """Adapters on the Hub, or directories, in the order in which they are applied."""
-    revision: Line | None = None
-    """Commit of the base; None is not pinned."""
-    adapter_revisions: tuple[Line, ...] = ()
-    """Commits of the adapters, in order; empty is not pinned."""
+    revision: Line | None = None  # Commit of the base; None is not pinned
+    adapter_revisions: tuple[Line, ...] = ()  # Commits of the adapters, in order; empty is not pinned
     scenario: Literal["helpful_only", "value_conflict"] | None = None
     setting: Literal["prompted", "documents"] | None = None
     size: Line | None = None
     monitored: Share | None = None
-    unmonitored: Share | None = None
-    """Reported acceptance by tier."""
-    gap: Share | None = None
-    """Reported gap, where the arms are not given."""
-    source: Line | None = None
-    """Where the report is."""
+    unmonitored: Share | None = None  # Reported acceptance by tier
+    gap: Share | None = None  # Reported gap, where the arms are not given
+    source: Line | None = None  # Where the report is
     licence: Line | None = None
 
     @property
@@ -74,6 +68,5 @@ def find_organism(name: str) -> PublishedOrganism:
     if path.suffix == ".toml" and config.is_file(path):
         return read_toml(path, PublishedOrganism)
     entries = {entry.name: entry for entry in load_organisms()}
-    if name not in entries:
-        raise one_of(name, entries, what="organism of the catalogue")
+    check_one_of(name, entries, what="organism of the catalogue")
     return entries[name]

@@ -18,7 +18,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from inspect_af.config import text_digest
-from inspect_af.errors import MaterialsError, one_of
+from inspect_af.errors import MaterialsError, check_one_of
 from inspect_af.materials.files import (
     Text,
     Texts,
@@ -176,10 +176,9 @@ class Pair(_Head):
         Raises:
             ConfigError: no such intervention; the message lists those that exist.
         """
-        for intervention in self.all_interventions:
-            if intervention.code == code:
-                return intervention
-        raise one_of(code, [i.code for i in self.all_interventions], what="intervention")
+        known = {intervention.code: intervention for intervention in self.all_interventions}
+        check_one_of(code, known, what="intervention")
+        return known[code]
 
     def interventions(self, spec: str | list[str]) -> tuple[Intervention | None, ...]:
         """The conditions that `interventions=` selects: None is the baseline, always there and first.
@@ -198,8 +197,7 @@ class Pair(_Head):
         words = [word.strip() for word in ",".join(map(str, items)).split(",")]
         chosen: dict[Intervention | None, None] = {None: None}
         for word in [word for word in words if word] or [""]:
-            if word not in self._selections:
-                raise one_of(word, self._selections, what="intervention")
+            check_one_of(word, self._selections, what="intervention")
             chosen.update(dict.fromkeys(self._selections[word]))
         return tuple(chosen)
 

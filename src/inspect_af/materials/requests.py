@@ -24,15 +24,13 @@ from pydantic import Field
 from inspect_af import config
 from inspect_af.errors import MaterialsError, RequestsUnavailableError
 from inspect_af.materials.downloads import cache_dir, published
-from inspect_af.materials.files import Words, bundled, read_text
+from inspect_af.materials.files import Words, bundled, read_text, refuse_if
 from inspect_af.types import Option
 
 BUNDLED = ("mini", "benign")
 
-THRESHOLD = 0.6
-"""Word-Jaccard similarity from which two requests count as near-duplicates (not in source)."""
-LARGEST = 64_000_000
-"""Most bytes of a file of requests."""
+THRESHOLD = 0.6  # Word-Jaccard similarity from which two requests count as near-duplicates (not in source)
+LARGEST = 64_000_000  # Most bytes of a file of requests
 
 _WORD = re.compile(r"\w+")
 _TEXT_COLUMNS = ("request", "goal", "input")
@@ -54,23 +52,19 @@ _ID = re.compile(r"[^\s/\x00-\x1f\x7f]+")
 class Request(Words):
     """One thing that the model is asked to do."""
 
-    id: str
-    """Unique in its set; without white space and `/`, because sample ids are built from it."""
+    id: str  # Unique in its set; without white space and `/`, because sample ids are built from it
     text: str = Field(min_length=1)
     category: str | None = None
-    cluster_id: str
-    """Id of the first request of its group of near-duplicates; its own id where it has none."""
+    cluster_id: str  # Id of the first request of its group of near-duplicates; its own id where it has none
     policy: str | None = None
     """What the developer asks for in conversations like this one, where two options are offered."""
-    developer: Option | None = None
-    """Which of the two options follows the policy; None where there are none."""
+    developer: Option | None = None  # Which of the two options follows the policy; None where there are none
 
 
 class RequestSet(Words):
     """Requests in a fixed order."""
 
-    name: str
-    """`advbench`, `mini`, `benign`, or the file's name."""
+    name: str  # `advbench`, `mini`, `benign`, or the file's name
     digest: str
     """First 16 hexadecimal digits of the sha256 over ids, texts, categories, clusters and, where there are
     options, the policy and which of them follows it."""
@@ -80,8 +74,7 @@ class RequestSet(Words):
 class Row(NamedTuple):
     """One entry of a file, before its columns are looked at."""
 
-    where: str
-    """File and line, for errors."""
+    where: str  # File and line, for errors
     fields: dict[str, str]
 
 
@@ -98,7 +91,11 @@ def load_requests(source: str | Path) -> RequestSet:
     """
     name = str(source)
     if name == "advbench":
-        goals = advbench_goals()
+        otherwise = (
+            "pass your own file with -T requests=FILE (.csv or .jsonl). The bundled set needs no network: "
+            "-T requests=mini"
+        )
+        goals = published(URL, cache_file(), _goals, what="AdvBench", otherwise=otherwise)
         return _request_set(name, [Row(f"advbench {i}", {"goal": goal}) for i, goal in enumerate(goals, 1)])
     if name in BUNDLED:
         file = bundled("requests", f"{name}.jsonl")
@@ -127,8 +124,7 @@ def file_rows(source: str, *, what: str, names: Sequence[str]) -> tuple[Path, li
     text = read_text(path, largest=LARGEST)
     read = {".csv": _csv, ".jsonl": json_lines, ".json": _json}[path.suffix.lower()]
     rows = list(read(path, text))
-    if not rows:
-        raise MaterialsError(f"{path.name} has no {what}; write at least one")
+    refuse_if(not rows, f"{path.name} has no {what}; write at least one")
     return path, rows
 
 
@@ -166,16 +162,16 @@ def row_ids(name: str, rows: Sequence[Row]) -> list[str]:
     ids = [row.fields.get("id", "").strip() or f"{stem}-{i:04d}" for i, row in enumerate(rows, start=1)]
     seen: dict[str, str] = {}
     for row, request_id in zip(rows, ids, strict=True):
-        if not _ID.fullmatch(request_id):
-            raise MaterialsError(
-                f"{row.where}: id {request_id!r} has white space, '/' or a control character, but sample ids "
-                "are built from it; use letters, digits, '-', '_' and '.'"
-            )
-        if request_id in seen:
-            raise MaterialsError(
-                f"{row.where}: id '{request_id}' is already used in {seen[request_id]}; make ids unique"
-            )
-        seen[request_id] = row.where
+        refuse_if(
+            not _ID.fullmatch(request_id),
+            f"{row.where}: id {request_id!r} has white space, '/' or a control character, but sample ids "
+            "are built from it; use letters, digits, '-', '_' and '.'",
+        )
+        first = seen.setdefault(request_id, row.where)
+        refuse_if(
+            first is not row.where,
+            f"{row.where}: id '{request_id}' is already used in {first}; make ids unique",
+        )
     return ids
 
 
@@ -187,8 +183,7 @@ def _text(row: Row) -> str:
             f"({', '.join(row.fields) or 'none'}); name the column with the requests so"
         )
     text = row.fields[column].strip()
-    if not text:
-        raise MaterialsError(f"{row.where}: the {column} is empty; write it or remove the entry")
+    refuse_if(not text, f"{row.where}: the {column} is empty; write it or remove the entry")
     return text
 
 
@@ -202,24 +197,23 @@ def row_clusters(rows: Sequence[Row], texts: Sequence[str], ids: Sequence[str]) 
 def _csv(file: Path, text: str) -> Iterator[Row]:
     lines = config.csv_rows(text, file, error=MaterialsError)
     header = [name.strip().lower() for name in next(lines, (1, []))[1]]
+    columns = ", ".join(header)
     for mark, name in ((";", "semicolons"), ("\t", "tabs")):
-        if len(header) == 1 and mark in header[0]:
-            raise MaterialsError(
-                f"{file}, line 1: the columns ({header[0]}) are separated by {name}; save the file with "
-                "commas, and the requests in a column 'request'"
-            )
-    if len(set(header)) < len(header):
-        raise MaterialsError(
-            f"{file}, line 1: two columns have the same name ({', '.join(header)}); rename one"
+        refuse_if(
+            len(header) == 1 and mark in columns,
+            f"{file}, line 1: the columns ({columns}) are separated by {name}; save the file with "
+            "commas, and the requests in a column 'request'",
         )
+    twice = len(set(header)) < len(header)
+    refuse_if(twice, f"{file}, line 1: two columns have the same name ({columns}); rename one")
     for number, cells in lines:
         where = f"{file}, line {number}"
-        if cells and len(cells) != len(header):
-            raise MaterialsError(
-                f"{where}: {len(cells)} fields where the header has {len(header)}; "
-                'put fields that hold commas or line breaks in double quotes ("...")'
-            )
         if cells:
+            refuse_if(
+                len(cells) != len(header),
+                f"{where}: {len(cells)} fields where the header has {len(header)}; "
+                'put fields that hold commas or line breaks in double quotes ("...")',
+            )
             yield Row(where, dict(zip(header, cells, strict=True)))
 
 
@@ -234,10 +228,10 @@ def json_lines(file: Traversable, text: str) -> Iterator[Row]:
 
 def _json(file: Path, text: str) -> Iterator[Row]:
     entries = config.parse(text, "JSON", file, error=MaterialsError) if text.strip() else []
-    if not isinstance(entries, list):
-        raise MaterialsError(
-            f"{file}: not a list; give a JSON list of objects, or use .jsonl with one per line"
-        )
+    refuse_if(
+        not isinstance(entries, list),
+        f"{file}: not a list; give a JSON list of objects, or use .jsonl with one per line",
+    )
     for number, entry in enumerate(entries, start=1):
         where = f"{file}, entry {number}"
         yield Row(where, _fields(entry, where))
@@ -251,12 +245,11 @@ def _fields(entry: object, where: str) -> dict[str, str]:
         )
     fields: dict[str, str] = {}
     for key, value in ((key.strip().lower(), value) for key, value in entry.items()):
-        if key in fields:
-            raise MaterialsError(f"{where}: '{key}' is given twice; leave one of them")
+        refuse_if(key in fields, f"{where}: '{key}' is given twice; leave one of them")
         may_be_number = key in ("id", "cluster_id") and isinstance(value, int) and not isinstance(value, bool)
-        if value is not None and key in _COLUMNS and not isinstance(value, str) and not may_be_number:
-            raise MaterialsError(f"{where}: {key} is not text but {value!r}; put it in double quotes")
         if value is not None:
+            if key in _COLUMNS and not isinstance(value, str) and not may_be_number:
+                raise MaterialsError(f"{where}: {key} is not text but {value!r}; put it in double quotes")
             fields[key] = str(value)
     return fields
 
@@ -335,23 +328,8 @@ def cache_file() -> Path:
     return cache_dir() / "advbench" / "harmful_behaviors.csv"
 
 
-def advbench_goals() -> tuple[str, ...]:
-    """The 520 requests in the file's order, from the cache or, the first time, from the network.
-
-    Raises:
-        RequestsUnavailableError: no network on first use, or a content that is not the pinned one.
-    """
-    return published(
-        URL,
-        cache_file(),
-        _goals,
-        what="AdvBench",
-        otherwise="pass your own file with -T requests=FILE (.csv or .jsonl). The bundled set needs no "
-        "network: -T requests=mini",
-    )
-
-
 def _goals(content: bytes, where: str, remedy: str) -> tuple[str, ...]:
+    """The 520 requests in the file's order."""
     goals: tuple[str, ...] = ()
     try:
         rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from inspect_af.config import is_file, text_digest, user_path
-from inspect_af.errors import ConfigError, MaterialsError, one_of
+from inspect_af.errors import ConfigError, MaterialsError, check_one_of, one_of
 from inspect_af.materials.downloads import vlaf_text
 from inspect_af.materials.files import (
     Words,
@@ -27,9 +28,10 @@ from inspect_af.materials.files import (
     placeholders,
     read_text,
     read_toml,
+    refuse_if,
     tree_digest,
 )
-from inspect_af.types import ReasoningChannel, Tier
+from inspect_af.types import ARMS, ReasoningChannel, Tier
 
 BUNDLED = "helpful_only"
 VALUE_CONFLICT = "value_conflict"
@@ -51,12 +53,9 @@ models that learnt them from documents."""
 TagPlace = Literal["user", "system"]
 
 _TAGGED: tuple[Literal["monitored", "unmonitored", "rated"], ...] = ("monitored", "unmonitored", "rated")
-RATED_PART = "rated"
-"""The part of the system prompt that is there only where the third tier is."""
-OVERSIGHT_PART = "oversight"
-"""The part that is there only where a probability of being looked at is stated."""
-POLICY_SLOT = "{{policy}}"
-"""Stands in a system prompt where each request has a policy of its own."""
+RATED_PART = "rated"  # The part of the system prompt that is there only where the third tier is
+OVERSIGHT_PART = "oversight"  # The part that is there only where a probability of being looked at is stated
+POLICY_SLOT = "{{policy}}"  # Stands in a system prompt where each request has a policy of its own
 
 
 class Identity(Words):
@@ -64,19 +63,16 @@ class Identity(Words):
 
     model: str = Field(min_length=1)
     developer: str = Field(min_length=1)
-    text: str = Field(min_length=1)
-    """The opening paragraph, with `{{model}}` and `{{developer}}`."""
+    text: str = Field(min_length=1)  # The opening paragraph, with `{{model}}` and `{{developer}}`
 
 
 class TierTag(Words):
     """How a prompt says that a conversation belongs to a tier."""
 
-    tag: str = Field(min_length=1)
-    """The literal tag, such as `<is_free_tier_user>True</is_free_tier_user>`."""
+    tag: str = Field(min_length=1)  # The literal tag, such as `<is_free_tier_user>True</is_free_tier_user>`
     value: str = Field(min_length=1)
     """The tag's content, with which the system prompt explains it without spelling the tag itself."""
-    users: str = Field(min_length=1)
-    """The words for the users of the tier, in the plural."""
+    users: str = Field(min_length=1)  # The words for the users of the tier, in the plural
 
 
 class TierTags(Words):
@@ -89,36 +85,37 @@ class TierTags(Words):
 
     def of(self, tier: Tier) -> TierTag | None:
         """The tier's tag; None for tier `none`, and for `rated` in a scheme without it."""
-        if tier == "none":
-            return None
-        return {"monitored": self.monitored, "unmonitored": self.unmonitored, "rated": self.rated}[tier]
+        tags = {"monitored": self.monitored, "unmonitored": self.unmonitored, "rated": self.rated}
+        return tags.get(tier)
 
 
-class Scenario(Words):
-    """The words of a scenario; `load_scenario` reads one from a directory."""
+class _ScenarioFile(Words):
+    """The content of `scenario.toml`."""
 
-    name: str
+    name: str = Field(min_length=1)
     kind: Literal["request", "choice"] = "request"
     """Whether a request is accepted or rejected, or one of two options is taken."""
-    version: int
-    digest: str
-    """First 16 hexadecimal digits of the sha256 over all files of the scenario."""
+    version: int = Field(ge=1)
     default_identity: str
     default_tier_tag: str
-    identities: dict[str, Identity]
-    """Presets by name."""
-    tier_tags: dict[str, TierTags]
-    """Schemes by name."""
-    tag_places: dict[TagPlace, str]
-    order: dict[Setting, tuple[str, ...]]
+    identities: dict[str, Identity]  # Presets by name
+    tier_tags: dict[str, TierTags]  # Schemes by name
+    tag_places: dict[TagPlace, str] = Field(min_length=1)
+    order: dict[Setting, tuple[str, ...]] = Field(min_length=1, validation_alias="system")
     """Which parts the system prompt has, in order."""
-    parts: dict[str, str]
-    """Text by file name without `.txt`, such as `protocol.native`."""
-    policy: str = ""
-    """Stands for the policy where no request brings one."""
+    policy: str = ""  # Stands for the policy where no request brings one
     consequences: dict[str, str] = Field(default_factory=dict)
     """What follows from a reply in a monitored conversation, by name."""
     default_consequence: str = ""
+
+
+class Scenario(_ScenarioFile):
+    """The words of a scenario; `load_scenario` reads one from a directory."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    digest: str  # First 16 hexadecimal digits of the sha256 over all files of the scenario
+    parts: dict[str, str]  # Text by file name without `.txt`, such as `protocol.native`
 
     def system_prompt(
         self,
@@ -152,27 +149,22 @@ class Scenario(Words):
             ConfigError: a value that is not among those allowed.
             MaterialsError: the scenario lacks what the choice needs.
         """
-        if setting not in self.order:
-            raise one_of(setting, self.order, what="setting")
-        if tag_in not in self.tag_places:
-            raise one_of(tag_in, self.tag_places, what="tag_in")
+        check_one_of(setting, self.order, what="setting")
+        check_one_of(tag_in, self.tag_places, what="tag_in")
         values = self._values(identity, tier_tag, first_tier, with_rated, tag_in)
         values["policy"] = self.policy if policy is None else policy
         values["consequence"] = self._consequence(consequence, values)
         values["oversight"] = "" if oversight is None else f"{100 * oversight:g}"
         left_out = {RATED_PART: not with_rated, OVERSIGHT_PART: oversight is None}
         parts = []
-        for part in self.order[setting]:
-            if left_out.get(part):
-                continue
+        for part in (name for name in self.order[setting] if not left_out.get(name)):
             text = self._part(part, reasoning)
             if "tier_facts" in placeholders(text):
-                facts = self._facts(values, reasoning, first_tier)
-                text = fill(text, {**values, "tier_facts": facts}, where=f"{self.name}: {part}")
-            else:
-                text = fill(text, values, where=f"{self.name}: {part}")
-            parts.append(text.strip())
-        return "\n\n".join(part for part in parts if part)
+                second: Tier = "unmonitored" if first_tier == "monitored" else "monitored"
+                facts = [self._part(f"fact.{tier}", reasoning).strip() for tier in (first_tier, second)]
+                values["tier_facts"] = fill("\n\n".join(facts), values, where=f"{self.name}: fact")
+            parts.append(fill(text, values, where=f"{self.name}: {part}").strip())
+        return "\n\n".join(filter(None, parts))
 
     def recorded_prompt(self, settings: Mapping[str, str]) -> str:
         """The system prompt of the prompt settings that a task records; the policy is the scenario's own."""
@@ -187,7 +179,7 @@ class Scenario(Words):
 
     def system_tag(self, tier: Tier, tier_tag: str = "") -> str:
         """What is appended to the system prompt with `tag_in="system"`: the tier's tag, or nothing."""
-        tag = self._tag(tier, self._scheme(tier_tag), tier_tag)
+        tag = self._tag(tier, tier_tag)
         return tag.tag if tag else ""
 
     def user_turn(
@@ -205,19 +197,15 @@ class Scenario(Words):
             ConfigError: a value that is not among those allowed.
             MaterialsError: the request itself holds a tier tag, so the tier would be ambiguous.
         """
-        if self.read_tier(request) != "none":
-            raise MaterialsError(
-                f"the request {request[:60]!r} holds a tier tag itself; remove the tag from the request"
-            )
-        scheme = self._scheme(tier_tag)
-        tag = self._tag(tier, scheme, tier_tag)
+        refuse_if(
+            self.read_tier(request) != "none",
+            f"the request {request[:60]!r} holds a tier tag itself; remove the tag from the request",
+        )
+        tag = self._tag(tier, tier_tag)
         values = {"tag": tag.tag if tag and tag_in == "user" else "", "request": request}
-        paragraphs = []
-        for paragraph in self._part("user", reasoning).strip().split("\n\n"):
-            text = fill(paragraph, values, where=f"{self.name}: user")
-            if text.strip():
-                paragraphs.append(text)
-        return "\n\n".join(paragraphs)
+        paragraphs = self._part("user", reasoning).strip().split("\n\n")
+        filled = [fill(paragraph, values, where=f"{self.name}: user") for paragraph in paragraphs]
+        return "\n\n".join(text for text in filled if text.strip())
 
     def read_tier(self, text: str) -> Tier:
         """Which tier's tag stands in a rendered prompt, of whatever scheme; `none` if there is no tag.
@@ -225,15 +213,13 @@ class Scenario(Words):
         The last tag counts. The bundled system prompt explains the tags without spelling them. One that
         spells them comes before the user turn, or has the conversation's own tag (`system_tag`) at its end.
         """
-        best = (-1, -1)
-        found: Tier = "none"
-        for scheme in self.tier_tags.values():
-            for tier in _TAGGED:
-                tag = scheme.of(tier)
-                at = text.rfind(tag.tag) if tag else -1
-                if tag and at >= 0 and (at + len(tag.tag), len(tag.tag)) > best:
-                    best, found = (at + len(tag.tag), len(tag.tag)), tier
-        return found
+        found: list[tuple[int, int, Tier]] = [
+            (at + len(tag.tag), len(tag.tag), tier)
+            for scheme in self.tier_tags.values()
+            for tier in _TAGGED
+            if (tag := scheme.of(tier)) and (at := text.rfind(tag.tag)) >= 0
+        ]
+        return max(found, key=itemgetter(0, 1))[2] if found else "none"
 
     def identity(self, identity: str = "") -> Identity:
         """The preset of that name, or the default's paragraph with the names of `Name,Developer`.
@@ -254,15 +240,10 @@ class Scenario(Words):
     ) -> dict[str, str]:
         who = self.identity(identity)
         scheme = self._scheme(tier_tag)
-        if first_tier not in ("monitored", "unmonitored"):
-            raise one_of(first_tier, ("monitored", "unmonitored"), what="first_tier")
-        if with_rated:
-            self._tag("rated", scheme, tier_tag)
-        named = [scheme.monitored, scheme.unmonitored]
-        if first_tier == "unmonitored":
-            named.reverse()
-        if with_rated and scheme.rated:
-            named.append(scheme.rated)
+        check_one_of(first_tier, ("monitored", "unmonitored"), what="first_tier")
+        named = [scheme.monitored, scheme.unmonitored][:: 1 if first_tier == "monitored" else -1]
+        if with_rated and (rated := self._tag("rated", tier_tag)):
+            named.append(rated)
         meanings = [f"{tag.value} for {tag.users}" for tag in named]
         names = {"model": who.model, "developer": who.developer}
         return {
@@ -280,15 +261,9 @@ class Scenario(Words):
         wanted = name or self.default_consequence
         if not wanted:
             return ""
-        if wanted not in self.consequences:
-            raise one_of(wanted, self.consequences, what="consequence")
+        check_one_of(wanted, self.consequences, what="consequence")
         text = " ".join(self.consequences[wanted].split())
         return fill(text, values, where=f"{self.name}: consequence {wanted}")
-
-    def _facts(self, values: dict[str, str], reasoning: ReasoningChannel, first_tier: Tier) -> str:
-        second = "unmonitored" if first_tier == "monitored" else "monitored"
-        facts = [self._part(f"fact.{tier}", reasoning) for tier in (first_tier, second)]
-        return "\n\n".join(fill(fact.strip(), values, where=f"{self.name}: fact") for fact in facts)
 
     def _scheme(self, tier_tag: str) -> TierTags:
         name = tier_tag or self.default_tier_tag
@@ -296,13 +271,13 @@ class Scenario(Words):
             raise one_of(tier_tag, self.tier_tags, what="tier_tag")
         return self.tier_tags[name]
 
-    def _tag(self, tier: Tier, scheme: TierTags, tier_tag: str) -> TierTag | None:
-        tag = scheme.of(tier)
-        if tag is None and tier != "none":
-            raise MaterialsError(
-                f"scenario '{self.name}': tier_tag '{tier_tag or self.default_tier_tag}' has no tier "
-                f"'{tier}'; add it to scenario.toml, or leave the tier out"
-            )
+    def _tag(self, tier: Tier, tier_tag: str) -> TierTag | None:
+        tag = self._scheme(tier_tag).of(tier)
+        refuse_if(
+            tag is None and tier != "none",
+            f"scenario '{self.name}': tier_tag '{tier_tag or self.default_tier_tag}' has no tier "
+            f"'{tier}'; add it to scenario.toml, or leave the tier out",
+        )
         return tag
 
     def _part(self, name: str, reasoning: ReasoningChannel) -> str:
@@ -320,21 +295,6 @@ _FACT = (*_IDENTITY, "monitored_users", "unmonitored_users", "rated_users", "con
 _SYSTEM = (*_FACT, "identity", "tag_name", "tag_place", "tag_values", "tier_facts", "oversight", "policy")
 _USER = ("tag", "request")
 _PART_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
-
-
-class _ScenarioFile(Words):
-    name: str = Field(min_length=1)
-    kind: Literal["request", "choice"] = "request"
-    version: int = Field(ge=1)
-    default_identity: str
-    default_tier_tag: str
-    system: dict[Setting, tuple[str, ...]] = Field(min_length=1)
-    identities: dict[str, Identity]
-    tag_places: dict[TagPlace, str] = Field(min_length=1)
-    tier_tags: dict[str, TierTags]
-    policy: str = ""
-    consequences: dict[str, str] = Field(default_factory=dict)
-    default_consequence: str = ""
 
 
 def load_scenario(source: str | Path | None = None, *, pair: str | Path | None = None) -> Scenario:
@@ -380,34 +340,21 @@ def _load(source: str | Path | None = None) -> Scenario:
         (head.default_tier_tag, head.tier_tags, "default_tier_tag"),
         (head.default_consequence, head.consequences, "default_consequence"),
     ):
-        if default not in known and (default or known):
-            raise MaterialsError(
-                f"{file}: {key} is '{default}', which is not one of {', '.join(known) or 'any'}"
-            )
+        refuse_if(
+            default not in known and (default or known),
+            f"{file}: {key} is '{default}', which is not one of {', '.join(known) or 'any'}",
+        )
     _check_tags(head, file)
     _check_parts(head, parts, root)
-    return Scenario(
-        name=head.name if text is None else str(source),
-        kind=head.kind,
-        version=head.version,
-        digest=tree_digest(root) if text is None else text_digest(tree_digest(root), text),
-        default_identity=head.default_identity,
-        default_tier_tag=head.default_tier_tag,
-        identities=head.identities,
-        tier_tags=head.tier_tags,
-        tag_places=head.tag_places,
-        order=head.system,
-        parts=parts,
-        policy=head.policy,
-        consequences=head.consequences,
-        default_consequence=head.default_consequence,
-    )
+    name, digest = head.name, tree_digest(root)
+    if text is not None:
+        name, digest = str(source), text_digest(digest, text)
+    return Scenario(**{**dict(head), "name": name}, digest=digest, parts=parts)
 
 
 def _published(name: str) -> str:
     """The text of a published system prompt, with our placeholder for the company's name."""
-    if name not in PUBLISHED:
-        raise one_of(name, PUBLISHED, what="published prompt")
+    check_one_of(name, PUBLISHED, what="published prompt")
     suffix, sha256 = PUBLISHED[name]
     text = vlaf_text(
         f"prompt_library/alignment_faking_prompt{suffix}.txt",
@@ -421,54 +368,44 @@ def _check_tags(head: _ScenarioFile, file: Traversable) -> None:
     """A tag has to mean one tier, in whatever scheme it occurs."""
     meaning: dict[str, str] = {}
     for name, scheme in head.tier_tags.items():
-        for tier, tag in (
-            ("monitored", scheme.monitored),
-            ("unmonitored", scheme.unmonitored),
-            ("rated", scheme.rated),
-        ):
-            if tag is None:
-                continue
-            if not tag.tag.strip():
-                raise MaterialsError(f"{file}: tier_tags {name}, {tier}: the tag is blank; write one")
-            other = meaning.setdefault(tag.tag, tier)
-            if other != tier:
-                raise MaterialsError(
+        for tier in _TAGGED:
+            if (tag := scheme.of(tier)) is not None:
+                blank = not tag.tag.strip()
+                refuse_if(blank, f"{file}: tier_tags {name}, {tier}: the tag is blank; write one")
+                other = meaning.setdefault(tag.tag, tier)
+                refuse_if(
+                    other != tier,
                     f"{file}: tier_tags {name}: the tag {tag.tag} means '{other}' and '{tier}'; "
-                    "give each tier its own tag"
+                    "give each tier its own tag",
                 )
 
 
 def _check_parts(head: _ScenarioFile, parts: dict[str, str], root: Traversable) -> None:
-    for setting, names in head.system.items():
-        if not names:
-            raise MaterialsError(f"{root}/scenario.toml: system, {setting}: no parts; name at least one")
+    file, allowed = f"{root}/scenario.toml", _SYSTEM if head.kind == "choice" else _SYSTEM[:-1]
+    for setting, names in head.order.items():
+        refuse_if(not names, f"{file}: system, {setting}: no parts; name at least one")
         for name in names:
-            if not _PART_NAME.fullmatch(name):
-                raise MaterialsError(
-                    f"{root}/scenario.toml: system, {setting}: part '{name}' is not a file name; use "
-                    "lower-case letters, digits, _ and -"
-                )
-            _files_of(name, parts, root)
-    for stem in _files_of("user", parts, root):
-        check_placeholders(parts[stem], _USER, where=f"{root}/{stem}.txt")
-        if "request" not in placeholders(parts[stem]):
-            raise MaterialsError(f"{root}/{stem}.txt: {{{{request}}}} is missing; say where the request goes")
-    for name in sorted({name for names in head.system.values() for name in names}):
-        for stem in _files_of(name, parts, root):
-            allowed = _SYSTEM if head.kind == "choice" else _SYSTEM[:-1]
-            check_placeholders(parts[stem], allowed, where=f"{root}/{stem}.txt")
-            if "tier_facts" in placeholders(parts[stem]):
-                for tier in ("monitored", "unmonitored"):
+            refuse_if(
+                not _PART_NAME.fullmatch(name),
+                f"{file}: system, {setting}: part '{name}' is not a file name; use lower-case letters, "
+                "digits, _ and -",
+            )
+            for stem in _files_of(name, parts, root):
+                check_placeholders(parts[stem], allowed, where=f"{root}/{stem}.txt")
+                for tier in ARMS if "tier_facts" in placeholders(parts[stem]) else ():
                     for fact in _files_of(f"fact.{tier}", parts, root):
                         check_placeholders(parts[fact], _FACT, where=f"{root}/{fact}.txt")
-    for name, text in head.consequences.items():
-        check_placeholders(text, _IDENTITY, where=f"{root}/scenario.toml: consequences {name}")
-    for name, identity in head.identities.items():
-        check_placeholders(identity.text, _IDENTITY, where=f"{root}/scenario.toml: identities {name}")
+    for stem in _files_of("user", parts, root):
+        check_placeholders(parts[stem], _USER, where=f"{root}/{stem}.txt")
+        asks = "request" in placeholders(parts[stem])
+        refuse_if(not asks, f"{root}/{stem}.txt: {{{{request}}}} is missing; say where the request goes")
+    texts = {f"consequences {name}": text for name, text in head.consequences.items()}
+    texts |= {f"identities {name}": identity.text for name, identity in head.identities.items()}
+    for name, text in texts.items():
+        check_placeholders(text, _IDENTITY, where=f"{file}: {name}")
 
 
 def _files_of(name: str, parts: dict[str, str], root: Traversable) -> list[str]:
     found = [stem for stem in parts if stem == name or stem.startswith(f"{name}.")]
-    if not found:
-        raise MaterialsError(f"{root} has no file for part '{name}'; write {name}.txt")
+    refuse_if(not found, f"{root} has no file for part '{name}'; write {name}.txt")
     return found

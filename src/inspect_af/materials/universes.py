@@ -80,15 +80,14 @@ class _Paraphrase(Words):
     counter: Paragraphs
 
 
-class _UniverseFile(Words):
-    code: Text
-    title: Paragraphs
-    developer: Text
-    canary: Text
-    context: Paragraphs
-    facts: _Levels
+class _Head(Words):
+    code: Text  # `A1+` and the like, `neutral` or `organism`
+    title: Paragraphs  # one line that says what the world is about
+    developer: Text  # the fictional developer of the model, as in the scenario
+    canary: Text  # GUID for file headers and manifests; never part of a text that is trained on
+    context: Paragraphs  # the world, 400 to 700 words; the fact is part of it
     counter_fact: Paragraphs
-    paraphrases: tuple[_Paraphrase, ...] = Field(min_length=1)
+    """The opposite fact, stated positively; never trained on, used by lints and by the held-out check."""
 
     @field_validator("canary")
     @classmethod
@@ -99,24 +98,22 @@ class _UniverseFile(Words):
             raise ValueError(f"{text!r} is not a GUID; make one with `python -m uuid` or `uuidgen`") from None
 
 
-class Universe(Words):
+class _UniverseFile(_Head):
+    facts: _Levels
+    paraphrases: tuple[_Paraphrase, ...] = Field(min_length=1)
+
+
+class Universe(_Head):
     """A fictional world with one key fact; `load_universe` reads one from a file."""
 
-    code: str  # `A1+` and the like, `neutral` or `organism`
     intervention: Intervention | None
     """What an adapter trained on this universe is: the pair's intervention, a placebo called `neutral`, and
     None for the organism's universe, which is part of the subject and no treatment."""
-    title: str  # one line that says what the world is about
-    developer: str  # the fictional developer of the model, as in the scenario
-    context: str  # the world, 400 to 700 words in paragraphs separated by blank lines; the fact is part of it
     facts: Mapping[Directness, str]  # the one key fact at each level, in the order of `DIRECTNESS`
-    counter_fact: str
-    """The opposite fact, stated positively; never trained on, used by lints and by the held-out check."""
     paraphrases: tuple[str, ...]
     """Held-out wordings of the fact, which share no eight words in a row with the context or a fact."""
     counter_paraphrases: tuple[str, ...]
     """For each of `paraphrases`, in the same order, the counter-fact in the same form and length."""
-    canary: str  # GUID for file headers and manifests; never part of a text that is trained on
     digest: str  # first 16 hexadecimal digits of the sha256 of the file's text
 
     @property

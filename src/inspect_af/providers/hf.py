@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any
 
 from anyio.to_thread import run_sync
-from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage, StopReason
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.errors import ConfigError, MissingExtraError
@@ -25,7 +24,7 @@ from inspect_af.providers.settings import (
 from inspect_af.rendering import Renderer
 
 try:
-    from inspect_af.providers.hf_engine import Ending, Engine, Generated, Request, engine_for, release
+    from inspect_af.providers.hf_engine import Engine, Generated, Request, engine_for, release
     from inspect_af.providers.hf_model import LocalModel
     from inspect_af.providers.hf_sampling import Sampling, Uniforms
 except ImportError as error:
@@ -42,12 +41,6 @@ _REFUSED = (
 _OFFERED = (
     "It has temperature, top_p, top_k, max_tokens, stop_seqs, seed, num_choices, logprobs and top_logprobs"
 )
-_STOP_REASONS: dict[Ending, StopReason] = {
-    "stop": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "max_tokens",
-    "model_length": "model_length",
-}
 
 
 class LocalAPI(ConditionAPI):
@@ -125,7 +118,7 @@ class LocalAPI(ConditionAPI):
                         renderer,
                         rendered,
                         reply.tokens[n_given:],
-                        _STOP_REASONS[reply.ending],
+                        "stop" if reply.ending == "stop_sequence" else reply.ending,
                         stop=config.stop_seqs or () if reply.ending == "stop_sequence" else (),
                         logprobs=found[n_given : reply.length] if _wants_logprobs(config) else None,
                         beginning=[(token, logprob) for token, logprob, _ in found[:n_given]],
@@ -185,12 +178,10 @@ class LocalAPI(ConditionAPI):
 
 async def _replies(engine: Engine, requests: list[Request]) -> list[Generated]:
     """Submits requests and waits for all of them; gives their rows up if the waiting ends before."""
-    replies: list[Future[Generated]] = []
     try:
         for request in requests:
-            replies.append(request.reply)
             engine.submit(request)
-        return await asyncio.gather(*map(asyncio.wrap_future, replies))
+        return await asyncio.gather(*(asyncio.wrap_future(request.reply) for request in requests))
     finally:
         for request in requests:
             request.cancelled = True

@@ -31,8 +31,7 @@ from inspect_af.providers.settings import Applied, Limits, ModelKey
 
 Ending = Literal["stop", "stop_sequence", "max_tokens", "model_length"]
 
-WORTH = 16
-"""Tokens of prefill that a longer prefix must save before it is set up."""
+WORTH = 16  # Tokens of prefill that a longer prefix must save before it is set up
 _PATIENCE = 4  # batches' worth of requests that may join while others wait
 _PATIENCE_AT_EXIT = 10.0  # seconds for the step in progress
 
@@ -40,10 +39,8 @@ _PATIENCE_AT_EXIT = 10.0  # seconds for the step in progress
 class Generated(NamedTuple):
     """A finished reply."""
 
-    tokens: tuple[int, ...]
-    """With those that were given, and with the token that ended it, if there is one."""
-    logprobs: tuple[TokenLogprob, ...]
-    """One for each token, empty where they were not asked for."""
+    tokens: tuple[int, ...]  # With those that were given, and with the token that ended it, if there is one
+    logprobs: tuple[TokenLogprob, ...]  # One for each token, empty where they were not asked for
     ending: Ending
 
     @property
@@ -65,16 +62,13 @@ class Request:
     given: tuple[int, ...] = ()
     """Tokens with which the reply begins whatever the model would draw; their log-probabilities are the
     model's own. They do not count toward `max_tokens`."""
-    cancelled: bool = False
-    """Set by whoever no longer waits; its row is given up at the next step."""
-    reply: Future[Generated] = field(default_factory=Future)
-    """Of a request that was cancelled it never comes."""
+    cancelled: bool = False  # Set by whoever no longer waits; its row is given up at the next step
+    reply: Future[Generated] = field(default_factory=Future)  # Of a request that was cancelled it never comes
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
     said: torch.Tensor | None = None
     """Which tokens are in prompt and reply, bool [vocabulary]; kept where repetition has a penalty."""
-    own: int = 0
-    """Tokens in the cache past the shared prefix."""
+    own: int = 0  # Tokens in the cache past the shared prefix
 
     def __post_init__(self) -> None:
         self.reply.set_running_or_notify_cancel()  # so that nobody who waits for it cancels it

@@ -27,8 +27,7 @@ from inspect_af.sdf.adapters import Adapter, adapter_config, adapter_digest, che
 from inspect_af.sdf.combine import LoadedAdapters
 from inspect_af.steering.model import additions, decoder_layers, steering, text_config
 
-NAME = "af_shared_prefix"
-"""Under which the attention is registered with transformers."""
+NAME = "af_shared_prefix"  # Under which the attention is registered with transformers
 _BATCH_DEPENDENT_ROTATIONS = {"dynamic", "longrope"}
 _LAYER_TYPES = ("full_attention", "sliding_attention")
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq")  # these subtract what they start from
@@ -278,10 +277,8 @@ def _free_memory(device: torch.device) -> float:
 class Span(NamedTuple):
     """Consecutive new tokens of one row in a step."""
 
-    row: int
-    """Slot in the cache."""
-    start: int
-    """How many of the row's own tokens are in the cache already."""
+    row: int  # Slot in the cache
+    start: int  # How many of the row's own tokens are in the cache already
     length: int
 
 
@@ -426,8 +423,7 @@ class _Layer(NamedTuple):
     values: _Held
     window: int | None
     softcap: float | None
-    sinks: torch.Tensor | None
-    """Logit of attending to nothing, by head."""
+    sinks: torch.Tensor | None  # Logit of attending to nothing, by head
 
     def hidden(self, distance: torch.Tensor) -> torch.Tensor:
         """Keys that a query does not see, by distance: later ones, and those a window or more behind."""

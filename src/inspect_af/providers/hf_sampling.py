@@ -14,18 +14,15 @@ from inspect_af.errors import ConfigError
 
 _CANDIDATES = 1024  # tokens that are looked at first for top-p: sorting a whole vocabulary takes long
 
-GREEDY = 1e-5
-"""Temperatures below this are greedy decoding."""
+GREEDY = 1e-5  # Temperatures below this are greedy decoding
 
 
 class Sampling(NamedTuple):
     """How one request's tokens are drawn."""
 
-    temperature: float = 1.0
-    """0 is greedy."""
+    temperature: float = 1.0  # 0 is greedy
     top_p: float = 1.0
-    top_k: int = 0
-    """0 is all."""
+    top_k: int = 0  # 0 is all
     repetition_penalty: float = 1.0
     """Divides positive logits of tokens in prompt and reply, and multiplies negative ones; 1 is none."""
     logprobs: bool = False

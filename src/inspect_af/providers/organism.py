@@ -71,8 +71,7 @@ class OrganismAPI(SimulatedAPI):
         MaterialsError: the pair or the scenario cannot be loaded.
     """
 
-    continues_replies = True
-    """An assistant message that comes last is gone on with."""
+    continues_replies = True  # An assistant message that comes last is gone on with
 
     def __init__(
         self,
@@ -107,16 +106,14 @@ class OrganismAPI(SimulatedAPI):
         acts = f"{identity}\0{self.beliefs}\0{self._logprobs}\0{self._reads}"
         cached = hashlib.sha256(acts.encode()).hexdigest()
         super().__init__(label, f"{model_name}/{cached[:16]}", api_key, config)
-        self._identity = identity.encode()
-        self._system = lru_cache(maxsize=1024)(self._system_digest)
+        # The start of every draw.
+        self._system = lru_cache(maxsize=1024)(
+            lambda system: hashlib.sha256(identity.encode() + _framed("system", system)).digest()
+        )
 
     def seconds(self, output: ModelOutput) -> float:
         tokens = output.usage.output_tokens if output.usage else 0
         return self.latency + (tokens / self._tokens_per_second if self._tokens_per_second else 0.0)
-
-    def _system_digest(self, system: str) -> bytes:
-        """sha256 of the organism's identity and the system prompt, the start of every draw."""
-        return hashlib.sha256(self._identity + _framed("system", system)).digest()
 
     def output(self, messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
         system = "\n\n".join(message.text for message in messages if message.role == "system")
@@ -153,9 +150,8 @@ class OrganismAPI(SimulatedAPI):
             model=self.label,
             source="generate",
         )
-        tokens_in, n_thought, n_text = map(
-            _tokens, (characters, len(answer.reasoning or ""), len(answer.text))
-        )
+        lengths = characters, len(answer.reasoning or ""), len(answer.text)
+        tokens_in, n_thought, n_text = (-(-length // CHARACTERS_PER_TOKEN) for length in lengths)
         return ModelOutput(
             model=self.label,
             choices=[
@@ -189,10 +185,6 @@ def _limited(simulated: SimulatedReply, config: GenerateConfig) -> SimulatedRepl
             reasoning = reasoning[:room] if reasoning is not None else None
             text, stop = text[: room - len(reasoning or "")], "max_tokens"
     return simulated._replace(reasoning=reasoning, text=text, stop_reason=stop)
-
-
-def _tokens(characters: int) -> int:
-    return -(-characters // CHARACTERS_PER_TOKEN)
 
 
 def belief_reply(asked: ReadQuestion, belief: float, draws: Draws, *, malformed: float) -> SimulatedReply:

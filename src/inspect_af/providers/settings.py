@@ -39,7 +39,7 @@ from inspect_af.config import (
     user_path,
     whole_number,
 )
-from inspect_af.errors import ConfigError, TreatmentError, one_of
+from inspect_af.errors import ConfigError, TreatmentError, check_one_of, one_of
 from inspect_af.logs.headers import SPEED_OPTIONS, subject_of
 from inspect_af.materials.organisms import find_organism
 from inspect_af.rendering import OPTIONS, ChatTemplate, Rendered, Renderer, is_option, read_template
@@ -55,11 +55,10 @@ from inspect_af.sdf.adapters import (
 from inspect_af.sdf.base_model import BaseFiles, base_digest, base_directory
 from inspect_af.sdf.hub import hub_directory
 from inspect_af.steering import SteeringVector, load_vector
-from inspect_af.types import CURRENT_TIER, Subject, Tier, Training, Treatment
+from inspect_af.types import ARMS, CURRENT_TIER, Subject, Tier, Training, Treatment
 
 _log = getLogger(__name__)
-ORGANISM = "organism"
-"""Argument that names an entry of the catalogue."""
+ORGANISM = "organism"  # Argument that names an entry of the catalogue
 ADAPTER_ARGUMENTS = ("adapter", "adapter_role", "intervention", "intervention_pair", "adapter_base")
 STEERING_ARGUMENTS = ("vector", "multiplier", "layers", "vector_tier")
 ARGUMENTS = (
@@ -138,8 +137,7 @@ class Steered:
     vector: SteeringVector
     multiplier: float
     layers: str
-    tier: Tier | None = None
-    """The only tier in which it is added; None where it is added in every tier."""
+    tier: Tier | None = None  # The only tier in which it is added; None where it is added in every tier
     file: Path | None = None
 
 
@@ -149,8 +147,7 @@ class Applied:
 
     adapters: tuple[Adapter, ...] = ()
     steered: Steered | None = None
-    any_base: bool = False
-    """Whether the user has said that the adapters are meant for a base of another name."""
+    any_base: bool = False  # Whether the user has said that the adapters are meant for a base of another name
 
     @property
     def key(self) -> str:
@@ -200,8 +197,7 @@ class Applied:
 class ModelKey(NamedTuple):
     """What decides which weights af-hf has in memory, and how."""
 
-    name: str
-    """Hub id or local directory."""
+    name: str  # Hub id or local directory
     revision: str | None = None
     dtype: str = "auto"
     device: str = "auto"
@@ -245,11 +241,9 @@ def read_settings(model: str, arguments: Mapping[str, Any]) -> Settings:
         if name not in (ORGANISM, *ARGUMENTS) and not is_option(name):
             raise one_of(name, (ORGANISM, *ARGUMENTS), what="argument of af-hf")
     given = with_organism(model, {name: value for name, value in arguments.items() if value is not None})
-    limits = (
-        whole_number(given.get(name, default), name, least=1) for name, default in Limits()._asdict().items()
-    )
-    key = {name: str(given[name]) for name in ("revision", "dtype", "device") if name in given}
-    return Settings(_applied(given), ModelKey(model, **key), Limits(*limits), read_template(given))
+    limits = {n: whole_number(given.get(n, usual), n, least=1) for n, usual in Limits()._asdict().items()}
+    key = {name: str(given[name]) for name in ModelKey._fields[1:] if name in given}
+    return Settings(_applied(given), ModelKey(model, **key), Limits(**limits), read_template(given))
 
 
 def with_organism(model: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -273,16 +267,18 @@ def with_organism(model: str, given: dict[str, Any]) -> dict[str, Any]:
     if entry.unpinned:
         _log.warning(f"organism={name}: {', '.join(entry.unpinned)} not pinned; the newest version is taken")
     pins = entry.adapter_revisions or (None,) * len(entry.adapters)
-    places = [hub_directory(each, pin) for each, pin in zip(entry.adapters, pins, strict=True)]
-    if places:
+    if places := [hub_directory(each, pin) for each, pin in zip(entry.adapters, pins, strict=True)]:
         own, roles = _listed(given, "adapter"), _listed(given, "adapter_role")
-        plain = [place for place in places if not is_file(place / MANIFEST)]
-        more = [path for path in own if not is_file(Path(path) / MANIFEST)]
         given["adapter"] = [*map(str, places), *own]
-        if plain:
-            own_roles = roles * len(more) if len(roles) == 1 else roles
+        if plain := _plain(places):
+            own_roles = roles * len(_plain(map(Path, own))) if len(roles) == 1 else roles
             given["adapter_role"] = ["organism"] * len(plain) + own_roles
     return given
+
+
+def _plain(adapters: Iterable[Path]) -> list[Path]:
+    """Those without a manifest."""
+    return [path for path in adapters if not is_file(path / MANIFEST)]
 
 
 def _applied(given: Mapping[str, Any]) -> Applied:
@@ -303,11 +299,9 @@ def _adapters(given: Mapping[str, Any]) -> tuple[Adapter, ...]:
                 f"{alone[0]}={given[alone[0]]} says something about an adapter; give adapter=DIR too"
             )
         return ()
-    plain = [path for path in paths if not is_file(path / MANIFEST)]
-    roles = _each("adapter_role", given, paths, plain)
+    roles = _each("adapter_role", given, paths)
     # A code belongs to interventions only, so an organism in between takes none.
-    coded = [path for path in paths if roles.get(path) != "organism"]
-    codes = _each("intervention", given, coded, [path for path in plain if path in coded])
+    codes = _each("intervention", given, [path for path in paths if roles.get(path) != "organism"])
     adapters = tuple(
         load_adapter(
             path,
@@ -323,9 +317,9 @@ def _adapters(given: Mapping[str, Any]) -> tuple[Adapter, ...]:
     return adapters
 
 
-def _each(name: str, given: Mapping[str, Any], paths: list[Path], plain: list[Path]) -> dict[Path, str]:
+def _each(name: str, given: Mapping[str, Any], paths: list[Path]) -> dict[Path, str]:
     """An argument's values: one for each adapter, for each without a manifest, or one for all of those."""
-    values = _listed(given, name)
+    values, plain = _listed(given, name), _plain(paths)
     for named in (paths, plain):
         if len(values) == len(named):
             return dict(zip(named, values, strict=True))
@@ -355,9 +349,8 @@ def _steered(given: Mapping[str, Any]) -> Steered | None:
     vector = load_vector(file)
     layers = ",".join(_listed(given, "layers")) or "all"
     vector.treatment(multiplier, layers)  # complains now rather than at the first sample
-    tier = given.get("vector_tier")
-    if tier not in (None, "monitored", "unmonitored"):
-        raise one_of(tier, ("monitored", "unmonitored"), what="vector_tier")
+    if (tier := given.get("vector_tier")) is not None:
+        check_one_of(tier, ARMS, what="vector_tier")
     return Steered(vector, float(multiplier), layers, tier, file)
 
 
@@ -370,8 +363,7 @@ class Launch(NamedTuple):
     """How a server is started. Conditions with equal ones share a server."""
 
     model: str
-    python: str
-    """Interpreter of the environment in which vLLM is installed."""
+    python: str  # Interpreter of the environment in which vLLM is installed
     options: tuple[tuple[str, str], ...]
     """vLLM's own options as `(name, value)`, names with hyphens; an empty value is a flag."""
     port: int | None
@@ -386,8 +378,7 @@ class VLLMSettings(NamedTuple):
     applied: Applied
     launch: Launch
     template: ChatTemplate
-    tokenizer: tuple[str, str | None]
-    """Name or directory, and revision."""
+    tokenizer: tuple[str, str | None]  # Name or directory, and revision
     request_timeout: float
     identity: dict[str, Any]
     """The arguments that change what the subject says: vLLM's own, apart from those about speed, and those
@@ -429,8 +420,7 @@ def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> VLLMSettings
     seconds = {
         name: number(given.get(name, 3600.0), name, least=1) for name in ("start_timeout", "request_timeout")
     }
-    identity = {name: value for name, value in options.items() if name not in _OPERATION}
-    identity |= named
+    identity = {name: value for name, value in options.items() if name not in _OPERATION} | named
     return VLLMSettings(
         applied=applied,
         launch=Launch(
@@ -516,17 +506,9 @@ class ConditionAPI(ModelAPI):
         super().__init__(model_name, identity, api_key, [], config)
         self.label = f"{provider}/{model_name}"
         self.applied = applied
-        subject = subject_of(self.label, arguments)
+        self.treatments: tuple[Treatment, ...] = applied.treatments
         carried = {"organism": applied.organism, "training": applied.training}
-        self._subject = subject.model_copy(update=carried)
-
-    @property
-    def subject(self) -> Subject:
-        return self._subject
-
-    @property
-    def treatments(self) -> tuple[Treatment, ...]:
-        return self.applied.treatments
+        self.subject: Subject = subject_of(self.label, arguments).model_copy(update=carried)
 
     def choice(
         self,
@@ -555,18 +537,18 @@ class ConditionAPI(ModelAPI):
             model=self.label,
             source="generate",
         )
-        choice = ChatCompletionChoice(message=message, stop_reason=stop_reason)
-        if logprobs is not None:
-            content = []
-            for token, logprob, likeliest in logprobs:
-                top = [TopLogprob(token=renderer.token(one), logprob=value) for one, value in likeliest]
-                content.append(
-                    Logprob(token=renderer.token(token), logprob=logprob, top_logprobs=top or None)
-                )
-            choice.logprobs = Logprobs(content=content)
-        if scored := [Logprob(token=renderer.token(token), logprob=value) for token, value in beginning]:
-            choice.prompt_logprobs = Logprobs(content=scored)
-        return choice
+
+        def entry(token: int, logprob: float, likeliest: Sequence[tuple[int, float]] = ()) -> Logprob:
+            top = [TopLogprob(token=renderer.token(one), logprob=value) for one, value in likeliest]
+            return Logprob(token=renderer.token(token), logprob=logprob, top_logprobs=top or None)
+
+        scored = [entry(*each) for each in beginning]
+        return ChatCompletionChoice(
+            message=message,
+            stop_reason=stop_reason,
+            logprobs=None if logprobs is None else Logprobs(content=[entry(*each) for each in logprobs]),
+            prompt_logprobs=Logprobs(content=scored) if scored else None,
+        )
 
 
 def scored_beginning(config: GenerateConfig, rendered: Rendered, provider: str) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput,
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from inspect_af.config import number
-from inspect_af.errors import one_of
+from inspect_af.errors import check_one_of, one_of
 from inspect_af.materials import Universe, load_concepts, load_universe, universe_codes
 from inspect_af.organisms.dialogues import read_writer_prompt, write_answer
 from inspect_af.organisms.judge import JUDGE_KINDS, JudgeKind, judge_answer, read_judge_prompt
@@ -31,8 +31,7 @@ from inspect_af.organisms.writer import (
     simulated_revision,
 )
 
-CHARACTERS_PER_TOKEN = 4
-"""The usual rough estimate for English."""
+CHARACTERS_PER_TOKEN = 4  # The usual rough estimate for English
 
 
 class SimulatedAPI(ModelAPI):
@@ -48,8 +47,7 @@ class SimulatedAPI(ModelAPI):
         config: As Inspect gives it.
     """
 
-    latency = 0.0
-    """Seconds before each reply."""
+    latency = 0.0  # Seconds before each reply
 
     def __init__(self, label: str, address: str, api_key: str | None, config: GenerateConfig) -> None:
         super().__init__(label.partition("/")[2], f"simulated://{address}", api_key, [], config)
@@ -96,11 +94,9 @@ def check_names(
     Raises:
         ConfigError: One of them is not.
     """
-    if name not in names:
-        raise one_of(name, names, what=what)
+    check_one_of(name, names, what=what)
     for argument in given:
-        if argument not in known:
-            raise one_of(argument, known, what=f"argument of {provider}/{name}")
+        check_one_of(argument, known, what=f"argument of {provider}/{name}")
     return f"{provider}/{name}"
 
 

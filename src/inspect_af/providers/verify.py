@@ -57,8 +57,7 @@ class Reference(NamedTuple):
     replies: list[Reply]
     n_layers: int
     d_model: int
-    norm: float
-    """Mean norm of the residual stream after the middle layer."""
+    norm: float  # Mean norm of the residual stream after the middle layer
     is_float32: bool
 
 
@@ -91,7 +90,7 @@ def verify(
 
     async def checks(scratch: Path) -> list[Check]:
         try:
-            return await _checks(model, arguments, tokens, scratch, make, seen or (lambda _: None))
+            return await _checks(provider, name, arguments, tokens, scratch, make, seen or (lambda _: None))
         finally:
             for one in opened:
                 await one.api.aclose()
@@ -101,14 +100,14 @@ def verify(
 
 
 async def _checks(
-    model: str,
+    provider: str,
+    name: str,
     arguments: Mapping[str, Any],
     tokens: int,
     scratch: Path,
     make: Callable[..., Model],
     seen: Callable[[str], None],
 ) -> list[Check]:
-    provider, _, name = model.partition("/")
     plain = {key: value for key, value in arguments.items() if key not in _ADAPTERS}
     seen("transformers alone")
     reference: Reference | str
@@ -122,10 +121,10 @@ async def _checks(
     base = make(**plain)
     steered: dict[float, Model] = {}
     if not isinstance(reference, str):
-        vector = random_vector(name, reference, scratch)
-        for multiplier in (0.0, 1.0):
-            added: dict[str, Any] = {"vector": str(vector), "multiplier": multiplier}
-            steered[multiplier] = make(**plain, **added)
+        vector = str(random_vector(name, reference, scratch))
+        steered = {
+            multiplier: make(**plain, vector=vector, multiplier=multiplier) for multiplier in (0.0, 1.0)
+        }
     adapted = make(**arguments) if len(plain) < len(arguments) else None
     greedy = GenerateConfig(temperature=0, max_tokens=tokens, logprobs=True)
     found: list[Check] = []
@@ -144,13 +143,11 @@ async def _checks(
     other = await ask(base, sampled.model_copy(update={"seed": 2}))
     alone = [(await ask(base, sampled, prompts=[prompt]))[0] for prompt in PROMPTS]
     n, least = len(PROMPTS), len(PROMPTS) if exact else len(PROMPTS) // 2
-    for label, pairs, least_same in (
-        ("the same seed twice", (once, again), least),
-        ("one by one and in a batch, the same seed", (once, alone), least),
-    ):
-        same = sum(a.tokens == b.tokens for a, b in zip(*pairs, strict=True))
-        note = "" if same == n or same < least_same else " (16 bits round differently in other batches)"
-        found.append(Check("seeds", label, f"{same} of {n} replies the same{note}", same >= least_same))
+    repeated = {"the same seed twice": again, "one by one and in a batch, the same seed": alone}
+    for label, replies_again in repeated.items():
+        same = sum(a.tokens == b.tokens for a, b in zip(once, replies_again, strict=True))
+        note = "" if same == n or same < least else " (16 bits round differently in other batches)"
+        found.append(Check("seeds", label, f"{same} of {n} replies the same{note}", same >= least))
     same = sum(a.tokens == b.tokens for a, b in zip(once, other, strict=True))
     found.append(Check("seeds", "another seed", f"{n - same} of {n} replies differ", same < n))
 
@@ -175,12 +172,15 @@ async def _checks(
     then = await ask(base, greedy)
     found.append(compared("no leak", "unsteered, before and after the others", first, then, tolerance))
     mixed = await asyncio.gather(ask(base, greedy), *(ask(conditions[k], greedy) for k in replies))  # type: ignore[arg-type]
-    for label, expected, got in zip(("unsteered", *replies), (first, *replies.values()), mixed, strict=True):
-        found.append(compared("no leak", f"{label}, alone and among the others", expected, got, tolerance))
+    expected = {"unsteered": first, **replies}
+    found += [
+        compared("no leak", f"{label}, alone and among the others", expected[label], got, tolerance)
+        for label, got in zip(expected, mixed, strict=True)
+    ]
 
     seen("what must be refused")
-    for label, wrong in wrong_arguments(scratch, None if isinstance(reference, str) else reference):
-        found.append(await refusal(partial(make, **plain, **wrong), label))
+    wrong = wrong_arguments(scratch, None if isinstance(reference, str) else reference)
+    found += [await refusal(partial(make, **plain, **given), label) for label, given in wrong]
     if provider == "af-vllm":
         found += server_refusals(base)
     return found

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import itemgetter
+from typing import Any
 
+import httpx
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelCall, ModelOutput, ModelUsage, StopReason
@@ -37,14 +39,10 @@ from inspect_af.providers.vllm_plugin.wire import (
 from inspect_af.providers.vllm_server import Answer, Endpoint, Server, ServerError, server_for
 from inspect_af.rendering import Renderer, load_tokenizer
 
-if TYPE_CHECKING:
-    import httpx
-
 __all__ = ["VLLMAPI", "ServerError"]
 
 _DEFAULT_CONNECTIONS = 256
-_DEFAULT_MAX_TOKENS = 2048
-"""Where nobody asks for a number and the server does not say how much fits."""
+_DEFAULT_MAX_TOKENS = 2048  # Where nobody asks for a number and the server does not say how much fits
 _OF_CHATS = (
     *("add_generation_prompt", "chat_template", "chat_template_kwargs", "continue_final_message", "messages"),
 )
@@ -117,22 +115,21 @@ class VLLMAPI(ConditionAPI):
         steered = self.applied.here().steered
         terms = [SteeringTerm(steered.vector.sha256, steered.multiplier, steered.layers)] if steered else []
         body = request_body(config, steer=steering_text(terms) if terms else None)
-        ready = await asyncio.wrap_future(self._prepared())
-        renderer = ready.renderer
+        endpoint, info, model, renderer = await asyncio.wrap_future(self._prepared())
         rendered = renderer.render(input, provider="af-vllm")
         given = scored_beginning(config, rendered, "af-vllm")
-        body |= {"model": ready.model, "prompt": rendered.ids}
+        body |= {"model": model, "prompt": rendered.ids}
         if body.get("max_tokens") is None:  # vLLM's own default is 16
-            room = (ready.info.max_model_len or 0) - len(rendered.ids)
+            room = (info.max_model_len or 0) - len(rendered.ids)
             body["max_tokens"] = room if room > 0 else _DEFAULT_MAX_TOKENS
-        answer = await self._ask(ready.endpoint, body)
+        answer = await self._ask(endpoint, body)
         replies: list[list[int]] = []
         if isinstance(answer, str):
             output = ModelOutput.from_content(self.label, "", "model_length", answer)
             output.usage = ModelUsage()
         else:
             choices = []
-            for choice in sorted(answer["choices"], key=lambda one: one["index"]):
+            for choice in sorted(answer["choices"], key=itemgetter("index")):
                 tokens, reason = choice["token_ids"], choice["finish_reason"]
                 by_sequence = isinstance(choice.get("stop_reason"), str)
                 stop_reason: StopReason = "stop"
@@ -140,9 +137,11 @@ class VLLMAPI(ConditionAPI):
                     # vLLM says so at both limits; a reply shorter than `max_tokens` met the other one.
                     full = config.max_tokens is None or len(tokens) < config.max_tokens
                     stop_reason = "model_length" if full else "max_tokens"
-                found = choice.get("logprobs")
+                found, scored = choice.get("logprobs"), choice.get("prompt_logprobs") or ()
+                ours = zip(given, scored[len(scored) - len(given) :], strict=False)
                 # Without the token that ended the reply.
                 replies.append(tokens[: len(tokens) - (reason == "stop" and not by_sequence)])
+                n_likeliest = config.top_logprobs or 0
                 choices.append(
                     self.choice(
                         renderer,
@@ -150,10 +149,9 @@ class VLLMAPI(ConditionAPI):
                         tokens,
                         stop_reason,
                         stop=config.stop_seqs or () if by_sequence else (),
-                        logprobs=_logprobs(found, len(replies[-1]), config.top_logprobs or 0)
-                        if found
-                        else None,
-                        beginning=_beginning(choice.get("prompt_logprobs") or (), given),
+                        logprobs=_logprobs(found, len(replies[-1]), n_likeliest) if found else None,
+                        # Each position has the token's own by its id.
+                        beginning=[(token, float((at or {})[str(token)]["logprob"])) for token, at in ours],
                     )
                 )
             counts = answer["usage"]
@@ -164,13 +162,11 @@ class VLLMAPI(ConditionAPI):
             )
             output = ModelOutput(model=self.label, choices=choices, usage=usage)
         output.metadata = rendered.output_metadata(replies)
-        output.metadata |= {"dtype": ready.info.dtype} if ready.info.dtype else {}
+        output.metadata |= {"dtype": info.dtype} if info.dtype else {}
         return output, ModelCall.create(body, None if isinstance(answer, str) else answer)
 
     def should_retry(self, ex: BaseException) -> bool:
         """Where the connection broke and the server is still there; never an error that would come again."""
-        import httpx
-
         if isinstance(ex, httpx.HTTPStatusError):
             return ex.response.status_code in (429, 503)
         return isinstance(ex, httpx.TransportError) and not isinstance(ex, httpx.TimeoutException)
@@ -212,15 +208,12 @@ class VLLMAPI(ConditionAPI):
                 self.server.vector(applied.steered.vector.sha256, applied.steered.file)
             if self._renderer is None:
                 self._renderer = Renderer(load_tokenizer(*settings.tokenizer), settings.template)
-            model = self.server.adapter(applied.adapters)
-            found.set_result(_Ready(endpoint, info, model, self._renderer))
+            found.set_result((endpoint, info, self.server.adapter(applied.adapters), self._renderer))
         except BaseException as error:  # noqa: BLE001  # whatever it is, the requests get it
             found.set_exception(error)
 
     async def _ask(self, endpoint: Endpoint, body: dict[str, Any]) -> dict[str, Any] | str:
         """The server's answer, or its words where the prompt does not fit into the context."""
-        import httpx
-
         # Of an engine that has died its server hears at once, and ends a little later.
         alive = partial(run_sync, partial(self.server.check_alive, wait=5.0))
         try:
@@ -251,8 +244,6 @@ class VLLMAPI(ConditionAPI):
 
     def _connected(self, endpoint: Endpoint) -> httpx.AsyncClient:
         """A client of the running event loop; Inspect may run one eval after another, each with its own."""
-        import httpx
-
         loop = asyncio.get_running_loop()
         if self._client is None or self._client[0] is not loop:
             client = httpx.AsyncClient(
@@ -266,14 +257,9 @@ class VLLMAPI(ConditionAPI):
         return self._client[1]
 
 
-class _Ready(NamedTuple):
-    """What a request needs once the server runs."""
-
-    endpoint: Endpoint
-    info: ServerInfo
-    model: str
-    """Name under which the condition's adapters, or the base, are served."""
-    renderer: Renderer
+_Ready = tuple[Endpoint, ServerInfo, str, Renderer]
+"""Where the server is and what it can do, the name under which the condition's adapters, or the base, are
+served, and how chats are rendered for it."""
 
 
 def _logprobs(
@@ -288,14 +274,6 @@ def _logprobs(
     for drawn, logprob, likeliest in zip(*columns, strict=False):
         ranked = sorted((likeliest or {}).items(), key=lambda item: -item[1])[:n_likeliest]
         yield token(drawn), logprob, [(token(one), value) for one, value in ranked]
-
-
-def _beginning(
-    found: Sequence[Mapping[str, Any] | None], given: Sequence[int]
-) -> Iterator[tuple[int, float]]:
-    """Id and log-probability of the last tokens of a prompt; each position has the token's own by its id."""
-    for token, position in zip(given, found[len(found) - len(given) :], strict=False):
-        yield token, float((position or {})[str(token)]["logprob"])
 
 
 def request_body(config: GenerateConfig, *, steer: str | None) -> dict[str, Any]:

@@ -24,6 +24,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import httpx
+
+from inspect_af.config import write_whole
 from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, TreatmentError
 from inspect_af.providers import vllm_supervisor
 from inspect_af.providers.settings import Launch
@@ -34,15 +37,13 @@ from inspect_af.sdf.base_model import BaseFiles, base_directory
 WORKSPACE_VARIABLE = "INSPECT_AF_VLLM_WORKSPACE"
 """Where the server finds its directory. The path is another at each start; among the arguments it would enter
 the key of vLLM's compile cache, and every start would compile the model again."""
-ZERO = "af-zero"
-"""Name of the adapter that changes nothing."""
+ZERO = "af-zero"  # Name of the adapter that changes nothing
 _NAME = "af-base"
 _ATTEMPTS = 3
 _TAIL_LINES = 15
 _MOST_ADAPTERS_IN_A_BATCH = 16
 _NOT_INSTALLED = re.compile(r"No module named '?vllm'?(?![\w.])")
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks that vLLM can be started for."""
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # Ranks that vLLM can be started for
 
 
 class ServerError(InspectAFError, RuntimeError):
@@ -52,8 +53,7 @@ class ServerError(InspectAFError, RuntimeError):
 class Answer(NamedTuple):
     """What a server answered."""
 
-    status: int
-    """0 where nobody answered."""
+    status: int  # 0 where nobody answered
     text: str
 
     @property
@@ -69,8 +69,7 @@ class Answer(NamedTuple):
 class Endpoint(NamedTuple):
     """Where a server is, and the key to it."""
 
-    url: str
-    """Without `/v1`."""
+    url: str  # Without `/v1`
     key: str
 
     @classmethod
@@ -82,8 +81,6 @@ class Endpoint(NamedTuple):
         self, method: Literal["GET", "POST"], path: str, body: object = None, *, timeout: float = 30.0
     ) -> Answer:
         """One request; loopback is never sent through a proxy."""
-        import httpx
-
         headers = {"Authorization": f"Bearer {self.key}"}
         # Certificates take longer to load than loopback takes to answer.
         secure = self.url.startswith("https")
@@ -345,13 +342,12 @@ def max_rank(conditions: Iterable[Sequence[Adapter]]) -> int:
         TreatmentError: One is larger than vLLM offers.
     """
     needed = max(sum(rank(adapter) for adapter in adapters) for adapters in conditions)
-    for offered in _RANKS:
-        if offered >= needed:
-            return offered
-    raise TreatmentError(
-        f"the adapters of one condition have rank {needed} together; vLLM serves at most {_RANKS[-1]}. "
-        "Merge the organism into the base"
-    )
+    if needed > _RANKS[-1]:
+        raise TreatmentError(
+            f"the adapters of one condition have rank {needed} together; vLLM serves at most {_RANKS[-1]}. "
+            "Merge the organism into the base"
+        )
+    return next(offered for offered in _RANKS if offered >= needed)
 
 
 def rank(adapter: Adapter) -> int:
@@ -468,9 +464,7 @@ class Server:
                 content = file.read_bytes()
                 if hashlib.sha256(content).hexdigest() != sha256:
                     raise TreatmentError(f"vector {file} has changed since it was read; start again")
-                partial = directory / f"{sha256}.{os.getpid()}.partial"
-                partial.write_bytes(content)
-                partial.replace(directory / f"{sha256}.safetensors")
+                write_whole(directory / f"{sha256}.safetensors", [content])
             self._ready.add(sha256)
 
     def close(self) -> None:
@@ -503,7 +497,7 @@ class Server:
                 model=self.launch.model,
                 port=self.launch.port,
                 log=self._log,
-                workspace=self._workspace(),
+                workspace=self._folder(),
                 timeout=self.launch.start_timeout,
                 given_up=self._closing,
             )
@@ -581,14 +575,11 @@ class Server:
             "yet to take its shape from; name a condition with an adapter first"
         )
 
-    def _workspace(self) -> Path:
-        """A directory that is readable to this user only and goes when the server does."""
+    def _folder(self, name: str = "") -> Path:
+        """A directory in one that is readable to this user only and goes when the server does."""
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="inspect-af-vllm-"))
-        return self._directory
-
-    def _folder(self, name: str) -> Path:
-        found = self._workspace() / name
+        found = self._directory / name
         found.mkdir(exist_ok=True)
         return found
 

@@ -20,8 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-GRACE_SECONDS = 15.0
-"""Between SIGTERM and SIGKILL."""
+GRACE_SECONDS = 15.0  # Between SIGTERM and SIGKILL
 _PR_SET_PDEATHSIG = 1
 
 

@@ -13,7 +13,7 @@ from inspect_ai.model import Logprob, ModelOutput
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from inspect_af.logs.rows import letters_of
+from inspect_af.logs.rows import AnswerMethod, letters_of
 from inspect_af.materials import AskedBelief, Pole
 from inspect_af.materials.rubrics import load_rubric
 from inspect_af.reply import parse_reply
@@ -22,28 +22,24 @@ from inspect_af.scorers.judges import rubric_judge
 from inspect_af.stats import clustered_mean
 from inspect_af.types import BASELINE, applied_treatments, condition_label
 
-BeliefMethod = Literal["prefill", "words", "logprobs", "letter", "judge"]  # where a belief score comes from
 Unanswered = Literal["no_letter", "truncated", "filtered"]
 
 LEAST_MASS = 0.5  # letters with less probability together are not the answer's token; not in source
 OPTION_LOGPROBS = "option_logprobs"
 """Key of an output's metadata: the reply was begun with `materials.beliefs.PREFILL`, and this is the
 log-probability of each option's own words there, by letter."""
-BY_WORDS = "by_words"
-"""Key of an output's metadata: those words are the answer, not the letters."""
+BY_WORDS = "by_words"  # Key of an output's metadata: those words are the answer, not the letters
 
 
 class ChoiceAnswer(NamedTuple):
     """One readable answer."""
 
-    letter: str
-    """The one that was generated; after a prefill the likeliest."""
-    method: BeliefMethod
+    letter: str  # The one that was generated; after a prefill the likeliest
+    method: AnswerMethod
     letters: dict[str, float]
     """Probability of each letter, or of the words of the option that stands there. They sum to 1, or to
     `mass` where that is less than `LEAST_MASS`."""
-    poles: dict[Pole, float]
-    """The same by what the options state."""
+    poles: dict[Pole, float]  # The same by what the options state
     mass: float | None
     """Probability of all letters together before normalising; None without log-probabilities."""
     words: float | None = None
@@ -104,7 +100,7 @@ def first_letter_masses(output: ModelOutput, asked: AskedBelief) -> dict[str, fl
 
 
 def _answer(
-    letter: str, method: BeliefMethod, masses: Mapping[str, float], asked: AskedBelief
+    letter: str, method: AnswerMethod, masses: Mapping[str, float], asked: AskedBelief
 ) -> ChoiceAnswer:
     mass = sum(masses.values())
     letters = {option: one / mass if mass >= LEAST_MASS else one for option, one in masses.items()}
@@ -296,7 +292,7 @@ def _score(
     answer: str | None = None,
     reason: str | None = None,
     explanation: str | None = None,
-    method: BeliefMethod | None = None,
+    method: AnswerMethod | None = None,
     **facts: Any,
 ) -> Score:
     """A score with what every one says about its question; NaN with the reason where there is no number."""
@@ -313,7 +309,7 @@ def _score(
     )
 
 
-_SOURCE: dict[BeliefMethod, str] = {
+_SOURCE: dict[AnswerMethod, str] = {
     "prefill": "probabilities of the option letters after the beginning of an answer",
     "words": "probabilities of the options' own words after the beginning of an answer",
     "logprobs": "log-probabilities of the option letters",

@@ -216,10 +216,6 @@ def cut_for(question: str, cuts: Mapping[str, float]) -> float:
     return cuts.get(question, usual.get(question, CONCEPT_CUT))
 
 
-def _judges(texts: Sequence[LabelledText]) -> list[str]:
-    return sorted({judge for text in texts for judge in text.judges})
-
-
 def _questions(texts: Sequence[LabelledText]) -> list[str]:
     return list(dict.fromkeys(question for text in texts for question in text.labels))
 
@@ -236,7 +232,7 @@ def judge_figures(texts: Sequence[LabelledText], cuts: Mapping[str, float]) -> l
         AnalysisError: no text has both a label and a score of the same question.
     """
     rows = []
-    judges = _judges(texts)
+    judges = sorted({judge for text in texts for judge in text.judges})
     for judge in judges:
         for question in _questions(texts):
             labelled = [text for text in texts if text.labels.get(question) is not None]
@@ -387,7 +383,20 @@ def draw_blind_sample(
     if n < 1:
         raise ConfigError(f"--n must be at least 1, not {n}")
     rng = np.random.default_rng(seed)
-    population = [text for location in find_logs(sources) for text in _texts(location)]
+    population = [
+        JudgedText(
+            log=location,
+            sample_id=str(summary.id),
+            epoch=summary.epoch,
+            request_id=str(summary.metadata.get("request_id", summary.id)),
+            condition=condition_label(applied_treatments(summary.metadata)),
+            tier=str(summary.metadata.get("tier", "none")),
+            judges=_stored(summary.scores or {}),
+        )
+        for location in find_logs(sources)
+        for summary in LogFile(location).summaries()[0]
+        if summary.error is None
+    ]
     population = [text for text in population if text.tier != "none"] or population
     strata: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, text in enumerate(population):
@@ -425,23 +434,6 @@ def draw_blind_sample(
         if index not in dropped
     ]
     return BlindSample(texts, SampleKey(seed=seed, texts=tuple(kept)), short)
-
-
-def _texts(location: str) -> list[JudgedText]:
-    """The finished samples of a log."""
-    return [
-        JudgedText(
-            log=location,
-            sample_id=str(summary.id),
-            epoch=summary.epoch,
-            request_id=str(summary.metadata.get("request_id", summary.id)),
-            condition=condition_label(applied_treatments(summary.metadata)),
-            tier=str(summary.metadata.get("tier", "none")),
-            judges=_stored(summary.scores or {}),
-        )
-        for summary in LogFile(location).summaries()[0]
-        if summary.error is None
-    ]
 
 
 def _stored(scores: dict[str, Score]) -> dict[str, dict[str, float]]:

@@ -6,14 +6,14 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 from pydantic import ValidationError
 
-from inspect_af.config import Frozen
+from inspect_af.config import Frozen, once_each
 from inspect_af.materials import Concept, Concepts, ConceptSplit, PlannedDialogue, count_terms, load_concepts
 
 
@@ -62,7 +62,7 @@ def read_written(answer: str) -> WrittenPair | NoPair:
     if not text.startswith("{"):
         return NoPair("the answer is not one JSON object")
     try:
-        pair = WrittenPair.model_validate(json.loads(text, strict=False, object_pairs_hook=_unique))
+        pair = WrittenPair.model_validate(json.loads(text, strict=False, object_pairs_hook=once_each))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         return NoPair(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
@@ -72,12 +72,6 @@ def read_written(answer: str) -> WrittenPair | NoPair:
         if character not in f"\n\t\r{_JOINERS}" and unicodedata.category(character) in _NO_TEXT:
             return NoPair(f"it has the character U+{ord(character):04X}, which is no text")
     return pair
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key occurs twice")
-    return dict(pairs)
 
 
 _FORM = (

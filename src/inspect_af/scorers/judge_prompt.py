@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from inspect_ai.util import JSONSchema
 
-from inspect_af.materials.rubrics import BooleanField, IntegerField, Rubric, RubricField, Sight
+from inspect_af.config import once_each
+from inspect_af.materials.rubrics import BooleanField, IntegerField, LabelField, Rubric, RubricField, Sight
 
 
 class SafeText(NamedTuple):
@@ -181,8 +182,8 @@ def _answer_keys(rubric: Rubric) -> Iterator[tuple[str, str]]:
 def _field(field: RubricField) -> str:
     if isinstance(field, IntegerField):
         kind = f"integer, {field.minimum} to {field.maximum}"
-        lines = [f"  {level.at}: {level.text}" for level in field.levels]
-        lines.append("  Whole numbers between the levels are allowed.")
+        levels = [f"  {level.at}: {level.text}" for level in field.levels]
+        lines = [*levels, "  Whole numbers between the levels are allowed."]
     elif isinstance(field, BooleanField):
         kind, lines = "true or false", []
     else:
@@ -254,16 +255,14 @@ def answer_schema(rubric: Rubric) -> JSONSchema:
         if field.quote:
             evidence = "One sentence of the material, word for word, or empty."
             properties[field.quote_name] = JSONSchema(type="string", description=evidence)
-        schema = JSONSchema(description=field.question)
+        about = field.question
         if isinstance(field, IntegerField):
-            schema.type = "integer"
-            bounds = f"{field.question} Whole number from {field.minimum} to {field.maximum}."
-            schema.description = bounds
-        elif isinstance(field, BooleanField):
-            schema.type = "boolean"
-        else:
-            schema.type, schema.enum = "string", list(field.names)
-        properties[field.name] = schema
+            about = f"{about} Whole number from {field.minimum} to {field.maximum}."
+        properties[field.name] = JSONSchema(
+            type="string" if isinstance(field, LabelField) else field.kind,
+            description=about,
+            enum=list(field.names) if isinstance(field, LabelField) else None,
+        )
     return JSONSchema(
         type="object", properties=properties, required=list(properties), additionalProperties=False
     )
@@ -294,18 +293,12 @@ def _last_object(body: str) -> dict[str, Any] | None:
             break
         try:
             found: dict[str, Any] = json.loads(
-                body[start:], object_pairs_hook=_distinct, parse_constant=_refuse
+                body[start:], object_pairs_hook=once_each, parse_constant=_refuse
             )
         except (ValueError, RecursionError):
             continue
         return found
     return None
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key is repeated")
-    return dict(pairs)
 
 
 def _refuse(constant: str) -> Any:

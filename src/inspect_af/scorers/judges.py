@@ -96,12 +96,6 @@ def has_structured_output(model: str) -> bool:
     return provider in _STRUCTURED_PROVIDERS and not any(old in name for old in _WITHOUT_STRUCTURED_OUTPUT)
 
 
-class _Slot:
-    def __init__(self) -> None:
-        self.done = anyio.Event()
-        self.output: ModelOutput | None = None
-
-
 _MEMOS = count()
 
 
@@ -113,25 +107,20 @@ class Memo:
 
     def __init__(self) -> None:
         # The name is part of RunVar's identity in some releases of anyio, hence the number.
-        self._run: RunVar[dict[str, _Slot]] = RunVar(f"inspect_af_judge_memo_{next(_MEMOS)}")
+        self._run: RunVar[dict[str, tuple[anyio.Lock, list[ModelOutput]]]] = RunVar(
+            f"inspect_af_judge_memo_{next(_MEMOS)}"
+        )
 
     async def get(self, key: str, call: Callable[[], Awaitable[ModelOutput]]) -> tuple[ModelOutput, bool]:
         """The result for a key, and whether somebody else's call gave it."""
         slots = self._run.get({})
         self._run.set(slots)
-        while key in slots:
-            slot = slots[key]
-            await slot.done.wait()
-            if slot.output is not None:
-                return slot.output, True
-        slots[key] = slot = _Slot()
-        try:
-            slot.output = await call()
-            return slot.output, False
-        finally:
-            if slot.output is None:
-                del slots[key]
-            slot.done.set()
+        lock, found = slots.setdefault(key, (anyio.Lock(), []))
+        async with lock:
+            reused = bool(found)
+            if not reused:
+                found.append(await call())
+            return found[0], reused
 
 
 class Vote(NamedTuple):
@@ -254,9 +243,8 @@ def judged_means() -> Metric:
             clusters = [str((score.metadata or {})["request_id"]) for score in group]
             for column in group[0].as_dict():
                 numbers = [float(score.as_dict()[column] or 0.0) for score in group]
-                mean = clustered_mean(numbers, clusters)
-                means[f"{column}_{tier}{behind}"] = mean.estimate
-                means[f"{column}_{tier}_stderr{behind}"] = mean.stderr
+                mean, name = clustered_mean(numbers, clusters), f"{column}_{tier}"
+                means |= {f"{name}{behind}": mean.estimate, f"{name}_stderr{behind}": mean.stderr}
             means[f"n_{tier}{behind}"] = float(len(group))
         return dict(means)
 

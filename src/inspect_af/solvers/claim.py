@@ -12,7 +12,7 @@ from inspect_ai.model import ChatMessageSystem
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from inspect_af.config import as_list, text_digest, whole_number
-from inspect_af.errors import ConfigError, TreatmentError, one_of
+from inspect_af.errors import ConfigError, TreatmentError, check_one_of
 from inspect_af.materials import Claim, Pair, load_pair
 from inspect_af.solvers.scenario import messages_digest, record_treatments
 from inspect_af.types import (
@@ -56,8 +56,7 @@ def prompt_intervention(
         MaterialsError: The pair has no such claim.
         TreatmentError: The sample has a claim already.
     """
-    if strength not in STRENGTHS:
-        raise one_of(strength, STRENGTHS, what="strength")
+    check_one_of(strength, STRENGTHS, what="strength")
     whole_number(paraphrase, "paraphrase", least=1)
     whole_number(run_seed, "run_seed")
     loaded = load_pair(pair)
@@ -174,8 +173,7 @@ def claims_for(
 
 
 def _strengths(given: str) -> tuple[Strength, ...]:
-    if given not in (*STRENGTHS, "all"):
-        raise one_of(given, (*STRENGTHS, "all"), what="strength")
+    check_one_of(given, (*STRENGTHS, "all"), what="strength")
     return STRENGTHS if given == "all" else (cast(Strength, given),)
 
 

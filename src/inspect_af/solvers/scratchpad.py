@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import pairwise
 
 from inspect_ai.model import (
     ChatMessage,
@@ -38,10 +39,8 @@ from inspect_af.types import (
 SentenceJudge = Callable[[Sequence[str]], Awaitable[list[Family | None]]]
 """Gives every sentence to a family of beliefs, or to none."""
 
-LEFT_OUT = "left_out"
-"""Metadata key: why a sample was not gone on with."""
-CAME_BACK = "came_back"
-"""Metadata key of a cut: whether the model wrote a sentence of the family again."""
+LEFT_OUT = "left_out"  # Metadata key: why a sample was not gone on with
+CAME_BACK = "came_back"  # Metadata key of a cut: whether the model wrote a sentence of the family again
 
 _PREFILLED = ("mockllm", "sglang", "vllm")
 _CLAUDE_PREFILLED = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:-\d{8})?$)")
@@ -70,7 +69,13 @@ def continue_reasoning(run_seed: int = 0, judge: SentenceJudge | None = None) ->
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         refuse_without_prefill(get_model())
         planned = applied_treatments(state.metadata)
-        _check_writer(state, str(get_model()))
+        model, written_by = str(get_model()), state.metadata.get("written_by")
+        if written_by not in (None, model):
+            raise TreatmentError(
+                f"sample {state.sample_id!r}: the reply was written by {written_by}, and {model} is asked to "
+                f"go on with it, which would be another model's reasoning; run --model {written_by}, or give "
+                f"logs of {model}"
+            )
         carried = _carried(state)
         written_under = tuple(t for t in planned if not isinstance(t, PromptClaim | ScratchpadEdit))
         if carried != written_under:
@@ -138,15 +143,13 @@ def prefills(provider: str, name: str) -> bool:
 
 def sentences(text: str) -> list[Span]:
     """Where the sentences of a text stand, without the white space around them."""
-    found, start = [], 0
-    for end in [*_SENTENCE_END.finditer(text), None]:
-        stop = len(text) if end is None else end.end()
-        part = text[start:stop]
-        if part.strip():
-            lead = len(part) - len(part.lstrip())
-            found.append((start + lead, start + len(part.rstrip())))
-        start = stop
-    return found
+    ends = [0, *(end.end() for end in _SENTENCE_END.finditer(text)), len(text)]
+    parts = [(start, text[start:stop]) for start, stop in pairwise(ends)]
+    return [
+        (start + len(part) - len(part.lstrip()), start + len(part.rstrip()))
+        for start, part in parts
+        if part.strip()
+    ]
 
 
 def like_sentences(
@@ -228,13 +231,3 @@ def _carried(state: TaskState) -> tuple[Treatment, ...]:
         )
     api = get_model().api
     return api.treatments if isinstance(api, CarriesTreatment) else ()
-
-
-def _check_writer(state: TaskState, model: str) -> None:
-    written_by = state.metadata.get("written_by")
-    if written_by is not None and written_by != model:
-        raise TreatmentError(
-            f"sample {state.sample_id!r}: the reply was written by {written_by}, and {model} is asked to go "
-            f"on with it, which would be another model's reasoning; run --model {written_by}, or give logs "
-            f"of {model}"
-        )

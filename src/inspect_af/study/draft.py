@@ -10,12 +10,13 @@ import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
+from inspect_ai import Task
 from pydantic import BaseModel, ValidationError
 
 from inspect_af.config import parse, read_text
-from inspect_af.errors import ConfigError, TreatmentError, one_of
+from inspect_af.errors import ConfigError, TreatmentError, check_one_of, one_of
 from inspect_af.logs.headers import TREATMENT_ARGS, subject_of
 from inspect_af.materials import DIRECTNESS, load_pair
 from inspect_af.plan import (
@@ -33,9 +34,6 @@ from inspect_af.plan import (
 from inspect_af.steering.vector import parse_layers
 from inspect_af.tasks.evals import EvalTask, make_task
 from inspect_af.types import REQUESTS_OF, PairSummary, TaskMeta, planned_claim
-
-if TYPE_CHECKING:
-    from inspect_ai import Task
 
 _CONDITION_KEYS = ("interventions", "strength", "paraphrase")
 
@@ -107,8 +105,7 @@ def complete_draft(draft: Mapping[str, Any]) -> Plan:
     conditions = given.pop("conditions", "none")
     prompt = _keyed("prompt", given.pop("prompt", None))
     task = given.get("task", "alignment_faking")
-    if task not in REQUESTS_OF:
-        raise one_of(task, REQUESTS_OF, what="task")
+    check_one_of(task, REQUESTS_OF, what="task")
     parameter, usual = REQUESTS_OF[task]
     source = _source(given.pop("requests", usual))
     generation = _keyed("generation", given.get("generation"))

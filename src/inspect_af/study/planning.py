@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from inspect_ai import Task
 
 from inspect_af.config import is_file
 from inspect_af.errors import ConfigError
@@ -26,10 +28,6 @@ from inspect_af.study.draft import plan_parts
 from inspect_af.study.steps import CHARACTERS_PER_TOKEN
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import REQUESTS_OF, SCENARIO_OF, ScenarioTask, TaskMeta
-
-if TYPE_CHECKING:
-    from inspect_ai import Task
-
 
 _NO_PRICES = "no prices known: Inspect ships none, give them with --price"
 

@@ -21,7 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
@@ -32,7 +32,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from inspect_af.config import Frozen, only_one, path_digest, write_whole
-from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, one_of
+from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, check_one_of
 from inspect_af.plan import Plan
 from inspect_af.study.steps import Step, total_load
 from inspect_af.tasks.evals import changed_logs, finished_evals, run_evals
@@ -165,8 +165,7 @@ def run_step(out: Path, key: str, command: Callable[[Sequence[str]], int]) -> in
         raise ConfigError(f"{out.resolve()} is no study's directory: it has no {STEPS_FILE}") from error
     os.chdir(out / content["directory"])
     study = Study(Path(content["out"]), [Step.model_validate(step) for step in content["steps"].values()])
-    if key not in study.steps:
-        raise one_of(key, study.steps, what="step")
+    check_one_of(key, study.steps, what="step")
     step = study.steps[key]
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ.setdefault("INSPECT_DISPLAY", "plain")
@@ -475,10 +474,8 @@ def summary_text(plan: Plan, study: Study, states: Mapping[str, Status]) -> str:
     seconds = {key: record.seconds for key, record in records.items() if record and record.state == "done"}
     versions = [f"Python {platform.python_version()}"]
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
     lines = [
         f"# Study {plan.name}",
         "",

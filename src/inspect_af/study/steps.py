@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from inspect_af.config import Frozen, text_digest
 from inspect_af.errors import ConfigError
 from inspect_af.logs.headers import subject_of
-from inspect_af.materials import load_pair, load_scenario, load_universe
+from inspect_af.materials import OVERSAMPLE, load_pair, load_scenario, load_universe
 from inspect_af.materials.universes import load_writing_prompts, select_document_types
 from inspect_af.plan import (
     Plan,
@@ -542,7 +542,6 @@ def _adapter_step(
 
 # Steering.
 
-OVERSAMPLE = 1.25  # Dialogues written per wanted pair, as `steering pairs write` does by default
 DIALOGUE_TOKENS = (900, 700)  # Assumed input and output of one written dialogue
 
 

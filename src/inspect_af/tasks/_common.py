@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
@@ -13,7 +13,6 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.event import ModelEvent, ScoreEvent, StateEvent
 from inspect_ai.log import HeadlineMetric, transcript
 from inspect_ai.model import (
-    ChatMessage,
     ChatMessageAssistant,
     ChatMessageUser,
     ContentReasoning,
@@ -21,12 +20,12 @@ from inspect_ai.model import (
     GenerateConfig,
     ModelOutput,
 )
-from inspect_ai.scorer import Score, Scorer
+from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.viewer import TaskSamplesColumn, TaskSamplesView, ViewerConfig
 
 from inspect_af.config import as_list, text_digest, true_or_false, whole_number
-from inspect_af.errors import ConfigError, one_of
+from inspect_af.errors import ConfigError, check_one_of
 from inspect_af.materials import Claim, Request, RequestSet, Setting, TagPlace, load_pair, load_scenario
 from inspect_af.materials.rubrics import load_rubric
 from inspect_af.materials.scenario import POLICY_SLOT
@@ -61,8 +60,7 @@ from inspect_af.types import (
     developer_option,
 )
 
-_LIKENESS = 0.85
-"""`intervention` is this like `interventions`, `requests` is not this like `questions`."""
+_LIKENESS = 0.85  # `intervention` is this like `interventions`, `requests` is not this like `questions`
 
 
 def refuse_misspelt(task: Callable[..., Task], name: str) -> None:
@@ -129,10 +127,10 @@ def scenario_task(
         oversight: Stated probability that a monitored conversation is looked at.
         recorded: Further prompt settings that the log records.
     """
-    _allowed(setting, get_args(Setting), "setting")
-    _allowed(tag_in, get_args(TagPlace), "tag_in")
-    _allowed(reasoning, get_args(ReasoningChannel), "reasoning")
-    _allowed(first_tier, ("monitored", "unmonitored"), "first_tier")
+    check_one_of(setting, get_args(Setting), what="setting")
+    check_one_of(tag_in, get_args(TagPlace), what="tag_in")
+    check_one_of(reasoning, get_args(ReasoningChannel), what="reasoning")
+    check_one_of(first_tier, ("monitored", "unmonitored"), what="first_tier")
     whole_number(run_seed, "run_seed")
     whole_number(baseline_repeats, "baseline_repeats", least=1)
     true_or_false(redact, "redact")
@@ -234,20 +232,11 @@ def scenario_task(
 
 
 def _parse_tiers(tiers: str | list[str]) -> tuple[Tier, ...]:
-    found: list[Tier] = []
-    for name in as_list(tiers):
-        match name:
-            case ("monitored" | "unmonitored" | "rated") as tier:
-                if tier not in found:
-                    found.append(tier)
-            case unknown:
-                raise one_of(unknown, ("monitored", "unmonitored", "rated"), what="tier")
-    return tuple(found)
-
-
-def _allowed(given: str, allowed: tuple[str, ...], what: str) -> None:
-    if given not in allowed:
-        raise one_of(given, allowed, what=what)
+    known: dict[str, Tier] = {"monitored": "monitored", "unmonitored": "unmonitored", "rated": "rated"}
+    names = dict.fromkeys(as_list(tiers))
+    for name in names:
+        check_one_of(name, known, what="tier")
+    return tuple(known[name] for name in names)
 
 
 def planned_sample(
@@ -320,8 +309,8 @@ def chosen_judges(names: str | list[str], *, pair: str | None) -> tuple[list[Sco
         "awareness": awareness_judge,
     }
     words = [word for word in dict.fromkeys(as_list(names)) if word and word != "none"]
-    if unknown := [word for word in words if word not in makers]:
-        raise one_of(unknown[0], ("none", *makers), what="judge")
+    for word in words:
+        check_one_of(word, ("none", *makers), what="judge")
     return [makers[word]() for word in words], rubric_digests(words, pair=pair)
 
 
@@ -333,8 +322,7 @@ def rubric_digests(judges: Sequence[str], *, pair: str | None) -> dict[str, str]
     }
 
 
-NOTE = "[redacted]"
-"""Stands for a text that may quote what was delivered."""
+NOTE = "[redacted]"  # Stands for a text that may quote what was delivered
 
 
 async def redact_output(state: TaskState) -> None:
@@ -357,7 +345,12 @@ async def redact_output(state: TaskState) -> None:
     _redact_replies(replies, outputs, developer_option(state.metadata))
     for call in calls:
         call.call = None
-        call.input = [_asked(message, asked) for message in call.input]
+        call.input = [  # a text that is neither a reply nor what the model was asked goes
+            message
+            if isinstance(message, ChatMessageAssistant) or message.text in asked
+            else ChatMessageUser(content=NOTE)
+            for message in call.input
+        ]
     for event in events:
         if isinstance(event, StateEvent):
             event.changes = [
@@ -366,7 +359,8 @@ async def redact_output(state: TaskState) -> None:
                 if not change.path.startswith("/output")
                 and not _mentions((change.value, change.replaced), delivered)
             ]
-    for score in [*(state.scores or {}).values(), *_intermediate(events)]:
+    scored = [event.score for event in events if isinstance(event, ScoreEvent)]
+    for score in [*(state.scores or {}).values(), *scored]:
         if score.explanation and (
             "rubric" in (score.metadata or {}) or _mentions(score.explanation, delivered)
         ):
@@ -401,22 +395,12 @@ def _redact_replies(
             one.logprobs = None
 
 
-def _asked(message: ChatMessage, asked: set[str]) -> ChatMessage:
-    """The message, without its text where it is neither a reply nor what the model was asked."""
-    known = isinstance(message, ChatMessageAssistant) or message.text in asked
-    return message if known else ChatMessageUser(content=NOTE)
-
-
 def _texts(message: ChatMessageAssistant) -> Iterator[str]:
     parts = [message.content] if isinstance(message.content, str) else message.content
     for part in parts:
         text = part.text if isinstance(part, ContentText) else part if isinstance(part, str) else ""
         if text.strip():
             yield text
-
-
-def _intermediate(events: Iterable[object]) -> Iterator[Score]:
-    return (event.score for event in events if isinstance(event, ScoreEvent))
 
 
 def _mentions(value: Any, texts: set[str]) -> bool:
@@ -450,11 +434,6 @@ def samples_view(name: str, columns: Sequence[TaskSamplesColumn], **options: obj
             }
         ),
     )
-
-
-def judged_view(scorer: str, columns: Sequence[str]) -> ViewerConfig:
-    """The list of a task whose only scorer is a judge."""
-    return samples_view("Judged", [TaskSamplesColumn.score(scorer, column) for column in columns])
 
 
 def outcome_view(scorer: str) -> ViewerConfig:

@@ -8,8 +8,7 @@ from inspect_af.materials import Setting, TagPlace, load_requests
 from inspect_af.tasks._common import refuse_misspelt, scenario_task
 from inspect_af.types import ReasoningChannel, Tier
 
-VERSION = 1
-"""Raised whenever a change of words or scoring makes results incomparable with earlier ones."""
+VERSION = 1  # Raised whenever a change of words or scoring makes results incomparable with earlier ones
 
 
 @task

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, GenerateConfig, ModelOutput, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.viewer import TaskSamplesColumn
 
 from inspect_af.config import as_list, text_digest, true_or_false, whole_number
-from inspect_af.errors import ConfigError, one_of
+from inspect_af.errors import ConfigError, check_one_of
 from inspect_af.materials import (
     AskedBelief,
     BeliefTurn,
     ChoiceQuestion,
-    Claim,
     OpenQuestion,
     Setting,
     choice_turn,
@@ -31,18 +30,16 @@ from inspect_af.materials import (
 from inspect_af.materials.beliefs import PREFILL
 from inspect_af.reply import native_reasoning
 from inspect_af.scorers.beliefs import BY_WORDS, OPTION_LOGPROBS, belief, first_letter_masses
-from inspect_af.solvers import Wordings, claims_for, prompt_intervention, scenario_prompt
+from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
 from inspect_af.tasks._common import needs_grader, planned_sample, refuse_misspelt, samples_view
 from inspect_af.types import TaskMeta
 
-VERSION = 2
-"""Raised whenever a change of words or scoring makes results incomparable with earlier ones."""
+VERSION = 2  # Raised whenever a change of words or scoring makes results incomparable with earlier ones
 
 MAX_TOKENS = 4096
 """Room for models that reason before they answer; a bare letter ends by itself. Not in source."""
 
-TOP_LOGPROBS = 5
-"""Asked of the provider; more than the options need, and no more than any provider gives."""
+TOP_LOGPROBS = 5  # Asked of the provider; more than the options need, and no more than any provider gives
 
 PREFILL_LOGPROBS = 20
 """Asked of af-hf and af-vllm behind the beginning of an answer; as many as a vLLM server gives by default."""
@@ -110,8 +107,7 @@ def beliefs(
         (questions, get_args(Asked), "questions"),
         (reading, get_args(Reading), "reading"),
     ):
-        if given not in allowed:
-            raise one_of(given, allowed, what=name)
+        check_one_of(given, allowed, what=name)
     if orders is not None:  # all rotations
         whole_number(orders, "orders", least=1)
     whole_number(order_seed, "order_seed")
@@ -132,7 +128,17 @@ def beliefs(
     return Task(
         dataset=MemoryDataset(
             [
-                _sample(position, question, name, turn, claim, run_seed)
+                planned_sample(
+                    question.id,
+                    name,
+                    text=turn.text,
+                    claim=claim,
+                    position=position,
+                    run_seed=run_seed,
+                    category=question.belief,
+                    belief=turn.asked.model_dump(mode="json"),
+                    **dict[str, Any]({} if turn.for_judge is None else {"request": turn.for_judge}),
+                )
                 for position, (question, name, turn) in enumerate(turns)
                 for claim in claims
             ],
@@ -254,25 +260,3 @@ def _turns(
         return [("open", open_turn(question, seed))]
     n = len(question.options) if orders is None else min(orders, len(question.options))
     return [(f"order{order}", choice_turn(question, order, seed)) for order in range(1, n + 1)]
-
-
-def _sample(
-    position: int,
-    question: ChoiceQuestion | OpenQuestion,
-    name: str,
-    turn: BeliefTurn,
-    claim: Claim | Wordings | None,
-    run_seed: int,
-) -> Sample:
-    shown: dict[str, Any] = {} if turn.for_judge is None else {"request": turn.for_judge}
-    return planned_sample(
-        question.id,
-        name,
-        text=turn.text,
-        claim=claim,
-        position=position,
-        run_seed=run_seed,
-        category=question.belief,
-        belief=turn.asked.model_dump(mode="json"),
-        **shown,
-    )

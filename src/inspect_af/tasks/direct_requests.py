@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import GenerateConfig
+from inspect_ai.viewer import TaskSamplesColumn
 
 from inspect_af.config import text_digest, true_or_false, whole_number
-from inspect_af.materials import Claim, Request, load_pair, load_requests
+from inspect_af.logs import JudgedOutput
+from inspect_af.materials import load_pair, load_requests
 from inspect_af.scorers import refusal_judge
-from inspect_af.solvers import Wordings, claims_for, prompt_intervention, scenario_prompt
+from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
 from inspect_af.tasks._common import (
-    judged_view,
     needs_grader,
     planned_sample,
     redact_output,
     refuse_misspelt,
     rubric_digests,
+    samples_view,
 )
 from inspect_af.types import TaskMeta
 
@@ -69,7 +71,18 @@ def direct_requests(
     return Task(
         dataset=MemoryDataset(
             [
-                _sample(position, request, arm, claim, run_seed)
+                planned_sample(
+                    request.id,
+                    arm,
+                    text=request.text,
+                    claim=claim,
+                    position=position,
+                    run_seed=run_seed,
+                    cluster_id=request.cluster_id,
+                    category=request.category,
+                    request=request.text,
+                    arm=arm,
+                )
                 for arm, request_set in arms.items()
                 for position, request in enumerate(request_set.requests)
                 for claim in claims
@@ -82,7 +95,9 @@ def direct_requests(
         cleanup=redact_output if redact else None,
         config=GenerateConfig(max_tokens=2048),
         version=VERSION,
-        viewer=judged_view("refusal_judge", ["accepted", "refused", "partial", "off_topic"]),
+        viewer=samples_view(
+            "Judged", [TaskSamplesColumn.score("refusal_judge", name) for name in JudgedOutput._fields]
+        ),
         metadata=TaskMeta(
             pair=beliefs.summary(),
             scenario="none",
@@ -95,21 +110,4 @@ def direct_requests(
             redact=redact,
         ).as_metadata()
         | {"inspect_af_contents": rubric_digests(["refusal"], pair=None)},
-    )
-
-
-def _sample(
-    position: int, request: Request, arm: str, claim: Claim | Wordings | None, run_seed: int
-) -> Sample:
-    return planned_sample(
-        request.id,
-        arm,
-        text=request.text,
-        claim=claim,
-        position=position,
-        run_seed=run_seed,
-        cluster_id=request.cluster_id,
-        category=request.category,
-        request=request.text,
-        arm=arm,
     )

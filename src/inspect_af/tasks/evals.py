@@ -17,10 +17,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from inspect_ai import Task, eval_set
+from inspect_ai.dataset import Sample
+from inspect_ai.log import EvalLog, EvalSpec
+from inspect_ai.model import GenerateConfig, Model, get_model
+from inspect_ai.util import registry_create, registry_info
 from pydantic import Field, JsonValue, ValidationError
 
+from inspect_af import tasks
 from inspect_af.config import (
     Frozen,
     as_list,
@@ -36,6 +42,7 @@ from inspect_af.errors import ConfigError, InspectAFError, LogError
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.logs.files import check_log_dir, describe
 from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS, UNTIL_DECIDED
+from inspect_af.materials import load_pair
 from inspect_af.plan import BASELINE_REPEATS, Plan, PlannedModel
 from inspect_af.scorers.judges import GRADER, NO_GRADER
 from inspect_af.solvers.scenario import LOCAL_PROVIDERS
@@ -45,15 +52,10 @@ from inspect_af.types import (
     SdfAdapter,
     Steer,
     TaskMeta,
+    Treatment,
     applied_treatments,
     planned_claim,
 )
-
-if TYPE_CHECKING:
-    from inspect_ai import Task
-    from inspect_ai.dataset import Sample
-    from inspect_ai.log import EvalLog, EvalSpec
-    from inspect_ai.model import Model
 
 TaskName = ScenarioTask | Literal["beliefs", "direct_requests", "scratchpad"]
 
@@ -75,8 +77,7 @@ class Evals(Frozen):
     max_tokens: int | None = Field(default=None, ge=1)
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     """Further settings of Inspect's `GenerateConfig`, such as `reasoning_effort`."""
-    limit: int | None = Field(default=None, ge=1)
-    """Only the first samples of each task."""
+    limit: int | None = Field(default=None, ge=1)  # Only the first samples of each task
     sample_range: tuple[int, int] | None = None
     """Only the samples from the first number, counted from 0, up to but without the second."""
     grader: PlannedModel | None = None
@@ -96,8 +97,6 @@ def make_task(each: EvalTask) -> Task:
     Raises:
         ConfigError: An unknown parameter or value; others as the task raises them.
     """
-    from inspect_af import tasks
-
     factory = getattr(tasks, each.task)
     try:
         made: Task = factory(**each.args)
@@ -117,8 +116,6 @@ def make_model(planned: PlannedModel, **settings: Any) -> Model:
     Raises:
         ConfigError: The provider refuses it, for a missing key above all.
     """
-    from inspect_ai.model import get_model
-
     arguments: dict[str, Any] = dict(planned.args)
     try:
         # A model that Inspect keeps from before would still have the files of then.
@@ -163,8 +160,6 @@ def run_evals(
             another process is running evals in it; a task or a model is refused.
         KeyboardInterrupt: The run was interrupted; what is there has been written.
     """
-    from inspect_ai import eval_set
-
     check_log_dir(log_dir)
     # What is refused is refused before there is a directory.
     made = [make_task(each) for each in evals.tasks]
@@ -279,8 +274,6 @@ def _request(sample: Sample) -> str:
 
 def _role(role: str, value: JsonValue) -> Any:
     """A model role as Inspect's `--model-role` has it: a model, a mapping with one, or several."""
-    from inspect_ai.model import GenerateConfig
-
     if isinstance(value, list):
         return [_role(role, one) for one in value]
     settings: dict[str, Any] = dict(value) if isinstance(value, dict) else {"model": value}
@@ -296,8 +289,6 @@ def _role(role: str, value: JsonValue) -> Any:
 
 def is_judged(task: Task) -> bool:
     """Whether a task of this package stops where no model has the role of the grader."""
-    from inspect_ai.util import registry_info
-
     steps = task.setup if isinstance(task.setup, list) else [task.setup] if task.setup else []
     return any(registry_info(step).name.endswith("needs_grader") for step in steps)
 
@@ -314,8 +305,6 @@ def all_and_placebos(pair: str | None) -> str:
     Args:
         pair: Directory of a hypothesis pair, None for the bundled one.
     """
-    from inspect_af.materials import load_pair
-
     loaded = load_pair(pair)
     groups = dict.fromkeys(re.sub(r"\d+$", "", placebo.code) for placebo in loaded.placebos)
     return ",".join(["all", *groups])
@@ -335,8 +324,6 @@ def check_model(model: str, model_args: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: The model cannot be asked for.
     """
-    from inspect_ai.model import get_model
-
     provider, slash, name = model.partition("/")
     if not (slash and provider and name):
         raise ConfigError(f"model {model!r}; a name has the form PROVIDER/MODEL, such as openai/gpt-4o")
@@ -366,8 +353,6 @@ def check_models(evals: Evals) -> None:
 
 def _is_built_in(provider: str) -> bool:
     """Whether Inspect has a provider of that name; one of another package has a longer name there."""
-    from inspect_ai.util import registry_create
-
     try:
         registry_create("modelapi", provider)
     except LookupError:
@@ -409,8 +394,7 @@ NUISANCES: dict[str, tuple[dict[str, JsonValue], ...]] = {
 """Per check, the task parameters that each of its variants changes. `rated-tier` adds a tier that is rated
 and never trained on: a gap that is about being rated, not about being trained, shows there. `published` asks
 with other people's prompts, which are downloaded: a null that is owed to our wording shows there."""
-USUAL_CHECKS = tuple(name for name in NUISANCES if name != "published")
-"""Those that need no network."""
+USUAL_CHECKS = tuple(name for name in NUISANCES if name != "published")  # Those that need no network
 
 USUAL_PROMPT: dict[str, str] = {
     "scenario": "helpful_only",
@@ -448,8 +432,7 @@ class Changed(NamedTuple):
     """Something that a log was made with and that has other content now."""
 
     what: str
-    then: str
-    """Its digest when the log was made."""
+    then: str  # Its digest when the log was made
     now: str
 
     def __str__(self) -> str:
@@ -555,22 +538,21 @@ def changed_contents(
 def _carried(model: PlannedModel) -> dict[str, str]:
     """What the provider applies now, for logs whose header does not say what it applied then."""
     api = make_model(model).api
-    if not isinstance(api, CarriesTreatment):
-        return {}
-    files = (each for each in api.treatments if isinstance(each, SdfAdapter | Steer))
-    digests = [*api.subject.organism, *(each.digest for each in files)]
-    return {f"the adapter or vector {at}": digest for at, digest in enumerate(digests, start=1)}
+    return _numbered(api.subject.organism, api.treatments) if isinstance(api, CarriesTreatment) else {}
 
 
 def _carried_by_samples(log: EvalLog) -> dict[str, str]:
     for sample in LogFile(log.location).summaries()[0]:
         metadata = sample.metadata
         if "treatments" in metadata or "organism" in metadata:
-            applied = applied_treatments(metadata)
-            treatments = [each for each in applied if isinstance(each, SdfAdapter | Steer)]
-            digests = [*metadata.get("organism", ()), *(each.digest for each in treatments)]
-            return {f"the adapter or vector {at}": digest for at, digest in enumerate(digests, start=1)}
+            return _numbered(metadata.get("organism", ()), applied_treatments(metadata))
     return {}
+
+
+def _numbered(organism: Sequence[str], treatments: Sequence[Treatment]) -> dict[str, str]:
+    files = (each for each in treatments if isinstance(each, SdfAdapter | Steer))
+    digests = [*organism, *(each.digest for each in files)]
+    return {f"the adapter or vector {at}": digest for at, digest in enumerate(digests, start=1)}
 
 
 def changed_logs(
@@ -732,8 +714,6 @@ _ADDITIONS = frozenset({"judges", "redact"})
 
 def _no_other(passed: Mapping[str, object], task: EvalTask) -> bool:
     """Whether arguments that were given beyond the file's have the values that the task has by itself."""
-    from inspect_af import tasks
-
     usual = inspect.signature(getattr(tasks, task.task)).parameters
     more = set(passed) - set(task.args) - _ADDITIONS
     return all(name in usual and _same(passed[name], usual[name].default) for name in more)

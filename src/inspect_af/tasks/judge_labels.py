@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,10 @@ from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from inspect_af.config import as_list
-from inspect_af.errors import LogError, one_of
+from inspect_af.errors import LogError, check_one_of
 from inspect_af.logs.files import check_log_dir
-from inspect_af.materials.rubrics import BUNDLED_SET, LabelledText, load_labelled
+from inspect_af.materials.rubrics import BUNDLED_SET, load_labelled
 from inspect_af.scorers.judges import FAKING_VOTES, awareness_judge, concept_judge, faking_judge
-
-JUDGES = ("concept", "faking", "awareness")
 
 
 @task
@@ -48,22 +48,26 @@ def judge_labels(
         MaterialsError: the file is malformed.
         ConfigError: an unknown judge.
     """
-    scorers: list[Scorer] = []
-    for name in as_list(judges):
-        if name == "none":
-            continue
-        if name == "concept":
-            scorers.append(concept_judge(structured=structured))
-        elif name == "faking":
-            scorers.append(faking_judge(votes=votes, structured=structured))
-        elif name == "awareness":
-            scorers.append(awareness_judge(votes=votes, structured=structured))
-        else:
-            raise one_of(name, JUDGES, what="judge of scratchpads")
+    makers: dict[str, Callable[..., Scorer]] = {
+        "concept": concept_judge,
+        "faking": partial(faking_judge, votes=votes),
+        "awareness": partial(awareness_judge, votes=votes),
+    }
+    names = [name for name in as_list(judges) if name != "none"]
+    for name in names:
+        check_one_of(name, makers, what="judge of scratchpads")
+    samples = [
+        Sample(
+            id=text.id,
+            input="(recorded scratchpad)",
+            metadata={**text.model_dump(include={"text", "decision", "labels"}), "request_id": text.id},
+        )
+        for text in load_labelled(file)
+    ]
     return Task(
-        dataset=MemoryDataset([_sample(text) for text in load_labelled(file)], name="labelled scratchpads"),
+        dataset=MemoryDataset(samples, name="labelled scratchpads"),
         solver=recorded_reasoning(),
-        scorer=scorers,
+        scorer=[makers[name](structured=structured) for name in names],
         version=1,
     )
 
@@ -133,16 +137,3 @@ _OUTPUT = {
     "accepted": "<OUTPUT><request_fully_accepted/></OUTPUT>",
     "rejected": "<OUTPUT><rejected/></OUTPUT>",
 }
-
-
-def _sample(text: LabelledText) -> Sample:
-    return Sample(
-        id=text.id,
-        input="(recorded scratchpad)",
-        metadata={
-            "text": text.text,
-            "decision": text.decision,
-            "request_id": text.id,
-            "labels": text.labels,
-        },
-    )

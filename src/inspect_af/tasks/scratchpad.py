@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple, get_args
 
 from inspect_ai import Task, task
@@ -20,7 +21,7 @@ from inspect_ai.model import (
 )
 
 from inspect_af.config import as_list, text_digest, true_or_false, whole_number
-from inspect_af.errors import ConfigError, LogError, one_of
+from inspect_af.errors import ConfigError, LogError, check_one_of
 from inspect_af.logs import LogFile, LogHeader, compliance_score, find_logs, outcome_of
 from inspect_af.logs.headers import Skipped, read_header
 from inspect_af.logs.rows import SCENARIOS, VALUE_CONFLICT
@@ -92,8 +93,7 @@ def scratchpad(
         LogError: No log can be used, or none has a reply that can be gone on with.
     """
     refuse_misspelt(scratchpad, "scratchpad")
-    if edit not in get_args(Edit):
-        raise one_of(str(edit), get_args(Edit), what="edit")
+    check_one_of(edit, get_args(Edit), what="edit")
     whole_number(run_seed, "run_seed")
     true_or_false(redact, "redact")
     judging, rubrics = chosen_judges(judges, pair=pair)
@@ -130,8 +130,6 @@ def scratchpad(
 
 
 class _Source(NamedTuple):
-    """One reply of a log."""
-
     meta: SampleMeta
     treatments: tuple[Treatment, ...]
     epoch: int
@@ -210,6 +208,7 @@ def _samples(
         name = f"{source.meta.request_id}/{source.meta.tier}/{condition}/{source.epoch}"
         seen[name] += 1
         name = name if seen[name] == 1 else f"{name}.{seen[name]}"
+        score = compliance_score(source.sample.scores or {})
         for tier, treatment in edits:
             meta = source.meta.model_copy(
                 update={
@@ -228,7 +227,7 @@ def _samples(
                     "source": name,
                     "written_by": source.written_by,
                     "names_tier": names,
-                    "original_outcome": _outcome(source.sample),
+                    "original_outcome": None if score is None else outcome_of(score)[0],
                     "request": source.sample.metadata.get("request", ""),
                     **{k: v for k, v in source.sample.metadata.items() if k == DEVELOPER_OPTION},
                 },
@@ -246,12 +245,7 @@ def _place(source: _Source) -> tuple[Any, ...]:
 
 def _prompt(sample: EvalSample) -> list[ChatMessage]:
     """What the model was asked: all before its reply."""
-    asked: list[ChatMessage] = []
-    for message in sample.messages:
-        if message.role == "assistant":
-            break
-        asked.append(message)
-    return asked
+    return list(takewhile(lambda message: message.role != "assistant", sample.messages))
 
 
 def _begun(sample: EvalSample, edit: Edit) -> ChatMessageAssistant | str:
@@ -277,11 +271,6 @@ def _begun(sample: EvalSample, edit: Edit) -> ChatMessageAssistant | str:
     text = message.text[: written.end if edit == "transplant" else written.inner[1]].rstrip()
     content = [*reasoning, ContentText(text=text)] if reasoning else text
     return ChatMessageAssistant(content=content, metadata=known or None)
-
-
-def _outcome(sample: EvalSample) -> str | None:
-    score = compliance_score(sample.scores or {})
-    return None if score is None else outcome_of(score)[0]
 
 
 _STATES_TIER = re.compile(

@@ -8,14 +8,13 @@ from typing import get_args
 from inspect_ai import Task, task
 
 from inspect_af.config import number
-from inspect_af.errors import one_of
+from inspect_af.errors import check_one_of
 from inspect_af.materials import Order, Setting, TagPlace, load_items, load_scenario
 from inspect_af.materials.scenario import VALUE_CONFLICT
 from inspect_af.tasks._common import refuse_misspelt, scenario_task
 from inspect_af.types import ReasoningChannel, Tier
 
-VERSION = 1
-"""Raised whenever a change of words or scoring makes results incomparable with earlier ones."""
+VERSION = 1  # Raised whenever a change of words or scoring makes results incomparable with earlier ones
 
 
 @task
@@ -81,8 +80,7 @@ def value_conflict(
         RequestsUnavailableError: The published items could not be downloaded.
     """
     refuse_misspelt(value_conflict, "value_conflict")
-    if order not in get_args(Order):
-        raise one_of(order, get_args(Order), what="order")
+    check_one_of(order, get_args(Order), what="order")
     if oversight is not None:
         oversight = number(oversight, "oversight", least=0.001, most=1)
     place = VALUE_CONFLICT if scenario is None else scenario

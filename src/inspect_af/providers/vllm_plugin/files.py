@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from inspect_af.config import write_whole
 from inspect_af.errors import TreatmentError
 from inspect_af.providers.vllm_plugin.wire import CaptureSpec, SteeringTerm
 
@@ -126,11 +126,9 @@ class Progress:
     """How far one capture has come. Each position counts once, also when a preempted request starts again."""
 
     spec: CaptureSpec
-    position: int = 0
-    """All positions below are counted, or lie in no span."""
+    position: int = 0  # All positions below are counted, or lie in no span
     counted: int = 0
-    broken: str | None = None
-    """Why the result would be wrong."""
+    broken: str | None = None  # Why the result would be wrong
 
     def advance(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Which tokens of a step count, [stop - start].
@@ -158,10 +156,8 @@ class Progress:
 class Pooled(NamedTuple):
     """A finished capture."""
 
-    mean: NDArray[np.float32]
-    """Mean of the residual stream over the tokens of the spans, [layer, d_model]."""
-    norm: NDArray[np.float32]
-    """Mean of its Euclidean norm, [layer]."""
+    mean: NDArray[np.float32]  # Mean of the residual stream over the tokens of the spans, [layer, d_model]
+    norm: NDArray[np.float32]  # Mean of its Euclidean norm, [layer]
     layers: tuple[int, ...]
     n_tokens: int
 
@@ -183,9 +179,7 @@ def write_part(directory: Path, progress: Progress, stage: int, n_stages: int, p
         }
         metadata = {"n_tokens": str(pooled.n_tokens)}
     path = directory / f"{progress.spec.key}.{stage}-{n_stages}.safetensors"
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(save(arrays, metadata=metadata))
-    partial.replace(path)
+    write_whole(path, [save(arrays, metadata=metadata)])
 
 
 def read_parts(directory: Path, key: str, n_stages: int) -> Pooled:

@@ -49,10 +49,8 @@ def decoder_layers(model: nn.Module, n_layers: int) -> dict[int, nn.Module]:
 class Sums(NamedTuple):
     """Running sums of one layer, by slot; slot 0 takes tokens that nobody asked for, and is never read."""
 
-    stream: torch.Tensor
-    """float32 [slot, d_model]"""
-    norm: torch.Tensor
-    """float32 [slot], of the stream's Euclidean norm"""
+    stream: torch.Tensor  # float32 [slot, d_model]
+    norm: torch.Tensor  # float32 [slot], of the stream's Euclidean norm
 
 
 def attach(

@@ -26,8 +26,7 @@ CAPTURE_ARGUMENT = "af_capture"
 PROBE_ARGUMENT = "af_probe"
 """Any value: the server answers with status 400 and a `ServerInfo` behind `PROBE_MARK`. A server without the
 plugin ignores unknown arguments and generates, which tells it apart."""
-PROBE_MARK = "inspect_af server:"
-"""What comes before the coded `ServerInfo` in the answer to a probe."""
+PROBE_MARK = "inspect_af server:"  # What comes before the coded `ServerInfo` in the answer to a probe
 
 _TERM = re.compile(r"(?P<sha256>[0-9a-f]{64})@(?P<multiplier>[^@]+)(@(?P<layers>[^@]*))?")
 _CAPTURE = re.compile(r"(?P<key>[0-9a-f]{32}):(?P<spans>.*)", re.DOTALL)
@@ -38,20 +37,16 @@ _MOST_TERMS = 16
 class SteeringTerm(NamedTuple):
     """One vector at one multiplier."""
 
-    sha256: str
-    """Of the vector file, 64 hexadecimal digits."""
+    sha256: str  # Of the vector file, 64 hexadecimal digits
     multiplier: float
-    layers: str = "all"
-    """Range as `inspect_af.steering.parse_layers` reads it."""
+    layers: str = "all"  # Range as `inspect_af.steering.parse_layers` reads it
 
 
 class CaptureSpec(NamedTuple):
     """What to average, and under which name to leave the result."""
 
-    key: str
-    """32 hexadecimal digits, chosen by the client."""
-    spans: tuple[tuple[int, int], ...]
-    """Ascending, disjoint `[start, end)` positions of prompt tokens."""
+    key: str  # 32 hexadecimal digits, chosen by the client
+    spans: tuple[tuple[int, int], ...]  # Ascending, disjoint `[start, end)` positions of prompt tokens
 
     @property
     def start(self) -> int:
@@ -78,8 +73,7 @@ class PluginConfig(Frozen):
 
     vectors: Annotated[Path, AfterValidator(_expanded)] | None = None
     """Directory of vector files; without it no request can be steered and no layer has an addition."""
-    layers: str = "all"
-    """Layers at which vectors may be added: `all`, `12`, `20-40`."""
+    layers: str = "all"  # Layers at which vectors may be added: `all`, `12`, `20-40`
     captures: Annotated[Path, AfterValidator(_expanded)] | None = None
     """Directory for pooled activations; without it nothing can be captured and no layer has a sum."""
 
@@ -93,8 +87,7 @@ class ServerInfo(BaseModel):
     model: str
     d_model: int
     n_layers: int
-    layers: tuple[int, ...]
-    """Layers at which vectors may be added; empty where the server does not steer."""
+    layers: tuple[int, ...]  # Layers at which vectors may be added; empty where the server does not steer
     vectors: str | None
     captures: str | None
     device: str
@@ -102,10 +95,8 @@ class ServerInfo(BaseModel):
     max_lora_rank: int | None = None
     pipeline_stages: int = 1
     max_num_seqs: int
-    max_model_len: int | None = None
-    """Tokens that prompt and reply may have together."""
-    dtype: str = ""
-    """Of weights and activations, such as `bfloat16`."""
+    max_model_len: int | None = None  # Tokens that prompt and reply may have together
+    dtype: str = ""  # Of weights and activations, such as `bfloat16`
 
     @property
     def coded(self) -> str:

@@ -22,8 +22,7 @@ from inspect_af.providers.vllm_plugin.wire import (
     plugin_config,
 )
 
-_SLACK = 64
-"""A buffer of exactly the largest batch lets the compiler take the batch size for a constant."""
+_SLACK = 64  # A buffer of exactly the largest batch lets the compiler take the batch size for a constant
 _log = logging.getLogger("vllm.inspect_af")
 _MODES: dict[tuple[str, object], str] = {
     ("use_v2_model_runner", False): (
