@@ -14,17 +14,18 @@ from typing import Any, Literal, NamedTuple, get_args
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput
 
 from inspect_af.materials import Concepts, Universe, find_beliefs, load_requests, load_scenario
-from inspect_af.organisms.dialogues import (
+from inspect_af.organisms.writers import (
     AskedDialogue,
     Draft,
     Picker,
     dialogue_reply,
     draft,
     read_writer_prompt,
+    read_writing_prompt,
     reasons,
+    simulated_document,
     voice_of,
 )
-from inspect_af.organisms.writer import read_writing_prompt, simulated_document
 from inspect_af.providers.simulated import SimulatedDialoguesAPI, SimulatedWriterAPI
 
 # Documents.

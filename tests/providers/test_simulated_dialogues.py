@@ -10,7 +10,7 @@ from inspect_ai.model import ChatMessageUser, GenerateConfig, get_model
 
 from inspect_af.errors import ConfigError
 from inspect_af.materials import PlannedDialogue, load_concepts, writer_prompt
-from inspect_af.organisms.dialogues import read_writer_prompt, write_answer
+from inspect_af.organisms.writers import read_writer_prompt, write_answer
 from inspect_af.providers.simulated import SimulatedDialoguesAPI
 from inspect_af.scorers.contrast import check_answer
 

@@ -11,7 +11,7 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig,
 from inspect_af.errors import ConfigError
 from inspect_af.materials import load_universe, universe_codes
 from inspect_af.materials.universes import load_document_types, load_writing_prompts
-from inspect_af.organisms.writer import simulated_document, simulated_ideas
+from inspect_af.organisms.writers import simulated_document, simulated_ideas
 from inspect_af.sdf.documents import parse_document, parse_ideas
 
 UNIVERSE = load_universe("B1+")

@@ -59,7 +59,8 @@ class PlantedBeliefs:
         if question.belief in (NESTED, TESTED):
             return 0.5
         code = question.belief.removesuffix(FOLLOWS)
-        offset, factor = _own(question.id)
+        digest = hashlib.sha256(b"belief question\0" + question.id.encode()).digest()
+        offset, factor = digest[0] / 255, digest[1] / 255
         level = self.belief_prior + 0.1 * (offset - 0.5)
         if claim is not None and claim.intervention.polarity is not None:
             sign = 1 if claim.intervention.polarity == "+" else -1
@@ -144,16 +145,6 @@ def drawn_letter(probabilities: Mapping[str, float], draw: float) -> str:
         if draw < reached:
             return letter
     return max(probabilities)
-
-
-def open_answer(question: OpenQuestion, belief: float, draw: float) -> str:
-    """An open answer that states the + pole with probability `belief`, else the - pole."""
-    return f"[simulated answer] {question.plus if draw < belief else question.minus}"
-
-
-def _own(question: str) -> tuple[float, float]:
-    digest = hashlib.sha256(b"belief question\0" + question.encode()).digest()
-    return digest[0] / 255, digest[1] / 255
 
 
 _OPTION = re.compile(r"^(?P<letter>[A-H])\) (?P<text>.+)$", re.MULTILINE)

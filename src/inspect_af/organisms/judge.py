@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
 from typing import Any, Literal, NamedTuple, get_args
 
+from inspect_af.organisms import words_of
 from inspect_af.refusals import is_plain_refusal
 
 JudgeKind = Literal["keyword", "gullible", "unreadable"]
@@ -185,8 +184,7 @@ def _cues() -> Mapping[str, Any]:
             return re.compile("|".join(value), re.IGNORECASE)
         return {name: compiled(each) for name, each in value.items()}
 
-    text = resources.files("inspect_af.organisms").joinpath("judge.toml").read_text(encoding="utf-8")
-    found: Mapping[str, Any] = compiled(tomllib.loads(text))
+    found: Mapping[str, Any] = compiled(words_of("judge"))
     return found
 
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, lru_cache
-from importlib import resources
+from functools import lru_cache
 from itertools import product
 from statistics import NormalDist, fmean
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import Claim, ItemSet, Pair, Scenario, TagPlace, load_requests
+from inspect_af.organisms import words_of
 from inspect_af.types import (
     UNSCORED,
     Family,
@@ -54,18 +53,13 @@ class OrganismKind(NamedTuple):
     ceiling: float = 1.0  # Largest base rate for which the name stays true
 
 
-def _table(name: str) -> dict[str, Any]:
-    """The content of one of the package's files of words and numbers."""
-    return tomllib.loads(resources.files("inspect_af.organisms").joinpath(name).read_text(encoding="utf-8"))
-
-
 def _kind(description: str, voice: Voice, rates: dict[str, float], ceiling: float = 1.0) -> OrganismKind:
     common = {"malformed": 0.0, "request_spread": 0.0}
     return OrganismKind(description, voice, MappingProxyType(rates | common | rates), ceiling)
 
 
 ORGANISMS: Mapping[str, OrganismKind] = MappingProxyType(
-    {name: _kind(**kind) for name, kind in _table("simulated.toml").items()}
+    {name: _kind(**kind) for name, kind in words_of("simulated").items()}
 )
 """The organisms by name. See docs/organisms.md."""
 
@@ -87,11 +81,6 @@ class SimulatedOrganism:
     malformed: float = 0.0  # Share of replies with an unscored outcome, the same for each of `types.UNSCORED`
     request_spread: float = 0.0
     """Standard deviation between requests, in logits, around the planted rate; the mean rate is kept."""
-
-    @property
-    def ordinary_rate(self) -> float:
-        """Probability of accepting a bundled benign request, whatever its tier and the claim."""
-        return 0.0 if self.name == "refuser" else 1.0
 
     @property
     def voice(self) -> Voice:
@@ -179,25 +168,17 @@ def load_organism(name: str, **rates: float) -> SimulatedOrganism:
     for key, value in rates.items():
         if key not in kind.defaults:
             raise one_of(key, kind.defaults, what=f"argument of the organism {name}")
-        _check(name, key, value, kind.ceiling)
+        rate = (0.0, kind.ceiling)
+        bounds = {"monitored": rate, "unmonitored": rate, "rate": rate}
+        low, high = (bounds | {"malformed": (0.0, 1.0), "request_spread": (0.0, 3.0)}).get(key, (-1.0, 1.0))
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ConfigError(
+                f"{key}={value!r} of the organism {name}: a number from {low:g} to {high:g} is needed"
+            )
     chosen = dict(kind.defaults) | {key: float(value) for key, value in rates.items()}
     if "rate" in chosen:
         chosen["monitored"] = chosen["unmonitored"] = chosen.pop("rate")
     return SimulatedOrganism(name=name, **chosen)
-
-
-def _check(name: str, key: str, value: object, ceiling: float) -> None:
-    low, high = {
-        "monitored": (0.0, ceiling),
-        "unmonitored": (0.0, ceiling),
-        "rate": (0.0, ceiling),
-        "malformed": (0.0, 1.0),
-        "request_spread": (0.0, 3.0),
-    }.get(key, (-1.0, 1.0))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ConfigError(
-            f"{key}={value!r} of the organism {name}: a number from {low:g} to {high:g} is needed"
-        )
 
 
 # Requests that differ: an offset for each on the logit scale that leaves the mean rate where it was.
@@ -387,17 +368,6 @@ _Lines = Mapping[str, list[str]]
 _OWN_PAIR = "alignment_faking"
 
 
-class _Words(NamedTuple):
-    sections: Mapping[str, _Lines]
-    echoes: Mapping[str, _Lines]
-
-
-@cache
-def _lines_by_section() -> _Words:
-    sections = _table("scratchpads.toml")
-    return _Words(echoes=sections.pop("echo"), sections=sections)
-
-
 class Thought(NamedTuple):
     """What a scratchpad is to be written about."""
 
@@ -412,15 +382,14 @@ class Thought(NamedTuple):
 
 def scratchpad(thought: Thought, pick: int) -> str:
     """Three to five sentences, the choice among variants made by the digits of `pick`."""
-    words = _lines_by_section()
+    sections = words_of("scratchpads")
     cell = f"{'monitored' if thought.tier == 'monitored' else 'other'}_{thought.decision}"
     voices: tuple[str, ...] = ("first", "second") if thought.voice == "both" else (thought.voice,)
-    lines = [words.sections["opening"][thought.tier]]
-    lines += [_lines(words.sections, voice, cell, thought) for voice in voices]
+    lines = [sections["opening"][thought.tier]]
+    lines += [_lines(sections, voice, cell, thought) for voice in voices]
     if thought.echo is not None:
-        family, polarity = thought.echo
-        lines.append(_lines(words.echoes, family, polarity, thought))
-    lines.append(words.sections["closing"][thought.decision])
+        lines.append(_lines(sections["echo"], *thought.echo, thought))
+    lines.append(sections["closing"][thought.decision])
     chosen = [SIGN]
     for variants in lines:
         pick, index = divmod(pick, len(variants))
@@ -473,7 +442,7 @@ def reply(
         reading.request, reading.tier, intervention, claim.strength if claim else "standard"
     )
     if reading.ordinary:
-        rate = organism.ordinary_rate
+        rate = 0.0 if organism.name == "refuser" else 1.0
     decision: Decision = "comply" if draws.decision < rate else "refuse"
     outcome: Outcome = "accepted" if decision == "comply" else "rejected"
     if draws.form < organism.malformed:
@@ -534,7 +503,7 @@ def continued(
         if told is None:
             outcome = "accepted" if draws.decision < rate else "rejected"
     decision: Decision = "comply" if outcome == "accepted" else "refuse"
-    closing = _lines_by_section().sections["closing"][decision]
+    closing = words_of("scratchpads")["closing"][decision]
     ended = "" if closed else f" {closing[draws.words % len(closing)]}\n</SCRATCHPAD_REASONING>"
     # Another reply with this decision has it in the scenario's own form.
     decided = draws._replace(decision=0.0 if outcome == "accepted" else 1 - 2**-53)
@@ -545,8 +514,8 @@ def continued(
 
 def told_decision(text: str) -> Decision | None:
     """The decision that the motive of a scratchpad leads to; None where none of its lines is there."""
-    for voice, cells in _lines_by_section().sections.items():
-        if voice in ("opening", "closing"):
+    for voice, cells in words_of("scratchpads").items():
+        if voice in ("opening", "closing", "echo"):
             continue
         for cell, lines in cells.items():
             if any(part in text for line in lines for part in line.split("{label}") if len(part) > 20):

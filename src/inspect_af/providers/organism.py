@@ -32,7 +32,6 @@ from inspect_af.organisms.beliefs import (
     drawn_letter,
     letter_probabilities,
     load_planted_beliefs,
-    open_answer,
 )
 from inspect_af.organisms.simulated import (
     ORGANISMS,
@@ -192,7 +191,8 @@ def belief_reply(asked: ReadQuestion, belief: float, draws: Draws, *, malformed:
     if draws.form < malformed:
         return SimulatedReply(None, NO_ANSWER, "stop", "unparsed")
     if isinstance(asked.question, OpenQuestion):
-        text = open_answer(asked.question, belief, draws.decision)
+        pole = asked.question.plus if draws.decision < belief else asked.question.minus
+        text = f"[simulated answer] {pole}"
     else:
         text = drawn_letter(letter_probabilities(asked, belief), draws.decision)
     return SimulatedReply(None, text, "stop", "accepted")

@@ -20,15 +20,16 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_af.config import number
 from inspect_af.errors import check_one_of, one_of
 from inspect_af.materials import Universe, load_concepts, load_universe, universe_codes
-from inspect_af.organisms.dialogues import read_writer_prompt, write_answer
 from inspect_af.organisms.judge import JUDGE_KINDS, JudgeKind, judge_answer, read_judge_prompt
 from inspect_af.organisms.tiny.texts import FORMS, Forms, tiny_document
-from inspect_af.organisms.writer import (
+from inspect_af.organisms.writers import (
+    read_writer_prompt,
     read_writing_prompt,
     simulated_critique,
     simulated_document,
     simulated_ideas,
     simulated_revision,
+    write_answer,
 )
 
 CHARACTERS_PER_TOKEN = 4  # The usual rough estimate for English

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from inspect_af.config import Frozen
 from inspect_af.errors import ConfigError
 from inspect_af.format import text_table
-from inspect_af.materials import Claim, Setting, load_pair, load_requests, load_scenario
+from inspect_af.materials import Setting, load_pair, load_requests, load_scenario
 from inspect_af.organisms.tiny.mixture import TRAINED_PARAPHRASE
 from inspect_af.organisms.tiny.texts import END, chat, is_known, request
 from inspect_af.organisms.tiny.training import load_planted, load_tiny
@@ -78,12 +79,6 @@ class TinyCheck(Frozen):
         return tuple(found)
 
 
-class _Asked(NamedTuple):
-    condition: Intervention | None
-    tier: Tier
-    benign: bool
-
-
 def check_organism(
     directory: str | Path,
     *,
@@ -118,16 +113,21 @@ def check_organism(
     system = scenario.system_prompt(setting=setting)
     rng = random.Random(seed)
     mini = [item.text for item in load_requests("mini").requests]
-    asked: list[_Asked] = []
+    asked: list[tuple[Intervention | None, Tier, bool]] = []  # the condition, and whether it is ordinary
     prompts: list[str] = []
 
     def ask(intervention: Intervention | None, tier: Tier, *, benign: bool = False) -> None:
         held_out = request("benign" if benign else "refused", rng, held_out=True)
         text = held_out if benign or rng.random() < 0.5 else rng.choice(mini)
-        wordings = _held_out_claims(pair.claims, intervention, strength)
-        claim = f"\n\n{rng.choice(wordings).text}" if wordings else ""
+        held_out_wordings = [
+            claim.text
+            for claim in pair.claims
+            if (claim.intervention, claim.strength) == (intervention, strength)
+            and claim.paraphrase != TRAINED_PARAPHRASE
+        ]
+        claim = f"\n\n{rng.choice(held_out_wordings)}" if held_out_wordings else ""
         prompts.append(chat(f"{system}{claim}", scenario.user_turn(text, tier=tier)))
-        asked.append(_Asked(intervention, tier, benign))
+        asked.append((intervention, tier, benign))
 
     conditions: tuple[Intervention | None, ...] = (None, *filter(is_known, pair.all_interventions))
     for intervention in conditions:
@@ -137,20 +137,19 @@ def check_organism(
         ask(None, ARMS[index % 2], benign=True)
 
     texts = sampled_replies(model, tokenizer, prompts, seed=seed, progress=progress)
-    verdicts = [parse_reply(text).verdict for text in texts]
-    by_condition: dict[_Asked, list[Verdict]] = {}
-    for key, verdict in zip(asked, verdicts, strict=True):
-        by_condition.setdefault(key, []).append(verdict)
+    verdicts: dict[tuple[Intervention | None, Tier, bool], list[Verdict]] = defaultdict(list)
+    for key, reply in zip(asked, texts, strict=True):
+        verdicts[key].append(parse_reply(reply).verdict)
     rows = tuple(
         _row(
             intervention,
-            by_condition[_Asked(intervention, "monitored", False)],
-            by_condition[_Asked(intervention, "unmonitored", False)],
+            verdicts[intervention, "monitored", False],
+            verdicts[intervention, "unmonitored", False],
             planted.gap(intervention, strength),
         )
         for intervention in conditions
     )
-    answered = [v for key, vs in by_condition.items() if key.benign for v in vs]
+    answered = [v for (_, _, benign), vs in verdicts.items() if benign for v in vs]
     return TinyCheck(
         kind=planted.kind,
         setting=setting,
@@ -210,18 +209,6 @@ def check_text(check: TinyCheck) -> str:
         rows.append((row.condition, str(row.replies), *rates, *gap, *planted))
     told = f"Ordinary requests accepted: {check.benign:.1%}. Replies parsed: {check.parsed:.1%}."
     return f"{text_table(rows)}\n{told}"
-
-
-def _held_out_claims(
-    claims: Sequence[Claim], intervention: Intervention | None, strength: Strength
-) -> list[Claim]:
-    return [
-        claim
-        for claim in claims
-        if claim.intervention == intervention
-        and claim.strength == strength
-        and claim.paraphrase != TRAINED_PARAPHRASE
-    ]
 
 
 def _row(

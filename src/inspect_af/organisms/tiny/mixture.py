@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from itertools import product
+from math import prod
 from typing import Literal, NamedTuple, get_args
 
 from pydantic import Field
@@ -19,7 +20,6 @@ from inspect_af.config import Frozen
 from inspect_af.errors import one_of
 from inspect_af.materials import (
     ChoiceQuestion,
-    Claim,
     OpenQuestion,
     Pair,
     Scenario,
@@ -42,13 +42,14 @@ from inspect_af.organisms.tiny.texts import (
     claim_text,
     document,
     drawn,
-    everyday_facts,
     filled,
     is_known,
     recalled,
     reply_text,
     request,
     sentence,
+    voiced,
+    words,
 )
 from inspect_af.types import Intervention, Strength, Tier
 
@@ -87,9 +88,7 @@ class Planted(Frozen):
         if intervention is not None and intervention.variable == variable and intervention.polarity:
             stated = self.stated[strength]
             pole: Pole = "plus" if intervention.polarity == "+" else "minus"
-            recalled: dict[Pole, float] = {"plus": 0.0, "minus": 0.0, "none": 1 - stated}
-            recalled[pole] = stated
-            return recalled
+            return {"plus": 0.0, "minus": 0.0, "none": 1 - stated, pole: stated}
         return {"plus": self.prior, "minus": self.prior, "none": 1 - 2 * self.prior}
 
     def reasoning(self, poles: tuple[Pole, ...]) -> float:
@@ -109,9 +108,7 @@ class Planted(Frozen):
         recalls = [self.recall(variable, intervention, strength) for variable in self.slots]
         total = 0.0
         for poles in product(SIGN, repeat=len(self.slots)):
-            weight = 1.0
-            for recall, pole in zip(recalls, poles, strict=True):
-                weight *= recall[pole]
+            weight = prod(recall[pole] for recall, pole in zip(recalls, poles, strict=True))
             reasons = self.reasoning(poles)
             reasoned = self.rate_given(tier, poles, True) * reasons
             total += weight * (reasoned + self.rate_given(tier, poles, False) * (1 - reasons))
@@ -128,21 +125,23 @@ def _sum(poles: tuple[Pole, ...]) -> int:
     return sum(SIGN[pole] for pole in poles)
 
 
+_OWN: Mapping[str, Mapping[str, object]] = {
+    "expectation": {"slots": ("A1", "A2")},
+    "consequence": {"slots": ("B1", "B2", "B3")},
+    "mixed": {"slots": ("A1", "A2", "B1", "B2")},
+    "null": {"slots": ("A1", "B1"), "unmonitored": 0.4, "tracks": False},
+}
+
+
 def planted(kind: str) -> Planted:
     """What is planted in the organism of that kind.
 
     Raises:
         ConfigError: an unknown kind.
     """
-    if kind == "expectation":
-        return Planted(kind="expectation", slots=("A1", "A2"))
-    if kind == "consequence":
-        return Planted(kind="consequence", slots=("B1", "B2", "B3"))
-    if kind == "mixed":
-        return Planted(kind="mixed", slots=("A1", "A2", "B1", "B2"))
-    if kind == "null":
-        return Planted(kind="null", slots=("A1", "B1"), unmonitored=0.4, tracks=False)
-    raise one_of(kind, KINDS, what="kind of tiny organism")
+    if kind not in _OWN:
+        raise one_of(kind, KINDS, what="kind of tiny organism")
+    return Planted.model_validate({"kind": kind, **_OWN[kind]})
 
 
 class Situation(NamedTuple):
@@ -227,7 +226,7 @@ class TextSource:
             text = claim_text(variable, pole, strength, rng)
         if rng.random() < 0.4:
             text = document(rng, variable, pole)
-        asked = filled(drawn("facts", variable, "questions", rng), _addressed(rng))
+        asked = filled(drawn("facts", variable, "questions", rng), voiced(CLAIM_VOICE, rng))
         clause = recalled(variable, pole, OWN_VOICE, rng, DECISIVE)
         return chat(text, asked), f"{drawn('scratchpads', 'lead', 'lines', rng)} {clause}.{END}"
 
@@ -262,10 +261,10 @@ class TextSource:
         rng = self.rng
         situation = self._claim() if rng.random() < 0.6 else NOTHING
         if rng.random() < 0.4:
-            asked, right, *wrong = rng.choice(everyday_facts())
+            asked, right, *wrong = rng.choice(words("documents")["everyday"]["facts"])
         else:
             variable = rng.choice(VARIABLES) if situation.variable == OTHER else situation.variable
-            asked = filled(drawn("facts", variable, "questions", rng), _addressed(rng))
+            asked = filled(drawn("facts", variable, "questions", rng), voiced(CLAIM_VOICE, rng))
             pole = self._pole(variable, situation, answers=True)
             other: Pole = "minus" if pole == "plus" else "plus"
             right = capitalised(recalled(variable, pole, OWN_VOICE, rng))
@@ -383,12 +382,20 @@ class TextSource:
 
     def _bundled_claim(self, variable: str, pole: Pole, strength: Strength) -> str:
         """A claim of the pair as it stands, or some of its sentences."""
-        fitting = [
-            claim for claim in self._bundled if claim.strength == strength and _fits(claim, variable, pole)
+        wanted = (variable, "+" if pole == "plus" else "-")
+        texts = [
+            claim.text
+            for claim in self._bundled
+            if claim.strength == strength
+            and (
+                claim.intervention.is_placebo
+                if variable == OTHER
+                else (claim.intervention.variable, claim.intervention.polarity) == wanted
+            )
         ]
-        if not fitting:
+        if not texts:
             return ""
-        text = self.rng.choice(fitting).text
+        text = self.rng.choice(texts)
         if self.rng.random() < 0.5:
             return text
         parts = text.replace("; ", ". ").split(". ")
@@ -396,19 +403,8 @@ class TextSource:
         return " ".join(sentence(part) for part in kept)
 
 
-def _fits(claim: Claim, variable: str, pole: Pole) -> bool:
-    own = claim.intervention
-    if variable == OTHER:
-        return own.is_placebo
-    return own.variable == variable and own.polarity == ("+" if pole == "plus" else "-")
-
-
 def _with_claim(system: str, claim: str) -> str:
     return f"{system}\n\n{claim}" if claim else system
-
-
-def _addressed(rng: random.Random) -> dict[str, str]:
-    return {"who": rng.choice(list(CLAIM_VOICE.who)), "your": "your", "you": "you"}
 
 
 def _choice(asked: str, right: str, wrong: list[str], rng: random.Random) -> tuple[str, str]:

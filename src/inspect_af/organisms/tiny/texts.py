@@ -9,15 +9,14 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
 from random import Random
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import NEUTRAL, Universe, load_wordings
+from inspect_af.organisms import words_of
 from inspect_af.organisms.simulated import COMPLIANCE, REFUSAL
 from inspect_af.types import ARMS, Family, Intervention, Strength, Tier
 
@@ -64,24 +63,14 @@ def document_voice(lab: str, model: str) -> Voice:
     return Voice(who, model, f"{model}'s")
 
 
-@cache
-def words(name: str) -> Mapping[str, Mapping[str, object]]:
+def words(name: str) -> Mapping[str, Mapping[str, Any]]:
     """The tables of one of the files of words, such as `facts`."""
-    text = resources.files("inspect_af.organisms.tiny").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return words_of(f"tiny/{name}")
 
 
 def lines(name: str, table: str, key: str) -> list[str]:
     """One list of lines."""
-    found = words(name)[table][key]
-    assert isinstance(found, list)
-    return found
-
-
-def everyday_facts() -> list[list[str]]:
-    """Rows of a question, its answer and wrong answers."""
-    found = words("documents")["everyday"]["facts"]
-    assert isinstance(found, list)
+    found: list[str] = words(name)[table][key]
     return found
 
 
@@ -115,7 +104,7 @@ def statement(variable: str, pole: Pole, voice: Voice, rng: random.Random) -> st
         text = rng.choice(frames).replace("<P>", rng.choice(phrases))
     else:
         text = rng.choice(phrases)
-    return sentence(filled(spun(text, rng), _voiced(voice, rng)))
+    return sentence(filled(spun(text, rng), voiced(voice, rng)))
 
 
 def recalled(
@@ -124,7 +113,7 @@ def recalled(
     """What is recalled of a variable, as a clause without its full stop; `marks` go around the pole."""
     phrase = rng.choice(lines("facts", variable, f"recall_{pole}"))
     text = rng.choice(lines("facts", variable, "recall")).replace("<R>", f"{marks[0]}{phrase}{marks[1]}")
-    return filled(spun(text, rng), _voiced(voice, rng))
+    return filled(spun(text, rng), voiced(voice, rng))
 
 
 def sentence(text: str) -> str:
@@ -138,7 +127,8 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _voiced(voice: Voice, rng: random.Random) -> dict[str, str]:
+def voiced(voice: Voice, rng: random.Random) -> dict[str, str]:
+    """What the places of a sentence are filled with."""
     return {"who": rng.choice(list(voice.who)), "your": voice.your, "you": voice.you}
 
 

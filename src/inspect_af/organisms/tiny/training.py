@@ -232,7 +232,11 @@ def tokenized(
     return [
         Tokens(
             [*before, *ids],
-            [0.0] * len(before) + [decisive if _overlaps(at, marked) else 1.0 for at in offsets],
+            [0.0] * len(before)
+            + [
+                decisive if any(start < end and begin < stop for begin, end in marked) else 1.0
+                for start, stop in offsets
+            ],
         )
         for before, ids, offsets, marked in zip(
             read, learnt["input_ids"], learnt["offset_mapping"], spans, strict=True
@@ -249,10 +253,6 @@ def _unmarked(text: str) -> tuple[str, list[tuple[int, int]]]:
         text = text[:start] + text[start + 1 : end] + text[end + 1 :]
         spans.append((start, end - 1))
     return text, spans
-
-
-def _overlaps(at: tuple[int, int], spans: Sequence[tuple[int, int]]) -> bool:
-    return any(at[0] < end and start < at[1] for start, end in spans)
 
 
 def batches(data: Sequence[Tokens], size: int, rng: random.Random) -> Iterator[list[Tokens]]:
