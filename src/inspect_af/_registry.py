@@ -29,8 +29,7 @@ from inspect_af.tasks import alignment_faking, beliefs, direct_requests, value_c
 from inspect_af.tasks.contrast_pairs import contrast_pairs
 from inspect_af.tasks.judge_labels import judge_labels
 from inspect_af.tasks.scratchpad import scratchpad
-from inspect_af.tasks.sdf_documents import sdf_documents
-from inspect_af.tasks.sdf_ideas import sdf_ideas
+from inspect_af.tasks.sdf import sdf_documents, sdf_ideas
 
 __all__ = [
     "accepted_rate",

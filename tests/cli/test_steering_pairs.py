@@ -12,8 +12,7 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from inspect_af.cli import main
 from inspect_af.steering import load_pairs
 from inspect_af.tasks import alignment_faking
-from inspect_af.tasks.contrast_assembly import ConceptReport, SplitCounts
-from inspect_af.tasks.contrast_rounds import ConceptRound, next_round
+from inspect_af.tasks.contrast_writing import ConceptReport, ConceptRound, SplitCounts, next_round
 
 pytestmark = pytest.mark.usefixtures("faulty_writers")
 WRITE = ("steering", "pairs", "write", "af-simulated-dialogues/writer", "--display", "none")

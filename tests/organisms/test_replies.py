@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 
 from inspect_af.materials import load_pair, load_requests, load_scenario
+from inspect_af.organisms import words_of
 from inspect_af.organisms.simulated import (
     ORGANISMS,
     Decision,
@@ -13,7 +14,6 @@ from inspect_af.organisms.simulated import (
     Protocol,
     Reading,
     Thought,
-    _lines_by_section,
     load_organism,
     reply,
     scratchpad,
@@ -125,7 +125,7 @@ def thoughts(voice: str, tier: str, decision: Decision, echo: object = None) -> 
 @pytest.mark.parametrize("tier", TIERS)
 def test_scratchpads_show_the_family_that_is_tracked_and_not_the_other(tier: str, decision: Decision) -> None:
     def body(text: str) -> str:  # the opening states the situation, in words that both families share
-        openings = [line for lines in _lines_by_section().sections["opening"].values() for line in lines]
+        openings = [line for lines in words_of("scratchpads")["opening"].values() for line in lines]
         return next(text.replace(line, "") for line in openings if line in text)
 
     for text in thoughts("first", tier, decision):
@@ -151,7 +151,7 @@ def test_every_cell_has_several_wordings() -> None:
 
 
 def test_a_tracked_claim_leaves_an_echo_and_another_does_not(reader: PromptReader) -> None:
-    echoes = _lines_by_section().echoes
+    echoes = words_of("scratchpads")["echo"]
     made = {
         code: reply(load_organism("expectation"), reader, reading(reader, code=code), ACCEPTS).text
         for code in ("A1+", "A1-", "B1+", "N1")

@@ -16,8 +16,8 @@ from inspect_af.errors import AnalysisError, LogError
 from inspect_af.materials import load_scenario
 from inspect_af.reply import parse_reply
 from inspect_af.steering import load_pairs, write_pairs
-from inspect_af.tasks.contrast_assembly import assemble_pairs
 from inspect_af.tasks.contrast_pairs import contrast_pairs
+from inspect_af.tasks.contrast_writing import assemble_pairs
 
 RunEval = Callable[..., EvalLog]
 

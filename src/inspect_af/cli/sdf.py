@@ -37,7 +37,7 @@ from inspect_af.sdf.corpus import build_corpora, corpus_parts, report_text
 from inspect_af.sdf.documents import LICENCE, CorpusSettings, find_sources, load_token_counter
 from inspect_af.sdf.filters import corpus_filter, load_evaluation
 from inspect_af.sdf.generate import GenerationSettings
-from inspect_af.tasks.sdf_ideas import sdf_ideas
+from inspect_af.tasks.sdf import sdf_ideas
 
 
 @click.group()

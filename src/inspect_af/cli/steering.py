@@ -84,8 +84,7 @@ from inspect_af.steering.in_context import (
 )
 from inspect_af.steering.pairs import PairSource
 from inspect_af.steering.sweep import SweepRun, read_cells, run_sweep, sweep_report, vector_runs
-from inspect_af.tasks.contrast_assembly import Assembled, assemble_pairs
-from inspect_af.tasks.contrast_rounds import Writing, write_in_rounds
+from inspect_af.tasks.contrast_writing import Assembled, Writing, assemble_pairs, write_in_rounds
 from inspect_af.tasks.evals import Evals, EvalTask, check_models, default_log_dir, run_evals
 from inspect_af.types import REQUESTS_OF, Family
 

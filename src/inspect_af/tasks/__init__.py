@@ -5,8 +5,7 @@ from inspect_af.tasks.beliefs import beliefs
 from inspect_af.tasks.contrast_pairs import contrast_pairs
 from inspect_af.tasks.direct_requests import direct_requests
 from inspect_af.tasks.scratchpad import scratchpad
-from inspect_af.tasks.sdf_documents import sdf_documents
-from inspect_af.tasks.sdf_ideas import sdf_ideas
+from inspect_af.tasks.sdf import sdf_documents, sdf_ideas
 from inspect_af.tasks.value_conflict import value_conflict
 
 __all__ = [
