@@ -16,7 +16,7 @@ from inspect_ai.solver import TaskState
 from inspect_af.logs.rows import AnswerMethod, letters_of
 from inspect_af.materials import AskedBelief, Pole
 from inspect_af.materials.rubrics import load_rubric
-from inspect_af.reply import parse_reply
+from inspect_af.reply import parse_reply, without_reasoning
 from inspect_af.scorers.compliance import refuse_unapplied_claim
 from inspect_af.scorers.judges import rubric_judge
 from inspect_af.stats import clustered_mean
@@ -116,15 +116,18 @@ def answer_letter(text: str, options: Mapping[str, str]) -> str | None:
     Where the reply has an output block, only that counts; options are texts by letter.
     """
     reply = parse_reply(text)
-    body = reply.output if reply.output is not None else text
-    lines = [line.strip() for line in body.strip().splitlines() if line.strip()]
-    match = _ANSWER.fullmatch(lines[-1]) if lines else None
+    body = reply.output if reply.output is not None else without_reasoning(text)
+    lines = [line.strip() for line in body.strip().splitlines() if line.strip(" \t`~")]
+    answers = [_ANSWER.fullmatch(line) for line in lines]
+    match = answers[-1] if answers else None
     if match is None or match["letter"] not in options:
         return None
     letter = match["letter"]
     listed = {found["letter"] for line in lines[:-1] if (found := _LISTED.match(line)) is not None}
     if not match["said"] and not match["boxed"] and listed & set(options) - {letter}:
         return None  # the options repeated, or several answers; the last of them is not the answer
+    if any(one["letter"] != letter for one in answers if one and (one["said"] or not one["rest"])):
+        return None  # another line says another letter, or is nothing but one
     rest = _plain(match["rest"] or "")
     others = [_plain(text) for name, text in options.items() if name != letter]
     if any(other and rest.startswith(other) for other in others) or _OTHER.search(match["rest"] or ""):
@@ -161,16 +164,22 @@ def _plain(text: str) -> str:
 
 
 _ANSWER = re.compile(
-    r"[*_\"'`(\[]{0,6}"
-    r"(?P<said>(?:(?:the|my) )?(?:(?:final|correct|best) )?(?:answer|option|choice)(?: is)?"
-    r"\s{0,4}[*_]{0,3}[:=]?[*_]{0,3}\s{0,4}(?:option )?)?"
+    r"(?:[-*>#]{1,3}\s)?[*_\"'`(\[]{0,6}(?:<answer>\s{0,4})?"
+    r"(?P<said>(?:(?:so|thus|hence|therefore),? )?(?:i (?:think|believe)(?: that)? )?"
+    r"(?:(?:(?:the|my) )?(?:(?:final|correct|best|right) )?"
+    r"(?:answer|option|choice|antwort|réponse|respuesta|resposta|ответ|答案|回答|答え|उत्तर|উত্তর|الإجابة)"
+    r"(?: is|是|は)?"
+    r"|i(?:'d| would)? (?:choose|pick|select|say|go with))"
+    r"\s{0,4}[*_]{0,3}[:：=]?[*_]{0,3}\s{0,4}(?:option )?)?"
     r"[*_\"'`(\[$]{0,6}(?P<boxed>\\boxed\{(?:\\text\{)?)?"
-    r"(?P<letter>[A-H])(?:[)\].:*_\"'`,}$]{1,8}(?P<rest>\s.{1,1000})?)?",
+    r"(?P<letter>[A-H])(?:</answer>)?(?:(?:[)\].:：*_\"'`,}$]{1,8}|\s[-\u2013\u2014])(?P<rest>\s.{1,1000})?)?",
     re.IGNORECASE,
 )
 _LISTED = re.compile(r"[-*_\"'`(\[\s]{0,6}(?P<letter>[A-H])[)\].:]")  # A line that begins as an option does
 # Another letter in an explanation.
-_OTHER = re.compile(r"(?:^|[\s(])[A-H][)\]]|\b(?:or|and|not|answer|option) \(?[A-H]\b")
+_OTHER = re.compile(
+    r"^\s\(?[A-H](?:[,;/&.]|$)|(?:^|[\s(])[A-H][)\]]|\b(?i:or|and|not|answer|option) \(?[A-H]\b"
+)
 
 
 @metric(scores="unreduced")
