@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from inspect_ai import eval
-from inspect_ai.log import EvalLog
+from inspect_ai.log import EvalLog, write_eval_log
 from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ModelOutput, get_model
 from tests.conftest import canned
 
@@ -147,6 +147,24 @@ def test_every_odd_reply_has_a_clear_outcome_and_none_is_lost(tmp_path: Path) ->
     assert not any(text.endswith((" ", "\n")) for text in asked)
     report = scratchpads_from_logs([tmp_path]).reports[0]
     assert report.left_out == dict(reasons.most_common())
+
+
+def test_a_malformed_sample_is_counted_and_the_others_are_gone_on_with(tmp_path: Path) -> None:
+    log, _ = odd_replies(tmp_path)
+    usable = len(scratchpad(replies=log.location).dataset)
+    assert log.samples is not None
+    whole = next(k for k, sample in enumerate(log.samples) if str(sample.id).startswith("r5/monitored"))
+    (log.samples[whole].scores or {})["compliance"].value = {"accepted": 0.5, "outcome": "accepted"}
+    log.samples[whole].metadata["run_seed"] = "x"
+    write_eval_log(log, str(tmp_path / "odd" / "a.eval"))
+    task = scratchpad(replies=str(tmp_path / "odd"))
+    left_out = [row["reason"] for row in (task.metadata or {})["inspect_af_left_out"]]
+    assert "malformed" in left_out and len(task.dataset) == usable - 4
+    for sample in log.samples:
+        sample.messages = []
+    write_eval_log(log, str(tmp_path / "bare" / "a.eval"))
+    with pytest.raises(LogError, match="no_prompt"):
+        scratchpad(replies=str(tmp_path / "bare"))
 
 
 def test_who_cannot_go_on_is_refused_before_the_first_call(tmp_path: Path) -> None:

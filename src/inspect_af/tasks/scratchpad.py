@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import takewhile
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -19,6 +20,7 @@ from inspect_ai.model import (
     ContentText,
     GenerateConfig,
 )
+from pydantic import ValidationError
 
 from inspect_af.config import as_list, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, LogError, check_one_of
@@ -40,6 +42,7 @@ from inspect_af.tasks._common import (
 )
 from inspect_af.types import (
     ARMS,
+    BASELINE,
     DEVELOPER_OPTION,
     Intervention,
     PromptClaim,
@@ -99,13 +102,18 @@ def scratchpad(
     judging, rubrics = chosen_judges(judges, pair=pair)
     found = _read(as_list(replies))
     left_out: Counter[tuple[str, str, str]] = Counter()
+    if found.malformed:
+        left_out["none", BASELINE, "malformed"] += found.malformed
     if interventions is not None:
         chosen = load_pair(pair).interventions(interventions)
         found = found._replace(sources=tuple(s for s in found.sources if _intervention(s) in chosen))
     samples = list(_samples(found, edit, run_seed, left_out))
     if not samples:
-        reasons = ", ".join(f"{reason} {n}" for (_, _, reason), n in left_out.most_common()) or "no reply"
-        raise LogError(f"no reply of {len(found.logs)} logs can be gone on with: {reasons}")
+        reasons: Counter[str] = Counter()
+        for (_, _, reason), n in left_out.items():
+            reasons[reason] += n
+        told = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common()) or "no reply"
+        raise LogError(f"no reply of {len(found.logs)} logs can be gone on with: {told}")
     scorer = "choice" if found.header.task.endswith(VALUE_CONFLICT.rpartition("/")[2]) else "compliance"
     meta = found.header.meta.model_copy(update={"redact": redact, "run_seed": run_seed})
     return Task(
@@ -142,12 +150,14 @@ class _Found(NamedTuple):
     logs: tuple[str, ...]
     digest: str
     sources: tuple[_Source, ...]
+    malformed: int
+    """Samples whose metadata cannot be read."""
 
 
 def _read(places: Sequence[str]) -> _Found:
     headers: list[LogHeader] = []
     sources: dict[str, _Source] = {}
-    digests, reasons = [], []
+    digests, reasons, malformed = [], [], 0
     for location in find_logs(places):
         file = LogFile(location)
         header = read_header(file, SCENARIOS)
@@ -163,8 +173,12 @@ def _read(places: Sequence[str]) -> _Found:
         digests.append(file.digest())
         for sample in file.samples(without={"events", "store"}):
             if sample.error is None and sample.output.choices:
-                meta = SampleMeta.from_metadata(sample.metadata)
-                treatments = applied_treatments(sample.metadata)
+                try:
+                    meta = SampleMeta.from_metadata(sample.metadata)
+                    treatments = applied_treatments(sample.metadata)
+                except ValidationError:
+                    malformed += 1
+                    continue
                 source = _Source(meta, treatments, sample.epoch, file.header.eval.model, sample)
                 sources.setdefault(sample.uuid or f"{location}/{sample.id}/{sample.epoch}", source)
     if not headers:
@@ -172,7 +186,11 @@ def _read(places: Sequence[str]) -> _Found:
             f"no log of {' or '.join(SCENARIOS)} among {', '.join(places)}: {'; '.join(reasons[:3])}"
         )
     return _Found(
-        headers[0], tuple(h.location for h in headers), text_digest(*digests), tuple(sources.values())
+        headers[0],
+        tuple(h.location for h in headers),
+        text_digest(*digests),
+        tuple(sources.values()),
+        malformed,
     )
 
 
@@ -185,7 +203,8 @@ def _samples(
 ) -> Iterator[Sample]:
     prompts: dict[tuple[Any, ...], dict[Tier, list[ChatMessage]]] = defaultdict(dict)
     for source in found.sources:
-        prompts[_place(source)].setdefault(source.meta.tier, _prompt(source.sample))
+        if asked := _prompt(source.sample):
+            prompts[_place(source)].setdefault(source.meta.tier, asked)
     order = sorted(found.sources, key=lambda s: (s.meta.request_id, s.meta.repeat))
     seen: Counter[str] = Counter()
     for source in order:
@@ -194,6 +213,8 @@ def _samples(
         begun = _begun(source.sample, edit)
         if source.meta.tier not in ARMS:
             begun = "other_tier"
+        elif source.meta.tier not in own:
+            begun = "no_prompt"
         elif edit == "transplant" and len([tier for tier in ARMS if tier in own]) < 2:
             begun = "no_prompt_of_the_other_tier"
         if isinstance(begun, str):
@@ -208,7 +229,9 @@ def _samples(
         name = f"{source.meta.request_id}/{source.meta.tier}/{condition}/{source.epoch}"
         seen[name] += 1
         name = name if seen[name] == 1 else f"{name}.{seen[name]}"
-        score = compliance_score(source.sample.scores or {})
+        score, outcome = compliance_score(source.sample.scores or {}), None
+        with suppress(LogError):  # it contradicts itself
+            outcome = None if score is None else outcome_of(score)[0]
         for tier, treatment in edits:
             meta = source.meta.model_copy(
                 update={
@@ -227,7 +250,7 @@ def _samples(
                     "source": name,
                     "written_by": source.written_by,
                     "names_tier": names,
-                    "original_outcome": None if score is None else outcome_of(score)[0],
+                    "original_outcome": outcome,
                     "request": source.sample.metadata.get("request", ""),
                     **{k: v for k, v in source.sample.metadata.items() if k == DEVELOPER_OPTION},
                 },
