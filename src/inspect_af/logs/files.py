@@ -28,7 +28,7 @@ from inspect_ai.log import (
     read_eval_log,
     read_eval_log_sample,
     read_eval_log_sample_summaries,
-    read_eval_log_samples,
+    read_eval_log_samples_by_id,
 )
 from pydantic import ValidationError
 
@@ -36,6 +36,7 @@ from inspect_af.config import is_directory, is_file, user_path
 from inspect_af.errors import ConfigError, LogError
 
 LOG_SUFFIXES = (".eval", ".json")
+_AT_ONCE = 100  # samples in memory
 HEAVY = frozenset({"messages", "events", "store", "attachments", "output"})
 """Fields of a sample that most readers can do without."""
 _SNIFFED = 1 << 24  # bytes of a .json file that are looked at to tell whether it is a log
@@ -213,14 +214,23 @@ class LogFile:
         self.header  # noqa: B018 - checks the file
         with self._reading("its samples are unreadable"):
             if self._is_zip:
-                yield from read_eval_log_samples(
-                    self.location,
-                    all_samples_required=False,
-                    exclude_fields=set(without),
-                    resolve_attachments=_attachments(without),
-                )
+                yield from self._in_turns(without)
             else:
                 yield from self._whole.samples or []
+
+    def _in_turns(self, without: Collection[str]) -> Iterator[EvalSample]:
+        """The samples in the order of the dataset. One by one, Inspect would read the zip's directory anew
+        for each, which takes as long again as there are samples."""
+        there = [(one.id, one.epoch) for one in read_eval_log_sample_summaries(self.location)]
+        place = {id: i for i, id in enumerate(self.header.eval.dataset.sample_ids or [])}
+        wanted = sorted(dict.fromkeys(there), key=lambda one: (place.get(one[0], len(place)), one[1]))
+        for start in range(0, len(wanted), _AT_ONCE):
+            yield from read_eval_log_samples_by_id(
+                self.location,
+                wanted[start : start + _AT_ONCE],
+                exclude_fields=set(without),
+                resolve_attachments=_attachments(without),
+            )
 
     def sample(self, id: str | int, epoch: int, without: Collection[str] = ("events", "store")) -> EvalSample:
         """One sample, without some fields where the format allows to leave them out."""
