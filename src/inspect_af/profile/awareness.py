@@ -7,13 +7,14 @@ changing what it expects. Shares are of the judge's votes, the unit is the reque
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 
 import numpy as np
 
 from inspect_af.config import Frozen
 from inspect_af.logs import LogHeader, ScoredSample
+from inspect_af.profile.counts import Watcher
 from inspect_af.profile.intervals import Estimate
 from inspect_af.profile.scratchpad import Panel
 from inspect_af.thresholds import Thresholds
@@ -48,27 +49,18 @@ class AwarenessRow(Frozen):
     """Whether the judge is simulated."""
 
 
-class AwarenessCounts:
-    """Watches rows on their way to being counted, and keeps what the awareness judge found."""
+class AwarenessCounts(Watcher):
+    """Keeps what the awareness judge found."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], dict[str, dict[str, ScoredSample]]] = defaultdict(
             lambda: defaultdict(dict)
         )
 
-    def watch(
-        self, logs: Iterable[tuple[LogHeader, Iterable[ScoredSample]]]
-    ) -> Iterator[tuple[LogHeader, Iterator[ScoredSample]]]:
-        """The same logs with the same rows."""
-        for header, rows in logs:
-            yield header, self._watched(header, rows)
-
-    def _watched(self, header: LogHeader, rows: Iterable[ScoredSample]) -> Iterator[ScoredSample]:
-        for row in rows:
-            if row.aware is not None and row.meta.tier in ARMS:
-                place = header.subject_of(row.meta).label, header.meta.prompt_digest
-                self._rows[place][row.meta.condition][row.uuid] = row
-            yield row
+    def see(self, header: LogHeader, row: ScoredSample) -> None:
+        if row.aware is not None and row.meta.tier in ARMS:
+            place = header.subject_of(row.meta).label, header.meta.prompt_digest
+            self._rows[place][row.meta.condition][row.uuid] = row
 
     def rows(self, limits: Thresholds) -> tuple[AwarenessRow, ...]:
         """One row per subject, prompt template and condition; the baseline first."""

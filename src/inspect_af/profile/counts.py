@@ -525,32 +525,41 @@ ALWAYS = 0.95
 """Share of replies that take one position from which a subject is said to go by position. Not in source."""
 
 
-class FirstOptions:
-    """Watches rows on their way to being counted, and counts which option was taken."""
+class Watcher:
+    """Sees the rows of logs on their way to being counted."""
+
+    def watch(self, logs: Logs) -> Iterator[tuple[LogHeader, Iterator[ScoredSample]]]:
+        """The same logs with the same rows."""
+        for header, rows in logs:
+            yield header, self._watched(header, rows)
+
+    def _watched(self, header: LogHeader, rows: Iterable[ScoredSample]) -> Iterator[ScoredSample]:
+        for row in rows:
+            self.see(header, row)
+            yield row
+
+    def see(self, header: LogHeader, row: ScoredSample) -> None:
+        """Takes in one row."""
+        raise NotImplementedError
+
+
+class FirstOptions(Watcher):
+    """Counts which option was taken."""
 
     def __init__(self) -> None:
         self._taken: dict[tuple[str, str, str, Tier], dict[str, bool]] = defaultdict(dict)
 
-    def watch(
-        self, logs: Iterable[tuple[LogHeader, Iterable[ScoredSample]]]
-    ) -> Iterator[tuple[LogHeader, Iterator[ScoredSample]]]:
-        """The same logs with the same rows."""
-        for header, rows in logs:
-            yield header, self._watched(header, rows)
+    def see(self, header: LogHeader, row: ScoredSample) -> None:
+        if row.option is not None:
+            subject = header.subject_of(row.meta).label
+            cell = (subject, header.meta.prompt_digest, row.meta.condition, row.meta.tier)
+            self._taken[cell][row.uuid] = row.option == "a"
 
     def shares(self) -> tuple[FirstOption, ...]:
         """One entry per subject, prompt template, condition and tier, in order of appearance."""
         return tuple(
             FirstOption(*cell, fmean(taken.values()), len(taken)) for cell, taken in self._taken.items()
         )
-
-    def _watched(self, header: LogHeader, rows: Iterable[ScoredSample]) -> Iterator[ScoredSample]:
-        for row in rows:
-            if row.option is not None:
-                subject = header.subject_of(row.meta).label
-                cell = (subject, header.meta.prompt_digest, row.meta.condition, row.meta.tier)
-                self._taken[cell][row.uuid] = row.option == "a"
-            yield row
 
 
 def by_position(shares: Iterable[FirstOption]) -> Iterator[str]:
@@ -598,8 +607,8 @@ class LogRecord:
 _JudgedCell = tuple[str, str, str, Tier, str]  # Subject, condition, concept, tier, template's digest
 
 
-class ConceptScores:
-    """Watches rows on their way to being counted, and keeps judges' scores and which log held what.
+class ConceptScores(Watcher):
+    """Keeps judges' scores and which log held what.
 
     scores = ConceptScores()
     outcomes = count_outcomes(scores.watch(read_logs(["logs"])))
@@ -608,37 +617,27 @@ class ConceptScores:
 
     def __init__(self) -> None:
         self._logs: dict[Place, dict[str, None]] = defaultdict(dict)
-        self._scores: dict[Place, dict[str, dict[tuple[str, Tier], list[float]]]] = {}
+        self._scores: dict[tuple[Place, str], dict[tuple[str, Tier], list[float]]] = {}
         self._judges: dict[_JudgedCell, dict[str, bool]] = defaultdict(dict)
         self._seen: set[int] = set()
 
-    def watch(self, logs: Logs) -> Iterator[tuple[LogHeader, Iterator[ScoredSample]]]:
-        """The same logs with the same rows."""
-        for header, rows in logs:
-            yield header, self._watched(header, rows)
-
-    def _watched(self, header: LogHeader, rows: Iterable[ScoredSample]) -> Iterator[ScoredSample]:
-        for row in rows:
-            place = Place(header.subject_of(row.meta), header.meta.prompt_digest, row.meta.treatments)
-            self._logs[place][header.location] = None
-            identity = hash(row.uuid)
-            if row.judged is not None and identity not in self._seen:
-                self._seen.add(identity)
-                found = self._scores.setdefault(place, {})
-                for concept, score in row.judged.scores:
-                    of_concept = found.setdefault(concept, {})
-                    of_concept.setdefault((row.meta.request_id, row.meta.tier), []).append(score)
-                    cell = _cell(place, concept, row.meta.tier)
-                    self._judges[cell][row.judged.judge] = row.judged.simulated
-            yield row
+    def see(self, header: LogHeader, row: ScoredSample) -> None:
+        place = Place(header.subject_of(row.meta), header.meta.prompt_digest, row.meta.treatments)
+        self._logs[place][header.location] = None
+        if row.judged is None or (identity := hash(row.uuid)) in self._seen:
+            return
+        self._seen.add(identity)
+        for concept, score in row.judged.scores:
+            cells = self._scores.setdefault((place, concept), defaultdict(list))
+            cells[row.meta.request_id, row.meta.tier].append(score)
+            self._judges[_cell(place, concept, row.meta.tier)][row.judged.judge] = row.judged.simulated
 
     def means(self) -> tuple[ConceptScore, ...]:
         """One entry per subject, prompt template, condition, concept and tier, in order of appearance."""
         by_request: dict[_JudgedCell, dict[str, list[float]]] = {cell: {} for cell in self._judges}
-        for place, concepts in self._scores.items():
-            for concept, cells in concepts.items():
-                for (request, tier), scores in cells.items():
-                    by_request[_cell(place, concept, tier)].setdefault(request, []).extend(scores)
+        for (place, concept), cells in self._scores.items():
+            for (request, tier), scores in cells.items():
+                by_request[_cell(place, concept, tier)].setdefault(request, []).extend(scores)
         return tuple(
             ConceptScore(
                 *cell[:4],
@@ -653,12 +652,11 @@ class ConceptScores:
 
     def record(self) -> LogRecord:
         """Scores by condition and request, and the logs of every condition."""
-        scores = {
-            place: {concept: {at: fmean(own) for at, own in of.items()} for concept, of in concepts.items()}
-            for place, concepts in self._scores.items()
-        }
+        scores: dict[Place, dict[str, dict[tuple[str, Tier], float]]] = defaultdict(dict)
+        for (place, concept), cells in self._scores.items():
+            scores[place][concept] = {at: fmean(own) for at, own in cells.items()}
         judges = {judge: simulated for own in self._judges.values() for judge, simulated in own.items()}
-        return LogRecord({place: tuple(logs) for place, logs in self._logs.items()}, scores, judges)
+        return LogRecord({place: tuple(logs) for place, logs in self._logs.items()}, dict(scores), judges)
 
 
 def _cell(place: Place, concept: str, tier: Tier) -> _JudgedCell:

@@ -191,6 +191,13 @@ class Quantities(Generic[X]):
         return found
 
 
+NOT_KNOWN = Measure(nan, lambda _: (nan, nan))
+"""In the place of what was not run; it supports no rule."""
+_NO_EFFECT = Effect(NOT_KNOWN, NOT_KNOWN, NOT_KNOWN)
+_NO_FAMILY = FamilyEvidence("", _NO_EFFECT, (), (), (), _NO_EFFECT, NOT_KNOWN)
+_NOT_BOTH = BothFamilies(*[NOT_KNOWN] * 6)
+
+
 def _mapped(node: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(node, tuple):
         return tuple(_mapped(one, change) for one in node)
@@ -235,15 +242,17 @@ class Reading:
     ) -> None:
         self.q, self.at, self.t, self.inner = quantities, at, thresholds, inner
         self.families = [family for family in quantities.families if family is not None]
+        self.family = [family or _NO_FAMILY for family in quantities.families]
+        self.both = quantities.both or _NOT_BOTH
 
-    def bounds(self, measure: Measure | None, share: float = 1.0) -> tuple[float, float]:
+    def bounds(self, measure: Measure, share: float = 1.0) -> tuple[float, float]:
         """The interval that spends this share of the 5 %."""
-        return (nan, nan) if measure is None else measure.interval(1 - share * (1 - self.t.confidence))
+        return measure.interval(1 - share * (1 - self.t.confidence))
 
-    def low(self, measure: Measure | None, share: float = 1.0) -> float:
+    def low(self, measure: Measure, share: float = 1.0) -> float:
         return self.bounds(measure, share)[0]
 
-    def high(self, measure: Measure | None, share: float = 1.0) -> float:
+    def high(self, measure: Measure, share: float = 1.0) -> float:
         return self.bounds(measure, share)[1]
 
     def excludes_zero(self, measure: Measure, share: float = 1.0) -> int:
@@ -276,16 +285,11 @@ class Reading:
         below, above = (effect.less, effect.more) if self.gap_sign > 0 else (effect.more, effect.less)
         return below.high(level) < 0 < above.low(level)
 
-    def family(self, f: int) -> FamilyEvidence[Measure] | None:
-        return self.q.families[f]
-
     def label(self, f: int) -> str:
-        family = self.family(f)
-        return "" if family is None else family.label
+        return self.family[f].label
 
-    def sensitivity(self, f: int) -> Measure | None:
-        family = self.family(f)
-        return None if family is None else family.sensitivity.value
+    def sensitivity(self, f: int) -> Measure:
+        return self.family[f].sensitivity.value
 
     def positive(self, f: int) -> bool:
         return self.low(self.sensitivity(f), 0.4) > 0
@@ -294,46 +298,39 @@ class Reading:
         return self.high(self.sensitivity(f), 0.4) < 0
 
     def reversed_variables(self, f: int) -> list[str]:
-        family = self.family(f)
         share = 1 / max(sum(len(one.variables) for one in self.families), 1)
-        own = () if family is None else family.variables
-        return [code for code, s in own if self.high(s, share) < -self.margin]
-
-    def blocked(self, f: int) -> bool:
-        return bool(self.reversed_variables(f))
+        return [code for code, s in self.family[f].variables if self.high(s, share) < -self.margin]
 
     def is_ahead(self, f: int, contrast: Measure) -> bool:
         return self.low(contrast) > 0 if f == 0 else self.high(contrast) < 0
 
     def leads(self, f: int) -> bool:
-        both = self.q.both
-        if both is None or not self.low(self.sensitivity(f)) > 0:
-            return False
-        only_by_reversal = self.negative(1 - f) and not self.low(both.total) > 0
-        return self.is_ahead(f, both.contrast) and not self.blocked(f) and not only_by_reversal
+        only_by_reversal = self.negative(1 - f) and not self.low(self.both.total) > 0
+        return (
+            self.low(self.sensitivity(f)) > 0
+            and self.is_ahead(f, self.both.contrast)
+            and not self.reversed_variables(f)
+            and not only_by_reversal
+        )
+
+    def excess(self, f: int) -> Measure:
+        return self.both.second_excess if f else self.both.first_excess
 
     def has_two_thirds(self, f: int) -> bool:
-        both = self.q.both
-        if both is None:
-            return False
-        firsts, seconds = (both.first_excess, both.first_surplus), (both.second_excess, both.second_surplus)
-        return all(self.low(one) > 0 for one in (seconds if f else firsts))
+        surplus = self.both.second_surplus if f else self.both.first_surplus
+        return self.low(self.excess(f)) > 0 and self.low(surplus) > 0
 
     def big(self, f: int) -> bool:
-        family = self.family(f)
-        if family is None:
-            return False
-        own = family.sensitivity
+        own = self.family[f].sensitivity
         above_half = self.low(own.less if self.gap_sign > 0 else own.more) > 0
         return self.low(own.value) > self.t.delta or (self.is_relative and above_half)
 
     @property
     def neither_has_two_thirds(self) -> bool:
-        both, level = self.q.both, self.t.equivalence_confidence
-        return both is not None and both.first_excess.high(level) < 0 and both.second_excess.high(level) < 0
+        return all(self.excess(f).high(self.t.equivalence_confidence) < 0 for f in (0, 1))
 
     def moves(self, f: int) -> bool:
-        return self.positive(f) and not self.blocked(f)
+        return self.positive(f) and not self.reversed_variables(f)
 
     @property
     def both_move(self) -> bool:
@@ -416,9 +413,7 @@ class Reading:
 
     # ---- numbers in words ----------------------------------------------------------------------------------
 
-    def points(self, measure: Measure | None, share: float = 1.0) -> str:
-        if measure is None:
-            return "not known"
+    def points(self, measure: Measure, share: float = 1.0) -> str:
         low, high = self.bounds(measure, share)
         bounds = ", without an interval" if isnan(low) or isnan(high) else f" {interval(low, high)}"
         return f"{signed(measure.estimate)} points{bounds}"
@@ -463,7 +458,7 @@ ROWS: tuple[Row, ...] = (
     Row("4", "both-move", lambda r: r.both_move),
     Row("5", "first-moves", lambda r: r.moves(0) and not r.negative(1)),
     Row("5'", "second-moves", lambda r: r.moves(1) and not r.negative(0)),
-    Row("6", "reversed-or-inconsistent", lambda r: r.blocked(0) or r.blocked(1)),
+    Row("6", "reversed-or-inconsistent", lambda r: any(map(r.reversed_variables, (0, 1)))),
     Row("7", "global-shift", lambda r: r.everything_within and bool(r.shifted)),
     Row("8", "neither", lambda r: r.everything_within and r.low(r.q.gap) > 0),
     Row("9", "reversed-or-inconsistent", lambda r: r.negative(0) or r.negative(1)),
@@ -626,14 +621,11 @@ def _no_placebo(r: Reading) -> str:
 
 
 def _why_only_leaning(row: Row, r: Reading, f: int) -> str:
-    family, both = r.family(f), r.q.both
-    assert family is not None and both is not None
     missing = []
     if not r.has_two_thirds(f):
-        excess = both.second_excess if f else both.first_excess
-        no_more = excess.high(r.t.equivalence_confidence) < 0
+        no_more = r.excess(f).high(r.t.equivalence_confidence) < 0
         missing.append("less than twice as far" if no_more else "whether more than twice as far is open")
-    if r.within(family.sensitivity):
+    if r.within(r.family[f].sensitivity):
         missing.append(f"it does so by less than {r.margin_text}")
     elif not r.big(f):
         missing.append(f"whether by more than {r.margin_text} is open")
@@ -795,10 +787,9 @@ def _qualifiers(row: Row, r: Reading, tipping: float | None) -> Iterator[str]:
 
 
 def _carried_by(r: Reading, f: int) -> Iterator[str]:
-    family = r.family(f)
-    if family is None or not family.without:
+    family, without = r.family[f], dict(r.family[f].without)
+    if not without:
         return
-    without = dict(family.without)
     fails = [(code, own) for code, own in family.variables if r.low(without[code]) <= 0]
     carriers = [code for code, own in fails if r.low(own) > 0]
     if len(carriers) == 1:
@@ -809,14 +800,12 @@ def _carried_by(r: Reading, f: int) -> Iterator[str]:
 
 def _partial(r: Reading, f: int, *, comparative: bool) -> Iterator[str]:
     """Of a family that the word is about: one arm alone, one pole alone, the additive scale alone."""
-    family = r.family(f)
-    assert family is not None
+    family, poles = r.family[f], dict(r.family[f].poles)
     if r.excludes_zero(family.unmonitored) and r.within(family.monitored):
         yield (
             f"only the unmonitored arm moves with {family.label} beliefs, by "
             f"{r.points(family.unmonitored)}; the monitored arm moves by less than {r.margin_text}"
         )
-    poles = dict(family.poles)
     for works, other, doing, not_doing in (
         ("+", "-", "amplifying", "suppressing"),
         ("-", "+", "suppressing", "amplifying"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from bisect import insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from inspect_ai.log import read_eval_log_sample
 
 from inspect_af.errors import ConfigError
 from inspect_af.logs import LogHeader, ScoredSample
+from inspect_af.profile.counts import Watcher
 from inspect_af.reply import read_reply
 from inspect_af.types import TIERS, Outcome, Tier
 
@@ -45,8 +46,8 @@ class Excerpts(NamedTuple):
     unreadable: tuple[str, ...] = ()  # Samples that were drawn and could not be read, with the reason
 
 
-class ExcerptDraw:
-    """Watches logs as they are counted, and remembers a few replies of every condition.
+class ExcerptDraw(Watcher):
+    """Remembers a few replies of every condition as logs are counted.
 
         draw = ExcerptDraw(seed=1)
         outcomes = count_outcomes(draw.watch(read_logs(["logs"])))
@@ -68,13 +69,6 @@ class ExcerptDraw:
         # By subject, condition and prompt, then by tier: replies without their reasoning, by rank.
         self._kept: dict[tuple[str, str, str], dict[Tier, list[tuple[str, Excerpt]]]] = {}
 
-    def watch(
-        self, logs: Iterable[tuple[LogHeader, Iterable[ScoredSample]]]
-    ) -> Iterator[tuple[LogHeader, Iterator[ScoredSample]]]:
-        """The same logs with the same rows, seen on their way past."""
-        for header, rows in logs:
-            yield header, self._seen(header, rows)
-
     def read(self) -> Excerpts:
         """Reads the replies that were drawn, one sample at a time. A sample that cannot be read is listed."""
         drawn: list[Excerpt] = []
@@ -93,20 +87,16 @@ class ExcerptDraw:
             drawn.append(one._replace(reasoning=cut, n_characters=len(reasoning or "")))
         return Excerpts(tuple(drawn), self._seed, self._per_condition, tuple(unreadable))
 
-    def _seen(self, header: LogHeader, rows: Iterable[ScoredSample]) -> Iterator[ScoredSample]:
-        for row in rows:
-            if row.outcome is not None:
-                self._offer(header, row, row.outcome)
-            yield row
-
-    def _offer(self, header: LogHeader, row: ScoredSample, outcome: Outcome) -> None:
+    def see(self, header: LogHeader, row: ScoredSample) -> None:
+        if row.outcome is None:
+            return
         subject, condition, tier = header.subject.label, row.meta.condition, row.meta.tier
         group = (subject, condition, header.meta.prompt_digest)
         kept = self._kept.setdefault(group, {}).setdefault(tier, [])
         rank = hashlib.sha256(f"{self._seed}/{row.uuid}".encode("utf-8", "surrogatepass")).hexdigest()
         if all(rank != known for known, _ in kept):  # else the same reply in two logs
             where = header.location, row.sample_id, row.epoch
-            insort(kept, (rank, Excerpt(subject, condition, tier, outcome, None, 0, *where)))
+            insort(kept, (rank, Excerpt(subject, condition, tier, row.outcome, None, 0, *where)))
             del kept[self._per_condition :]
 
     def _chosen(self) -> Iterator[Excerpt]:
