@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+_T = TypeVar("_T")
+Columns = Mapping[str, Callable[[_T], str]]  # Heading of every column, and its cell in a row
 
 DASH = "-"  # Stands for a number that is not known
 
@@ -29,6 +32,13 @@ class WithInterval(Protocol):
     def low(self) -> float | None: ...
     @property
     def high(self) -> float | None: ...
+
+
+def sign_of(found: WithInterval) -> int:
+    """The sign that an interval shows, or 0."""
+    if found.low is None or found.high is None:
+        return 0
+    return (found.low > 0) - (found.high < 0)
 
 
 def percent(value: float | None) -> str:
@@ -64,6 +74,11 @@ def rate(value: float | None, low: float | None, high: float | None) -> str:
     if _unknown(value) or _unknown(low) or _unknown(high):
         return percent(value)
     return f"{percent(value)} [{percent(low)}, {percent(high)}]"
+
+
+def rate_of(found: WithInterval | None) -> str:
+    """The same of an estimate."""
+    return DASH if found is None else rate(found.estimate, found.low, found.high)
 
 
 def count(n: int) -> str:
@@ -140,6 +155,54 @@ def text_table(rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,), i
     with console.capture() as capture:
         console.print(table)
     return "\n".join(" " * indent + line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
+
+
+class Table(NamedTuple):
+    """A table for people, on a page or in a terminal.
+
+    The first `words` columns, and the last one of a table with `remarks`, hold words, the others numbers.
+    """
+
+    caption: str
+    header: tuple[str, ...]
+    rows: list[list[str]]
+    words: int = 1
+    remarks: bool = False
+
+    def text(self, *, indent: int = 2) -> str:
+        """The columns for a terminal, without the caption."""
+        left = {*range(self.words), *([len(self.header) - 1] if self.remarks else [])}
+        return text_table([self.header, *self.rows], left=left, indent=indent)
+
+
+_SAID_ONCE = ("pairs", "n", "requests", "controls", "flags")
+
+
+def table(
+    caption: str, rows: Iterable[_T], columns: Columns[_T], *, words: int = 1, remarks: bool = False
+) -> Table | None:
+    """A table without the columns that carry nothing, or None without rows.
+
+    Args:
+        caption: What stands above it; what is the same in every row is said there once.
+        rows: What the cells are made from.
+        columns: Heading and cell.
+        words: Columns of words at the left.
+        remarks: Whether the last column holds words.
+    """
+    if not (rows := list(rows)):
+        return None
+    cells = {title: [cell(row) for row in rows] for title, cell in columns.items()}
+    shown: dict[str, list[str]] = {}
+    for at, (title, column) in enumerate(cells.items()):
+        if at >= words and not any(value not in ("", DASH) for value in column):
+            continue
+        if title in _SAID_ONCE and len(rows) > 2 and len(set(column)) == 1:
+            caption += f" · {title}: {column[0]}"
+        else:
+            shown[title] = column
+    last = remarks and list(columns)[-1] in shown
+    return Table(caption, tuple(shown), [list(row) for row in zip(*shown.values(), strict=True)], words, last)
 
 
 def _visible(character: str) -> str:

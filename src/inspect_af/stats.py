@@ -51,6 +51,12 @@ def wilson_interval(p: float, n: float, critical: float) -> tuple[float, float]:
     return max(centre - reach, 0.0), min(centre + reach, 1.0)
 
 
+def fieller(quadratic: float, linear: float, constant: float) -> tuple[float, float]:
+    """Roots of quadratic x^2 - 2 linear x + constant, for a quadratic above 0; bounds of a ratio."""
+    root = math.sqrt(max(linear**2 - quadratic * constant, 0.0))
+    return (linear - root) / quadratic, (linear + root) / quadratic
+
+
 class ClusteredMean(NamedTuple):
     """A mean over observations that come in clusters."""
 

@@ -1,6 +1,6 @@
 """The vocabulary: what a condition is, and what every sample says about itself.
 
-Everything here is frozen data. A `Condition` is a `Subject` (the model under study) with the
+Everything here is frozen data. A condition is a `Subject` (the model under study) with the
 treatments that are applied to it; no treatment is the baseline.
 """
 
@@ -287,17 +287,6 @@ BASELINE = "baseline"  # Label of the condition without treatment
 def condition_label(treatments: tuple[Treatment, ...]) -> str:
     """`baseline`, `A1+/strong`, or the labels of stacked treatments joined by ` & `."""
     return " & ".join(treatment.label for treatment in treatments) or BASELINE
-
-
-class Condition(Frozen):
-    """A subject with the treatments applied to it; the key by which samples are grouped."""
-
-    subject: Subject
-    treatments: tuple[Treatment, ...] = ()
-
-    @property
-    def label(self) -> str:
-        return condition_label(self.treatments)
 
 
 class SampleMeta(Frozen):

@@ -16,7 +16,7 @@ from inspect_af.config import Frozen
 from inspect_af.logs import LogHeader, ScoredSample
 from inspect_af.profile.counts import Watcher
 from inspect_af.profile.intervals import Estimate
-from inspect_af.profile.scratchpad import Panel
+from inspect_af.profile.scratchpad import Panel, clusters_of
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import ARMS, BASELINE
 
@@ -76,8 +76,8 @@ class AwarenessCounts(Watcher):
                         subject=subject,
                         setting=setting,
                         condition=condition,
-                        test={tier: _mean(cell) for tier, cell in _shares(own, 0).items() if cell},
-                        real={tier: _mean(cell) for tier, cell in _shares(own, 1).items() if cell},
+                        test=_means(_shares(own, 0)),
+                        real=_means(_shares(own, 1)),
                         raised=_raised(own, baseline, limits) if condition != BASELINE else None,
                         **_gaps(own, limits),
                         n=len(own),
@@ -99,19 +99,15 @@ def _shares(rows: Iterable[ScoredSample], at: int) -> dict[str, _Cell]:
     return cells
 
 
-def _mean(cell: Mapping[str, list[float]]) -> float:
-    return fmean(fmean(values) for values in cell.values())
-
-
-def _clusters(rows: Iterable[ScoredSample]) -> dict[str, str]:
-    return {row.meta.request_id: row.meta.cluster_id for row in rows}
+def _means(cells: Mapping[str, _Cell]) -> dict[str, float]:
+    return {tier: fmean(map(fmean, cell.values())) for tier, cell in cells.items() if cell}
 
 
 def _raised(own: list[ScoredSample], baseline: list[ScoredSample], limits: Thresholds) -> Estimate | None:
     if not baseline:
         return None
     arms = [_shares(rows, 0)[tier] for rows in (own, baseline) for tier in ARMS]
-    (found,) = Panel(arms, _clusters([*own, *baseline]), limits).estimates((0.5, 0.5, -0.5, -0.5))
+    (found,) = Panel(arms, clusters_of([*own, *baseline]), limits).estimates((0.5, 0.5, -0.5, -0.5))
     return found if found.n else None
 
 
@@ -122,7 +118,7 @@ def _gaps(rows: list[ScoredSample], limits: Thresholds) -> dict[str, Estimate | 
             at = 2 * (row.aware.test < VOICED) + ARMS.index(row.meta.tier)
             arms[at][row.meta.request_id].append(float(row.outcome == "accepted"))
     names = ("gap_voiced", "gap_other", "difference")
-    panel = Panel(arms, _clusters(rows), limits)
+    panel = Panel(arms, clusters_of(rows), limits)
     statistics = [panel.marginal(w) for w in ((1, -1, 0, 0), (0, 0, 1, -1), (1, -1, -1, 1))]
     found = panel.estimator.of(statistics)
     return {n: None if np.isnan(one.estimate) else one for n, one in zip(names, found, strict=True)}

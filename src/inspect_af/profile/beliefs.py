@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from inspect_af.config import Frozen
+from inspect_af.format import sign_of
 from inspect_af.logs import BeliefAnswer, ReadNotes, read_belief_logs
 from inspect_af.materials import CONTROLS, FOLLOWS, NESTED, TESTED
 from inspect_af.profile.counts import Applied, Treatments, applied, split, subject_label
@@ -42,7 +43,7 @@ class BeliefMean(Frozen):
     @property
     def is_nonzero(self) -> bool:
         """Whether the interval excludes 0."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        return bool(sign_of(self))
 
 
 class SelectivityRow(Frozen):

@@ -10,7 +10,7 @@ write_convergence(report, Path("convergence"))
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, takewhile
 from pathlib import Path
 from statistics import fmean, stdev
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from inspect_af.format import listed
+from inspect_af.format import WithInterval, listed, sign_of
 from inspect_af.logs import BELIEFS, Progress, read_logs
 from inspect_af.plan import Plan
 from inspect_af.profile.beliefs import SelectivityMatrix
@@ -28,12 +28,11 @@ from inspect_af.profile.counts import (
     FloatArray,
     LogRecord,
     Outcomes,
-    Setting,
     count_outcomes,
     renamed,
     renamed_label,
 )
-from inspect_af.profile.effects import difference, effect, fieller, headline_of, level_of
+from inspect_af.profile.effects import difference, effect, headline_of, level_of
 from inspect_af.profile.intervals import Draws, Estimate, Statistic, arm_flags, combine, optional
 from inspect_af.profile.judgement import check_of
 from inspect_af.profile.profile import (
@@ -58,18 +57,16 @@ from inspect_af.profile.result import (
     Convergence,
     Direction,
     DoseCurve,
-    LevelInterval,
     MethodPair,
-    MethodProfile,
     MethodResult,
     Missing,
     Model,
     ScreenedGroup,
     ScreenedSubject,
-    Size,
     Statement,
 )
 from inspect_af.profile.steering import steering_result
+from inspect_af.stats import fieller
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import Family, Method, Subject, condition_label
 
@@ -80,55 +77,45 @@ METHOD_NAMES: dict[Method, str] = {
 }
 
 
-Interval = Estimate | LevelInterval
-
-
-class Finding(NamedTuple):
-    """What one method says about which family moves the gap more."""
-
-    method: Method
-    direction: Direction
-    reason: str
-
-
-def finding_of(profile: MethodProfile, labels: tuple[str, str], thresholds: Thresholds) -> Finding:
-    """The direction of one method's contrast.
+def _direction(case: Case, first: Case) -> tuple[Direction, str]:
+    """What one method says about which family moves the gap more, and why.
 
     `first` or `second` needs an interval of the contrast on one side of 0 and a sensitivity of that family
     above 0, at the level of the headline: beyond these texts where that was assessed. Steering needs the
     level beyond these vectors: any direction moves behaviour a little, and requests alone cannot tell that
-    apart. `level` needs the equivalence interval within the margin.
+    apart. `level` needs the equivalence interval within the margin. All methods are read on the question
+    that the model's first method asked.
     """
-    contrast, method = profile.contrast, profile.method
+    pair, asked = (one.headline.analysis.setting.pair for one in (case, first))
+    if pair.digest != asked.digest:
+        return "open", (
+            f"it was run with another hypothesis pair, {pair.name} ({pair.digest}), than the first method, "
+            f"{asked.name} ({asked.digest})"
+        )
+    profile, delta, labels = case.profile, case.data.thresholds.delta, case.headline.labels
+    contrast = profile.contrast
     if contrast is None:
         run = " and ".join(profile.sensitivity) or "no family"
-        return Finding(method, "open", f"the two families cannot be compared: {run} was moved both ways")
-    judged: Interval = contrast
-    sensitivities: Mapping[str, Interval] = profile.sensitivity
+        return "open", f"the two families cannot be compared: {run} was moved both ways"
+    judged: WithInterval = contrast
+    sensitivities: Mapping[str, WithInterval] = profile.sensitivity
     scope = ""
     if profile.verdict_levels and (level := profile.verdict_levels[-1]).contrast is not None:
         judged, sensitivities, scope = level.contrast, level.sensitivity, f" {level.scope}"
     shown = f"{_points(judged)}{scope}"
-    direction: Direction = "first" if _sign(judged) > 0 else "second"
-    label = labels[0] if direction == "first" else labels[1]
-    if _sign(judged) and (own := sensitivities.get(label)) is not None:
-        if _sign(own) <= 0:
+    sign = sign_of(judged)
+    label = labels[0] if sign > 0 else labels[1]
+    if sign and (own := sensitivities.get(label)) is not None:
+        if sign_of(own) <= 0:
             but = f"the {label} sensitivity is {_points(own)}, not above 0"
-            return Finding(method, "open", f"the contrast is {shown}, but {but}")
-        if method == "steering" and profile.beyond_refusal is not None:
-            return Finding(method, "open", f"the contrast is {shown}, but {profile.beyond_refusal}")
-        return Finding(method, direction, f"{label} beliefs move the gap more: contrast {shown}")
-    if _is_within(contrast, thresholds.delta):
-        margin = f"{100 * thresholds.delta:g} points"
-        return Finding(method, "level", f"neither family moves the gap more by {margin}: contrast {shown}")
-    return Finding(method, "open", f"the contrast, {shown}, tells neither a difference nor its absence")
-
-
-def _sign(interval: Interval) -> int:
-    """The sign that the interval shows, or 0."""
-    if interval.low is None or interval.high is None:
-        return 0
-    return (interval.low > 0) - (interval.high < 0)
+            return "open", f"the contrast is {shown}, but {but}"
+        if case.method == "steering" and profile.beyond_refusal is not None:
+            return "open", f"the contrast is {shown}, but {profile.beyond_refusal}"
+        leads = f"{label} beliefs move the gap more: contrast {shown}"
+        return "first" if sign > 0 else "second", leads
+    if _is_within(contrast, delta):
+        return "level", f"neither family moves the gap more by {100 * delta:g} points: contrast {shown}"
+    return "open", f"the contrast, {shown}, tells neither a difference nor its absence"
 
 
 def _is_within(estimate: Estimate, margin: float) -> bool:
@@ -136,15 +123,15 @@ def _is_within(estimate: Estimate, margin: float) -> bool:
     return low is not None and high is not None and low > -margin and high < margin
 
 
-def _points(interval: Interval) -> str:
+def _points(found: WithInterval) -> str:
     bounds = ""
-    if interval.low is not None and interval.high is not None:
-        bounds = f" [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
-    return f"{100 * interval.estimate:+.1f} points{bounds}"
+    if found.low is not None and found.high is not None:
+        bounds = f" [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    return f"{100 * found.estimate:+.1f} points{bounds}"
 
 
-def statement_of(
-    findings: Sequence[Finding], pairs: Sequence[MethodPair], labels: tuple[str, str]
+def _statement(
+    findings: Sequence[MethodResult], pairs: Sequence[MethodPair], labels: tuple[str, str]
 ) -> Statement:
     """The statement on one model.
 
@@ -152,7 +139,7 @@ def statement_of(
     * `diverge`: two methods say different things, and the difference of their contrasts excludes 0.
     * `not-enough`: everything else, with what is missing.
     """
-    reasons = [f"{METHOD_NAMES[f.method].capitalize()}: {f.reason}." for f in findings]
+    reasons = [f"{METHOD_NAMES[f.method].capitalize()}: {f.direction_reason}." for f in findings]
     reasons += filter(None, map(_pair_sentence, pairs))
     decided = {f.method: f.direction for f in findings if f.direction != "open"}
     says = [f"{METHOD_NAMES[method]} find {_says(found, labels)}" for method, found in decided.items()]
@@ -222,9 +209,10 @@ _COPIED = (
 
 
 def _method_result(
-    case: Case, finding: Finding, selectivity: Sequence[SelectivityMatrix], record: LogRecord
+    case: Case, first: Case, selectivity: Sequence[SelectivityMatrix], record: LogRecord
 ) -> MethodResult:
     """One column of the side-by-side table."""
+    direction, reason = _direction(case, first)
     plain = set(Estimate.model_fields)
     sensitivity = {label: one.model_dump(include=plain) for label, one in case.profile.sensitivity.items()}
     return MethodResult(
@@ -232,8 +220,8 @@ def _method_result(
         prompt_settings=dict(case.headline.analysis.setting.prompt_settings),
         sensitivity={label: Estimate(**one) for label, one in sensitivity.items()},
         beliefs=check_of(case.headline, selectivity),
-        direction=finding.direction,
-        direction_reason=finding.reason,
+        direction=direction,
+        direction_reason=reason,
         gaps=_gaps(case),
         logs=record.logs(case.places),
         **{name: getattr(case.profile, name) for name in _COPIED},
@@ -251,7 +239,8 @@ def _pair(one: Case, other: Case, strength: str | None) -> MethodPair:
     elif first.analysis.setting.pair.digest != second.analysis.setting.pair.digest:
         refusal = "they were run with different hypothesis pairs"
     elif "steering" not in (one.method, other.method):
-        shared = _moved(one) & _moved(other)
+        moved = [{variable.code for variable in headline.variables} for headline in (first, second)]
+        shared = frozenset(moved[0] & moved[1])
         first, second = (
             headline_of(case.headline.analysis, case.data, strength=strength, variables=shared)
             for case in (one, other)
@@ -259,65 +248,44 @@ def _pair(one: Case, other: Case, strength: str | None) -> MethodPair:
     families = first.families.keys() & second.families.keys()
     if refusal is None and not families:
         refusal = "they moved no variable in common both ways"
-    if refusal is not None:
-        return MethodPair(
-            first=one.method,
-            second=other.method,
-            sensitivity={},
-            contrast=None,
-            size=None,
-            variables={},
-            refusal=refusal,
-        )
-    sensitivity, contrast, _ = difference(first, second)
-    size: Size | None = None
+    sensitivity: dict[str, Estimate] = {}
+    contrast, size, sides = None, None, (first, second)
+    if refusal is None:
+        sensitivity, contrast, _ = difference(first, second)
     if contrast is not None:
-        margin = one.data.thresholds.delta
-        size = "different" if _sign(contrast) else "equivalent" if _is_within(contrast, margin) else "open"
+        is_same = _is_within(contrast, one.data.thresholds.delta)
+        size = "different" if sign_of(contrast) else "equivalent" if is_same else "open"
     return MethodPair(
         first=one.method,
         second=other.method,
         sensitivity=sensitivity,
         contrast=contrast,
         size=size,
-        variables={
-            h.analysis.method: tuple(
-                v.code for f, of in h.families.items() if f in families for v in of.variables
-            )
-            for h in (first, second)
+        variables={}
+        if refusal
+        else {
+            side.analysis.method: tuple(v.code for v in side.variables if v.amplify.family in families)
+            for side in sides
         },
+        refusal=refusal,
     )
-
-
-def _moved(case: Case) -> frozenset[str]:
-    return frozenset(v.code for family in case.headline.families.values() for v in family.variables)
 
 
 def _gaps(case: Case) -> tuple[ConditionGap, ...]:
     """The baseline, the headline interventions, and the placebos at their level."""
     headline, estimator = case.headline, case.data.estimator
     groups = [*headline.groups, *(() if case.method == "steering" else headline.placebos)]
+    named = [(group.code, group.family, group.is_placebo) for group in groups]
     cells = [headline.cell(group) for group in groups]
-    base = headline.baseline
-    gaps = list(estimator.of([level_of(cell) for cell in ([base] if base else []) + cells]))
-    changes = estimator.of(headline.changes(groups)) if base else [None] * len(groups)
-    rows = []
-    if base is not None:
-        untouched = gaps.pop(0)
-        rows.append(
-            ConditionGap(intervention="baseline", family=None, placebo=False, gap=untouched, change=None)
-        )
-    rows += [
-        ConditionGap(
-            intervention=group.code,
-            family=group.family,
-            placebo=group.is_placebo,
-            gap=gap,
-            change=change,
-        )
-        for group, gap, change in zip(groups, gaps, changes, strict=True)
-    ]
-    return tuple(rows)
+    changes: Sequence[Estimate | None] = [None] * len(groups)
+    if (base := headline.baseline) is not None:
+        named, cells = [("baseline", None, False), *named], [base, *cells]
+        changes = [None, *estimator.of(headline.changes(groups))]
+    gaps = estimator.of([level_of(cell) for cell in cells])
+    return tuple(
+        ConditionGap(intervention=code, family=family, placebo=is_placebo, gap=gap, change=change)
+        for (code, family, is_placebo), gap, change in zip(named, gaps, changes, strict=True)
+    )
 
 
 _TASK = "inspect eval inspect_af/alignment_faking --log-dir LOGS --model MODEL"
@@ -406,7 +374,8 @@ def relative_names(locations: Sequence[str]) -> dict[str, str]:
     them apart.
     """
     parts = [location.replace("\\", "/").split("/") for location in locations]
-    shared = _shared([each[:-1] for each in parts])
+    level = zip(*(each[:-1] for each in parts), strict=False)
+    shared = [names[0] for names in takewhile(lambda names: len(set(names)) == 1, level)]
     if any(shared):
         return {
             location: "/".join(each[len(shared) :]) for location, each in zip(locations, parts, strict=True)
@@ -417,12 +386,6 @@ def relative_names(locations: Sequence[str]) -> dict[str, str]:
         if len(set(names)) == len(names):
             break
     return dict(zip(locations, names, strict=True))
-
-
-def _shared(directories: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """The parts with which all of them begin."""
-    level = zip(*directories, strict=False)
-    return tuple(names[0] for names in takewhile(lambda names: len(set(names)) == 1, level))
 
 
 def shortened(report: Convergence, names: Mapping[str, str]) -> Convergence:
@@ -556,7 +519,7 @@ def _screened(cases: Cases, record: LogRecord) -> tuple[ScreenedSubject, ...]:
                 seed=None if held is None else str(held.seed),
                 monitored=optional(means[0]),
                 unmonitored=optional(means[1]),
-                gap=_gap_of(main),
+                gap=main.gap,
                 simulated=main.condition.simulated,
                 flags=arm_flags(means, main.data.thresholds),
                 logs=record.logs([main.condition.place]),
@@ -594,20 +557,21 @@ def _ablations(subject: Subject, cases: Cases, record: LogRecord) -> list[Ablati
         and u.data is main.data
         and u.condition.setting not in {*taken, main.condition.setting}
     ]
-    cell = main.data.strict.cell
+    cell, usual = main.data.strict.cell, main.condition.setting.choices
     joint = main.data.estimator.joint([effect(cell(u.position), cell(main.position)) for u in others])
     rows = []
     for u, change, (low, high) in zip(
         [main, *others], [None, *joint.estimates], [(None, None), *joint.simultaneous], strict=True
     ):
-        changed = dict(_differences(u.condition.setting, main.condition.setting))
+        choices = u.condition.setting.choices.items()
+        changed = {key: value for key, value in choices if usual.get(key) != value}
         wording = ", ".join(f"{key}={value}" for key, value in changed.items()) or "other wording"
         rows.append(
             Ablation(
                 subject=subject.label,
                 variant="main" if u is main else wording,
                 is_identity=list(changed) == ["identity"],
-                gap=_gap_of(u),
+                gap=u.gap,
                 change=change,
                 change_simultaneous_low=low,
                 change_simultaneous_high=high,
@@ -618,26 +582,12 @@ def _ablations(subject: Subject, cases: Cases, record: LogRecord) -> list[Ablati
     return rows if others else []
 
 
-def _differences(setting: Setting, reference: Setting) -> Iterator[tuple[str, str]]:
-    """The prompt settings in which one template differs from another, by name."""
-    usual = dict(reference.prompt_settings)
-    if setting.scenario != reference.scenario:
-        yield "scenario", setting.scenario
-    yield from ((key, value) for key, value in setting.prompt_settings if usual.get(key) != value)
-
-
-def _gap_of(untouched: Untouched) -> Estimate:
-    """The gap of one untouched subject with its interval."""
-    data = untouched.data
-    return data.estimator.of([level_of(data.strict.cell(untouched.position))])[0]
-
-
 def _checkpoint(case: Case, cases: Cases, record: LogRecord) -> Checkpoint:
     """Prompt claims on a model with an SDF adapter, and whether they can tell anything."""
     analysis, data = case.headline.analysis, case.data
     gap, means = None, [None, None]
     if analysis.baseline is not None:
-        gap, means = _gap_of(Untouched(analysis.baseline, data)), data.strict.means[analysis.baseline]
+        gap, means = Untouched(analysis.baseline, data).gap, data.strict.means[analysis.baseline]
     eligible, why = _eligibility(gap, means, data.thresholds)
     return Checkpoint(
         subject=analysis.subject.label,
@@ -663,7 +613,7 @@ def _eligibility(
         return False, "its baseline without a claim was not run"
     if gap.low is None:
         return False, "its baseline has fewer than two complete requests"
-    if not _sign(gap):
+    if not sign_of(gap):
         return False, f"its baseline gap, {_points(gap)}, may be 0"
     if flags := arm_flags(known, thresholds):
         return False, f"no room to move: {', '.join(flags)}"
@@ -672,20 +622,20 @@ def _eligibility(
 
 def _claims(case: Case, cases: Cases) -> tuple[ClaimOnCheckpoint, ...]:
     """Every claim on the checkpoint beside the same claim on the model without documents."""
-    analysis = case.headline.analysis
-    alone: dict[tuple[object, ...], Statistic] = {}
-    for other in cases.cases:
-        its = other.headline.analysis
-        wanted = analysis.subject, "prompt", analysis.setting, ()
-        if other.data is case.data and (its.subject, its.method, its.setting, its.context) == wanted:
-            changes = other.headline.changes(its.groups)
-            alone = {(g.code, g.level): one for g, one in zip(its.groups, changes, strict=False)}
-            break
+    headline = case.headline
+    same = headline.analysis.subject, "prompt", headline.analysis.setting, ()
+    alone = {
+        (group.code, group.level): change
+        for other in cases.cases
+        for its in [other.headline.analysis]
+        if other.data is case.data and (its.subject, its.method, its.setting, its.context) == same
+        for group, change in zip(its.groups, other.headline.changes(its.groups), strict=False)
+    }
     rows = []
-    for group, here in zip(case.headline.groups, case.headline.changes(case.headline.groups), strict=False):
+    for group, here in zip(headline.groups, headline.changes(headline.groups), strict=False):
         there = alone.get((group.code, group.level))
-        wanted_statistics = [here] if there is None else [here, there, here - there]
-        found = [*case.data.estimator.of(wanted_statistics), None, None]
+        wanted = [here] if there is None else [here, there, here - there]
+        found = [*case.data.estimator.of(wanted), None, None]
         rows.append(
             ClaimOnCheckpoint(
                 claim=group.code,
@@ -724,7 +674,7 @@ def _checkpoints_apart(
         weights = [1 / len(first)] * len(first) + [-1 / len(second)] * len(second)
         apart = first[0].data.estimator.of([combine(contrasts, weights)])[0]
         a, b = labels = first[0].headline.labels
-        verb = "tell" if (sign := _sign(apart)) else "do not tell"
+        verb = "tell" if (sign := sign_of(apart)) else "do not tell"
         sentence = (
             f"Prompt claims {verb} these {a} checkpoints from these {b} checkpoints: the contrast of claims "
             f"differs by {_points(apart)}{', against their training' if sign < 0 else ''}."
@@ -738,17 +688,6 @@ def _checkpoints_apart(
             sentence=sentence,
             logs=record.logs([place for case in (*first, *second) for place in case.places]),
         )
-
-
-TITLE = "Do the methods converge?"
-
-
-class OtherLogs(NamedTuple):
-    """What other logs than those of the main task say."""
-
-    tables: SideTables = SideTables()
-    belief_logs: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def convergence_from_logs(
@@ -789,29 +728,29 @@ def convergence_from_logs(
     skipped = reader.notes.skipped
     asked = BELIEFS, BELIEFS.rpartition("/")[2]
     tables = side_tables([one.location for one in skipped if one.other_task], thresholds=thresholds)
-    for_others = OtherLogs(
-        SideTables(*(tuple(_called(one, called) for one in of) for of in tables[:3])),
-        tuple(one.location for one in skipped if one.other_task in asked),
-        (*note_sentences(reader.notes), *tables.notes),
-    )
     report = build_convergence(
         outcomes,
         record=scores.record(),
         concepts=scores.means(),
-        others=for_others,
+        tables=tables._replace(
+            **{
+                part: tuple(
+                    one.model_copy(update={"subject": renamed_label(one.subject, called)})
+                    for one in getattr(tables, part)
+                )
+                for part in ("selectivity", "direct_requests", "scratchpads")
+            },
+            notes=(*note_sentences(reader.notes), *tables.notes),
+        ),
         thresholds=thresholds,
         strength=strength,
         variables=variables,
         title=title,
     )
-    report = report.model_copy(update=about_logs(reader.headers, plan))
+    belief_logs = tuple(one.location for one in skipped if one.other_task in asked)
+    report = report.model_copy(update={**about_logs(reader.headers, plan), "belief_logs": belief_logs})
     read = [*(header.location for header in reader.headers), *(one.location for one in skipped)]
     return shortened(report, relative_names(list(dict.fromkeys(read))))
-
-
-def _called(table: Any, names: Mapping[str, str]) -> Any:
-    """A table of one subject under the name that the subject was given."""
-    return table.model_copy(update={"subject": renamed_label(table.subject, names)})
 
 
 def build_convergence(
@@ -819,7 +758,7 @@ def build_convergence(
     *,
     record: LogRecord | None = None,
     concepts: Sequence[ConceptScore] = (),
-    others: OtherLogs | None = None,
+    tables: SideTables | None = None,
     thresholds: Thresholds | None = None,
     strength: str | None = None,
     variables: Iterable[str] | None = None,
@@ -829,13 +768,13 @@ def build_convergence(
 
     Record and concepts are a `ConceptScores`'s: judge scores, and which log held what.
     """
-    record, others = record or LogRecord(), others or OtherLogs()
+    record, tables = record or LogRecord(), tables or SideTables()
     cases = analyse(
         outcomes,
         thresholds=thresholds,
         strength=strength,
         variables=variables,
-        selectivity=others.tables.selectivity,
+        selectivity=tables.selectivity,
         concepts=concepts,
     )
     methods = {subject: cases.methods_of(subject) for subject in cases.subjects}
@@ -855,15 +794,15 @@ def build_convergence(
     ]
     checkpoints = tuple(_checkpoint(case, cases, record) for case in trained)
     report = Convergence(
-        title=title or TITLE,
+        title=title or "Do the methods converge?",
         models=tuple(
-            _model(subject, own, others.tables.selectivity, record, strength)
+            _model(subject, own, tables.selectivity, record, strength)
             for subject, own in methods.items()
             if own
         ),
         calibrations=tuple(one for one in calibrations if one is not None),
         steering=tuple(one for one in steered if one is not None),
-        selectivity=others.tables.selectivity,
+        selectivity=tables.selectivity,
         screening=seeds,
         screened_groups=_screened_groups(seeds),
         ablations=tuple(row for subject in methods for row in _ablations(subject, cases, record)),
@@ -880,15 +819,14 @@ def build_convergence(
         ),
         checkpoints=checkpoints,
         checkpoints_apart=tuple(_checkpoints_apart(trained, checkpoints, record)),
-        direct=others.tables.direct_requests,
-        scratchpads=others.tables.scratchpads,
+        direct=tables.direct_requests,
+        scratchpads=tables.scratchpads,
         missing=(),
-        notes=tuple(dict.fromkeys((*cases.profile.notes, *others.notes))),
+        notes=tuple(dict.fromkeys((*cases.profile.notes, *tables.notes))),
         thresholds=cases.profile.thresholds,
         intervals=cases.profile.intervals,
         n_replies=outcomes.n_replies,
         logs=tuple(outcomes.logs),
-        belief_logs=others.belief_logs,
     )
     return report.model_copy(update={"missing": _missing_parts(report)})
 
@@ -901,28 +839,13 @@ def _model(
     strength: str | None,
 ) -> Model:
     labels = own[0].headline.labels
-    findings = [_finding(case, own[0]) for case in own]
+    methods = tuple(_method_result(case, own[0], selectivity, record) for case in own)
     pairs = tuple(_pair(one, other, strength) for one, other in combinations(own, 2))
     return Model(
         subject=subject.label,
         simulated=any(case.profile.simulated for case in own),
         families=labels,
-        methods=tuple(
-            _method_result(case, finding, selectivity, record)
-            for case, finding in zip(own, findings, strict=True)
-        ),
+        methods=methods,
         pairs=pairs,
-        statement=statement_of(findings, pairs, labels),
+        statement=_statement(methods, pairs, labels),
     )
-
-
-def _finding(case: Case, first: Case) -> Finding:
-    """What a method finds, on the question that the model's first method asked."""
-    pair, asked = case.headline.analysis.setting.pair, first.headline.analysis.setting.pair
-    if pair.digest == asked.digest:
-        return finding_of(case.profile, case.headline.labels, case.data.thresholds)
-    reason = (
-        f"it was run with another hypothesis pair, {pair.name} ({pair.digest}), than the first method, "
-        f"{asked.name} ({asked.digest})"
-    )
-    return Finding(case.method, "open", reason)

@@ -50,6 +50,11 @@ class Setting(NamedTuple):
     prompt_digest: str
     prompt_settings: tuple[tuple[str, str], ...]
 
+    @property
+    def choices(self) -> dict[str, str]:
+        """Scenario and prompt settings by name."""
+        return {"scenario": self.scenario, **dict(self.prompt_settings)}
+
 
 @dataclass(frozen=True)
 class ConditionCounts:

@@ -22,7 +22,6 @@ from inspect_af.profile.counts import (
     NO_LEVEL,
     Analysis,
     Applied,
-    ConditionCounts,
     Estimand,
     FloatArray,
     Level,
@@ -59,7 +58,7 @@ from inspect_af.profile.result import (
     VariableRow,
 )
 from inspect_af.profile.stopping import is_decided, widening
-from inspect_af.stats import t_quantile
+from inspect_af.stats import fieller, t_quantile
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import FAMILIES, OUTCOMES, TIERS, UNSCORED, Family
 
@@ -191,12 +190,6 @@ def by_family(arms: Arms, pairs: Sequence[Pair]) -> dict[Family, FamilySensitivi
         family: tuple(v for v in moved if v.amplify.family == family and v.statistic.n) for family in FAMILIES
     }
     return {family: FamilySensitivity(own) for family, own in families.items() if own}
-
-
-def fieller(quadratic: float, linear: float, constant: float) -> tuple[float, float]:
-    """Roots of quadratic x^2 - 2 linear x + constant, for a quadratic above 0; bounds of a ratio."""
-    root = float(np.sqrt(max(linear**2 - quadratic * constant, 0.0)))
-    return (linear - root) / quadratic, (linear + root) / quadratic
 
 
 def trend(levels: Sequence[tuple[float, Statistic]]) -> Statistic | None:
@@ -337,6 +330,11 @@ class Headline:
         if len(self.families) < 2:
             return None
         return self.families["first"].statistic - self.families["second"].statistic
+
+    @property
+    def variables(self) -> tuple[VariableSensitivity, ...]:
+        """The variables of all families that entered a sensitivity."""
+        return tuple(variable for result in self.families.values() for variable in result.variables)
 
     @property
     def groups(self) -> tuple[Applied, ...]:
@@ -509,7 +507,7 @@ def sensitivity_rows(headline: Headline) -> dict[str, Sensitivity]:
     """Sensitivities with intervals, by family label."""
     families, data = headline.families, headline.data
     whole = data.estimator.joint([result.statistic for result in families.values()])
-    every = [variable for result in families.values() for variable in result.variables]
+    every = headline.variables
     single = data.estimator.joint([variable.statistic for variable in every])
     without = data.estimator.named(
         {code: one for result in families.values() for code, one in result.left_out.items()}
@@ -526,7 +524,10 @@ def sensitivity_rows(headline: Headline) -> dict[str, Sensitivity]:
     }
     rows: dict[str, Sensitivity] = {}
     for (family, result), estimate, joint in zip(families.items(), *whole, strict=True):
-        bounds = [_pair_bounds(data, v.amplify, v.suppress) for v in result.variables]
+        bounds = [
+            known_mean(data.bounds_of(v.amplify.conditions) - data.bounds_of(v.suppress.conditions)[:, ::-1])
+            for v in result.variables
+        ]
         low, high = np.mean(bounds, axis=0).tolist()
         pairs = [(v.amplify.conditions, v.suppress.conditions) for v in result.variables]
         by_estimand = {
@@ -546,11 +547,6 @@ def sensitivity_rows(headline: Headline) -> dict[str, Sensitivity]:
             clustered_high=estimate.high if data.estimator.grouped else None,
         )
     return rows
-
-
-def _pair_bounds(data: RequestData, one: Applied, other: Applied) -> FloatArray:
-    """Worst cases of the difference of two gaps, lower with upper, [2]."""
-    return known_mean(data.bounds_of(one.conditions) - data.bounds_of(other.conditions)[:, ::-1])
 
 
 def fraction_of(headline: Headline, rows: dict[str, Sensitivity]) -> tuple[Estimate | None, str | None]:
@@ -624,12 +620,6 @@ def effect_rows(headline: Headline) -> tuple[EffectRow, ...]:
             own = [group for group in groups if group.level == level]
             rows.extend(_rows_at(headline, reference, level, own))
     return tuple(rows)
-
-
-def noise_band(headline: Headline) -> tuple[float, float] | None:
-    """Smallest and largest change of the gap from the baseline by a placebo at the headline levels."""
-    changes = headline.sizes(headline.placebos)
-    return (min(changes), max(changes)) if changes else None
 
 
 def _rows_at(
@@ -810,7 +800,9 @@ def nuisance_reports(
         variants: dict[str, dict[int, str]] = defaultdict(dict)
         for position, condition in enumerate(requests.conditions):
             if not condition.treatments:
-                variants[condition.subject.label][position] = _variant(condition, reference)
+                choices = condition.setting.choices.items()
+                changed = [f"{key}={value}" for key, value in choices if reference.get(key, value) != value]
+                variants[condition.subject.label][position] = ", ".join(changed) or "reference"
         reports += [_nuisance(subject, names, data, rows, reference) for subject, names in variants.items()]
     return tuple(reports)
 
@@ -855,10 +847,3 @@ def _nuisance(
             if low is not None and high is not None and not low <= 0 <= high
         ),
     )
-
-
-def _variant(condition: ConditionCounts, reference: dict[str, str]) -> str:
-    """The settings in which a condition's prompt differs from the reference, by name."""
-    settings = (("scenario", condition.setting.scenario), *condition.setting.prompt_settings)
-    changed = [f"{key}={value}" for key, value in settings if reference.get(key, value) != value]
-    return ", ".join(changed) or "reference"

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspect_af.config import Frozen
+from inspect_af.format import sign_of
 from inspect_af.profile.counts import FloatArray, IntArray, known_mean
 from inspect_af.profile.verdict import Measure
 from inspect_af.stats import t_quantile, wilson_interval
@@ -48,7 +49,7 @@ class Estimate(Frozen):
     @property
     def is_nonzero(self) -> bool:
         """Whether there is an interval and 0 is not in it."""
-        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+        return bool(sign_of(self))
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ def evidence_of(headline: Headline) -> Evidence | None:
     if found is None or not headline.families:
         return None
     statistics = quantities_of(headline, found[0])
-    leading = statistics.both.contrast if statistics.both else _only_sensitivity(statistics)
+    sensitivities = [family.sensitivity.value for family in statistics.families if family]
+    leading = statistics.both.contrast if statistics.both else sensitivities[0]
     at = _circumstances(headline, found[0], found[2], min(statistics.gap.n, leading.n))
     leaves = statistics.leaves()
     # Every leaf is an object of its own, by which its measures are found.
@@ -155,10 +156,6 @@ def quantities_of(headline: Headline, reference: Cell) -> Quantities[Statistic]:
         ),
         placebo=compared(average(changes)) if changes else None,
     )
-
-
-def _only_sensitivity(statistics: Quantities[Statistic]) -> Statistic:
-    return next(family.sensitivity.value for family in statistics.families if family)
 
 
 def _circumstances(headline: Headline, reference: Cell, name: str, n_requests: int) -> Circumstances:
@@ -600,11 +597,11 @@ def _belief_shift(moves: Sequence[BeliefMove]) -> BeliefShift:
 
 def check_of(headline: Headline, selectivity: Sequence[SelectivityMatrix]) -> BeliefCheck | None:
     """The manipulation check at the headline's strength; None where beliefs were not asked about there."""
-    groups = [variable.amplify for result in headline.families.values() for variable in result.variables]
-    matrix = _matrix(headline, selectivity, groups[0]) if groups else None
+    variables = headline.variables
+    matrix = _matrix(headline, selectivity, variables[0].amplify) if variables else None
     if matrix is None:
         return None
-    judged = [group.variable for group in groups]
+    judged = [variable.code for variable in variables]
     return belief_check(matrix, variables=judged, thresholds=headline.data.thresholds.beliefs).check
 
 
@@ -655,7 +652,7 @@ def _left_out(headline: Headline) -> tuple[str, ...]:
         for group in headline.groups
         if opposite(group) is None
     ]
-    entered = {variable.code for result in headline.families.values() for variable in result.variables}
+    entered = {variable.code for variable in headline.variables}
     empty = [
         f"{group.variable} has no request that was scored in all four arms and is not part of a sensitivity"
         for group in headline.groups

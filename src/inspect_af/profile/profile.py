@@ -52,11 +52,11 @@ from inspect_af.profile.effects import (
     effect_rows,
     fraction_of,
     headline_of,
-    noise_band,
+    level_of,
     request_data_of,
     sensitivity_rows,
 )
-from inspect_af.profile.intervals import Drawer, draw
+from inspect_af.profile.intervals import Drawer, Estimate, draw
 from inspect_af.profile.judgement import judge
 from inspect_af.profile.result import CodeWords, Comparison, ConditionRow, MethodProfile, Profile, Stopping
 from inspect_af.profile.scratchpad import ScratchpadReport, scratchpads_from_logs
@@ -71,6 +71,13 @@ def notes_of(outcomes: Outcomes) -> Iterator[str]:
     doubled = ", ".join(log for log, n in outcomes.logs.items() if n)
     broken = sum(map(_broken_pairs, conditions))
     sets = [f"{group.name} ({group.digest})" for group in outcomes.request_sets]
+    templates: dict[str, set[str]] = defaultdict(set)
+    revisions: dict[str, set[str]] = defaultdict(set)
+    for condition in conditions:
+        label = subject_label(condition.subject, split(condition.treatments)[0])
+        templates[label].add(condition.setting.prompt_digest)
+        revisions[condition.subject.model].add(str(condition.subject.revision))
+    pairs = {f"{c.setting.pair.name} ({c.setting.pair.digest})" for c in conditions}
     notes = [
         (
             any(condition.simulated for condition in conditions),
@@ -106,24 +113,24 @@ def notes_of(outcomes: Outcomes) -> Iterator[str]:
             "condition (unscored replies, or a limit of samples that cuts a request in two).",
         ),
         (len(sets) > 1, f"Different request sets are analysed apart: {', '.join(sets)}."),
+        *(
+            (
+                len(digests) > 1,
+                f"{label} was run with {len(digests)} prompt templates, analysed apart: "
+                f"{', '.join(sorted(digests))}.",
+            )
+            for label, digests in templates.items()
+        ),
+        (len(pairs) > 1, f"Different hypothesis pairs are analysed apart: {', '.join(sorted(pairs))}."),
+        *(
+            (
+                len(found) > 1,
+                f"Revisions of {model} are analysed as different subjects: {', '.join(sorted(found))}.",
+            )
+            for model, found in revisions.items()
+        ),
     ]
     yield from (sentence for applies, sentence in notes if applies)
-    templates: dict[str, set[str]] = defaultdict(set)
-    revisions: dict[str, set[str]] = defaultdict(set)
-    for condition in conditions:
-        label = subject_label(condition.subject, split(condition.treatments)[0])
-        templates[label].add(condition.setting.prompt_digest)
-        revisions[condition.subject.model].add(str(condition.subject.revision))
-    for label, digests in templates.items():
-        if len(digests) > 1:
-            listed = ", ".join(sorted(digests))
-            yield f"{label} was run with {len(digests)} prompt templates, analysed apart: {listed}."
-    pairs = {f"{c.setting.pair.name} ({c.setting.pair.digest})" for c in conditions}
-    if len(pairs) > 1:
-        yield f"Different hypothesis pairs are analysed apart: {', '.join(sorted(pairs))}."
-    for model, found in revisions.items():
-        if len(found) > 1:
-            yield f"Revisions of {model} are analysed as different subjects: {', '.join(sorted(found))}."
 
 
 def _broken_pairs(condition: ConditionCounts) -> int:
@@ -267,6 +274,11 @@ class Untouched(NamedTuple):
     @property
     def condition(self) -> ConditionCounts:
         return self.data.requests.conditions[self.position]
+
+    @property
+    def gap(self) -> Estimate:
+        """With its interval."""
+        return self.data.estimator.of([level_of(self.data.strict.cell(self.position))])[0]
 
 
 class Cases(NamedTuple):
@@ -421,7 +433,7 @@ def _method_profile(
     # The two are estimated one by one, as every headline number is.
     estimates = {name: data.estimator.of([one])[0] for name, one in contrasts.items()}
     fraction, refusal = fraction_of(headline, sensitivity)
-    gap = headline.reference_gap()
+    gap, moved = headline.reference_gap(), headline.sizes(headline.placebos)
     measured = [
         name
         for name in REFERENCES
@@ -449,7 +461,7 @@ def _method_profile(
         fraction=fraction,
         fraction_refusal=refusal,
         effects=effect_rows(headline),
-        noise_band=noise_band(headline),
+        noise_band=(min(moved), max(moved)) if moved else None,
         dose_response=points,
         dose_trends=trends,
         dose_match_ratio=headline.match.ratio if headline.match else None,

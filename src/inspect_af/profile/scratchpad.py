@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from inspect_af.config import Frozen
-from inspect_af.logs import EditedReply, LogFile, ReadNotes, read_scratchpad_logs
+from inspect_af.logs import EditedReply, LogFile, ReadNotes, ScoredSample, read_scratchpad_logs
 from inspect_af.profile.counts import FloatArray, known_mean
 from inspect_af.profile.intervals import (
     Drawer,
@@ -35,11 +36,11 @@ from inspect_af.profile.intervals import (
     mean_over_requests,
     optional,
 )
-from inspect_af.stats import t_quantile
+from inspect_af.stats import fieller, t_quantile
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import ARMS, BASELINE, FAMILIES, Outcome, condition_label
 
-CELLS = tuple((prompt, text) for prompt in ARMS for text in ARMS)
+CELLS = tuple(product(ARMS, ARMS))
 """(Tier of the prompt, tier of the text), in the order of the formulas above."""
 Replies = Sequence[EditedReply]
 
@@ -147,10 +148,13 @@ class Panel:
         return combine([arm for _, arm in arms], [w for w, _ in arms])
 
 
-GAP = (1.0, 0.0, 0.0, -1.0)
-THROUGH = (0.5, -0.5, 0.5, -0.5)
-AROUND = (0.5, 0.5, -0.5, -0.5)
-INTERACTION = (1.0, -1.0, -1.0, 1.0)
+SPLIT = {
+    "gap": (1.0, 0.0, 0.0, -1.0),
+    "through": (0.5, -0.5, 0.5, -0.5),
+    "around": (0.5, 0.5, -0.5, -0.5),
+    "interaction": (1.0, -1.0, -1.0, 1.0),
+}
+"""How each quantity weighs the four rates, in the order of `CELLS`."""
 
 
 def transplant_row(
@@ -171,8 +175,8 @@ def transplant_row(
         drawer: Makes the bootstrap's draws; replaced only to reuse draws between analyses of equal shape.
     """
     four = Panel(cells[:4], cluster_of, limits, drawer)
-    gap, through, around, interaction = four.estimates(GAP, THROUGH, AROUND, INTERACTION)
-    share = None
+    found = dict(zip(SPLIT, four.estimates(*SPLIT.values()), strict=True))
+    gap, share = found["gap"], None
     critical = t_quantile((1 + limits.confidence) / 2, max(gap.n - 1, 1))
     if gap.is_nonzero and gap.se is not None and abs(gap.estimate) > critical * gap.se:
         share = _share(four, critical)
@@ -186,10 +190,7 @@ def transplant_row(
     return TransplantRow(
         condition=condition,
         rates=dict(rates),
-        gap=gap,
-        through=through,
-        around=around,
-        interaction=interaction,
+        **found,
         share=share,
         control=control,
         n_replies=sum(len(values) for cell in cells[:4] for values in cell.values()),
@@ -197,21 +198,15 @@ def transplant_row(
 
 
 def _share(four: Panel, critical: float) -> Estimate:
-    """THROUGH / GAP by Fieller: the shares f for which THROUGH - f GAP is within `critical` errors of 0."""
-    part, whole = four.statistic(THROUGH), four.statistic(GAP)
-    (vp, c), (_, vw) = four.estimator.covariance([part, whole])
-    quadratic = whole.value**2 - critical**2 * vw
-    linear = part.value * whole.value - critical**2 * c
-    root = float(np.sqrt(max(linear**2 - quadratic * (part.value**2 - critical**2 * vp), 0.0)))
-    return Estimate(
-        estimate=part.value / whole.value,
-        low=float(linear - root) / quadratic,
-        high=float(linear + root) / quadratic,
-        equivalence_low=None,
-        equivalence_high=None,
-        se=None,
-        n=whole.n,
+    """Through / gap by Fieller: the shares f for which through - f gap is within `critical` errors of 0."""
+    part, whole = four.statistic(SPLIT["through"]), four.statistic(SPLIT["gap"])
+    (vp, c), (_, vw) = four.estimator.covariance([part, whole]).tolist()
+    low, high = fieller(
+        whole.value**2 - critical**2 * vw,
+        part.value * whole.value - critical**2 * c,
+        part.value**2 - critical**2 * vp,
     )
+    return Estimate(estimate=part.value / whole.value, low=low, high=high, n=whole.n)
 
 
 def _transplants(replies: Replies, limits: Thresholds) -> tuple[TransplantRow, ...]:
@@ -221,7 +216,7 @@ def _transplants(replies: Replies, limits: Thresholds) -> tuple[TransplantRow, .
         sources = {one.source: one for one in own}.values()
         first = _rates(sources, lambda one: one.edit.written_in, lambda one: one.original)
         cells = [*(again[cell] for cell in CELLS), *(first[tier] for tier in ARMS)]
-        rows.append(transplant_row(condition, cells, _clusters(own), limits))
+        rows.append(transplant_row(condition, cells, clusters_of(one.reply for one in own), limits))
     return tuple(rows)
 
 
@@ -240,9 +235,9 @@ def _cuts(replies: Replies, labels: Mapping[str, str], limits: Thresholds) -> tu
         for family, label in labels.items():
             kinds = ("nothing", family, f"like-{family}")
             arms = [rates[kind, tier] for kind in kinds for tier in ARMS]
-            gap, change, like, difference = Panel(arms, _clusters(own), limits).estimates(
-                (1, -1, 0, 0, 0, 0), (-1, 1, 1, -1, 0, 0), (-1, 1, 0, 0, 1, -1), (0, 0, 1, -1, -1, 1)
-            )
+            gap, change, like, difference = Panel(
+                arms, clusters_of(one.reply for one in own), limits
+            ).estimates((1, -1, 0, 0, 0, 0), (-1, 1, 1, -1, 0, 0), (-1, 1, 0, 0, 1, -1), (0, 0, 1, -1, -1, 1))
             back = [
                 [one.came_back for one in own if one.edit.removed == kind and one.came_back is not None]
                 for kind in kinds[1:]
@@ -342,8 +337,9 @@ def _by_condition(replies: Iterable[EditedReply]) -> dict[str, list[EditedReply]
     return dict(sorted(found.items(), key=lambda item: (item[0] != BASELINE, item[0])))
 
 
-def _clusters(replies: Iterable[EditedReply]) -> dict[str, str]:
-    return {one.reply.meta.request_id: one.reply.meta.cluster_id for one in replies}
+def clusters_of(rows: Iterable[ScoredSample]) -> dict[str, str]:
+    """Group of near-duplicates by request."""
+    return {row.meta.request_id: row.meta.cluster_id for row in rows}
 
 
 def _rates(

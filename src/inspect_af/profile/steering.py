@@ -15,7 +15,7 @@ import numpy as np
 
 from inspect_af.profile.counts import LogRecord, Scores, replies_asked, replies_scored
 from inspect_af.profile.effects import Cell, effect, rank_p
-from inspect_af.profile.intervals import combine, optional
+from inspect_af.profile.intervals import Estimate, combine, optional
 from inspect_af.profile.profile import Case
 from inspect_af.profile.result import (
     AgainstRandom,
@@ -59,16 +59,6 @@ class Steered(NamedTuple):
         if here is None or there is None:
             return self.steer.multiplier == other.steer.multiplier
         return abs(here - there) <= SAME_DOSE * abs(there)
-
-
-class Change(NamedTuple):
-    """A change from the unsteered model, with its interval over requests."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    se: float = 0.0
-    n: int = 1
 
 
 def steering_result(case: Case, record: LogRecord) -> SteeringResult | None:
@@ -173,7 +163,7 @@ class _Vectors:
             used=tuple(one.steer.multiplier for one in used),
             reasoning=reasoning,
             behaviour=behaviour,
-            control_swings=tuple((None if s is None else s.value, g.value) for s, g in swings),
+            control_swings=tuple((None if s is None else s.estimate, g.estimate) for s, g in swings),
             moves_reasoning=standing[0],
             moves_behaviour=standing[1],
             sentence=f"{steer.concept}: {self.sentence(labels[0], *standing, behaviour)}.",
@@ -209,17 +199,16 @@ class _Vectors:
                 found.append(usable)
         return found
 
-    def gap_change(self, used: Sequence[Steered], weights: Sequence[float] | None = None) -> Change | None:
+    def gap_change(self, used: Sequence[Steered], weights: Sequence[float] | None = None) -> Estimate | None:
         """Weighted sum of the gap's changes; the swing over the doses where no weights are given."""
         changes = [effect(one.cell, self.base) for one in used]
         if not changes or min(change.n for change in changes) < 2:
             return None
-        found = self.estimator.of([combine(changes, weights or _swing(used))])[0]
-        return Change(found.estimate, found.low, found.high, found.se or 0.0, found.n)
+        return self.estimator.of([combine(changes, weights or _swing(used))])[0]
 
     def score_change(
         self, used: Sequence[Steered], concept: str, weights: Sequence[float] | None = None
-    ) -> Change | None:
+    ) -> Estimate | None:
         """The same of a concept score, with a t-interval over requests; None where none was judged."""
         before = self.base_scores.get(concept, {})
         if not used or not before:
@@ -235,33 +224,34 @@ class _Vectors:
             if len(shifts) == len(used):
                 values.append(float(np.dot(weights or _swing(used), shifts)))
         if len(values) < 2:
-            return Change(values[0]) if values else None
+            return Estimate(estimate=values[0], n=1) if values else None
         mean, n = fmean(values), len(values)
         se = stdev(values) / sqrt(n)
-        return Change(mean, *student(mean, se, n - 1).interval(self.thresholds.confidence), se, n)
+        low, high = student(mean, se, n - 1).interval(self.thresholds.confidence)
+        return Estimate(estimate=mean, low=low, high=high, se=se, n=n)
 
-    def band(self, change: Change | None, others: Sequence[Change | None]) -> Band | None:
+    def band(self, change: Estimate | None, others: Sequence[Estimate | None]) -> Band | None:
         """A change among those of random vectors, which vary about 0: a direction is as likely as its
         negative."""
         if change is None:
             return None
         controls = [control for control in others if control is not None]
-        values = [control.value for control in controls]
+        values = [control.estimate for control in controls]
         beyond_low = beyond_high = None
         low, high = change.low, change.high
         if len(controls) >= self.thresholds.min_random_controls and low is not None and high is not None:
             observed = fmean(value**2 for value in values)
             wider = beyond(
-                Measure(change.value, lambda _: (low, high)),
-                se=change.se,
+                Measure(change.estimate, lambda _: (low, high)),
+                se=change.se or 0.0,
                 n=change.n,
-                between=max(0.0, observed - fmean(control.se**2 for control in controls)),
+                between=max(0.0, observed - fmean((control.se or 0.0) ** 2 for control in controls)),
                 observed=observed,
                 df=len(controls),
             )
             beyond_low, beyond_high = wider.interval(self.thresholds.confidence)
         return Band(
-            change=change.value,
+            change=change.estimate,
             low=low,
             high=high,
             beyond_low=beyond_low,
@@ -269,7 +259,7 @@ class _Vectors:
             control_low=min(values, default=None),
             control_high=max(values, default=None),
             n_controls=len(values),
-            rank_p=rank_p(change.value, values) if values else None,
+            rank_p=rank_p(change.estimate, values) if values else None,
         )
 
     def standing(self, band: Band | None, *, upward: bool) -> AgainstRandom:

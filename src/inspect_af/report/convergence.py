@@ -6,27 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inspect_af.format import DASH, count, interval, percent, points, signed
+from inspect_af.format import DASH, Columns, Table, count, interval, percent, points, signed, table
 from inspect_af.profile.result import Band, Convergence, MethodPair, MethodResult, Model, VectorCoupling
 from inspect_af.report.canvas import Drawing
 from inspect_af.report.figures import Names, draw_convergence
 from inspect_af.report.files import convergence_tables, figure_sources, write_drawings, write_tables
 from inspect_af.report.naming import METHOD_NAMES, report_words, shared_families, short_names, shortest
 from inspect_af.report.page import (
-    Columns,
-    PageTable,
     belief_lines,
-    belief_table,
-    direct_table,
     figures_of,
     name,
     render,
     scratchpad_part,
     sensitivity_columns,
     settings_table,
-    table,
     try_drawing,
+    with_names,
 )
+from inspect_af.report.terminal import belief_table, direct_table
 from inspect_af.report.words import key_of, tier_words
 
 CODES = {"converge": "converge", "diverge": "diverge", "not-enough": "not enough to say"}
@@ -82,7 +79,7 @@ def _page(report: Convergence, drawings: Sequence[Drawing], absent: str | None) 
     )
 
 
-def _methods(model: Model) -> PageTable | None:
+def _methods(model: Model) -> Table | None:
     """What each method says, side by side."""
 
     def verdict(method: MethodResult) -> str:
@@ -111,7 +108,7 @@ def _methods(model: Model) -> PageTable | None:
     return table("Points with intervals, by method", model.methods, columns, words=2, remarks=True)
 
 
-def _pairs(model: Model) -> PageTable | None:
+def _pairs(model: Model) -> Table | None:
     """The methods against one another."""
 
     def over(pair: MethodPair) -> str:
@@ -134,7 +131,7 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
     judges = list(dict.fromkeys(judge for one in report.steering for judge in one.judges))
     floors = ", ".join(dict.fromkeys(f"{one.parse_floor:.0%}" for one in report.steering))
     judged = f"Judge: {', '.join(judges)}." if judges else "No judge read the replies."
-    vectors: list[tuple[str, PageTable | None]] = []
+    vectors: list[tuple[str, Table | None]] = []
     for one in report.steering:
         who = names[one.subject]
         swing = f"{who}: swing over the usable doses; p is the rank among random vectors"
@@ -210,7 +207,7 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
         f"{100 * g.sd:.1f} points between them."
         for g in report.screened_groups
     )
-    parts: list[tuple[str, Any, Any, str, Sequence[tuple[str, PageTable | None]]]] = [
+    parts: list[tuple[str, Any, Any, str, Sequence[tuple[str, Table | None]]]] = [
         ("calibration", report.calibrations, _slopes(report, names), "", ()),
         (
             "coupling",
@@ -237,7 +234,7 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
             report.direct,
             [warning for one in report.direct for warning in one.warnings],
             "",
-            [("", direct_table(one)) for one in report.direct],
+            [("", with_names(direct_table(one))) for one in report.direct],
         ),
         (
             "scratchpads",
@@ -313,7 +310,7 @@ _VECTOR: Columns[VectorCoupling] = {
 }
 
 
-def _by_dose(vector: VectorCoupling) -> PageTable | None:
+def _by_dose(vector: VectorCoupling) -> Table | None:
     return table(
         f"{vector.concept} ({vector.digest[:6]}), layers {vector.layers}",
         vector.points,

@@ -13,17 +13,29 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from inspect_af import __version__
 from inspect_af.errors import MissingExtraError
-from inspect_af.format import DASH, count, interval, one_line, percent, plural, points, rate, signed, visible
-from inspect_af.logs import REQUEST_ARMS, RequestArm
+from inspect_af.format import (
+    DASH,
+    Columns,
+    Table,
+    count,
+    interval,
+    one_line,
+    percent,
+    plural,
+    points,
+    rate,
+    rate_of,
+    signed,
+    table,
+    visible,
+)
 from inspect_af.profile.beliefs import SelectivityMatrix, belief_check
 from inspect_af.profile.counts import ConceptScore, FirstOption, by_position
-from inspect_af.profile.direct import DirectArm, DirectReport, DirectRow
 from inspect_af.profile.effects import NuisanceReport
 from inspect_af.profile.intervals import Estimate
 from inspect_af.profile.result import (
@@ -51,8 +63,16 @@ from inspect_af.report.naming import (
     several_strengths,
     short_profile_title,
 )
-from inspect_af.report.scratchpad import Table, awareness_table, scratchpad_sentences, scratchpad_tables
-from inspect_af.report.terminal import BELIEFS, belief_cells, by_letter, direct_unscored, nuisance_sentences
+from inspect_af.report.scratchpad import awareness_table, scratchpad_sentences, scratchpad_tables
+from inspect_af.report.terminal import (
+    BELIEFS,
+    belief_table,
+    by_letter,
+    direct_table,
+    gap_of,
+    nuisance_sentences,
+    nuisance_table,
+)
 from inspect_af.report.words import (
     headline_numbers,
     key_of,
@@ -69,55 +89,9 @@ if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
 
-_T = TypeVar("_T")
-Columns = Mapping[str, Callable[[_T], str]]  # Heading of every column, and its cell in a row
-
 _ALL_EXCERPTS = 480_000  # Characters of all excerpts together; keeps a page with 40 conditions below 2 MB
 _MOST_COMMANDS = 12
 _REASONS = (*UNSCORED, "failed")
-_SAID_ONCE = ("pairs", "n", "requests", "controls", "flags")
-
-
-class PageTable(NamedTuple):
-    """A table of a page; on a narrow screen every row becomes a card.
-
-    The first `words` columns, and the last one of a table with `remarks`, hold words, the others numbers.
-    """
-
-    caption: str
-    header: tuple[str, ...]
-    rows: list[list[str]]
-    words: int
-    remarks: bool
-
-
-def table(
-    caption: str, rows: Iterable[_T], columns: Columns[_T], *, words: int = 1, remarks: bool = False
-) -> PageTable | None:
-    """A table without the columns that carry nothing, or None without rows.
-
-    Args:
-        caption: What stands above it; what is the same in every row is said there once.
-        rows: What the cells are made from.
-        columns: Heading and cell.
-        words: Columns of words at the left.
-        remarks: Whether the last column holds words.
-    """
-    if not (rows := list(rows)):
-        return None
-    cells = {title: [cell(row) for row in rows] for title, cell in columns.items()}
-    shown: dict[str, list[str]] = {}
-    for at, (title, column) in enumerate(cells.items()):
-        if at >= words and not any(value not in ("", DASH) for value in column):
-            continue
-        if title in _SAID_ONCE and len(rows) > 2 and len(set(column)) == 1:
-            caption += f" · {title}: {column[0]}"
-        else:
-            shown[title] = column
-    last = remarks and list(columns)[-1] in shown
-    return PageTable(
-        caption, tuple(shown), [list(row) for row in zip(*shown.values(), strict=True)], words, last
-    )
 
 
 def name(text: str, longest: int = 80, note: str = "") -> Markup:
@@ -231,7 +205,7 @@ def render_html(profile: Profile, excerpts: Excerpts | None = None) -> str:
         missing=_missing_table(profile),
         positions=_position_tables(profile),
         by_position=list(by_position(profile.first_options)),
-        direct=[(direct_table(one), one) for one in profile.direct_requests],
+        direct=[(with_names(direct_table(one)), one) for one in profile.direct_requests],
         scratchpads=[scratchpad_part(one) for one in profile.scratchpads],
         awareness=_awareness(profile),
         excerpts=excerpts if excerpts and (excerpts.drawn or excerpts.unreadable) else None,
@@ -252,19 +226,8 @@ def render_nuisance_page(reports: Sequence[NuisanceReport]) -> str:
         lines = [sentence[:1].upper() + sentence[1:] + "." for sentence in nuisance_sentences(report)]
         if any(row.condition.simulated for row in report.rows):
             lines.append("A simulated organism: its behaviour was planted.")
-        found = table(
-            "Gap by variant, in points",
-            report.rows,
-            {
-                "variant": lambda r: name(r.variant),
-                "monitored": lambda r: percent(r.condition.monitored),
-                "unmonitored": lambda r: percent(r.condition.unmonitored),
-                "gap": lambda r: _gap(r.condition),
-                "change": lambda r: points(r.change),
-                "pairs": lambda r: count(r.condition.n_pairs),
-            },
-        )
-        parts.append((one_line(report.subject), lines, found))
+        found = nuisance_table(report)
+        parts.append((one_line(report.subject), lines, with_names(found)))
     return render("nuisance.html", title="Choices of the prompt", parts=parts, closing=CLOSING_LINE)
 
 
@@ -287,7 +250,7 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
     facts = (
         (not gap_told, f"gap of {one.reference_gap_of or 'the reference'} {points(one.reference_gap)}"),
         (one.noise_band, f"placebos moved it by {interval(*one.noise_band or (None, None))}"),
-        (share, f"{family_labels(profile).second} share {_share(share)}"),
+        (share, f"{family_labels(profile).second} share {rate_of(share)}"),
         (
             not share and one.fraction_refusal,
             f"the families' shares are not stated: {one.fraction_refusal}",
@@ -316,20 +279,12 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
     }
 
 
-def _share(found: Estimate | None) -> str:
-    return DASH if found is None else rate(found.estimate, found.low, found.high)
-
-
 def sensitivity_columns(labels: Iterable[str]) -> dict[str, Callable[[Any], str]]:
     """A column for each family's sensitivity, with its interval."""
-
-    def column(label: str) -> Callable[[Any], str]:
-        return lambda row: points(row.sensitivity.get(label))
-
-    return {label: column(label) for label in labels}
+    return {label: partial(lambda label, row: points(row.sensitivity.get(label)), label) for label in labels}
 
 
-def _levels_table(one: MethodProfile) -> PageTable | None:
+def _levels_table(one: MethodProfile) -> Table | None:
     """The verdict for the texts (checkpoints, vectors) that were used and beyond them, side by side."""
     columns: dict[str, Callable[[LevelVerdict], str]] = {
         "level": lambda v: name(v.scope),
@@ -344,30 +299,28 @@ def _levels_table(one: MethodProfile) -> PageTable | None:
     return table("Points with intervals, at both levels", levels, columns, words=2)
 
 
+def with_names(found: Table | None) -> Table | None:
+    """The table with its first column as foreign names."""
+    return found and found._replace(rows=[[name(row[0]), *row[1:]] for row in found.rows])
+
+
 def scratchpad_part(one: ScratchpadReport) -> dict[str, Any]:
     """What the scratchpad edits of one subject show: sentences, then tables."""
-    tables = [_as_table(each) for each in scratchpad_tables(one)]
-    lines = [sentence[:1].upper() + sentence[1:] for sentence in scratchpad_sentences(one)]
     return {
         "subject": one.subject,
-        "lines": lines,
-        "tables": tables,
+        "lines": [sentence[:1].upper() + sentence[1:] for sentence in scratchpad_sentences(one)],
+        "tables": scratchpad_tables(one),
         "limits": report_words()["scratchpads"]["note"],
     }
 
 
-def _as_table(found: Table) -> PageTable | None:
-    words = 2 if "sentences about" in found.header else 1
-    return table(found.title, found.rows, {h: itemgetter(k) for k, h in enumerate(found.header)}, words=words)
-
-
-def _awareness(profile: Profile) -> dict[str, Any] | None:
-    found = awareness_table(profile.awareness)
-    if found is None:
-        return None
+def _awareness(profile: Profile) -> dict[str, Any]:
     judges = dict.fromkeys(row.judge for row in profile.awareness)
-    simulated = any(row.simulated for row in profile.awareness)
-    return {"table": _as_table(found), "judges": ", ".join(judges), "simulated": simulated}
+    return {
+        "table": awareness_table(profile.awareness),
+        "judges": ", ".join(judges),
+        "simulated": any(row.simulated for row in profile.awareness),
+    }
 
 
 def checked_variables(profile: Profile) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -378,13 +331,7 @@ def checked_variables(profile: Profile) -> dict[tuple[str, str], tuple[str, ...]
     }
 
 
-def belief_table(matrix: SelectivityMatrix, names: Mapping[str, str]) -> PageTable:
-    """The change of each belief (columns) under each intervention (rows)."""
-    header, *rows = belief_cells(matrix)
-    return PageTable(matrix_title(matrix, names), header, [list(row) for row in rows], 1, False)
-
-
-def _concept_table(scores: Sequence[ConceptScore]) -> PageTable | None:
+def _concept_table(scores: Sequence[ConceptScore]) -> Table | None:
     """The judge's mean score of each concept in each tier, condition by condition."""
     known = [score for score in scores if not math.isnan(score.mean)]
     several = len({(score.subject, score.setting) for score in known}) > 1
@@ -422,34 +369,7 @@ def belief_lines(
     return found
 
 
-def direct_table(one: DirectReport) -> PageTable | None:
-    """The direct-request control of one subject."""
-
-    def columns(arm: RequestArm) -> dict[str, Callable[[DirectRow], str]]:
-        def cell(text: Callable[[DirectArm], str], absent: str = DASH) -> Callable[[DirectRow], str]:
-            return lambda row: absent if (found := row.arm(arm)) is None else text(found)
-
-        return {
-            f"{arm} refused": cell(lambda a: rate(a.refused, a.refused_low, a.refused_high)),
-            f"{arm} change": cell(lambda a: points(a.change)),
-            f"{arm} requests": cell(lambda a: count(a.n_requests), "0"),
-        }
-
-    present = [arm for arm in REQUEST_ARMS if any(row.arm(arm) for row in one.rows)]
-    cells: dict[str, Callable[[DirectRow], str]] = {"condition": lambda row: name(row.label)}
-    for arm in present:
-        cells |= columns(arm)
-    cells["unscored"] = lambda row: "{:,} / {:,}".format(*direct_unscored(row))
-    caption = f"{one.subject} · {one.requests}{' · simulated organism' if one.simulated else ''}"
-    return table(caption, one.rows if present else (), cells)
-
-
-def _gap(row: ConditionRow) -> str:
-    between = interval(row.gap_low, row.gap_high)
-    return signed(row.gap) if between == DASH else f"{signed(row.gap)} {between}"
-
-
-def _condition_table(block: Block, profile: Profile) -> PageTable | None:
+def _condition_table(block: Block, profile: Profile) -> Table | None:
     strength = several_strengths(block.conditions)
 
     def other(row: ConditionRow, estimand: str) -> str:
@@ -465,7 +385,7 @@ def _condition_table(block: Block, profile: Profile) -> PageTable | None:
             ),
             "monitored": lambda r: rate(r.monitored, r.monitored_low, r.monitored_high),
             "unmonitored": lambda r: rate(r.unmonitored, r.unmonitored_low, r.unmonitored_high),
-            "gap": _gap,
+            "gap": gap_of,
             "at worst": lambda r: interval(r.gap_bound_low, r.gap_bound_high) if lost_of(r)[0] else "",
             "tag only": lambda r: other(r, "tag_only"),
             "contradictory = 0": lambda r: other(r, "contradictory_rejected"),
@@ -477,11 +397,7 @@ def _condition_table(block: Block, profile: Profile) -> PageTable | None:
     )
 
 
-def _reason(why: str) -> Callable[[Any], str]:
-    return lambda row: count(row[3][why]) if row[3].get(why) else ""
-
-
-def _missing_table(profile: Profile) -> PageTable | None:
+def _missing_table(profile: Profile) -> Table | None:
     several = len(blocks(profile)) > 1
     rows = [
         (f"{block.title}: {condition_name(row)}" if several else condition_name(row), tier, n, reasons)
@@ -494,12 +410,12 @@ def _missing_table(profile: Profile) -> PageTable | None:
         "condition": lambda r: name(r[0]),
         "tier": lambda r: r[1],
         "asked": lambda r: count(r[2] + r[3]["failed"]),
-        **{why: _reason(why) for why in _REASONS},
+        **{why: partial(lambda why, r: count(r[3][why]) if r[3].get(why) else "", why) for why in _REASONS},
     }
     return table("Missing replies", rows, columns, words=2)
 
 
-def _position_tables(profile: Profile) -> list[PageTable]:
+def _position_tables(profile: Profile) -> list[Table]:
     """Share of replies that take the option named first, a table for each subject and prompt."""
     grouped: dict[tuple[str, str], dict[str, dict[str, FirstOption]]] = {}
     for one in profile.first_options:
@@ -516,7 +432,7 @@ def _position_tables(profile: Profile) -> list[PageTable]:
     return [found for found in tables if found is not None]
 
 
-def _effect_table(one: MethodProfile, profile: Profile) -> PageTable | None:
+def _effect_table(one: MethodProfile, profile: Profile) -> Table | None:
     strength = several_strengths(one.effects)
     return table(
         profile_title(one, profile),
@@ -543,7 +459,7 @@ def _effect_table(one: MethodProfile, profile: Profile) -> PageTable | None:
     )
 
 
-def _sensitivity_table(one: MethodProfile, profile: Profile) -> PageTable | None:
+def _sensitivity_table(one: MethodProfile, profile: Profile) -> Table | None:
     rows: list[tuple[str, Estimate | None]] = []
     for label, family in one.sensitivity.items():
         rows.append((f"{label} sensitivity", family))
@@ -555,7 +471,7 @@ def _sensitivity_table(one: MethodProfile, profile: Profile) -> PageTable | None
     return _estimates(profile_title(one, profile), rows)
 
 
-def _comparison_table(one: Comparison) -> PageTable | None:
+def _comparison_table(one: Comparison) -> Table | None:
     rows = [
         *((f"{label} sensitivity", e) for label, e in one.sensitivity.items()),
         ("contrast of the families", one.contrast),
@@ -564,7 +480,7 @@ def _comparison_table(one: Comparison) -> PageTable | None:
     return _estimates(f"{one.first}, less {one.second}", rows)
 
 
-def _estimates(caption: str, rows: Iterable[tuple[str, Estimate | None]]) -> PageTable | None:
+def _estimates(caption: str, rows: Iterable[tuple[str, Estimate | None]]) -> Table | None:
     """Estimates with both of their intervals."""
     columns: Columns[tuple[str, Estimate]] = {
         "quantity": lambda r: name(r[0]),
@@ -575,7 +491,7 @@ def _estimates(caption: str, rows: Iterable[tuple[str, Estimate | None]]) -> Pag
     return table(caption, [(title, e) for title, e in rows if e is not None], columns)
 
 
-def settings_table(thresholds: Thresholds) -> PageTable | None:
+def settings_table(thresholds: Thresholds) -> Table | None:
     """Every threshold, seed and level as `group.name`."""
     values = thresholds.model_dump()
     beliefs = {f"beliefs.{key}": value for key, value in values.pop("beliefs").items()}

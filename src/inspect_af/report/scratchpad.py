@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import product
 
-from inspect_af.format import count, percent, plural, points, rate, text_table, visible
+from inspect_af.format import Columns, Table, count, percent, plural, points, rate_of, table, visible
 from inspect_af.profile.awareness import AwarenessRow
 from inspect_af.profile.scratchpad import CutRow, ScratchpadReport, TransplantRow
 from inspect_af.report.naming import report_words
 from inspect_af.types import ARMS
-
-
-class Table(NamedTuple):
-    """One table: its title, columns and rows."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def scratchpad_sentences(report: ScratchpadReport) -> Iterator[str]:
@@ -29,11 +22,7 @@ def scratchpad_sentences(report: ScratchpadReport) -> Iterator[str]:
             f"reasoning and {points(row.around)} around it (interaction {points(row.interaction)})."
         )
         if row.share is not None:
-            share = row.share
-            yield (
-                f"{where}that is {rate(share.estimate, share.low, share.high)} of the gap through the stated "
-                "reasoning."
-            )
+            yield f"{where}that is {rate_of(row.share)} of the gap through the stated reasoning."
         moved = [
             f"{points(found)} points in the {tier} tier"
             for tier, found in row.control.items()
@@ -70,53 +59,61 @@ def scratchpad_sentences(report: ScratchpadReport) -> Iterator[str]:
         yield f"Not gone on with: {reasons}."
 
 
-def scratchpad_tables(report: ScratchpadReport) -> Iterator[Table]:
+_TRANSPLANTS: Columns[TransplantRow] = {
+    "condition": lambda r: r.condition,
+    "gap": lambda r: points(r.gap),
+    "through the text": lambda r: points(r.through),
+    "around it": lambda r: points(r.around),
+    "interaction": lambda r: points(r.interaction),
+    "share through": lambda r: rate_of(r.share),
+    "n": lambda r: count(r.gap.n),
+}
+_CUTS: Columns[CutRow] = {
+    "condition": lambda r: r.condition,
+    "sentences about": lambda r: r.family,
+    "gap uncut": lambda r: points(r.gap),
+    "change": lambda r: points(r.change),
+    "others like them": lambda r: points(r.like),
+    "difference": lambda r: points(r.difference),
+    "n": lambda r: count(r.change.n),
+    "cut": lambda r: plural(r.n_cut, "reply", "replies"),
+    "came back": lambda r: percent(r.came_back),
+    "after others": lambda r: percent(r.came_back_like),
+}
+
+
+def scratchpad_tables(report: ScratchpadReport) -> list[Table]:
     """The numbers of one subject's edits."""
-    for title, rows in (
-        ("Points of the gap through the text and around it", report.transplants),
-        ("The same, from texts that do not say their tier", report.without_names),
-    ):
-        if rows:
-            parts = ("gap", "through the text", "around it", "interaction", "share through", "n")
-            yield Table(title, ("condition", *parts), tuple(map(_transplant, rows)))
-    if report.transplants:
-        cells = [(prompt, text) for prompt in ARMS for text in ARMS]
-        yield Table(
-            "Accepted",
-            ("condition", *(f"{prompt} prompt, {text} text" for prompt, text in cells)),
-            tuple(
-                (row.condition, *(percent(row.rates[prompt].get(text)) for prompt, text in cells))
-                for row in report.transplants
-            ),
-        )
-    if report.cuts:
-        moved = ("gap uncut", "change", "others like them", "difference")
-        yield Table(
-            "Change of the gap without sentences",
-            ("condition", "sentences about", *moved, "n", "cut", "came back", "after others"),
-            tuple(map(_cut, report.cuts)),
-        )
+    accepted: dict[str, Callable[[TransplantRow], str]] = {"condition": lambda r: r.condition}
+    for prompt, text in product(ARMS, ARMS):
+        cell = partial(lambda prompt, text, r: percent(r.rates[prompt].get(text)), prompt, text)
+        accepted[f"{prompt} prompt, {text} text"] = cell
+    found = (
+        table("Points of the gap through the text and around it", report.transplants, _TRANSPLANTS),
+        table("The same, from texts that do not say their tier", report.without_names, _TRANSPLANTS),
+        table("Accepted", report.transplants, accepted),
+        table("Change of the gap without sentences", report.cuts, _CUTS, words=2),
+    )
+    return [one for one in found if one is not None]
 
 
 def awareness_table(rows: Sequence[AwarenessRow]) -> Table | None:
     """Replies that voice a test, condition by condition."""
-    if not rows:
-        return None
     several = len({row.subject for row in rows}) > 1
-    shares = (f"{kind}, {tier}" for kind in ("a test", "real") for tier in ARMS)
-    return Table(
-        "Replies whose reasoning voices a test, or that it is real",
-        ("condition", *shares, "change of a test", "gap where voiced", "gap elsewhere", "difference", "n"),
-        tuple(
-            (
-                f"{row.subject}: {row.condition}" if several else row.condition,
-                *(percent(kind.get(tier)) for kind in (row.test, row.real) for tier in ARMS),
-                *map(points, (row.raised, row.gap_voiced, row.gap_other, row.difference)),
-                count(row.n),
-            )
-            for row in rows
-        ),
-    )
+    columns: dict[str, Callable[[AwarenessRow], str]] = {
+        "condition": lambda r: f"{r.subject}: {r.condition}" if several else r.condition
+    }
+    for kind, tier in product(("test", "real"), ARMS):
+        cell = partial(lambda kind, tier, r: percent(getattr(r, kind).get(tier)), kind, tier)
+        columns[f"{'a test' if kind == 'test' else kind}, {tier}"] = cell
+    columns |= {
+        "change of a test": lambda r: points(r.raised),
+        "gap where voiced": lambda r: points(r.gap_voiced),
+        "gap elsewhere": lambda r: points(r.gap_other),
+        "difference": lambda r: points(r.difference),
+        "n": lambda r: count(r.n),
+    }
+    return table("Replies whose reasoning voices a test, or that it is real", rows, columns)
 
 
 def render_scratchpads(report: ScratchpadReport) -> str:
@@ -124,25 +121,6 @@ def render_scratchpads(report: ScratchpadReport) -> str:
     mark = "  SIMULATED ORGANISM" if report.simulated else ""
     lines = [f"Scratchpad edits of {report.subject}  ({report.requests}){mark}"]
     lines += [f"  {sentence[:1].upper()}{sentence[1:]}" for sentence in scratchpad_sentences(report)]
-    for table in scratchpad_tables(report):
-        lines += [f"  {table.title}", text_table([table.header, *table.rows], indent=4)]
+    for one in scratchpad_tables(report):
+        lines += [f"  {one.caption}", one.text(indent=4)]
     return visible("\n".join([*lines, "  " + report_words()["scratchpads"]["note"]]), longest=1_000_000)
-
-
-def _transplant(row: TransplantRow) -> tuple[str, ...]:
-    share = "-" if row.share is None else rate(row.share.estimate, row.share.low, row.share.high)
-    split: Sequence[str] = [points(one) for one in (row.gap, row.through, row.around, row.interaction)]
-    return (row.condition, *split, share, count(row.gap.n))
-
-
-def _cut(row: CutRow) -> tuple[str, ...]:
-    moved = [points(one) for one in (row.gap, row.change, row.like, row.difference)]
-    back = percent(row.came_back), percent(row.came_back_like)
-    return (
-        row.condition,
-        row.family,
-        *moved,
-        count(row.change.n),
-        plural(row.n_cut, "reply", "replies"),
-        *back,
-    )

@@ -9,11 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from inspect_af.format import one_line, visible
+from inspect_af.format import one_line, table, visible
 from inspect_af.report.canvas import Drawing
 from inspect_af.report.figures import draw_sweep
 from inspect_af.report.files import write_drawings
-from inspect_af.report.page import figures_of, render, table, try_drawing
+from inspect_af.report.page import figures_of, render, try_drawing
 from inspect_af.steering.heatmap import Direction, TokenHeatmap
 from inspect_af.steering.sweep import TABLE_HEADER, SweepReport, shown
 

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from itertools import groupby
 
-from inspect_af.format import interval, one_line, percent, signed, text_table, visible
-from inspect_af.logs import REQUEST_ARMS
+from inspect_af.format import (
+    DASH,
+    Columns,
+    Table,
+    count,
+    interval,
+    one_line,
+    percent,
+    points,
+    rate,
+    signed,
+    table,
+    text_table,
+    visible,
+)
+from inspect_af.logs import REQUEST_ARMS, RequestArm
 from inspect_af.profile.beliefs import CheckedBeliefs, SelectivityMatrix, SelectivityRow
-from inspect_af.profile.direct import DirectReport, DirectRow
-from inspect_af.profile.effects import NuisanceReport
-from inspect_af.profile.result import CLOSING_LINE, Convergence, MethodProfile, Profile
-from inspect_af.report.naming import lost_of, template_names
+from inspect_af.profile.direct import DirectArm, DirectReport, DirectRow
+from inspect_af.profile.effects import NuisanceReport, VariantRow
+from inspect_af.profile.result import CLOSING_LINE, ConditionRow, Convergence, MethodProfile, Profile
+from inspect_af.report.naming import lost_of, matrix_title, template_names
 from inspect_af.report.words import summary_lines, unscored
 
 BELIEFS = {
@@ -112,7 +127,7 @@ def render_selectivity(matrix: SelectivityMatrix, checked: CheckedBeliefs | None
     lines = [f"Beliefs of {matrix.subject} / {matrix.method}{at}{_SIMULATED if matrix.simulated else ''}"]
     if not matrix.unmeasured:
         lines += [
-            text_table(belief_cells(matrix), indent=2),
+            belief_table(matrix, {}).text(),
             "  Shift toward each belief's + pole in percentage points; [own belief]; * interval "
             f"({matrix.confidence:.0%}, over questions) excludes 0.",
         ]
@@ -127,14 +142,12 @@ def render_selectivity(matrix: SelectivityMatrix, checked: CheckedBeliefs | None
     return _printed(*lines)
 
 
-def belief_cells(matrix: SelectivityMatrix) -> list[tuple[str, ...]]:
+def belief_table(matrix: SelectivityMatrix, names: Mapping[str, str]) -> Table:
     """Beliefs, priors in percent, then each intervention with its shifts in points; own ones in brackets."""
     priors = [matrix.prior(name) for name in matrix.beliefs]
-    return [
-        ("", *matrix.beliefs),
-        ("prior %", *("-" if prior is None else f"{100 * prior.estimate:.0f}" for prior in priors)),
-        *((row.intervention, *(_shift(row, name) for name in matrix.beliefs)) for row in matrix.rows),
-    ]
+    shown = ["-" if prior is None else f"{100 * prior.estimate:.0f}" for prior in priors]
+    shifts = [[row.intervention, *(_shift(row, name) for name in matrix.beliefs)] for row in matrix.rows]
+    return Table(matrix_title(matrix, names), ("", *matrix.beliefs), [["prior %", *shown], *shifts])
 
 
 def by_letter(matrix: SelectivityMatrix) -> str:
@@ -150,32 +163,43 @@ def _shift(row: SelectivityRow, belief: str) -> str:
     return f"{f'[{text}]' if belief in row.own else text}{'*' if shift.is_nonzero else ''}"
 
 
-def direct_unscored(row: DirectRow) -> tuple[int, int]:
+def _unjudged(row: DirectRow) -> tuple[int, int]:
     """Replies of a condition in any arm that could not be judged, and all of them."""
     arms = [arm for name in REQUEST_ARMS if (arm := row.arm(name)) is not None]
     lost = sum(sum(arm.unscored.values()) for arm in arms)
     return lost, lost + sum(arm.n_replies for arm in arms)
 
 
+def direct_table(report: DirectReport) -> Table | None:
+    """What was refused in either arm, and its change from the baseline in percentage points."""
+
+    def columns(arm: RequestArm) -> dict[str, Callable[[DirectRow], str]]:
+        def cell(text: Callable[[DirectArm], str], absent: str = DASH) -> Callable[[DirectRow], str]:
+            return lambda row: absent if (found := row.arm(arm)) is None else text(found)
+
+        return {
+            f"{arm} refused": cell(lambda a: rate(a.refused, a.refused_low, a.refused_high)),
+            f"{arm} change": cell(lambda a: points(a.change)),
+            f"{arm} requests": cell(lambda a: count(a.n_requests), "0"),
+        }
+
+    present = [arm for arm in REQUEST_ARMS if any(row.arm(arm) for row in report.rows)]
+    cells: dict[str, Callable[[DirectRow], str]] = {"condition": lambda row: row.label}
+    for arm in present:
+        cells |= columns(arm)
+    cells["unscored"] = lambda row: "{:,}/{:,}".format(*_unjudged(row))
+    caption = f"{report.subject} · {report.requests}{' · simulated organism' if report.simulated else ''}"
+    return table(caption, report.rows if present else (), cells)
+
+
 def render_direct(report: DirectReport) -> str:
     """Per condition the share refused in both arms and its change from the baseline, in percentage points."""
     marks = ["SIMULATED ORGANISM"] if report.simulated else []
     marks += ["SIMULATED JUDGE"] if report.simulated_judge else []
-    present = [name for name in REQUEST_ARMS if any(row.arm(name) for row in report.rows)]
-    columns = [title for name in present for title in (name, "change", "interval")]
-    rows: list[tuple[str, ...]] = [("refused", *columns, "requests", "unscored")]
-    for row in report.rows:
-        arms, cells = [row.arm(name) for name in present], []
-        for arm in arms:
-            moved = ("", "") if arm else ("-", "-")
-            if arm and arm.change:
-                moved = signed(arm.change.estimate), interval(arm.change.low, arm.change.high)
-            cells += [percent(arm.refused if arm else None), *moved]
-        requests = "+".join("0" if arm is None else str(arm.n_requests) for arm in arms)
-        rows.append((row.label, *cells, requests, "{}/{}".format(*direct_unscored(row))))
+    found = direct_table(report)
     return _printed(
         "  ".join([f"Direct requests to {report.subject}  ({report.requests})", *marks]),
-        text_table(rows, indent=2),
+        *([found.text()] if found else []),
         "  Share of replies that the judge calls refused, without scenario and tiers. Changes are from the "
         f"baseline, paired by request ({report.confidence:.0%}); judged by "
         f"{', '.join(report.grader) or 'nobody'}.",
@@ -183,21 +207,35 @@ def render_direct(report: DirectReport) -> str:
     )
 
 
-def render_nuisance(report: NuisanceReport) -> str:
+def gap_of(row: ConditionRow) -> str:
+    """The gap of a condition with its interval, in percentage points."""
+    between = interval(row.gap_low, row.gap_high)
+    return signed(row.gap) if between == DASH else f"{signed(row.gap)} {between}"
+
+
+def nuisance_table(report: NuisanceReport) -> Table | None:
     """The gap under every variant of the prompt, with its change; rates and gaps in percentage points."""
-    rows: list[tuple[str, ...]] = [
-        ("variant", "monitored", "unmonitored", "gap", "interval", "change", "interval", "")
-    ]
-    for row in report.rows:
-        c, change = row.condition, row.change
-        moved = ("", "") if change is None else (signed(change.estimate), interval(change.low, change.high))
-        others = ", ".join(f"{tier}: {percent(rate)} accepted" for tier, rate in c.other_tiers.items())
-        gap = signed(c.gap), interval(c.gap_low, c.gap_high)
-        rows.append((row.variant, percent(c.monitored), percent(c.unmonitored), *gap, *moved, others))
+    columns: Columns[VariantRow] = {
+        "variant": lambda r: r.variant,
+        "monitored": lambda r: percent(r.condition.monitored),
+        "unmonitored": lambda r: percent(r.condition.unmonitored),
+        "gap": lambda r: gap_of(r.condition),
+        "change": lambda r: points(r.change),
+        "pairs": lambda r: count(r.condition.n_pairs),
+        "other tiers": lambda r: ", ".join(
+            f"{tier}: {percent(rate)} accepted" for tier, rate in r.condition.other_tiers.items()
+        ),
+    }
+    return table("Gap by variant, in points", report.rows, columns, remarks=True)
+
+
+def render_nuisance(report: NuisanceReport) -> str:
+    """The gap under every variant of the prompt, and what can be said of it."""
     simulated = _SIMULATED if any(row.condition.simulated for row in report.rows) else ""
-    table = text_table(rows, left=(0, 7), indent=2)
-    sentences = (f"  {line}" for line in nuisance_sentences(report))
-    return _printed(f"{report.subject}{simulated}", table, *sentences, "", CLOSING_LINE)
+    lines = [f"  {line}" for line in nuisance_sentences(report)]
+    if (found := nuisance_table(report)) is not None:
+        lines = [f"  {found.caption}", found.text(), *lines]
+    return _printed(f"{report.subject}{simulated}", *lines, "", CLOSING_LINE)
 
 
 def nuisance_sentences(report: NuisanceReport) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from inspect_af.format import WithInterval, count, listed, one_line, plural
+from inspect_af.format import WithInterval, count, listed, one_line, plural, sign_of
 from inspect_af.format import points as estimate
 from inspect_af.profile.counts import by_position
 from inspect_af.profile.result import CodeWords, MethodProfile, Profile
@@ -96,8 +96,7 @@ def _families_sentence(one: MethodProfile, profile: Profile) -> str:
             about = f"the {one_line(label, longest=40)} vector" if steered else listed(variables)
             n = round(100 * e.estimate)
             size = f"{'−' if n < 0 else ''}{plural(abs(n), 'point')}"
-            told_apart = e.low is not None and e.high is not None and (e.low > 0 or e.high < 0)
-            parts.append((about, size if told_apart else f"{size} (not told apart from 0)"))
+            parts.append((about, size if sign_of(e) else f"{size} (not told apart from 0)"))
     if not parts:
         return ""
     first, *rest = parts
