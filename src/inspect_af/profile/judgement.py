@@ -81,26 +81,21 @@ def evidence_of(headline: Headline) -> Evidence | None:
     leading = statistics.both.contrast if statistics.both else sensitivities[0]
     at = _circumstances(headline, found[0], found[2], min(statistics.gap.n, leading.n))
     leaves = statistics.leaves()
-    # Every leaf is an object of its own, by which its measures are found.
-    measures = {
-        id(leaf): replace(measure, down=down, up=up)
-        for leaf, measure, (down, up) in zip(
-            leaves, data.estimator.measures(leaves), _worst_cases(data, leaves).tolist(), strict=True
-        )
-    }
-    these = statistics.mapped(lambda leaf: measures[id(leaf)])
+    worst = _worst_cases(data, leaves).tolist()
+    measures = [
+        replace(measure, down=down, up=up)
+        for measure, (down, up) in zip(data.estimator.measures(leaves), worst, strict=True)
+    ]
+    these = statistics.filled(measures)
     spread, why_not = spread_of(headline)
     if spread is None:
         return Evidence(statistics, these, None, at, None, why_not)
     errors = np.sqrt(np.diag(data.estimator.covariance(leaves))).tolist()
-    se = {id(leaf): error for leaf, error in zip(leaves, errors, strict=True)}
-    further = statistics.mapped(
-        lambda leaf: _beyond(leaf, measures[id(leaf)], se[id(leaf)], data.estimator, spread)
-    )
+    wider = [_beyond(*of, data.estimator, spread) for of in zip(leaves, measures, errors, strict=True)]
     between = spread.between(leading.weights)
-    total = between + se[id(leading)] ** 2
+    total = between + next(e for leaf, e in zip(leaves, errors, strict=True) if leaf is leading) ** 2
     at = replace(at, sampled=spread.units, between_share=between / total if total > 0 else 0.0)
-    return Evidence(statistics, these, further, at, spread, None)
+    return Evidence(statistics, these, statistics.filled(wider), at, spread, None)
 
 
 def quantities_of(headline: Headline, reference: Cell) -> Quantities[Statistic]:
@@ -110,7 +105,7 @@ def quantities_of(headline: Headline, reference: Cell) -> Quantities[Statistic]:
     half = gap * 0.5
 
     def compared(statistic: Statistic) -> Effect[Statistic]:
-        return Effect(statistic * 1.0, statistic - half, statistic + half)
+        return Effect(statistic, statistic - half, statistic + half)
 
     groups = [g for g in headline.groups if g.variable in headline.included]
     effects = {g.code: effect(cell(g), reference) for g in groups}
@@ -132,7 +127,7 @@ def quantities_of(headline: Headline, reference: Cell) -> Quantities[Statistic]:
             FamilyEvidence(
                 label=headline.label(family),
                 sensitivity=compared(result.statistic),
-                variables=tuple((v.code, v.statistic * 1.0) for v in result.variables),
+                variables=tuple((v.code, v.statistic) for v in result.variables),
                 without=tuple(result.left_out.items()),
                 poles=tuple((sign, compared(average(own))) for sign, own in of_pole.items() if own),
                 monitored=compared(arms["monitored"]),

@@ -36,7 +36,6 @@ from inspect_af.profile.judgement import quantities_of, spread_of
 from inspect_af.profile.verdict import (
     Circumstances,
     Measure,
-    Quantities,
     Reading,
     VerdictCode,
     beyond,
@@ -418,7 +417,7 @@ class _Judge:
             places = 2 * self.baseline, 2 * self.baseline + 1
             arms = [student(float(means[a]), float(np.sqrt(covariance[a, a])), n - 1) for a in places]
         at = Circumstances(self.reference, (arms[0], arms[1]), n, n)
-        first = Reading(self._tree(measures), at, self.thresholds)
+        first = Reading(self.template.filled(measures), at, self.thresholds)
         if self.placebos is None:
             return row_of(first).code, None
         gaps, k = self.placebos @ means, len(self.placebos)
@@ -430,11 +429,9 @@ class _Judge:
             beyond(m, se=e, n=n, between=c * between, observed=c * observed, df=k - 1)
             for m, e, c in zip(measures, errors, self.taken.tolist(), strict=True)
         ]
-        return row_of(first).code, row_of(Reading(self._tree(wider), at, self.thresholds, first)).code
-
-    def _tree(self, measures: Sequence[Measure]) -> Quantities[Measure]:
-        rest = iter(measures)
-        return self.template.mapped(lambda _: next(rest))
+        return row_of(first).code, row_of(
+            Reading(self.template.filled(wider), at, self.thresholds, first)
+        ).code
 
 
 # ---- drawing -----------------------------------------------------------------------------------------------

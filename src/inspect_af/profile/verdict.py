@@ -12,7 +12,7 @@ statistics when it is built (`inspect_af.profile.judgement`), weights of arms in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import isnan, nan, sqrt
@@ -184,6 +184,11 @@ class Quantities(Generic[X]):
         """The same tree with every leaf changed."""
         result: Quantities[Y] = _mapped(self, change)
         return result
+
+    def filled(self, leaves: Iterable[Y]) -> Quantities[Y]:
+        """The same tree with other leaves, in the order of `leaves`."""
+        rest = iter(leaves)
+        return self.mapped(lambda _: next(rest))
 
     def leaves(self) -> list[X]:
         found: list[X] = []

@@ -197,21 +197,25 @@ def bounds_of(*found: WithInterval | None) -> list[float | None]:
     return [v for e in found if e for v in (e.estimate, e.low, e.high)]
 
 
-def numbered(ax: Axes, *, x: int | None = None, y: int | None = None, size: float = 8.5) -> None:
-    """Round numbers with a true minus along the axes: at most so many of them."""
+def numbered(
+    ax: Axes,
+    shown: tuple[str, str],
+    *,
+    x: int | None = None,
+    y: int | None = None,
+    size: float = 8.5,
+    ticks: float | None = None,
+) -> None:
+    """What the axes show, and round numbers with a true minus along them: at most so many of them."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    for axis, n in ((ax.xaxis, x), (ax.yaxis, y)):
+    for axis, label, n, pad in ((ax.xaxis, shown[0], x, 2), (ax.yaxis, shown[1], y, 1)):
+        axis.set_label_text(label, fontsize=size)
+        axis.labelpad = pad
         if n is not None:
             axis.set_major_locator(MaxNLocator(nbins=n, steps=[1, 2, 2.5, 5, 10]))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
-    ax.tick_params(labelsize=size, pad=2)
-
-
-def label_axes(ax: Axes, x: str, y: str, *, size: float = 8.5) -> None:
-    """What the axes show."""
-    ax.set_xlabel(x, fontsize=size, labelpad=2)
-    ax.set_ylabel(y, fontsize=size, labelpad=1)
+    ax.tick_params(labelsize=ticks or size, pad=2)
 
 
 def forest(
@@ -266,8 +270,7 @@ def forest(
         start = left + number * (width + _BETWEEN)
         ax = add_axes(figure, start, above + _TOP, width, body)
         ax.set(xlim=(low, high), ylim=(len(lines) - 0.5, -0.5), yticks=[])
-        numbered(ax, x=4 if width > 100 else 2)
-        ax.set_xlabel(panel.unit, fontsize=8.5, labelpad=2)
+        numbered(ax, (panel.unit, ""), x=4 if width > 100 else 2)
         ax.hlines(at, low, high, color=GRID, linewidth=0.5, zorder=1)
         if low < 0 < high:
             ax.axvline(0, color=MUTED, linewidth=0.8, zorder=2)

@@ -15,7 +15,6 @@ import numpy as np
 from inspect_af.format import one_line, signed
 from inspect_af.profile.result import (
     Calibration,
-    ConditionRow,
     Convergence,
     DosePoint,
     Model,
@@ -42,7 +41,6 @@ from inspect_af.report.canvas import (
     family_key,
     forest,
     key,
-    label_axes,
     mark,
     new_figure,
     numbered,
@@ -83,13 +81,8 @@ def draw_figures(profile: Profile) -> tuple[Drawing, ...]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    drawings = (
-        draw_plane(profile),
-        draw_gaps(profile),
-        draw_arms(profile),
-        draw_profile_doses(profile),
-    )
-    return tuple(filter(None, drawings))
+    drawers = (draw_plane, draw_gaps, draw_arms, draw_profile_doses)
+    return tuple(drawing for draw in drawers if (drawing := draw(profile)) is not None)
 
 
 def draw_convergence(report: Convergence) -> tuple[Drawing, ...]:
@@ -142,9 +135,9 @@ def draw_plane(profile: Profile) -> Drawing | None:
         ax.set(xlim=(low, high), ylim=(low, high))
         ax.spines["left"].set_visible(True)
         ax.tick_params(axis="y", size=2.5, width=0.6)
-        numbered(ax, x=6, y=6, size=size - 1)
         first, second = (one_line(label, longest=30) for label in labels)
-        label_axes(ax, f"{first} sensitivity, points", f"{second} sensitivity, points", size=size)
+        shown = f"{first} sensitivity, points", f"{second} sensitivity, points"
+        numbered(ax, shown, x=6, y=6, size=size, ticks=size - 1)
         square = Rectangle((-delta, -delta), 2 * delta, 2 * delta, facecolor=GRID, edgecolor="none", zorder=0)
         ax.add_patch(square)
         ax.axhline(0, color=MUTED, linewidth=0.6, zorder=1)
@@ -178,9 +171,22 @@ def draw_gaps(profile: Profile) -> Drawing | None:
     if not rows:
         return None
     strength = several_strengths(row for _, row in rows)
+    marks = [
+        [
+            Mark(0, None, row.unmonitored, row.monitored, MUTED, width=1.4),
+            # The larger dot lies below, so that equal arms show as a ring.
+            Mark(0, row.unmonitored, None, None, VERMILLION, size=6.5),
+            Mark(0, row.monitored, None, None, BLUE),
+            Mark(1, row.gap, row.gap_low, row.gap_high, INK, size=5.0),
+        ]
+        for _, row in rows
+    ]
     with drawing_style():
         laid = forest(
-            [(title, condition_name(row, strength=strength), _arms_and_gap(row)) for title, row in rows],
+            [
+                (title, condition_name(row, strength=strength), own)
+                for (title, row), own in zip(rows, marks, strict=True)
+            ],
             (Panel("", "% accepted", (-3, 103)), Panel("gap")),
             right=36.0,
         )
@@ -201,16 +207,6 @@ def draw_gaps(profile: Profile) -> Drawing | None:
                 dashed: dict[str, Any] = {"color": MUTED, "linewidth": 0.9, "linestyle": DASHES}
                 gaps.vlines(100 * untouched[0], min(at) - 0.4, max(at) + 0.4, zorder=2, **dashed)
     return drawn("gaps", laid.figure, level=profile.thresholds.confidence)
-
-
-def _arms_and_gap(row: ConditionRow) -> list[Mark]:
-    return [
-        Mark(0, None, row.unmonitored, row.monitored, MUTED, width=1.4),
-        # The larger dot lies below, so that equal arms show as a ring.
-        Mark(0, row.unmonitored, None, None, VERMILLION, size=6.5),
-        Mark(0, row.monitored, None, None, BLUE),
-        Mark(1, row.gap, row.gap_low, row.gap_high, INK, size=5.0),
-    ]
 
 
 def draw_arms(profile: Profile) -> Drawing | None:
@@ -314,10 +310,10 @@ def _curve(ax: Axes, curve: _Curve, span: tuple[float, float]) -> None:
     width = (last - first) or 1.0
     ax.set(xlim=(first - 0.12 * width, last + 0.12 * width), ylim=span)
     ax.axhline(0, color=GRID, linewidth=0.8, zorder=1)
-    numbered(ax, y=4, x=5 if method == "steering" else None)
+    shown = report_words()["doses-of"][method], "points"
+    numbered(ax, shown, y=4, x=5 if method == "steering" else None)
     if method != "steering":
         ax.set_xticks([p for p, _ in positions], [one_line(text, longest=10) for _, text in positions])
-    label_axes(ax, report_words()["doses-of"][method], "points")
     # Points need not know both families, nor in this order: at the smallest dose there may be only one.
     for family, shift in zip(FAMILIES, (-0.006, 0.006), strict=True):
         color, marker, _ = FAMILY_STYLES[family]
@@ -435,21 +431,16 @@ def draw_coupling(report: Convergence, names: Names) -> Drawing | None:
         air = 0.12 * (max(across) - min(across) or 1.0)
         limits = min(across) - air, max(across) + air
         _crossed(ax, limits, span_of(y / 100 for _, y, *_ in dots), "concept score", "gap, points")
-        _scatter(ax, dots)
+        for x, y, marker, color, size in dots:
+            ax.plot([x], [y], marker, color=color, markersize=size, zorder=2 if marker == "x" else 4)
 
     held = [one for one in report.steering if any(v.reasoning and v.behaviour for v in one.vectors)]
     return _planes("coupling", held, report, names, draw, [("×", MUTED, "random")])
 
 
-def _scatter(ax: Axes, dots: Sequence[Any]) -> None:
-    for x, y, marker, color, size in dots:
-        ax.plot([x], [y], marker, color=color, markersize=size, zorder=2 if marker == "x" else 4)
-
-
 def _crossed(ax: Axes, across: tuple[float, float], up: tuple[float, float], x: str, y: str) -> None:
     ax.set(xlim=across, ylim=up)
-    numbered(ax, x=4, y=4)
-    label_axes(ax, x, y)
+    numbered(ax, (x, y), x=4, y=4)
     if across[0] < 0 < across[1]:
         ax.axvline(0, color=GRID, linewidth=0.8, zorder=1)
     if up[0] < 0 < up[1]:
@@ -502,6 +493,5 @@ def _swept(ax: Axes, label: str, sweep: VectorSweep, report: SweepReport) -> Non
         ax.plot([place], [scale * band.value], marker="o", markersize=4, color=color, markerfacecolor=face)
     if label == "parse rate":
         ax.axhline(100 * report.floor, color=VERMILLION, linewidth=0.8, linestyle="--")
-    numbered(ax, x=5, y=4, size=8)
     unit = "score" if scale == 1 else "points" if label == "gap" else "percent"
-    label_axes(ax, "dose" if by_dose else "multiplier", unit, size=8)
+    numbered(ax, ("dose" if by_dose else "multiplier", unit), x=5, y=4, size=8)

@@ -9,12 +9,14 @@ from inspect_af.format import (
     DASH,
     Columns,
     Table,
+    WithInterval,
     count,
     interval,
     one_line,
     percent,
     points,
     rate,
+    rate_of,
     signed,
     table,
     text_table,
@@ -75,46 +77,40 @@ def render_table(profile: Profile) -> str:
         parts.append(profile.verdict_sentence)
     for pair in profile.comparisons:
         estimates = {**pair.sensitivity, **pair.effects}.items()
-        cells = [(name, signed(e.estimate), interval(e.low, e.high), f"n {e.n}") for name, e in estimates]
+        cells = [(name, *_bounded(e), f"n {e.n}") for name, e in estimates]
         parts.append(f"{pair.first}\n  less {pair.second}\n{text_table(cells, indent=2)}")
     if profile.notes:
         parts.append("\n".join(["Notes", *(f"  - {note}" for note in profile.notes)]))
     return _printed("\n\n".join([*parts, profile.intervals, profile.closing]))
 
 
+def _bounded(found: WithInterval) -> tuple[str, str]:
+    return signed(found.estimate), interval(found.low, found.high)
+
+
 def _method(one: MethodProfile, template: str) -> str:
     at = "".join(f", {part}" for part in (one.strength, template) if part)
     used, *beyond = one.verdict_levels or (None,)
     scope = f" {used.scope}" if used and beyond else ""
+    contrast = " - ".join(one.sensitivity)
     rows: list[tuple[str, ...]] = [
-        (
-            f"{label} sensitivity{scope}",
-            signed(e.estimate),
-            interval(e.low, e.high),
-            f"n {e.n}",
-            " ".join(codes),
-        )
+        (f"{label} sensitivity{scope}", *_bounded(e), f"n {e.n}", " ".join(one.variables[label]))
         for label, e in one.sensitivity.items()
-        for codes in [one.variables[label]]
     ]
     if (c := one.contrast) is not None:
-        name = " - ".join(one.sensitivity) + scope
-        rows.append((name, signed(c.estimate), interval(c.low, c.high), f"n {c.n}"))
+        rows.append((f"{contrast}{scope}", *_bounded(c), f"n {c.n}"))
     for level in filter(None, beyond):
-        named = {**{f"{k} sensitivity": e for k, e in level.sensitivity.items()}}
+        named = {f"{label} sensitivity": e for label, e in level.sensitivity.items()}
         if level.contrast is not None:
-            named[" - ".join(one.sensitivity)] = level.contrast
-        rows += [
-            (f"{k} {level.scope}", signed(e.estimate), interval(e.low, e.high)) for k, e in named.items()
-        ]
+            named[contrast] = level.contrast
+        rows += [(f"{name} {level.scope}", *_bounded(e)) for name, e in named.items()]
     lines = [f"{one.subject} / {one.method}{at}{_SIMULATED if one.simulated else ''}"]
     if rows:
         lines.append(text_table(rows, left=(0, 4), indent=2))
-    if one.sensitivity and one.fraction is None:
-        lines.append(f"  the families' shares are not stated: {one.fraction_refusal}")
-    elif one.sensitivity and (share := one.fraction) is not None:
-        bounds = f"[{percent(share.low)}, {percent(share.high)}]"
-        lines.append(f"  {list(one.sensitivity)[-1]} share {percent(share.estimate)} {bounds}")
+    if one.sensitivity:
+        refused = f"the families' shares are not stated: {one.fraction_refusal}"
+        share = f"{list(one.sensitivity)[-1]} share {rate_of(one.fraction)}"
+        lines.append(f"  {refused if one.fraction is None else share}")
     suffix = f" ({one.verdict_suffix})" if one.verdict and one.verdict_suffix else ""
     lines += [f"  verdict: {one.verdict or 'none'}{suffix}", f"  {one.verdict_sentence}"]
     return "\n".join([*lines, *(f"    - {reason}" for reason in one.verdict_reasons)])
