@@ -10,7 +10,7 @@ write_convergence(report, Path("convergence"))
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, takewhile
 from pathlib import Path
 from statistics import fmean, stdev
