@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple, Protocol, TypeVar
 
 _T = TypeVar("_T")
@@ -105,17 +107,11 @@ def visible(text: str, *, longest: int = LONGEST_TEXT, whole: int | None = None)
     them) and halves of surrogate pairs are spelt out, as in `[U+202E]`. What would take more than `longest`
     characters is cut, and says so; `whole` is the length of a text that had been cut before.
     """
-    pieces: list[str] = []
-    used = read = 0
-    for character in text:
-        piece = _visible(character)
-        if used + len(piece) > longest:
-            break
-        pieces.append(piece)
-        used += len(piece)
-        read += 1
+    pieces = [_visible(character) for character in text[:longest]]
+    read = bisect_right(list(accumulate(map(len, pieces))), longest)
     if read < (whole or len(text)):
-        pieces.append(f"\n[cut here: {read:,} of {whole or len(text):,} characters shown]")
+        cut = f"\n[cut here: {read:,} of {whole or len(text):,} characters shown]"
+        return "".join([*pieces[:read], cut])
     return "".join(pieces)
 
 

@@ -233,15 +233,13 @@ class OutcomeCounter:
         _, clusters = np.unique([cluster_of[request] for request in request_ids], return_inverse=True)
         conditions = []
         for key, cells in sorted(self._cells[digest, name].items(), key=lambda item: _order(*item[0])):
-            shape = (len(request_ids), len(TIERS))
-            counts = np.zeros((*shape, len(OUTCOMES)), dtype=np.int64)
-            tags = np.zeros((*shape, 2), dtype=np.int64)
-            failed = np.zeros(shape, dtype=np.int64)
+            table = np.zeros((len(request_ids), len(TIERS), len(OUTCOMES) + 3), dtype=np.int64)
             for (request, tier), cell in cells.items():
-                at = position[request], TIERS.index(tier)
                 # A failure made good by a retry of the same draw is not missing data.
-                counts[at], tags[at], failed[at] = cell.outcomes, cell.tags, len(cell.failed - cell.scored)
-            conditions.append(ConditionCounts(*key, counts, tags, failed, key in self._simulated))
+                failed = len(cell.failed - cell.scored)
+                table[position[request], TIERS.index(tier)] = [*cell.outcomes, *cell.tags, failed]
+            counts, tags, failures = np.split(table, [len(OUTCOMES), len(OUTCOMES) + 2], axis=2)
+            conditions.append(ConditionCounts(*key, counts, tags, failures[..., 0], key in self._simulated))
         so_far, most = self._until_decided.get((digest, name), (set(), 0))
         stopped = Stopped(len(so_far), most) if len(so_far) < most else None
         return RequestSet(name, digest, request_ids, clusters.astype(np.int64), tuple(conditions), stopped)

@@ -23,11 +23,11 @@ from inspect_af.report.page import (
     render_nuisance_page,
     write_report,
 )
-from inspect_af.report.scratchpad import render_scratchpads
 from inspect_af.report.terminal import (
     render_convergence_text,
     render_direct,
     render_nuisance,
+    render_scratchpads,
     render_selectivity,
     render_summary,
     render_table,

@@ -63,15 +63,17 @@ from inspect_af.report.naming import (
     several_strengths,
     short_profile_title,
 )
-from inspect_af.report.scratchpad import awareness_table, scratchpad_sentences, scratchpad_tables
 from inspect_af.report.terminal import (
     BELIEFS,
+    awareness_table,
     belief_table,
     by_letter,
     direct_table,
     gap_of,
     nuisance_sentences,
     nuisance_table,
+    scratchpad_sentences,
+    scratchpad_tables,
 )
 from inspect_af.report.words import (
     headline_numbers,
