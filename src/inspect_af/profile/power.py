@@ -429,9 +429,8 @@ class _Judge:
             beyond(m, se=e, n=n, between=c * between, observed=c * observed, df=k - 1)
             for m, e, c in zip(measures, errors, self.taken.tolist(), strict=True)
         ]
-        return row_of(first).code, row_of(
-            Reading(self.template.filled(wider), at, self.thresholds, first)
-        ).code
+        second = Reading(self.template.filled(wider), at, self.thresholds, first)
+        return row_of(first).code, row_of(second).code
 
 
 # ---- drawing -----------------------------------------------------------------------------------------------

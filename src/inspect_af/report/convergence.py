@@ -234,7 +234,7 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
             report.direct,
             [warning for one in report.direct for warning in one.warnings],
             "",
-            [("", with_names(direct_table(one))) for one in report.direct],
+            [("", with_names(direct_table(one, of=" / "))) for one in report.direct],
         ),
         (
             "scratchpads",

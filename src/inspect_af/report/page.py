@@ -207,7 +207,7 @@ def render_html(profile: Profile, excerpts: Excerpts | None = None) -> str:
         missing=_missing_table(profile),
         positions=_position_tables(profile),
         by_position=list(by_position(profile.first_options)),
-        direct=[(with_names(direct_table(one)), one) for one in profile.direct_requests],
+        direct=[(with_names(direct_table(one, of=" / ")), one) for one in profile.direct_requests],
         scratchpads=[scratchpad_part(one) for one in profile.scratchpads],
         awareness=_awareness(profile),
         excerpts=excerpts if excerpts and (excerpts.drawn or excerpts.unreadable) else None,

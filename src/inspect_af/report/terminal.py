@@ -171,8 +171,11 @@ def _unjudged(row: DirectRow) -> tuple[int, int]:
     return lost, lost + sum(arm.n_replies for arm in arms)
 
 
-def direct_table(report: DirectReport) -> Table | None:
-    """What was refused in either arm, and its change from the baseline in percentage points."""
+def direct_table(report: DirectReport, *, of: str = "/") -> Table | None:
+    """What was refused in either arm, and its change from the baseline in percentage points.
+
+    `of` stands between the unscored replies and all of them.
+    """
 
     def columns(arm: RequestArm) -> dict[str, Callable[[DirectRow], str]]:
         def cell(text: Callable[[DirectArm], str], absent: str = DASH) -> Callable[[DirectRow], str]:
@@ -188,7 +191,7 @@ def direct_table(report: DirectReport) -> Table | None:
     cells: dict[str, Callable[[DirectRow], str]] = {"condition": lambda row: row.label}
     for arm in present:
         cells |= columns(arm)
-    cells["unscored"] = lambda row: "{:,}/{:,}".format(*_unjudged(row))
+    cells["unscored"] = lambda row: of.join(map(count, _unjudged(row)))
     caption = f"{report.subject} · {report.requests}{' · simulated organism' if report.simulated else ''}"
     return table(caption, report.rows if present else (), cells)
 
