@@ -310,12 +310,12 @@ class Reading:
         return self.low(contrast) > 0 if f == 0 else self.high(contrast) < 0
 
     def leads(self, f: int) -> bool:
+        only_by_reversal = self.negative(1 - f) and not self.low(self.both.total) > 0
         return (
             self.low(self.sensitivity(f)) > 0
             and self.is_ahead(f, self.both.contrast)
             and not self.reversed_variables(f)
-            # not only because the other family is reversed
-            and (not self.negative(1 - f) or self.low(self.both.total) > 0)
+            and not only_by_reversal
         )
 
     def excess(self, f: int) -> Measure:
