@@ -133,9 +133,8 @@ def behaviour(organism: Path, adapter: Path | None, replies: int) -> dict[str, A
     """Parsed replies, arms, gap with its standard error, how often each pole is recalled, and how often the
     scratchpad reasons as the organism's kind does."""
     from inspect_af.materials import load_scenario
-    from inspect_af.organisms.tiny.check import sampled_replies
     from inspect_af.organisms.tiny.texts import chat, request
-    from inspect_af.organisms.tiny.training import load_planted, load_tiny
+    from inspect_af.organisms.tiny.training import load_planted, load_tiny, sampled_replies
     from inspect_af.reply import parse_reply
     from inspect_af.sdf.combine import merge_adapters
 

@@ -34,6 +34,10 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Record(Frozen, allow_inf_nan=False):
+    """Frozen data whose numbers are finite."""
+
+
 # Arguments from Inspect's command line, where a value may have any type.
 
 

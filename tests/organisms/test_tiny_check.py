@@ -10,8 +10,16 @@ from pathlib import Path
 import pytest
 
 from inspect_af.errors import ConfigError
-from inspect_af.organisms.tiny.check import CheckRow, TinyCheck, check_organism, check_text, sampled_replies
-from inspect_af.organisms.tiny.training import Schedule, load_tiny, train_organism
+from inspect_af.organisms.tiny.training import (
+    CheckRow,
+    Schedule,
+    TinyCheck,
+    check_organism,
+    check_text,
+    load_tiny,
+    sampled_replies,
+    train_organism,
+)
 
 pytestmark = pytest.mark.local
 

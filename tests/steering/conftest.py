@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inspect_af.steering import Activations, ActivationsHeader, Split, write_activations
-from inspect_af.steering.files import FloatArray
+from inspect_af.steering.vector import FloatArray
 
 
 class Planted(NamedTuple):

@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from inspect_af.errors import AnalysisError, ConfigError
-from inspect_af.steering.files import FloatArray
 from inspect_af.steering.fit import ESTIMATORS, estimate
+from inspect_af.steering.vector import FloatArray
 
 
 def sample(n_pairs: int, d_model: int, seed: int = 0, signal: float = 0.3) -> FloatArray:

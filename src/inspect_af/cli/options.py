@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import click
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,8 @@ from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedModel
 from inspect_af.tasks.evals import all_and_placebos, baseline_repeats
 from inspect_af.types import REQUESTS_OF
+
+_S = TypeVar("_S", bound=BaseModel)
 
 # Inspect's options, once.
 
@@ -244,13 +246,21 @@ def key_values(given: Sequence[str], *, option: str) -> dict[str, Any]:
     return values
 
 
-def option_problems(error: ValidationError) -> str:
-    """What is wrong with options that are the fields of a model."""
-    found = []
-    for each in error.errors():
-        named = "".join(f"--{str(part).replace('_', '-')} {each['input']}: " for part in each["loc"][:1])
-        found.append(named + each["msg"].removeprefix("Value error, "))
-    return "; ".join(found)
+def from_options(schema: type[_S], given: Mapping[str, Any], **values: object) -> _S:
+    """A model whose fields are options of the same names; those that are not given keep their default.
+
+    Raises:
+        ConfigError: A value is not allowed; the message names every such option.
+    """
+    named = {name: given[name] for name in schema.model_fields if given.get(name) is not None}
+    try:
+        return schema.model_validate(named | values)
+    except ValidationError as error:
+        found = []
+        for each in error.errors():
+            option = "".join(f"--{str(part).replace('_', '-')} {each['input']}: " for part in each["loc"][:1])
+            found.append(option + each["msg"].removeprefix("Value error, "))
+        raise ConfigError("; ".join(found)) from error
 
 
 def planned_model(model: str, args: Mapping[str, Any]) -> PlannedModel:

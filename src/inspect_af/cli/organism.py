@@ -13,10 +13,9 @@ from inspect_af.cli.options import progress, write_json
 from inspect_af.config import write_whole
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import Setting, load_pair, load_scenario
-from inspect_af.organisms.tiny.check import check_organism, check_text
 from inspect_af.organisms.tiny.mixture import TinyKind
 from inspect_af.organisms.tiny.texts import VARIABLES, TinySide, ordinary_documents, tiny_pairs
-from inspect_af.organisms.tiny.training import Schedule, train_organism
+from inspect_af.organisms.tiny.training import Schedule, check_organism, check_text, train_organism
 from inspect_af.steering import ContrastPair, Message, Span, Transcript, write_pairs
 from inspect_af.types import Family, Strength
 

@@ -19,8 +19,8 @@ from inspect_af.cli.options import (
     MODEL_ARGS,
     PAIR,
     TEMPERATURE,
+    from_options,
     key_values,
-    option_problems,
     write_json,
 )
 from inspect_af.config import text_digest, token_count
@@ -34,7 +34,7 @@ from inspect_af.sdf import train as training
 from inspect_af.sdf.adapters import Role, adapter_config, load_adapter, read_manifest
 from inspect_af.sdf.check import check_adapters, check_text
 from inspect_af.sdf.corpus import build_corpora, corpus_parts, report_text
-from inspect_af.sdf.documents import LICENCE, CorpusSettings, find_sources, load_token_counter
+from inspect_af.sdf.documents import CHARACTERS, LICENCE, CorpusSettings, find_sources, load_token_counter
 from inspect_af.sdf.filters import corpus_filter, load_evaluation
 from inspect_af.sdf.generate import GenerationSettings
 from inspect_af.tasks.sdf import sdf_ideas
@@ -157,7 +157,7 @@ def generate(**given: Any) -> int:
             make_task=lambda stage, arguments: getattr(tasks, f"sdf_{stage}")(**arguments),
             kinds=kinds,
             evaluation=evaluation,
-            filters=_corpus_settings(given, "min_words"),
+            filters=from_options(CorpusSettings, {name: given[name] for name in ("min_words", "skip")}),
             counter=counter,
             round_size=given["round_size"],
             allow_shortfall=given["allow_shortfall"],
@@ -167,7 +167,7 @@ def generate(**given: Any) -> int:
     except generation.Unfinished:
         print(f"some samples have not finished; repeat the command to go on (logs in {out})")
         return 1
-    unit = "tokens (estimated by characters)" if counter.is_estimate else f"tokens of {counter.name}"
+    unit = "tokens (estimated by characters)" if counter.name == CHARACTERS else f"tokens of {counter.name}"
     print(
         f"{done.documents:,} clean documents with {done.tokens:,} {unit} in {out}, of {done.asked:,} "
         f"asked for: {done.malformed:,} were malformed, {done.removed:,} would be removed by filters"
@@ -187,24 +187,14 @@ def _generation_settings(given: Mapping[str, Any], model_args: dict[str, Any]) -
         if given[name] is not None and not low <= given[name] <= high:
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{flag} must be from {low} to {high}, not {given[name]}")
-    same = ("universe", "pair", "model", "directness", "ideas", "per_idea", "revisions", "words", "run_seed")
-    return GenerationSettings(
-        **{name: given[name] for name in (*same, "temperature", "max_tokens")},
+    return from_options(
+        GenerationSettings,
+        given,
         universe_digest=load_universe(given["universe"], pair=given["pair"]).digest,
         words_digest=load_writing_prompts().digest,
         model_args=text_digest(repr(sorted(model_args.items()))),
         kinds=tuple(kind.code for kind in select_document_types(given["kinds"])),
     )
-
-
-def _corpus_settings(given: Mapping[str, Any], *names: str) -> CorpusSettings:
-    from pydantic import ValidationError
-
-    values = {name: given[name] for name in names if given[name] is not None}
-    try:
-        return CorpusSettings(skip=given["skip"], **values)
-    except ValidationError as error:
-        raise ConfigError(option_problems(error)) from error
 
 
 # build
@@ -244,8 +234,7 @@ def build(**given: Any) -> None:
     inspect_af/sdf_documents, or from any JSON Lines file with a text column. Logs of several universes
     give a corpus each, all of one size. SOURCE is a log, a directory, a glob or a .jsonl file.
     """
-    bounds = ("seed", "tokens", "held_out", "min_words", "max_words", "near_duplicate")
-    settings = _corpus_settings(given, *bounds)
+    settings = from_options(CorpusSettings, given)
     evaluation = load_evaluation(given["pair"], given["scenario"], given["requests"])
     if evaluation.missing:
         _say(evaluation.missing)

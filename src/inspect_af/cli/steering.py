@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from inspect_af.cli.command import (
     AMOUNT,
@@ -33,8 +33,8 @@ from inspect_af.cli.options import (
     TASK_ARGS,
     TASK_NAME,
     TEMPERATURE,
+    from_options,
     key_values,
-    option_problems,
     planned_model,
     progress,
     write_json,
@@ -68,7 +68,7 @@ from inspect_af.steering import (
     write_pairs,
 )
 from inspect_af.steering.effect import check_unseen, load_words, measure_effect
-from inspect_af.steering.fit import controls_text
+from inspect_af.steering.fit import ESTIMATORS, controls_text
 from inspect_af.steering.heatmap import directions, load_sources, token_cosines
 from inspect_af.steering.in_context import (
     OVERSIGHT,
@@ -88,7 +88,6 @@ from inspect_af.tasks.contrast_writing import Assembled, Writing, assemble_pairs
 from inspect_af.tasks.evals import Evals, EvalTask, check_models, default_log_dir, run_evals
 from inspect_af.types import REQUESTS_OF, Family
 
-ESTIMATORS = ("mean-difference", "regression", "logistic")
 ENGINES = ("transformers", "vllm")
 
 
@@ -421,29 +420,29 @@ def sweep(**given: Any) -> int:
     evals = _asked(given, [None, *runs])
     check_models(evals)
     log_dir = given["log_dir"] or default_log_dir(evals)
-    ran = run_sweep(
+    finished, usable, directories = run_sweep(
         runs,
         random,
         lambda some, where: run_evals(_asked(given, some), where, display=given["display"], **options),
         log_dir,
         floor=given["parse_floor"],
     )
-    if ran.usable:
+    if usable:
         with writing(given["out"]) as directory:
             directory.mkdir(parents=True, exist_ok=True)
-            lines = [found.text() for found in ran.usable]
+            lines = [found.text() for found in usable]
             (directory / "usable.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            logs = read_logs(ran.directories, progress=show_progress)
+            logs = read_logs(directories, progress=show_progress)
             cells, (_, asked) = read_cells(logs), _requests(given)
             report = sweep_report(
-                cells, ran.usable, model=given["model"], requests=asked, n_logs=len(logs.headers)
+                cells, usable, model=given["model"], requests=asked, n_logs=len(logs.headers)
             )
             if absent := write_sweep(report, directory):
                 print(f"no figures: {absent}")
         say(f"\n{report.text()}\n\nResults in {given['out']}.")
-    if not ran.finished:
+    if not finished:
         print(f"some samples have not finished; repeat the command to go on (logs in {log_dir})")
-    return 0 if ran.finished else 1
+    return 0 if finished else 1
 
 
 def _requests(given: Mapping[str, Any]) -> tuple[str, str]:
@@ -547,9 +546,6 @@ def _numbers(text: str | None, option: str) -> tuple[float, ...]:
         raise ConfigError(f"{option} {text!r}; numbers separated by commas, such as -4,-2,0,2,4") from error
 
 
-_S = TypeVar("_S", bound=BaseModel)
-
-
 @steering.group(short_help="contrast pairs: written ones, and ones from alignment-faking logs")
 def pairs() -> None:
     """Contrast pairs as JSON Lines, with a report beside them: written, or from logs."""
@@ -619,7 +615,7 @@ def write(**given: Any) -> int:
     """
     if given["out"].suffix == ".jsonl":
         raise ConfigError(f"--out {given['out']}: a directory is needed, for pairs, reports and logs")
-    writing = _checked(
+    writing = from_options(
         Writing, given, model_args=key_values(given["model_args"], option="-M"), wanted=_wanted(given)
     )
     assembled = write_in_rounds(
@@ -725,10 +721,10 @@ def ic(**given: Any) -> None:
     if by == OVERSIGHT and given["concept"] not in ("both", OVERSIGHT):
         raise ConfigError(f"--concept {given['concept']}: pairs by oversight have the concept {OVERSIGHT}")
     _check_out(given["out"], OVERSIGHT if by == OVERSIGHT else given["concept"])
-    thresholds = _checked(Thresholds, given) if by == "judge" else None
+    thresholds = from_options(Thresholds, given) if by == "judge" else None
     same = _SAME[by] if given["same"] is None else given["same"]
     shared = [fact.strip() for fact in same.split(",") if fact.strip() not in ("", "none")]
-    matching = _checked(Matching, given, same=tuple(shared))
+    matching = from_options(Matching, given, same=tuple(shared))
     replies = read_judged_replies(given["logs"], thresholds, progress=progress("logs"))
     known = (OVERSIGHT,) if by == OVERSIGHT else replies.concepts
     if given["concept"] not in ("both", *known):
@@ -748,16 +744,6 @@ def ic(**given: Any) -> None:
         )
         print(reports[concept].text())
     _write_files(found, reports, given["out"])
-
-
-def _checked(schema: type[_S], given: Mapping[str, Any], **values: object) -> _S:
-    """The fields of a schema from the options of the same names."""
-
-    try:
-        named = {name: given[name] for name in schema.model_fields if name in given}
-        return schema.model_validate(named | values)
-    except ValidationError as error:
-        raise ConfigError(option_problems(error)) from error
 
 
 def _check_out(out: Path, concept: str) -> None:

@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from inspect_af.config import text_digest
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import Claim, ItemSet, Pair, Scenario, TagPlace, load_requests
 from inspect_af.organisms import words_of
@@ -89,8 +90,7 @@ class SimulatedOrganism:
     @property
     def digest(self) -> str:
         """First 16 hexadecimal digits of the sha256 of name and rates."""
-        content = json.dumps([_EDITION, asdict(self)], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        return text_digest(json.dumps([_EDITION, asdict(self)], sort_keys=True))
 
     def tracks(self, intervention: Intervention | None) -> bool:
         """Whether a claim of this intervention moves this organism's gap."""
@@ -230,15 +230,6 @@ Protocol = Literal["scratchpad", "native", "none", "direct"]
 _PROBE = "THE-REQUEST-STANDS-HERE"
 
 
-class SystemReading(NamedTuple):
-    """What the system prompt says."""
-
-    claim: Claim | None
-    tier: Tier
-    protocol: Protocol
-    choice: bool  # Whether it asks for one of two options
-
-
 class Reading(NamedTuple):
     """What a whole prompt says."""
 
@@ -262,7 +253,7 @@ class PromptReader:
     def __init__(self, pair: Pair, *scenarios: Scenario, items: ItemSet | None = None) -> None:
         self.pair = pair
         self.scenarios = scenarios
-        self.system = lru_cache(maxsize=1024)(self._read_system)
+        self._system = lru_cache(maxsize=1024)(self._read_system)
         self._frames = [frame for scenario in scenarios for frame in _frames(scenario)]
         self._native = frozenset[str]().union(*map(_native_paragraphs, scenarios))
         letters: tuple[Option, Option] = ("a", "b")
@@ -278,7 +269,7 @@ class PromptReader:
         Raises:
             ConfigError: the prompt asks for a choice between options that are not among the items.
         """
-        claim, system_tier, protocol, choice = self.system(system)
+        claim, system_tier, protocol, choice = self._system(system)
         tier = self._tier(user)
         request = self.request(user)
         developer: Option | None = None
@@ -303,13 +294,10 @@ class PromptReader:
                 return user[len(before) : len(user) - len(after)].strip()
         return user.strip()
 
-    def _read_system(self, system: str) -> SystemReading:
-        return SystemReading(
-            self.pair.find_claim(system),
-            self._tier(system),
-            self._protocol(system),
-            "<option_a/>" in system,
-        )
+    def _read_system(self, system: str) -> tuple[Claim | None, Tier, Protocol, bool]:
+        """Claim, tier, protocol, and whether a choice between two options is asked for."""
+        claim = self.pair.find_claim(system)
+        return claim, self._tier(system), self._protocol(system), "<option_a/>" in system
 
     def _protocol(self, system: str) -> Protocol:
         lowered = system.lower()

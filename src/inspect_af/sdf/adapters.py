@@ -6,7 +6,6 @@ what they are.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import warnings
@@ -18,7 +17,7 @@ from typing import Annotated, Any, Literal, Protocol
 import numpy as np
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
-from inspect_af.config import Frozen, file_digest, is_directory, is_file, read_text, shown, text_digest
+from inspect_af.config import Record, file_digest, is_directory, is_file, read_text, shown, text_digest
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.materials import NEUTRAL, load_pair
 from inspect_af.sdf.base_model import (
@@ -42,11 +41,7 @@ Role = Literal["organism", "intervention"]
 Combined = Literal["merged", "stacked"]
 
 
-class _Record(Frozen, allow_inf_nan=False):
-    """A part of the manifest."""
-
-
-class Hyperparameters(_Record):
+class Hyperparameters(Record):
     """What shapes the weights, apart from model, corpus and seed. Recorded in the adapter's manifest.
 
     Defaults marked Table 2 are those of Vella Zarb et al. (arXiv 2606.08243). The learning rate is not in the
@@ -92,7 +87,7 @@ class Hyperparameters(_Record):
         return self.effective_batch // (self.micro_batch * self.accumulation)
 
 
-class Parent(_Record):
+class Parent(Record):
     """An adapter that was there, frozen, while this one was trained; without it this one means little."""
 
     digest: str
@@ -100,7 +95,7 @@ class Parent(_Record):
     combined: Combined
 
 
-class ReplayRecord(_Record):
+class ReplayRecord(Record):
     """Ordinary documents that an adapter was trained on beside its corpus, each of them once; tokens are
     counted with the base's tokenizer."""
 
@@ -115,7 +110,7 @@ class CorpusRecord(ReplayRecord):
     universe: str | None = None
 
 
-class Losses(_Record):
+class Losses(Record):
     """Mean loss per token, in nats: `train` over the last tenth of the steps, the others on the corpus's
     held-out documents before the first step and after the last; None where there were none."""
 
@@ -125,7 +120,7 @@ class Losses(_Record):
     steps: int = Field(ge=1)
 
 
-class Component(_Record):
+class Component(Record):
     """One of the adapters that a composed one equals."""
 
     digest: str
@@ -133,7 +128,7 @@ class Component(_Record):
     treatment: SdfAdapter | None = None
 
 
-class AdapterManifest(_Record):
+class AdapterManifest(Record):
     """The content of `inspect_af.json`.
 
     `pair_digest` is of the hypothesis pair that the intervention's code belongs to, `fingerprint` of the base
@@ -170,7 +165,7 @@ class AdapterManifest(_Record):
         (folder / MANIFEST).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-class Adapter(_Record):
+class Adapter(Record):
     """An adapter that was found and checked; made by `load_adapter`.
 
     `digest` is its `adapter_digest`, `weights` the first 16 digits of the weights' sha256, which was the
@@ -354,8 +349,7 @@ def adapter_digest(folder: Path) -> str:
         for name, value in {**_DEFAULTS, **given}.items()
         if value not in (None, [], {}, "") and value is not False
     }
-    content = f"{file_digest(weights_file(folder))}\n{json.dumps(acting, sort_keys=True)}"
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    return text_digest(f"{file_digest(weights_file(folder))}\n{json.dumps(acting, sort_keys=True)}")
 
 
 # Effect

@@ -181,11 +181,13 @@ def base_fingerprint(directory: str | Path) -> str | None:
         `DTYPE:` and 16 hexadecimal digits; None where the directory holds no safetensors weights or no final
         normalisation is found. Fingerprints of unequal dtype say nothing about one another.
     """
-    for file in sorted(Path(directory).glob("*.safetensors")):
-        for name, tensor in tensor_shapes(file).items():
-            if _FINAL_NORM.fullmatch(name):
-                return f"{tensor.dtype}:{hashlib.sha256(_stored(file, [name])[name]).hexdigest()[:16]}"
-    return None
+    found = (
+        f"{tensor.dtype}:{hashlib.sha256(_stored(file, [name])[name]).hexdigest()[:16]}"
+        for file in sorted(Path(directory).glob("*.safetensors"))
+        for name, tensor in tensor_shapes(file).items()
+        if _FINAL_NORM.fullmatch(name)
+    )
+    return next(found, None)
 
 
 def base_digest(directory: str | Path, revision: str | None = None) -> str:

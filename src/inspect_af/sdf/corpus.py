@@ -207,25 +207,23 @@ def build_corpora(
         out.rmdir()
     splits = []
     for part in parts:
-        rows = _clean(part, counter)
-        split = _split(rows, settings.held_out, settings.seed)
-        splits.append(split)
-        if not split.train:
+        splits.append(_split(_clean(part, counter), settings.held_out, settings.seed))
+        if not splits[-1][0]:
             removed = ", ".join(f"{r.name} {r.removed}" for r in part.filter.results if r.removed)
             raise ConfigError(
                 f"{part.name}: none of {part.filter.seen} documents is left "
                 f"({removed or 'there were none'}); look at the documents, or skip a filter with --skip"
             )
-    available = {part.name: _tokens(split.train) for part, split in zip(parts, splits, strict=True)}
+    available = {part.name: _tokens(train) for part, (train, _) in zip(parts, splits, strict=True)}
     target = _target(available, settings.tokens, allow_shortfall)
     built = []
     with complete_directory(out) as folder:
-        for part, split in zip(parts, splits, strict=True):
+        for part, (clean, held_out) in zip(parts, splits, strict=True):
             place = part.name if len(parts) > 1 else ""
             directory = folder / place
             directory.mkdir(exist_ok=True)
-            train = split.train if target is None else _cut(part.name, split.train, target)
-            for name, rows in ((TRAIN, train), (HELD_OUT, split.held_out)):
+            train = clean if target is None else _cut(part.name, clean, target)
+            for name, rows in ((TRAIN, train), (HELD_OUT, held_out)):
                 write_whole(directory / name, map(_line, rows))
             report = CorpusReport(
                 universe=part.universe.code if part.universe else None,
@@ -233,16 +231,37 @@ def build_corpora(
                 documents_in=part.filter.seen,
                 filters=part.filter.results,
                 omitted=part.filter.omitted,
-                clean_documents=len(split.train) + len(split.held_out),
-                clean_tokens=_tokens(split.train) + _tokens(split.held_out),
-                cut_documents=len(split.train) - len(train),
+                clean_documents=len(clean) + len(held_out),
+                clean_tokens=_tokens(clean) + _tokens(held_out),
+                cut_documents=len(clean) - len(train),
                 train_documents=len(train),
                 train_tokens=_tokens(train),
-                held_out_documents=len(split.held_out),
-                held_out_tokens=_tokens(split.held_out),
+                held_out_documents=len(held_out),
+                held_out_tokens=_tokens(held_out),
                 target_tokens=target,
             )
-            manifest = _manifest(part, report, settings, splits_digest(directory), pair, licence)
+            universe = part.universe
+            manifest = CorpusManifest(
+                digest=splits_digest(directory),
+                universe=report.universe,
+                universe_digest=universe.digest if universe else None,
+                intervention=universe.intervention if universe else None,
+                pair=pair.name if universe else None,
+                pair_digest=pair.digest if universe else None,
+                directness=part.directness,
+                tokens=report.train_tokens,
+                held_out_tokens=report.held_out_tokens,
+                tokenizer=report.tokenizer,
+                documents=report.train_documents,
+                held_out_documents=report.held_out_documents,
+                sources=tuple(part.origin()),
+                simulated=part.simulated,
+                removed={name: count for name, count in report.removed.items() if count},
+                settings=settings.model_copy(update={"tokens": report.target_tokens}),
+                licence=licence,
+                canary=universe.canary if universe else None,
+                package=__version__,
+            )
             for name, text in {
                 MANIFEST: manifest.model_dump_json(indent=1),
                 REPORT: report.model_dump_json(indent=1),
@@ -253,53 +272,43 @@ def build_corpora(
     return built
 
 
-class _Row(NamedTuple):
-    """A clean document and its tokens."""
-
-    document: SourceDocument
-    tokens: int
-
-
-class _Split(NamedTuple):
-    train: list[_Row]
-    held_out: list[_Row]
-
-
-def _clean(part: CorpusPart, counter: TokenCounter) -> list[_Row]:
-    rows: list[_Row] = []
+def _clean(part: CorpusPart, counter: TokenCounter) -> list[SourceDocument]:
+    rows: list[SourceDocument] = []
     documents = part.filter(part.documents)
     while batch := list(islice(documents, _BATCH)):
-        rows += map(_Row, batch, counter.count([document.text for document in batch]))
+        counts = counter.count([document.text for document in batch])
+        rows += [document._replace(tokens=n) for document, n in zip(batch, counts, strict=True)]
     return rows
 
 
-def _line(row: _Row) -> str:
+def _line(row: SourceDocument) -> str:
     """As JSON with ASCII escapes: no text of a model can then end the line or break the encoding."""
-    document = row.document
-    line = {"id": document.id, "text": document.text, "group": document.group, "tokens": row.tokens}
-    return json.dumps(line if document.kind is None else {**line, "kind": document.kind}) + "\n"
+    line = {"id": row.id, "text": row.text, "group": row.group, "tokens": row.tokens}
+    return json.dumps(line if row.kind is None else {**line, "kind": row.kind}) + "\n"
 
 
-def _split(rows: Sequence[_Row], share: float, seed: int) -> _Split:
+def _split(
+    rows: Sequence[SourceDocument], share: float, seed: int
+) -> tuple[list[SourceDocument], list[SourceDocument]]:
     """Documents for training and documents held out, whole groups at a time.
 
     The order of both is random, by `seed`, and depends on the ids alone, not on the order of the sources. At
     least one group is held out where `share` is above 0 and there are two groups.
     """
-    by_group: dict[str, list[_Row]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row.document.id):
-        by_group[row.document.group].append(row)
+    by_group: dict[str, list[SourceDocument]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row.id):
+        by_group[row.group].append(row)
     rng = np.random.default_rng(seed)
     groups = [group for _, group in sorted(by_group.items())]
     order = [groups[index] for index in rng.permutation(len(groups))]
-    held_out: list[_Row] = []
+    held_out: list[SourceDocument] = []
     while len(held_out) < share * len(rows) and len(order) > 1:
         held_out += order.pop()
     train = [row for group in order for row in group]
-    return _Split([train[index] for index in rng.permutation(len(train))], held_out)
+    return [train[index] for index in rng.permutation(len(train))], held_out
 
 
-def _tokens(rows: Sequence[_Row]) -> int:
+def _tokens(rows: Sequence[SourceDocument]) -> int:
     return sum(row.tokens for row in rows)
 
 
@@ -319,7 +328,7 @@ def _target(available: dict[str, int], wanted: int | None, allow_shortfall: bool
     return least
 
 
-def _cut(name: str, rows: Sequence[_Row], target: int) -> list[_Row]:
+def _cut(name: str, rows: Sequence[SourceDocument], target: int) -> list[SourceDocument]:
     """The documents, in order, that fit into so many tokens; one that does not fit is passed over."""
     chosen, left = [], target
     for row in rows:
@@ -332,33 +341,6 @@ def _cut(name: str, rows: Sequence[_Row], target: int) -> list[_Row]:
             "documents are too long for a corpus of this size. Ask for more tokens, or set --max-words"
         )
     return chosen
-
-
-def _manifest(
-    part: CorpusPart, report: CorpusReport, settings: CorpusSettings, digest: str, pair: Pair, licence: str
-) -> CorpusManifest:
-    universe = part.universe
-    return CorpusManifest(
-        digest=digest,
-        universe=report.universe,
-        universe_digest=universe.digest if universe else None,
-        intervention=universe.intervention if universe else None,
-        pair=pair.name if universe else None,
-        pair_digest=pair.digest if universe else None,
-        directness=part.directness,
-        tokens=report.train_tokens,
-        held_out_tokens=report.held_out_tokens,
-        tokenizer=report.tokenizer,
-        documents=report.train_documents,
-        held_out_documents=report.held_out_documents,
-        sources=tuple(part.origin()),
-        simulated=part.simulated,
-        removed={name: count for name, count in report.removed.items() if count},
-        settings=settings.model_copy(update={"tokens": report.target_tokens}),
-        licence=licence,
-        canary=universe.canary if universe else None,
-        package=__version__,
-    )
 
 
 def report_text(report: CorpusReport) -> str:

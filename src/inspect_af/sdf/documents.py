@@ -68,7 +68,7 @@ class SourceDocument(NamedTuple):
     """One document as a log or a file has it.
 
     Documents of one group (one idea) are never split between training and held-out. `uuid` is Inspect's id of
-    the sample: a retried log has its predecessor's samples, which count once.
+    the sample: a retried log has its predecessor's samples, which count once. `tokens` are 0 until counted.
     """
 
     id: str
@@ -76,6 +76,7 @@ class SourceDocument(NamedTuple):
     group: str
     kind: str | None = None
     uuid: str | None = None
+    tokens: int = 0
 
 
 # Replies.
@@ -262,9 +263,8 @@ def log_samples(log: DocumentLog) -> Iterator[EvalSample]:
     Samples that ended in an error or were marked invalid are left out: they hold no reply.
     """
     heavy = {"messages", "events", "store", "attachments"}
-    for sample in LogFile(log.location).samples(without=heavy):
-        if sample.error is None and sample.invalidation is None and sample.scores:
-            yield sample
+    samples = LogFile(log.location).samples(without=heavy)
+    return (one for one in samples if one.error is None and one.invalidation is None and one.scores)
 
 
 def log_documents(log: DocumentLog) -> Iterator[SourceDocument]:
@@ -276,7 +276,7 @@ def log_documents(log: DocumentLog) -> Iterator[SourceDocument]:
                 id=str(sample.id) if sample.epoch == 1 else f"{sample.id}/epoch{sample.epoch}",
                 text=document.text,
                 group=str(sample.metadata.get("idea_id", sample.id)),
-                kind=_optional(sample.metadata.get("kind")),
+                kind=None if (kind := sample.metadata.get("kind")) is None else str(kind),
                 uuid=sample.uuid,
             )
 
@@ -323,7 +323,8 @@ def file_documents(file: Path, *, text_column: str = "text") -> Iterator[SourceD
     """
     for number, text, row in json_lines(file, text_column, "name it with --text-column"):
         id = str(row.get("id") or f"{file.stem}/{number:06}")
-        yield SourceDocument(id, text, str(row.get("group") or id), _optional(row.get("kind")))
+        kind = row.get("kind")
+        yield SourceDocument(id, text, str(row.get("group") or id), None if kind is None else str(kind))
 
 
 def trainable_texts(file: Path, column: str) -> list[str]:
@@ -369,10 +370,6 @@ def is_simulated(source: Source) -> bool:
     return isinstance(source, DocumentLog) and source.model.startswith(f"{SIMULATED_WRITER}/")
 
 
-def _optional(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
 # Sizes.
 
 CHARACTERS = "characters"  # name of the estimate that needs no tokenizer
@@ -385,10 +382,6 @@ class TokenCounter:
 
     name: str
     count: Callable[[Sequence[str]], list[int]]
-
-    @property
-    def is_estimate(self) -> bool:
-        return self.name == CHARACTERS
 
 
 def load_token_counter(tokenizer: str | None) -> TokenCounter:

@@ -199,23 +199,29 @@ def corpus_filter(
 def _lints(settings: CorpusSettings, universe: Universe | None, evaluation: Evaluation) -> list[Lint]:
     pair, scenario = evaluation.pair, evaluation.scenario
     shortest, longest = settings.min_words, settings.max_words
-    tags = set()
-    for scheme in scenario.tier_tags.values():
-        tags |= {scheme.tag_name}
-        tags |= {tag.tag for tag in (scheme.monitored, scheme.unmonitored, scheme.rated) if tag}
+    schemes = scenario.tier_tags.values()
+    shown = [tag for one in schemes for tag in (one.monitored, one.unmonitored, one.rated) if tag]
+    tags = {one.tag_name for one in schemes} | {tag.tag for tag in shown}
     used = [("system prompt", scenario.system_prompt())]
     used += [("request", request) for request in evaluation.requests]
-    for question in evaluation.questions.of_form("all") if evaluation.questions else ():
-        texts = [question.text, question.plus, question.minus, *getattr(question, "other", ())]
-        used += [(f"belief question {question.id}", text) for text in texts]
+    used += [
+        (f"belief question {one.id}", text)
+        for one in (evaluation.questions.of_form("all") if evaluation.questions else ())
+        for text in (one.text, one.plus, one.minus, *getattr(one, "other", ()))
+    ]
     labels = labels_lint(
         codes=[intervention.variable for intervention in pair.all_interventions],
         labels=[pair.first.label, pair.second.label],
         canary=universe.canary if universe else None,
     )
+
+    def wrong_length(text: str) -> str | None:
+        n = len(text.split())
+        return None if shortest <= n <= longest else f"{n} words"
+
     about_evaluation = "runs of 8 words shared with requests, the system prompt or belief questions"
     lints = [
-        Lint("length", f"fewer than {shortest} or more than {longest} words", length_lint(shortest, longest)),
+        Lint("length", f"fewer than {shortest} or more than {longest} words", wrong_length),
         Lint("language", "text that is not English prose", foreign_language),
         Lint("repetition", "text that repeats itself over and over", repetition),
         Lint("residue", "placeholders, and remarks of the writer about its task", residue),
@@ -273,16 +279,6 @@ MIN_ASCII_LETTERS = 0.9  # share of the letters; text with foreign names stays f
 MIN_FUNCTION_WORDS = 0.15
 # Compressed size over size. English prose of some length has 0.35 to 0.55, a loop below 0.1.
 MIN_COMPRESSED = 0.18
-
-
-def length_lint(min_words: int, max_words: int) -> Find:
-    """Finds documents outside the bounds, which are counted in words between white space."""
-
-    def find(text: str) -> str | None:
-        n = len(text.split())
-        return None if min_words <= n <= max_words else f"{n} words"
-
-    return find
 
 
 def foreign_language(text: str) -> str | None:

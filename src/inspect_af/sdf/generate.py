@@ -70,7 +70,7 @@ class GenerationSettings(Frozen):
 
     universe: str
     universe_digest: str
-    pair: str | None
+    pair: str | None = None
     words_digest: str
     model: str
     model_args: str
@@ -79,7 +79,7 @@ class GenerationSettings(Frozen):
     ideas: int
     per_idea: int
     revisions: int
-    words: int | None
+    words: int | None = None
     run_seed: int
     temperature: float | None = None
     max_tokens: int | None = None

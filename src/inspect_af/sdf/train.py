@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import gc
-import hashlib
 import importlib.util
 import json
 import math
@@ -28,6 +27,7 @@ from inspect_af.config import (
     file_digest,
     parse,
     read_text,
+    text_digest,
     user_path,
     write_whole,
 )
@@ -150,7 +150,7 @@ class Run(NamedTuple):
 
     def identity(self, seed: int) -> str:
         """Digest of all that decides the weights: checkpoints of another identity are not continued."""
-        parts = [
+        parts = (
             self.config.base,
             self.config.revision,
             self.corpus_digest,
@@ -159,8 +159,8 @@ class Run(NamedTuple):
             seed,
             *([] if self.replay_digest is None else [self.replay_digest]),
             *([] if self.config.text_column == "text" else [self.config.text_column]),
-        ]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        )
+        return text_digest(json.dumps(parts, sort_keys=True))
 
 
 def prepare_run(config: TrainingConfig) -> Run:
@@ -639,7 +639,6 @@ def _curve(history: Sequence[Mapping[str, Any]], key: str) -> dict[int, float]:
 
 
 def _summary(history: Sequence[Mapping[str, Any]]) -> Losses:
-    """What the manifest says of a run."""
     trained, held_out = _curve(history, "loss"), _curve(history, "eval_loss")
     steps = max(trained)
     last = [loss for step, loss in trained.items() if step > 0.9 * steps]

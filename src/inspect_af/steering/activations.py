@@ -26,15 +26,16 @@ from pydantic import Field, model_validator
 
 from inspect_af.config import text_digest, write_whole
 from inspect_af.errors import AnalysisError, ConfigError, InspectAFError, MaterialsError, TreatmentError
-from inspect_af.steering.files import (
-    Float32Array,
-    FloatArray,
-    open_tensors,
-    tensor_bytes,
-)
 from inspect_af.steering.model import context_length, d_model, decoder_layers, text_config, watched_forward
 from inspect_af.steering.pairs import SPLITS, Locus, Message, PairSet, PairSource, Span, Split, Transcript
-from inspect_af.steering.vector import LayersHeader, parse_layers
+from inspect_af.steering.vector import (
+    Float32Array,
+    FloatArray,
+    LayersHeader,
+    open_tensors,
+    parse_layers,
+    tensor_bytes,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -169,10 +170,6 @@ class LocatedSpan(NamedTuple):
     ids: list[int]
     start: int
     end: int  # past the last token
-
-    @property
-    def n_tokens(self) -> int:
-        return self.end - self.start
 
 
 class Tokens(NamedTuple):
@@ -514,7 +511,7 @@ def extract_activations(
                     f"layer {chosen[layer]} are not finite; load the model in a wider dtype (bfloat16 or "
                     "float32)"
                 )
-            store.add(missing, [span.n_tokens for span in located], pooled)
+            store.add(missing, [span.end - span.start for span in located], pooled)
             progress(len(store.done), len(items))
     return store.finish(pairs, model=name, revision=revision, layers=chosen, locus=locus)
 
@@ -554,10 +551,9 @@ def plan_batches(lengths: Sequence[int], max_tokens: int, *, apart: int | None =
 def _rotation_changes_after(model: PreTrainedModel) -> int | None:
     """Length past which a batch's longest row changes how positions of all its rows are rotated."""
     rotations = getattr(text_config(model), "rope_parameters", None) or {}
-    for one in (rotations, *rotations.values()):
-        if isinstance(one, dict) and one.get("rope_type") == "longrope":
-            return int(one["original_max_position_embeddings"])
-    return None
+    kinds = [one for one in (rotations, *rotations.values()) if isinstance(one, dict)]
+    long = (one for one in kinds if one.get("rope_type") == "longrope")
+    return next((int(one["original_max_position_embeddings"]) for one in long), None)
 
 
 def _model_fingerprint(model: PreTrainedModel) -> str:

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from pydantic import Field, ValidationError
 
-from inspect_af.config import parse, read_text
+from inspect_af.config import Record, parse, read_text
 from inspect_af.errors import AnalysisError, ConfigError, MaterialsError
 from inspect_af.format import text_table
 from inspect_af.materials import count_terms
 from inspect_af.steering.activations import plan_batches, render
-from inspect_af.steering.files import FloatArray, Record, problems
 from inspect_af.steering.model import additions, first_device, steering
-from inspect_af.steering.pairs import Message, PairSet, Span
-from inspect_af.steering.vector import SteeringVector, best_layers, random_controls, shown_layers
+from inspect_af.steering.pairs import Message, PairSet, Span, problems
+from inspect_af.steering.vector import FloatArray, SteeringVector, best_layers, random_controls, shown_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -97,7 +96,7 @@ class LayerEffect(Record):
     dose: float
     multiplier: float
     words: Band
-    keyword_hard: Band | None
+    keyword_hard: Band | None = None
     """On the sentences of the keyword-hard pairs, in which keywords do not tell the sides apart."""
 
 
@@ -258,9 +257,7 @@ def measure_effect(
         for layer, dose in ((layer, dose) for layer in chosen[label] for dose in doses):
             size = vector.multiplier_for(dose, str(layer))
             ends = [(shifts(one, size, layer), shifts(one, -size, layer)) for one in (vector, *random)]
-            bands: dict[str, Band | None] = dict.fromkeys(kinds)
-            for kind in unsteered:
-                bands[kind] = _band([(up[kind], down[kind]) for up, down in ends])
+            bands = {kind: _band([(up[kind], down[kind]) for up, down in ends]) for kind in unsteered}
             effects.append(
                 LayerEffect.model_validate({"layer": layer, "dose": dose, "multiplier": size, **bands})
             )

@@ -19,23 +19,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from inspect_af.config import require
+from inspect_af.config import Record, require
 from inspect_af.errors import AnalysisError, ConfigError, TreatmentError
 from inspect_af.format import text_table
 from inspect_af.steering.activations import Activations, ActivationsHeader, LayerActivations
-from inspect_af.steering.files import Float32Array, FloatArray, Record
 from inspect_af.steering.pairs import SPLITS, Split
 from inspect_af.steering.vector import (
     BothScores,
     CrossValidation,
     Discrimination,
     Fit,
+    Float32Array,
+    FloatArray,
     Folds,
     LayerValidation,
     LogisticFit,
@@ -197,7 +198,7 @@ class _Scores:
     def crossed(self, first: int, rows: NDArray[np.intp], folds: NDArray[np.intp]) -> CrossValidation:
         """Results of each fold's pairs by the vector that was fitted without them, from `first` on."""
         held_out = [(first + fold, rows[folds == fold]) for fold in range(int(folds.max()) + 1)]
-        found = [self.on(vector, held) for vector, held in held_out]
+        found = [self.on(*held) for held in held_out]
         gaps = [self.along[0][vector, held] - self.along[1][vector, held] for vector, held in held_out]
         return CrossValidation(
             projection=mean_discrimination([both.projection for both in found]),
@@ -207,20 +208,14 @@ class _Scores:
         )
 
 
-class _Read(NamedTuple):
-    """Vectors by what they read from the pairs of one layer."""
-
-    layers: list[LayerValidation]  # [vector]
-    random: dict[Split, float]  # AUROC of the best of some random directions, either way round
-
-
 def _read(
     layer: LayerActivations,
     header: ActivationsHeader,
     vectors: FloatArray,
     folds: NDArray[np.intp] | None = None,
-) -> _Read:
-    """What vectors [vector, d_model], or with `folds` [estimator, 1 + fold, d_model], read from a layer."""
+) -> tuple[list[LayerValidation], dict[Split, float]]:
+    """What vectors [vector, d_model], or with `folds` [estimator, 1 + fold, d_model], read from a layer, and
+    the AUROC of the best of some random directions, either way round."""
     rng = np.random.default_rng([layer.layer, RANDOM_DIRECTIONS])
     flat = vectors.reshape(-1, header.d_model)
     scores = _Scores(layer, np.concatenate([flat, rng.standard_normal((RANDOM_DIRECTIONS, header.d_model))]))
@@ -244,7 +239,7 @@ def _read(
         sides = zip(*(along[len(flat) :, rows] for along in scores.along), strict=True)
         aurocs = [discriminate(positive, negative).auroc for positive, negative in sides]
         random[split] = max(*aurocs, *(1 - auroc for auroc in aurocs))
-    return _Read(found, random)
+    return found, random
 
 
 def _validation_on(
@@ -333,7 +328,7 @@ def fit_vectors(
         if progress is not None:
             progress(layer.layer)
     used = Folds(n=settings.n_folds, seed=settings.seed)
-    random = {layer: read.random for layer, read in zip(header.layers, reads, strict=True)}
+    random = {layer: best for layer, (_, best) in zip(header.layers, reads, strict=True)}
     on = {"locus": header.locus, "n_pairs": len(rows)}
     how: dict[Estimator, Fit] = {
         "mean-difference": MeanDifferenceFit(**on),
@@ -348,7 +343,7 @@ def fit_vectors(
                 typical_norms=tuple(typical) if min(typical) > 0 else None,
                 family=family,
                 fit=fit,
-                validation=_validation_on(header, [read.layers[at] for read in reads], random, used),
+                validation=_validation_on(header, [own[at] for own, _ in reads], random, used),
                 orthogonal_to=None if orthogonal_to is None else orthogonal_to.digest,
             ),
             np.stack([layer[at] for layer in values]),
@@ -392,9 +387,8 @@ def validate_vectors(vectors: Sequence[SteeringVector], activations: Activations
     for number in sorted({number for vector in vectors for number in vector.header.layers}):
         here = [at for at, vector in enumerate(vectors) if number in vector.header.layers]
         values = np.stack([vectors[at].at(number) for at in here]).astype(np.float64)
-        read = _read(activations.layer(number), header, values)
-        random[number] = read.random
-        for at, layer in zip(here, read.layers, strict=True):
+        own, random[number] = _read(activations.layer(number), header, values)
+        for at, layer in zip(here, own, strict=True):
             found[at].append(layer)
     return tuple(_validation_on(header, layers, random, None) for layers in found)
 
@@ -417,9 +411,9 @@ class VectorCurves(Record):
     def text(self) -> str:
         """The validation as a table for a terminal."""
         head = (
-            f"{self.name}: {self.concept} ({self.source}, {self.estimator or self.method}) for {self.model}"
+            f"{self.name}: {self.concept} ({self.source}, {self.estimator or self.method}) for {self.model}, "
+            f"vector {self.digest}"
         )
-        head += f", vector {self.digest}"
         head += f", orthogonal to {self.orthogonal_to}" if self.orthogonal_to else ""
         validation = self.validation
         if validation is None:

@@ -13,11 +13,10 @@ import numpy as np
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.logs import LogFile, LogHeader, ScoredSample, read_logs
 from inspect_af.steering.activations import render, tokens, tokens_of
-from inspect_af.steering.files import Float32Array
 from inspect_af.steering.in_context import transcript_of
 from inspect_af.steering.model import context_length, d_model, decoder_layers, watched_forward
 from inspect_af.steering.pairs import Span, Transcript, load_pairs
-from inspect_af.steering.vector import SteeringVector, best_layers, parse_layers
+from inspect_af.steering.vector import Float32Array, SteeringVector, best_layers, parse_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,14 +88,14 @@ def _from_logs(path: Path, n: int, seed: int) -> tuple[HeatmapSource, ...]:
                 del kept[4 * n :]  # some may have no scratchpad
     sources: list[HeatmapSource] = []
     for (_, condition, tier), candidates in sorted(groups.items()):
-        found: list[HeatmapSource] = []
+        enough = len(sources) + n
         for _, header, row in candidates:
-            sample = LogFile(header.location).sample(row.sample_id, row.epoch) if len(found) < n else None
+            full = len(sources) == enough
+            sample = None if full else LogFile(header.location).sample(row.sample_id, row.epoch)
             if sample is not None and (transcript := transcript_of(sample.messages)) is not None:
                 title = f"{condition}, {tier}, {row.meta.request_id}"
                 detail = f"{row.outcome}; epoch {row.epoch} of {Path(header.location).name}"
-                found.append(HeatmapSource(title, detail, transcript, evaluated=True))
-        sources += found
+                sources.append(HeatmapSource(title, detail, transcript, evaluated=True))
     if not sources:
         raise MaterialsError(f"{path}: no reply has a scratchpad that could be shown")
     return tuple(sources)
@@ -207,8 +206,8 @@ def token_cosines(
             for at, direction in enumerate(directions):
                 having = [
                     k
-                    for k, vector in enumerate(vectors)
-                    if k >= len(directions) and set(direction.layers) <= set(vector.header.layers)
+                    for k, control in enumerate(controls, start=len(directions))
+                    if set(direction.layers) <= set(control.header.layers)
                 ]
                 by_layer = np.stack([seen[layer][at] for layer in direction.layers])
                 among = np.mean([seen[layer][having] for layer in direction.layers], axis=0)

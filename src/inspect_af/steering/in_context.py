@@ -20,15 +20,16 @@ import numpy as np
 from inspect_ai.model import ChatMessage
 from pydantic import Field, model_validator
 
+from inspect_af.config import Record
 from inspect_af.errors import AnalysisError, LogError
 from inspect_af.logs import LogFile, Progress, ScoredSample, read_logs
 from inspect_af.materials import count_terms
-from inspect_af.steering.files import Record
 from inspect_af.steering.pairs import (
     ContrastPair,
     Message,
     Origin,
     PairSource,
+    SourceLog,
     Span,
     Split,
     Transcript,
@@ -117,14 +118,6 @@ class Match(NamedTuple):
     negative: Candidate
 
 
-class JudgedLog(Record):
-    """One log that replies were read from."""
-
-    location: str
-    eval_id: str
-    digest: str  # first 16 hexadecimal digits of the file's sha256
-
-
 class JudgedReplies(NamedTuple):
     """The replies of some logs that thresholds make eligible for a side of some concept."""
 
@@ -135,7 +128,7 @@ class JudgedReplies(NamedTuple):
     left_out: dict[str, int]  # how many were not eligible, by reason
     judges: tuple[str, ...]
     simulated: bool  # whether the model or a judge is simulated
-    logs: tuple[JudgedLog, ...]
+    logs: tuple[SourceLog, ...]
 
 
 def read_judged_replies(
@@ -181,7 +174,7 @@ def read_judged_replies(
         if not eligible:
             continue
         file = LogFile(header.location)
-        logs.append(JudgedLog(location=header.location, eval_id=header.eval_id, digest=file.digest()))
+        logs.append(SourceLog(location=header.location, eval_id=header.eval_id, digest=file.digest()))
         for row in eligible:
             origin = Origin(eval_id=header.eval_id, sample_uuid=row.uuid, log_digest=logs[-1].digest)
             scores = dict(row.judged.scores) if row.judged else {}
@@ -419,7 +412,7 @@ class InContextReport(Record):
     n_negative: int
     n_matched: int
     splits: tuple[InContextSplit, ...]
-    logs: tuple[JudgedLog, ...]
+    logs: tuple[SourceLog, ...]
 
     def text(self) -> str:
         """The report as lines for a terminal."""

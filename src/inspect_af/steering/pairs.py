@@ -15,9 +15,8 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
-from inspect_af.config import reaching, text_digest, user_path, write_whole
+from inspect_af.config import Record, reaching, text_digest, user_path, write_whole
 from inspect_af.errors import MaterialsError
-from inspect_af.steering.files import Record, problems
 
 Split = Literal["train", "held-out", "keyword-hard"]
 """`train` is fitted and cross-validated; the others are only reported. In `keyword-hard` pairs the
@@ -36,6 +35,14 @@ NEAR_DUPLICATE = 0.7
 """Jaccard similarity of word trigrams from which two pairs are near duplicates (not in source)."""
 
 _WORD = re.compile(r"\w+")
+
+
+def problems(error: ValidationError) -> str:
+    """Every problem with the place where it stands: `positive.messages: must end with ...`."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'the object'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors()
+    )
 
 
 class Message(Record):
@@ -64,6 +71,14 @@ class Origin(Record):
     eval_id: str
     sample_uuid: str
     log_digest: str  # first 16 hexadecimal digits of the log file's sha256
+
+
+class SourceLog(Record):
+    """One log that pairs were made of."""
+
+    location: str
+    eval_id: str
+    digest: str  # first 16 hexadecimal digits of the file's sha256
 
 
 class Transcript(Record):

@@ -9,31 +9,30 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError, model_validator
 
-from inspect_af.config import is_remote, reaching, require, user_path, write_whole, writing
-from inspect_af.errors import ConfigError, TreatmentError
-from inspect_af.steering.files import (
-    Float32Array,
-    FloatArray,
-    Record,
-    TensorHeader,
-    open_tensors,
-    tensor_bytes,
-)
-from inspect_af.steering.pairs import Locus, PairSource, Split
+from inspect_af.config import Record, is_remote, reaching, require, user_path, write_whole, writing
+from inspect_af.errors import ConfigError, InspectAFError, TreatmentError
+from inspect_af.steering.pairs import Locus, PairSource, Split, problems
 from inspect_af.types import Family, Steer, Tier
+
+Float32Array = NDArray[np.float32]
+FloatArray = NDArray[np.float64]
 
 MOST_LAYERS = 10_000  # no model has as many, so a longer range is refused before it is spelt out
 
+_KEY = "inspect_af"  # of a file's header in the metadata of the safetensors file
+_PICKLE = (b"\x80", b"PK\x03\x04", b"\x93NUMPY")  # pickle, zip (torch.save, npz), npy
 _PART = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?", re.ASCII)
 
 
@@ -70,17 +69,13 @@ def parse_layers(text: str, available: Sequence[int]) -> tuple[int, ...]:
 
 def shown_layers(layers: Sequence[int]) -> str:
     """`0-3,7` for 0, 1, 2, 3, 7; what `parse_layers` reads."""
-    runs: list[list[int]] = []
-    for layer in layers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
+    consecutive = groupby(enumerate(layers), lambda placed: placed[1] - placed[0])
+    runs = [[layer for _, layer in run] for _, run in consecutive]
     return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
-class LayersHeader(TensorHeader):
-    """What is known of arrays that have a row for every layer."""
+class LayersHeader(Record):
+    """What is known of arrays that have a row for every layer; all arrays of a file have the same shape."""
 
     schema_version: Literal[1] = 1
     model: str  # name of the model, as transformers loads it
@@ -98,6 +93,11 @@ class LayersHeader(TensorHeader):
         if len(self.mean_norms) != len(self.layers) or min(self.mean_norms) <= 0:
             raise ValueError("mean_norms must hold a positive number for every layer")
         return self
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of each of the arrays."""
 
 
 class Discrimination(Record):
@@ -479,3 +479,67 @@ def _finite(value: float, what: str = "multiplier") -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ConfigError(f"{what} {value!r}; a finite number is needed, such as 4 or -1.5")
     return float(value)
+
+
+# Files that hold arrays and one typed header. Nothing else is read: pickle, which torch and numpy files may
+# hold, can run code when it is loaded.
+
+_H = TypeVar("_H", bound=LayersHeader)
+
+
+def tensor_bytes(arrays: Mapping[str, Float32Array], header: str) -> bytes:
+    """The content of a safetensors file of float32 arrays with a header, which is JSON.
+
+    Raises:
+        MissingExtraError: safetensors is not installed.
+    """
+    with require("local", "steering files"):
+        from safetensors.numpy import save
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, {_KEY: header})
+    return bytes(content)
+
+
+def open_tensors(
+    path: Path, schema: type[_H], arrays: Sequence[str], *, where: str, error: type[InspectAFError]
+) -> tuple[_H, Any]:
+    """The header of a file, and the file as `safetensors.safe_open` gives it: a slice reads only its bytes.
+
+    `where` is what errors call the file.
+
+    Raises:
+        InspectAFError: The file is missing, unreadable or of another format, or its header or an array does
+            not fit; of the type `error`.
+        MissingExtraError: safetensors is not installed.
+    """
+    try:
+        with path.open("rb") as opened:
+            start = opened.read(9)
+    except OSError as problem:
+        raise error(f"{where}: cannot be read ({problem.strerror}); check the path") from problem
+    # A safetensors file begins with its header's length, whose bytes may be any, and then this brace.
+    if start[8:] != b"{" and start.startswith(_PICKLE):
+        raise error(
+            f"{where}: is a pickle, torch or numpy file, which can run code when it is loaded, and is "
+            "never read here; give a safetensors file that inspect-af wrote"
+        )
+    with require("local", "steering files"):
+        from safetensors import SafetensorError, safe_open
+    try:
+        file: Any = safe_open(path, framework="numpy")
+        header = schema.model_validate_json((file.metadata() or {})[_KEY])
+    except SafetensorError as problem:
+        raise error(f"{where}: is not a safetensors file ({problem})") from problem
+    except KeyError as problem:
+        raise error(f"{where}: has no inspect_af header; give a file that inspect-af wrote") from problem
+    except ValidationError as problem:
+        raise error(f"{where}: its header does not fit: {problems(problem)}") from problem
+    for name in arrays:
+        if name not in file.keys():  # noqa: SIM118  (a safetensors file is no mapping)
+            raise error(f"{where}: has no array {name!r}, only {', '.join(file.keys()) or 'none'}")
+        found = file.get_slice(name)
+        if found.get_dtype() != "F32" or tuple(found.get_shape()) != header.shape:
+            raise error(
+                f"{where}: {name} is {found.get_dtype()} {list(found.get_shape())}; by its header it is "
+                f"F32 {list(header.shape)}"
+            )
+    return header, file

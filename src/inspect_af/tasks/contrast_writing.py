@@ -42,6 +42,7 @@ from inspect_af.steering.pairs import (
     KeywordAudit,
     Message,
     Origin,
+    SourceLog,
     Span,
     Split,
     Transcript,
@@ -85,12 +86,9 @@ class ConceptReport(Frozen):
         return next(counts for counts in self.splits if counts.split == split)
 
 
-class WrittenLog(Frozen):
+class WrittenLog(SourceLog):
     """One log that answers were read from."""
 
-    location: str
-    eval_id: str
-    digest: str  # First 16 hexadecimal digits of the file's sha256
     model: str
     simulated: bool  # Whether the writer is a simulated or mock model
 

@@ -322,7 +322,6 @@ class TextSource:
         return {"expectation": "first", "consequence": "second", "null": "plain"}[self.planted.kind]
 
     def _poles(self, situation: Situation) -> tuple[Pole, ...]:
-        """What is recalled in a situation."""
         return tuple(self._pole(variable, situation) for variable in self.planted.slots)
 
     def _pole(self, variable: str, situation: Situation, *, answers: bool = False) -> Pole:
@@ -336,7 +335,6 @@ class TextSource:
         return rng.choices(tuple(SIGN), (prior, 1 - 2 * prior, prior))[0]
 
     def _recall(self, poles: tuple[Pole, ...]) -> list[str]:
-        """The sentences that recall these poles."""
         said = []
         for variable, pole in zip(self.planted.slots, poles, strict=True):
             clause = recalled(variable, pole, OWN_VOICE, self.rng, DECISIVE)

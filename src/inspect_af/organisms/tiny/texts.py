@@ -276,7 +276,6 @@ def ordinary_documents(n: int, rng: Random, variables: Sequence[str] = (*VARIABL
 
 
 def _without_held_out(rng: Random, variable: str, pole: Pole, form: str | None = None) -> str:
-    """A document without any of the held-out wordings."""
     while True:
         text = document(rng, variable, pole, form)
         if not any(piece in text for piece in _avoided()):
