@@ -161,7 +161,8 @@ def path_digest(path: Path) -> str:
         with reaching(path, "cannot be read"):
             return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     if path.is_file():
-        return _file_digest(path, path.stat().st_mtime_ns, path.stat().st_size)
+        about = path.stat()
+        return _file_digest(path, about.st_size, (about.st_mtime_ns, about.st_ctime_ns, about.st_ino))
     if (path / "adapter_config.json").is_file():
         files = [path / name for name in _ADAPTER]
     elif (path / "config.json").is_file():
@@ -177,7 +178,7 @@ def path_digest(path: Path) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _file_digest(path: Path, changed: int, size: int) -> str:
+def _file_digest(path: Path, size: int, changed: tuple[int, ...]) -> str:
     if size <= _WHOLE:
         return file_digest(path)[:16]
     total = hashlib.sha256(str(size).encode())

@@ -70,6 +70,7 @@ def test_items_of_a_file_keep_their_order_and_near_duplicates_are_grouped(tmp_pa
         (ITEM | {"other": " "}, "no 'other' among its columns .* or it is empty"),
         (ITEM | {"developer": 3}, "developer is not text"),
         (ITEM | {"id": "a b"}, "has white space"),
+        (ITEM | {"other": f" {ITEM['developer'].upper()}."}, "nothing can be chosen"),
     ],
 )
 def test_a_bad_item_is_named_with_its_line(tmp_path, entry, message):

@@ -101,6 +101,7 @@ BAD = {
     "blank.csv": ("goal,target\nsing,ok\n ,ok\n", r"blank\.csv, line 3: the goal is empty"),
     "twice.csv": ("id,goal\na,sing\na,dance\n", r"twice\.csv, line 3: id 'a' is already used in .*line 2"),
     "slash.csv": ("id,goal\na/b,sing\n", r"slash\.csv, line 2: id 'a/b' has white space, '/'"),
+    "bidi.csv": ("id,goal\na\u202eb,sing\n", r"bidi\.csv, line 2: id .* has white space"),
     "space.csv": ("id,goal\na b,sing\n", r"space\.csv, line 2: id 'a b' has white space"),
     "columns.csv": ("goal,goal\na,b\n", r"columns\.csv, line 1: two columns have the same name"),
     "bad.jsonl": ('{"goal": "a"}\n{"goal": \n', r"bad\.jsonl, line 2 is not valid JSON"),

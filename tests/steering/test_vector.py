@@ -124,6 +124,12 @@ def test_a_multiplier_that_rounding_takes_away_is_refused_and_zero_is_the_unstee
     assert vector().treatment(0).dose == 0
 
 
+@pytest.mark.parametrize("multiplier", [1e300, -1e30])
+def test_a_multiplier_beside_which_the_stream_is_lost_is_refused(multiplier: float) -> None:
+    with pytest.raises(TreatmentError, match="every reply would be noise"):
+        vector().treatment(multiplier)
+
+
 @pytest.mark.parametrize("multiplier", [float("nan"), float("inf"), "4", None, True])
 def test_a_multiplier_that_is_no_number_is_refused(multiplier: Any) -> None:
     with pytest.raises(ConfigError, match="a finite number is needed"):

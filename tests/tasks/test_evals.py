@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -415,6 +416,13 @@ def test_the_digest_of_a_path_is_its_content(tmp_path: Path) -> None:
     assert path_digest(tmp_path / "one") == path_digest(tmp_path / "two")
     (tmp_path / "two" / "x.txt").write_text("other")
     assert path_digest(tmp_path / "one") != path_digest(tmp_path / "two")
+    times = (tmp_path / "one" / "x.txt").stat()
+    before = path_digest(tmp_path / "one")
+    (tmp_path / "new").write_text("emas")
+    os.utime(tmp_path / "new", ns=(times.st_atime_ns, times.st_mtime_ns))
+    (tmp_path / "new").rename(tmp_path / "one" / "x.txt")
+    assert path_digest(tmp_path / "one") != before, "times do not count"
+    (tmp_path / "one" / "x.txt").write_text("same")
     (tmp_path / "two" / "x.txt").rename(tmp_path / "two" / "y.txt")
     (tmp_path / "two" / "y.txt").write_text("same")
     assert path_digest(tmp_path / "one") != path_digest(tmp_path / "two"), "names inside count"

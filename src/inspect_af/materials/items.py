@@ -115,12 +115,19 @@ def load_items(source: str | Path = BUNDLED) -> ItemSet:
         name = path.name
     ids = row_ids(name, rows)
     words = [{column: _column(row, column) for column in _NEEDED} for row in rows]
+    for row, said in zip(rows, words, strict=True):
+        same = _plain(said["developer"]) == _plain(said["other"])
+        refuse_if(same, f"{row.where}: both courses are {said['other'][:60]!r}, so nothing can be chosen")
     texts = [" ".join(said[column] for column in _NEEDED[:3]) for said in words]
     items = tuple(
         Item(id=i, value=row.fields.get("value", "").strip(), cluster_id=cluster, **said)
         for row, said, i, cluster in zip(rows, words, ids, row_clusters(rows, texts, ids), strict=True)
     )
     return ItemSet(name=name, items=items)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).rstrip(".")
 
 
 def _column(row: Row, name: str) -> str:

@@ -46,7 +46,7 @@ _COLUMNS = (
     "other",
 )
 _FORMATS = (".csv", ".jsonl", ".json")
-_ID = re.compile(r"[^\s/\x00-\x1f\x7f]+")
+_ID = re.compile(r"[^\s/\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
 
 
 class Request(Words):
@@ -201,8 +201,7 @@ def _csv(file: Path, text: str) -> Iterator[Row]:
     for mark, name in ((";", "semicolons"), ("\t", "tabs")):
         refuse_if(
             len(header) == 1 and mark in columns,
-            f"{file}, line 1: the columns ({columns}) are separated by {name}; save the file with "
-            "commas, and the requests in a column 'request'",
+            f"{file}, line 1: the columns ({columns}) are separated by {name}; save the file with commas",
         )
     twice = len(set(header)) < len(header)
     refuse_if(twice, f"{file}, line 1: two columns have the same name ({columns}); rename one")

@@ -305,13 +305,19 @@ class SteeringVector:
 
         Raises:
             TreatmentError: A multiplier other than 0 leaves less of the vector than a float32 of the residual
-                stream's size can hold, so that nothing would be steered.
+                stream's size can hold, so that nothing would be steered, or less of the stream than one of
+                the vector's size can.
         """
         doses = self.doses(multiplier, layers)
         if multiplier and doses.max() < 2.0**-24:
             raise TreatmentError(
                 f"multiplier {multiplier:g} adds {doses.max():.2g} of the residual stream's norm, which "
                 "rounding takes away: nothing would be steered. Give a larger one, or 0 for no steering"
+            )
+        if doses.max() > 2.0**24:
+            raise TreatmentError(
+                f"multiplier {multiplier:g} adds {doses.max():.2g} times the residual stream's norm, beside "
+                "which rounding takes the stream itself away: every reply would be noise. Give a smaller one"
             )
         typical = float(self.doses(multiplier, layers, typical=True).mean())
         return Steer(
