@@ -121,6 +121,10 @@ INERT: dict[str, tuple[Callable[[Tensors], Tensors] | None, dict[str, Any]]] = {
     "columns that cancel": (cancelling, {}),
     "below rounding": (mapped("lora_B", lambda v: v * 1e-12), {}),
     "not a number": (mapped("lora_B", lambda v: v * float("nan")), {}),
+    "one array is not a number": (mapped("layers.1.self_attn.q_proj.lora_B", lambda v: v * float("nan")), {}),
+    "one array is infinite": (mapped("layers.1.self_attn.q_proj.lora_A", lambda v: v / 0), {}),
+    "of another rank": (None, {"r": 8}),
+    "of another rank by pattern": (None, {"rank_pattern": {"o_proj": 2}}),
     "alpha is zero": (None, {"lora_alpha": 0}),
     "alpha is zero by pattern": (None, {"alpha_pattern": {"q_proj": 0, "v_proj": 0, "o_proj": 0}}),
     "targets other modules": (None, {"target_modules": ["k_proj"]}),
@@ -137,6 +141,7 @@ ACTING: dict[str, dict[str, Any]] = {
     "head": {"target_modules": ["lm_head"]},
     "dora": {"use_dora": True},
     "saved head": {"modules_to_save": ["lm_head"]},
+    "saved norms": {"modules_to_save": ["norm"]},
     "without some by pattern": {"target_modules": ["q_proj"], "exclude_modules": r".*\.0\..*"},
     "saved and targeted": {"target_modules": ["q_proj", "lm_head"], "modules_to_save": ["lm_head"]},
     "without some": {

@@ -13,23 +13,30 @@ from tests.local_models import save_vector
 
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.providers.settings import read_vllm_settings
-from inspect_af.providers.vllm_server import max_rank, rank, served, served_name, zero_adapter
+from inspect_af.providers.vllm_server import (
+    max_rank,
+    rank,
+    refuse_left_out,
+    served,
+    served_name,
+    zero_adapter,
+)
 from inspect_af.sdf.adapters import Adapter, load_adapter
 from inspect_af.types import Steer
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
 
-def adapter(directory: Path, r: int = 8, seed: int = 0, **config: Any) -> Adapter:
+def adapter(directory: Path, rank: int = 8, seed: int = 0, **config: Any) -> Adapter:
     rng = np.random.default_rng(seed)
     directory.mkdir(parents=True)
     prefix = "base_model.model.model.layers.0.self_attn.q_proj"
     arrays = {
-        f"{prefix}.lora_A.weight": rng.standard_normal((r, 16)).astype(np.float32),
-        f"{prefix}.lora_B.weight": rng.standard_normal((16, r)).astype(np.float32),
+        f"{prefix}.lora_A.weight": rng.standard_normal((rank, 16)).astype(np.float32),
+        f"{prefix}.lora_B.weight": rng.standard_normal((16, rank)).astype(np.float32),
     }
     safetensors.save_file(arrays, directory / "adapter_model.safetensors")
-    described = {"peft_type": "LORA", "r": r, "lora_alpha": 16, "target_modules": ["q_proj"], **config}
+    described = {"peft_type": "LORA", "r": rank, "lora_alpha": 16, "target_modules": ["q_proj"], **config}
     (directory / "adapter_config.json").write_text(json.dumps(described), encoding="utf-8")
     return load_adapter(directory, role="organism")
 
@@ -139,9 +146,37 @@ def test_one_adapter_is_served_as_it_is_and_several_as_their_sum(tmp_path: Path)
     assert served([first, second], tmp_path / "out") == together
 
 
+def test_an_adapter_with_patterns_is_served_with_its_own_scalings(tmp_path: Path) -> None:
+    # vLLM scales every module by lora_alpha / r, whatever the patterns say.
+    torch = pytest.importorskip("torch")
+    uneven = {"rank_pattern": {"q_proj": 4}, "alpha_pattern": {"q_proj": 2}}
+    one = adapter(tmp_path / "a", 4, **uneven, r=8)
+    anew = served([one], tmp_path / "out")
+    assert anew.name == served_name([one]) and anew != one.path
+    config = json.loads((anew / "adapter_config.json").read_text(encoding="utf-8"))
+    assert not config.get("rank_pattern") and not config.get("alpha_pattern")
+
+    def change(folder: Path) -> Any:
+        arrays = safetensors.load_file(folder / "adapter_model.safetensors")
+        a, b = (next(torch.tensor(v) for k, v in arrays.items() if f"lora_{side}" in k) for side in "AB")
+        return b @ a
+
+    got = change(anew) * config["lora_alpha"] / config["r"]
+    torch.testing.assert_close(got, change(one.path) * 2 / 4)
+
+
+@pytest.mark.parametrize("field", [{"init_lora_weights": "pissa"}, {"use_qalora": True}, {"bias": "all"}])
+def test_what_vllm_would_leave_out_of_an_adapter_is_refused_before_a_server_is_started(
+    field: dict[str, Any], tmp_path: Path
+) -> None:
+    one = adapter(tmp_path / "a", **field)
+    with pytest.raises(TreatmentError, match=next(iter(field))):
+        refuse_left_out(one)
+
+
 def test_the_server_is_started_for_the_sum_of_a_conditions_ranks(tmp_path: Path) -> None:
     small, large = adapter(tmp_path / "a", 8), adapter(tmp_path / "b", 24)
-    patterned = adapter(tmp_path / "c", 8, rank_pattern={"q_proj": 40})
+    patterned = adapter(tmp_path / "c", 40, rank_pattern={"q_proj": 40}, r=8)
     assert max_rank([[small]]) == 8
     assert max_rank([[small], [small, large]]) == 32
     assert max_rank([[patterned]]) == 64

@@ -23,14 +23,13 @@ from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.providers.settings import Applied, ModelKey
-from inspect_af.sdf.adapters import Adapter, adapter_config, adapter_digest, check_base
+from inspect_af.sdf.adapters import Adapter, adapter_digest, check_base, refuse_other_base
 from inspect_af.sdf.combine import LoadedAdapters
 from inspect_af.steering.model import additions, decoder_layers, steering, text_config
 
 NAME = "af_shared_prefix"  # Under which the attention is registered with transformers
 _BATCH_DEPENDENT_ROTATIONS = {"dynamic", "longrope"}
 _LAYER_TYPES = ("full_attention", "sliding_attention")
-_CHANGES_BASE = ("pissa", "olora", "corda", "loftq")  # these subtract what they start from
 _UNSERVED = ("position_bias", "indices", "block_indices", "sinks")  # further terms of some attentions
 _LARGEST_SCORES = 2**27  # elements of one block of scores; 512 MiB in float32
 _ELSEWHERE = "Use Inspect's hf/ or af-vllm for this model"
@@ -185,20 +184,7 @@ class LocalModel:
             any_name=condition.any_base,
             override="-M adapter_base=any",
         )
-        config = adapter_config(path)
-        start = config.get("init_lora_weights")
-        # With these the base itself would change.
-        for given, changes in (
-            (f"bias={config.get('bias')!r}", config.get("bias", "none") != "none"),
-            (f"init_lora_weights={start!r}", isinstance(start, str) and start.startswith(_CHANGES_BASE)),
-            ("alora_invocation_tokens", bool(config.get("alora_invocation_tokens"))),
-        ):
-            if changes:
-                raise TreatmentError(
-                    f"adapter {path} has {given}, so it cannot be taken off again while other conditions "
-                    "share the model; merge it into a model directory of its own (PEFT's merge_and_unload) "
-                    "and give that as the model"
-                )
+        refuse_other_base(path)
         if adapter_digest(path) != name:
             raise TreatmentError(f"adapter {path} has changed since it was read; start again")
         try:

@@ -36,7 +36,14 @@ from inspect_af.providers.vllm_plugin.wire import (
     SteeringTerm,
     steering_text,
 )
-from inspect_af.providers.vllm_server import Answer, Endpoint, Server, ServerError, server_for
+from inspect_af.providers.vllm_server import (
+    Answer,
+    Endpoint,
+    Server,
+    ServerError,
+    refuse_left_out,
+    server_for,
+)
 from inspect_af.rendering import Renderer, load_tokenizer
 
 __all__ = ["VLLMAPI", "ServerError"]
@@ -80,6 +87,8 @@ class VLLMAPI(ConditionAPI):
         if base_url is None:  # else the path is one of the server's machine
             check_model_path(model_name, provider="af-vllm")
         settings = read_vllm_settings(model_name, model_args)
+        for adapter in settings.applied.adapters:
+            refuse_left_out(adapter)
         self._settings = settings
         attached = Endpoint.attached(base_url, api_key or os.environ.get("VLLM_API_KEY"))
         self.server: Server = server_for(settings.launch, attached)

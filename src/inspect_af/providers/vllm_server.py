@@ -31,7 +31,15 @@ from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, Tr
 from inspect_af.providers import vllm_supervisor
 from inspect_af.providers.settings import Launch
 from inspect_af.providers.vllm_plugin.wire import PROBE_ARGUMENT, PROBE_MARK, ServerInfo
-from inspect_af.sdf.adapters import CONFIG, WEIGHTS, Adapter, adapter_config, adapter_digest, check_effect
+from inspect_af.sdf.adapters import (
+    CONFIG,
+    WEIGHTS,
+    Adapter,
+    adapter_config,
+    adapter_digest,
+    check_effect,
+    refuse_other_base,
+)
 from inspect_af.sdf.base_model import BaseFiles, base_directory
 
 WORKSPACE_VARIABLE = "INSPECT_AF_VLLM_WORKSPACE"
@@ -308,20 +316,44 @@ def served_name(adapters: Sequence[Adapter]) -> str:
 
 
 def served(adapters: Sequence[Adapter], directory: Path) -> Path:
-    """One adapter for a condition: its only one where it is, several composed into `directory`.
+    """One adapter for a condition: its only one as it is, several composed into `directory`.
+
+    vLLM scales all modules of an adapter alike, so one with patterns of rank or alpha is written anew too.
 
     Raises:
         TreatmentError: They cannot be composed.
         MissingExtraError: torch is not installed, which composing needs.
     """
-    if len(adapters) == 1:
+    config = adapter_config(adapters[0].path)
+    if len(adapters) == 1 and not (config.get("rank_pattern") or config.get("alpha_pattern")):
         return adapters[0].path.resolve()
     target = directory / served_name(adapters)
     if not target.exists():
-        from inspect_af.sdf.combine import compose
+        from inspect_af.sdf.combine import write_sum
 
-        compose([adapter.path for adapter in adapters], target)
+        write_sum([adapter.path for adapter in adapters], target)
     return target
+
+
+_LEFT_OUT = (
+    *("layer_replication", "use_qalora", "use_bdlora", "arrow_config", "kasa_config", "velora_config"),
+    "monteclora_config",
+)
+
+
+def refuse_left_out(adapter: Adapter) -> None:
+    """Refuses what vLLM would leave out of an adapter without a word.
+
+    Raises:
+        TreatmentError: Names it.
+    """
+    refuse_other_base(adapter.path)
+    config = adapter_config(adapter.path)
+    if left_out := [name for name in _LEFT_OUT if config.get(name)]:
+        raise TreatmentError(
+            f"adapter {adapter.path} has {', '.join(left_out)}, which vLLM leaves out; use af-hf for it, or "
+            "merge it into a model directory of its own (PEFT's merge_and_unload) and give that as the model"
+        )
 
 
 def zero_adapter(like: Adapter, directory: Path) -> Path:

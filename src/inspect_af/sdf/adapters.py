@@ -403,12 +403,20 @@ def check_effect(folder: Path, base: Base | None = None) -> None:
     for module, parts in matrices.items():
         if not _targeted(config, module) or (known is not None and not _names(module, known)):
             unexpected += parts.values()
-        if not _is_pair({part: tensors[name].shape for part, name in parts.items()}):
+        shapes = {part: tensors[name].shape for part, name in parts.items()}
+        if not _is_pair(shapes) or not _has_rank(shapes["A"], config, module):
             missing.append(module)
     if known is not None and isinstance(config.get("target_modules"), list):
         here = set(matrices) | {name.partition(".")[2] for name in matrices}
         missing += [module for module in sorted(known - here) if _targeted(config, module, named=True)]
     refuse_keys(folder, missing=missing, unexpected=unexpected, total=len(tensors))
+    for name in tensors:
+        values = read_tensor(file, name)
+        if values is not None and not np.isfinite(values).all():
+            raise TreatmentError(
+                f"{file}: {name} has numbers that are not finite, so that every reply would be noise; train "
+                "or save the adapter again"
+            )
     added = any(_adds(file, config, module, parts, base) for module, parts in matrices.items())
     if not added and not any(_differs(file, config, name, base) for name in whole):
         raise TreatmentError(
@@ -416,6 +424,30 @@ def check_effect(folder: Path, base: Base | None = None) -> None:
             "finite or smaller than the rounding of a float32, and whole arrays equal those of the base. The "
             "base would be served under the adapter's name; train or save the adapter again"
         )
+
+
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq")  # these subtract what they start from
+
+
+def refuse_other_base(folder: Path) -> None:
+    """Refuses an adapter with which the base itself would have to change, so that it cannot be taken off.
+
+    Raises:
+        TreatmentError: Names the option.
+    """
+    config = adapter_config(folder)
+    start = config.get("init_lora_weights")
+    for given, changes in (
+        (f"bias={config.get('bias')!r}", config.get("bias", "none") != "none"),
+        (f"init_lora_weights={start!r}", isinstance(start, str) and start.startswith(_CHANGES_BASE)),
+        ("alora_invocation_tokens", bool(config.get("alora_invocation_tokens"))),
+    ):
+        if changes:
+            raise TreatmentError(
+                f"adapter {folder} has {given}, so it cannot be taken off again while other conditions "
+                "share the model; merge it into a model directory of its own (PEFT's merge_and_unload) "
+                "and give that as the model"
+            )
 
 
 def refuse_keys(folder: Path, *, missing: Sequence[str], unexpected: Sequence[str], total: int = 0) -> None:
@@ -440,9 +472,9 @@ def refuse_keys(folder: Path, *, missing: Sequence[str], unexpected: Sequence[st
         )
     if missing:
         raise TreatmentError(
-            f"adapter {folder}: matrices that fit together are missing for {len(missing)} modules that it "
-            f"says it changes, such as {missing[0]}; those would stay as they are in the base. Save the "
-            "adapter again"
+            f"adapter {folder}: matrices that fit together, with the rank of its configuration, are missing "
+            f"for {len(missing)} modules that it says it changes, such as {missing[0]}; those would stay as "
+            "they are in the base. Save the adapter again"
         )
 
 
@@ -450,14 +482,17 @@ def scaling(config: Mapping[str, Any], module: str) -> float:
     """alpha / rank of a module, or alpha / sqrt(rank) for rank-stabilised LoRA, with PEFT's patterns; 0 where
     the rank is."""
 
-    def of(pattern: str, field: str) -> float:  # PEFT's rule: a key is a regular expression for the end
-        for key, value in (config.get(pattern) or {}).items():
-            if re.match(rf"(.*\.)?({key})$", module):
-                return float(value)
-        return float(config.get(field, 8))
-
-    rank, alpha = of("rank_pattern", "r"), of("alpha_pattern", "lora_alpha")
+    rank = _pattern(config, module, "rank_pattern", "r")
+    alpha = _pattern(config, module, "alpha_pattern", "lora_alpha")
     return 0.0 if rank <= 0 else alpha / (rank**0.5 if config.get("use_rslora") else rank)
+
+
+def _pattern(config: Mapping[str, Any], module: str, pattern: str, field: str) -> float:
+    """A module's own value, by PEFT's rule: a key is a regular expression for the end of its name."""
+    for key, value in (config.get(pattern) or {}).items():
+        if re.match(rf"(.*\.)?({key})$", module):
+            return float(value)
+    return float(config.get(field, 8))
 
 
 def _listed(value: Any) -> list[Any]:
@@ -501,7 +536,7 @@ def _is_whole(path: str, config: Mapping[str, Any]) -> bool:
     module, _, last = path.rpartition(".")
     saved = (*_listed(config.get("modules_to_save")), "embed_tokens", "lm_head")
     return (
-        any(f".{part}." in f".{module}." for part in saved)
+        any(f"{part}." in f"{module}." for part in saved)  # PEFT's rule: `norm` is `input_layernorm` too
         or last == "trainable_tokens_delta"
         or (last == "bias" and config.get("bias", "none") != "none")
     )
@@ -513,6 +548,15 @@ def _is_pair(shapes: Mapping[str, tuple[int, ...]]) -> bool:
         return False
     a, b = shapes["A"], shapes["B"]
     return 0 in (*a, *b) or (len(a) > 1 and len(b) > 1 and a[0] == b[1])
+
+
+def _has_rank(a: tuple[int, ...], config: Mapping[str, Any], module: str) -> bool:
+    """Whether the matrices have the rank that the configuration says, by which they are scaled."""
+    return (
+        0 in a
+        or bool(config.get("target_parameters"))
+        or a[0] == _pattern(config, module, "rank_pattern", "r")
+    )
 
 
 def _adds(

@@ -269,13 +269,23 @@ def compose(adapters: Sequence[Path], out: Path) -> Path:
             parent comes after it or not at all, they cancel, or `out` exists.
         MissingExtraError: PEFT is not installed.
     """
-    from safetensors.torch import save_file
-
-    from inspect_af import __version__
-
     folders = [Path(path) for path in adapters]
     if len(folders) < 2:
         raise ConfigError(f"compose takes two adapters or more, {len(folders)} given")
+    return write_sum(folders, out)
+
+
+def write_sum(folders: Sequence[Path], out: Path) -> Path:
+    """What `compose` writes, of one adapter or more: modules have one rank and one scaling, which is 1.
+
+    Raises:
+        TreatmentError: As `compose`.
+    """
+    from safetensors.torch import save_file
+    from torch.nn.functional import pad
+
+    from inspect_af import __version__
+
     changes = combined(folders)
     configs = [adapter_config(folder) for folder in folders]
     bases = [str(base) for config in configs if (base := config.get("base_model_name_or_path"))]
@@ -289,7 +299,7 @@ def compose(adapters: Sequence[Path], out: Path) -> Path:
     known = [load_adapter(folder) for folder in folders] if described else []
     check_parents(known)
     revisions = {config.get("revision") for config in configs} - {None}
-    rank = next(iter(changes.values())).a.shape[0]
+    rank = max(change.a.shape[0] for change in changes.values())
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -304,9 +314,10 @@ def compose(adapters: Sequence[Path], out: Path) -> Path:
         "inference_mode": True,
     }
     tensors = {
-        f"base_model.model.{module}.lora_{side}.weight": matrix.contiguous()
+        f"base_model.model.{module}.lora_{side}.weight": pad(matrix, place).contiguous()
         for module, change in changes.items()
-        for side, matrix in (("A", change.a), ("B", change.b))
+        for more in [rank - change.a.shape[0]]
+        for side, matrix, place in (("A", change.a, (0, 0, 0, more)), ("B", change.b, (0, more)))
     }
     with complete_directory(out) as partial:
         save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
