@@ -26,7 +26,6 @@ from inspect_ai.log import (
     EvalSampleSummary,
     list_eval_logs,
     read_eval_log,
-    read_eval_log_sample,
     read_eval_log_sample_summaries,
     read_eval_log_samples_by_id,
 )
@@ -36,7 +35,7 @@ from inspect_af.config import is_directory, is_file, user_path
 from inspect_af.errors import ConfigError, LogError
 
 LOG_SUFFIXES = (".eval", ".json")
-_AT_ONCE = 100  # samples in memory
+_AT_ONCE, _IN_A_ROW = 100, 3  # samples read together, once so many were asked for in a row
 HEAVY = frozenset({"messages", "events", "store", "attachments", "output"})
 """Fields of a sample that most readers can do without."""
 _SNIFFED = 1 << 24  # bytes of a .json file that are looked at to tell whether it is a log
@@ -156,6 +155,12 @@ class LogFile:
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
         self._is_zip = self.location.endswith(".eval")
+        self._ahead: dict[tuple[str, int], EvalSample] = {}
+        self._asked: tuple[Collection[str], int, int] = (
+            HEAVY,
+            -1,
+            0,
+        )  # fields left out, last place, in a row
 
     @contextmanager
     def _reading(self, failure: str) -> Iterator[None]:
@@ -214,40 +219,53 @@ class LogFile:
         self.header  # noqa: B018 - checks the file
         with self._reading("its samples are unreadable"):
             if self._is_zip:
-                yield from self._in_turns(without)
+                planned = {str(id): i for i, id in enumerate(self.header.eval.dataset.sample_ids or [])}
+                order = sorted(self._places, key=lambda key: (planned.get(key[0], len(planned)), key[1]))
+                for start in range(0, len(order), _AT_ONCE):
+                    yield from self._read(order[start : start + _AT_ONCE], without)
             else:
                 yield from self._whole.samples or []
 
-    def _in_turns(self, without: Collection[str]) -> Iterator[EvalSample]:
-        """The samples in the order of the dataset. One by one, Inspect would read the zip's directory anew
-        for each, which takes as long again as there are samples."""
-        there = [(one.id, one.epoch) for one in read_eval_log_sample_summaries(self.location)]
-        place = {id: i for i, id in enumerate(self.header.eval.dataset.sample_ids or [])}
-        wanted = sorted(dict.fromkeys(there), key=lambda one: (place.get(one[0], len(place)), one[1]))
-        for start in range(0, len(wanted), _AT_ONCE):
-            yield from read_eval_log_samples_by_id(
-                self.location,
-                wanted[start : start + _AT_ONCE],
-                exclude_fields=set(without),
-                resolve_attachments=_attachments(without),
-            )
-
     def sample(self, id: str | int, epoch: int, without: Collection[str] = ("events", "store")) -> EvalSample:
-        """One sample, without some fields where the format allows to leave them out."""
+        """One sample, without some fields where the format allows to leave them out.
+
+        Those who ask for one after the other, in the order of the log, get them from a reading of many.
+        """
         self.header  # noqa: B018 - checks the file
+        key = str(id), epoch
         with self._reading(f"sample {id}, epoch {epoch} cannot be read"):
-            if self._is_zip:
-                return read_eval_log_sample(
-                    self.location,
-                    id=id,
-                    epoch=epoch,
-                    exclude_fields=set(without),
-                    resolve_attachments=_attachments(without),
-                )
-            for sample in self._whole.samples or []:
-                if (str(sample.id), sample.epoch) == (str(id), epoch):
-                    return sample
-            raise LookupError("it is not there")
+            if not self._is_zip:
+                for sample in self._whole.samples or []:
+                    if (str(sample.id), sample.epoch) == key:
+                        return sample
+                raise LookupError("it is not there")
+            place = self._places.get(key, -1)
+            left_out, before, in_a_row = self._asked
+            follows = left_out == without and 0 <= before < place <= before + _AT_ONCE
+            self._asked = without, place, in_a_row + 1 if follows else 0
+            if left_out != without:
+                self._ahead = {}
+            if key not in self._ahead and self._asked[2] >= _IN_A_ROW:
+                with suppress(Exception):  # a broken one among them is the business of whoever asks for it
+                    wanted = list(self._places)[place : place + _AT_ONCE]
+                    self._ahead = dict(zip(wanted, self._read(wanted, without), strict=True))
+            return self._ahead.pop(key, None) or self._read([key], without)[0]
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, int], int]:
+        """The samples of a zip by id and epoch, in the order of its summaries."""
+        summaries = read_eval_log_sample_summaries(self.location)
+        return {key: i for i, key in enumerate(dict.fromkeys((str(one.id), one.epoch) for one in summaries))}
+
+    def _read(self, wanted: Sequence[tuple[str, int]], without: Collection[str]) -> list[EvalSample]:
+        """Samples by id and epoch. Inspect reads the directory of a zip once for all of them; read one by one
+        it is read for each, which takes the longer the more samples the log has."""
+        return read_eval_log_samples_by_id(
+            self.location,
+            wanted,
+            exclude_fields=set(without),
+            resolve_attachments=_attachments(without),
+        )
 
     def digest(self) -> str:
         """First 16 hexadecimal digits of the file's sha256."""
