@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,9 @@ def test_the_registers_own_schema_takes_the_entry(file: Path) -> None:
 def test_tasks_are_exported_lazily_and_by_name() -> None:
     assert inspect_af.value_conflict.__name__ == "value_conflict"
     assert {name for name in inspect_af.__all__ if name != "__version__"} == {
-        path.stem
+        name
         for path in (ROOT / "src" / "inspect_af" / "tasks").glob("*.py")
-        if "\n@task\n" in path.read_text(encoding="utf-8")
+        for name in re.findall(r"\n@task\ndef (\w+)", path.read_text(encoding="utf-8"))
     }
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = inspect_af.nothing

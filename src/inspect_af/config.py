@@ -446,7 +446,13 @@ def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _OnceEachLoader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML silently takes the last."""
+    """Refuses a key that is there twice, of which YAML silently takes the last, and brackets in more than
+    `DEEPEST` others, for which the scanner takes the square of their number."""
+
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 - PyYAML's name
+        if self.flow_level >= DEEPEST:
+            raise RecursionError
+        super().fetch_flow_collection_start(TokenClass)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()

@@ -172,8 +172,8 @@ def test_two_starts_have_one_command_line_so_that_what_was_compiled_is_used_agai
     first, second = Server(settings.launch, None), Server(settings.launch, None)
     try:
         assert first._command() == second._command()
-        assert first._workspace() != second._workspace()
-        assert sorted(path.name for path in first._workspace().iterdir()) == ["captures", "vectors"]
+        assert first._folder() != second._folder()
+        assert sorted(path.name for path in first._folder().iterdir()) == ["captures", "vectors"]
     finally:
         first.close()
         second.close()

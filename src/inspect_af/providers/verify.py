@@ -236,7 +236,7 @@ async def ask(model: Model, config: GenerateConfig, *, prompts: Sequence[str] = 
         logprobs = output.choices[0].logprobs
         return Reply(ids, [one.logprob for one in logprobs.content] if logprobs else [])
 
-    calls = (model.generate([ChatMessageUser(content=one)], config=config) for one in prompts)
+    calls = (model.generate([ChatMessageUser(content=one)], config=config, cache=False) for one in prompts)
     return [read(output) for output in await asyncio.gather(*calls)]
 
 
