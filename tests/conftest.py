@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,12 @@ import pytest
 from inspect_ai import eval
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
+
+with suppress(ImportError):  # some environments run tests that need no hypothesis
+    from hypothesis import settings
+
+    settings.register_profile("any machine", deadline=None)  # no test asserts wall time
+    settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)
