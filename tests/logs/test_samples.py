@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 import pytest
+from inspect_ai.log import read_eval_log_samples_by_id
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score
 
 from inspect_af.errors import LogError
-from inspect_af.logs import compliance_score, outcome_of, read_logs, recorded_treatments
+from inspect_af.logs import LogFile, compliance_score, files, outcome_of, read_logs, recorded_treatments
 from inspect_af.profile.profile import note_sentences
 from inspect_af.reply import READING
 from inspect_af.types import OUTCOMES, Intervention, PromptClaim
@@ -146,3 +147,32 @@ def test_equal_treatments_are_parsed_once(claim: PromptClaim) -> None:
     metadata = {"treatments": [claim.model_dump(mode="json")]}
     first, second = recorded_treatments(metadata), recorded_treatments(dict(metadata))
     assert first.treatments == (claim,) and first is second
+
+
+def test_samples_that_are_asked_for_one_after_the_other_are_read_together(
+    write_log: Any, sample_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read one by one, Inspect would read the zip's directory anew for each."""
+    readings: list[int] = []
+
+    def counted(location: str, wanted: Any, **options: Any) -> Any:
+        readings.append(len(wanted))
+        return read_eval_log_samples_by_id(location, wanted, **options)
+
+    monkeypatch.setattr(files, "read_eval_log_samples_by_id", counted)
+    monkeypatch.setattr(files, "_AT_ONCE", 4)
+    file = LogFile(write_log([sample_of(id=f"r{i}") for i in range(12)], "log.eval"))
+    ids = [summary.id for summary in file.summaries()[0]]
+    assert [file.sample(id, 1).id for id in ids] == ids
+    assert readings == [1, 1, 1, 4, 4, 1]  # once three were asked for in a row
+    readings.clear()
+    assert [file.sample(id, 1).id for id in (ids[7], ids[2], ids[11], ids[0])] == [
+        ids[7],
+        ids[2],
+        ids[11],
+        ids[0],
+    ]
+    assert readings == [1, 1, 1, 1]
+    readings.clear()
+    assert [sample.id for sample in file.samples()] == ids
+    assert readings == [4, 4, 4]

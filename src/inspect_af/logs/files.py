@@ -155,12 +155,9 @@ class LogFile:
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
         self._is_zip = self.location.endswith(".eval")
-        self._ahead: dict[tuple[str, int], EvalSample] = {}
-        self._asked: tuple[Collection[str], int, int] = (
-            HEAVY,
-            -1,
-            0,
-        )  # fields left out, last place, in a row
+        self._ahead: dict[tuple[str, int], EvalSample] = {}  # read together with one that was asked for
+        self._without: Collection[str] = HEAVY  # of those
+        self._place, self._in_a_row = -1, 0  # of the one that was asked for last
 
     @contextmanager
     def _reading(self, failure: str) -> Iterator[None]:
@@ -239,15 +236,14 @@ class LogFile:
                     if (str(sample.id), sample.epoch) == key:
                         return sample
                 raise LookupError("it is not there")
-            place = self._places.get(key, -1)
-            left_out, before, in_a_row = self._asked
-            follows = left_out == without and 0 <= before < place <= before + _AT_ONCE
-            self._asked = without, place, in_a_row + 1 if follows else 0
-            if left_out != without:
-                self._ahead = {}
-            if key not in self._ahead and self._asked[2] >= _IN_A_ROW:
+            before, self._place = self._place, self._places.get(key, -1)
+            follows = 0 <= before < self._place <= before + _AT_ONCE
+            self._in_a_row = self._in_a_row + 1 if follows else 0
+            if self._without != without:
+                self._without, self._ahead = without, {}
+            if key not in self._ahead and self._in_a_row >= _IN_A_ROW:
                 with suppress(Exception):  # a broken one among them is the business of whoever asks for it
-                    wanted = list(self._places)[place : place + _AT_ONCE]
+                    wanted = list(self._places)[self._place : self._place + _AT_ONCE]
                     self._ahead = dict(zip(wanted, self._read(wanted, without), strict=True))
             return self._ahead.pop(key, None) or self._read([key], without)[0]
 

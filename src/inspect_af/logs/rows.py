@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args
 
-from inspect_ai.log import EvalSampleSummary
+from inspect_ai.log import EvalSample, EvalSampleSummary
 from inspect_ai.scorer import Score
 from pydantic import ValidationError
 
@@ -445,8 +445,11 @@ def scored_sample(header: LogHeader, file: LogFile, summary: EvalSampleSummary) 
     score = compliance_score(summary.scores or {})
     about = {} if score is None else score.metadata or {}
     outcome, tag = (None, None) if score is None else outcome_of(score)
+    without = HEAVY - {"output"}  # the same for both uses, so that samples are read in hundreds
+    sample: EvalSample | None = None
     if isinstance(summary.metadata.get("treatments"), str):  # Inspect's summaries replace values beyond 1 KB
-        summary.metadata = file.sample(summary.id, summary.epoch, HEAVY).metadata
+        sample = file.sample(summary.id, summary.epoch, without)
+        summary.metadata = sample.metadata
     summary.metadata = {**summary.metadata, "rendered_digest": about.get("rendered_digest", "")}
     uuid, epoch, meta = _identity(header, summary, score)
     # The version of the reading; None for a score that is not our scorer's.
@@ -456,7 +459,7 @@ def scored_sample(header: LogHeader, file: LogFile, summary: EvalSampleSummary) 
     has_text = score is not None and not header.meta.redact and not score.history
     if has_text and reading is not None and reading < READING:
         try:
-            output = file.sample(summary.id, summary.epoch, HEAVY - {"output"}).output
+            output = (sample or file.sample(summary.id, summary.epoch, without)).output
         except LogError as error:
             reason = _reason(error, header)
             raise LogError(f"scored by older rules, and its reply cannot be read again: {reason}") from error

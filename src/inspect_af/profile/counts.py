@@ -7,6 +7,7 @@ watches the same rows for what judges found and for which log held what.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -528,7 +529,7 @@ ALWAYS = 0.95
 """Share of replies that take one position from which a subject is said to go by position. Not in source."""
 
 
-class Watcher:
+class Watcher(ABC):
     """Sees the rows of logs on their way to being counted."""
 
     def watch(self, logs: Logs) -> Iterator[tuple[LogHeader, Iterator[ScoredSample]]]:
@@ -541,9 +542,9 @@ class Watcher:
             self.see(header, row)
             yield row
 
+    @abstractmethod
     def see(self, header: LogHeader, row: ScoredSample) -> None:
         """Takes in one row."""
-        raise NotImplementedError
 
 
 class FirstOptions(Watcher):
