@@ -201,7 +201,8 @@ def _csv(file: Path, text: str) -> Iterator[Row]:
     for mark, name in ((";", "semicolons"), ("\t", "tabs")):
         refuse_if(
             len(header) == 1 and mark in columns,
-            f"{file}, line 1: the columns ({columns}) are separated by {name}; save the file with commas",
+            f"{file}, line 1: the columns ({columns}) are separated by {name}; save the file with "
+            "commas (requests stand in the column 'request')",
         )
     twice = len(set(header)) < len(header)
     refuse_if(twice, f"{file}, line 1: two columns have the same name ({columns}); rename one")
