@@ -194,6 +194,9 @@ _TREATMENTS: TypeAdapter[tuple[Treatment, ...]] = TypeAdapter(tuple[Treatment, .
 CURRENT_TIER = "inspect_af:tier"
 """Key of a sample's store with its tier, for a provider that adds a vector in one tier alone."""
 
+BASE_DIGEST = "base_digest"
+"""Metadata key of the digest of a model's directory, where it is one on this machine."""
+
 DEVELOPER_OPTION = "developer_option"
 """Metadata key of the option that is the developer's course, where a sample offers two."""
 

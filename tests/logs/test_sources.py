@@ -12,6 +12,8 @@ import pytest
 
 from inspect_af.errors import LogError
 from inspect_af.logs import find_logs, read_logs
+from inspect_af.profile import profile_logs
+from inspect_af.types import BASE_DIGEST
 
 STAMP = "2026-01-01T00-00-00-00-00_alignment-faking_abc"
 
@@ -170,3 +172,18 @@ def test_logs_of_one_subject_with_other_content_of_a_file_are_not_pooled(
     with pytest.raises(LogError, match=rf"chat_template=t.jinja had digest {'1' * 16} .* {'2' * 16} in the"):
         read_logs([one, other])
     assert len(read_logs([one, log("far", "2" * 16, dtype="float32")]).headers) == 2
+
+
+def test_logs_of_one_name_whose_weights_were_replaced_are_not_pooled(
+    write_log: Any, sample_of: Any, task_meta: Any
+) -> None:
+    def log(request: str, digest: str, **args: str) -> Path:
+        sample = sample_of(request, metadata={BASE_DIGEST: digest})
+        path: Path = write_log([sample], f"{request}.eval", metadata=task_meta.as_metadata(), model_args=args)
+        return path
+
+    one, same, other = log("one", "1" * 16), log("same", "1" * 16), log("other", "2" * 16)
+    assert profile_logs([one, same]).conditions[0].replies == {"monitored": 2}
+    with pytest.raises(LogError, match=rf"had digest {'1' * 16} in the one and {'2' * 16} in the other"):
+        profile_logs([one, other])
+    profile_logs([one, log("far", "2" * 16, dtype="float32")])

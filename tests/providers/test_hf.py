@@ -32,7 +32,7 @@ from inspect_af.errors import ConfigError, TreatmentError  # noqa: E402
 from inspect_af.providers import hf_engine as engines  # noqa: E402
 from inspect_af.providers.hf_model import LocalModel  # noqa: E402
 from inspect_af.tasks import alignment_faking  # noqa: E402
-from inspect_af.types import CarriesTreatment, SampleMeta, SdfAdapter, Steer  # noqa: E402
+from inspect_af.types import BASE_DIGEST, CarriesTreatment, SampleMeta, SdfAdapter, Steer  # noqa: E402
 
 ASKED = [ChatMessageSystem(content="You are brief."), ChatMessageUser(content="What is a fox?")]
 
@@ -198,7 +198,7 @@ def test_treatments_and_organisms_are_what_the_arguments_say(
     assert treated.subject.organism == ()
 
 
-def test_every_sample_of_a_log_carries_the_steering(
+def test_every_sample_of_a_log_carries_the_steering_and_the_digest_of_the_model(
     model: Callable[..., Any], files: dict[str, Path], run_eval: Callable[..., EvalLog], requests_file: Path
 ) -> None:
     made = model(vector=str(files["vector"]), multiplier=1.5, layers="0-1")
@@ -208,6 +208,7 @@ def test_every_sample_of_a_log_carries_the_steering(
         (treatment,) = SampleMeta.from_metadata(sample.metadata).treatments
         assert isinstance(treatment, Steer)
         assert (treatment.concept, treatment.multiplier, treatment.layers) == ("expectation", 1.5, "0-1")
+        assert sample.metadata[BASE_DIGEST] == made.api.base != ""
         assert sample.output.stop_reason in ("stop", "max_tokens")
     texts = [sample.output.completion for sample in log.samples]
     assert len(set(texts)) > 1

@@ -24,12 +24,14 @@ from inspect_af.logs.files import HEAVY, LogFile, describe, find_logs
 from inspect_af.logs.headers import LogHeader, Skipped, read_header, refuse_pooled_files
 from inspect_af.reply import READING, read_reply
 from inspect_af.types import (
+    BASE_DIGEST,
     OUTCOMES,
     PLANNED_CLAIM,
     Option,
     Outcome,
     SampleMeta,
     ScratchpadEdit,
+    Subject,
     Treatment,
     applied_treatments,
     developer_option,
@@ -307,6 +309,9 @@ class LogReader(Generic[Row]):
     turn out to be unreadable yields none and joins `notes.skipped`. The same sample can be in several logs
     (copies, retries): its `uuid` is the same, and telling them apart is up to the caller. The reader can be
     iterated again, and then reads the files again.
+
+    Raises:
+        LogError: While it is read, where logs of one subject were made with different weights of its name.
     """
 
     def __init__(
@@ -324,6 +329,7 @@ class LogReader(Generic[Row]):
         self._unusable = tuple(one for one in found if isinstance(one, Skipped))
         self.notes = ReadNotes(skipped=self._unusable)
         """What was skipped, incomplete or left out so far; complete after the iteration."""
+        self._bases: dict[Subject, tuple[str, str]] = {}  # Digest, and the first log that has it
         self._row = row
         self._progress = progress or (lambda done, total: None)
 
@@ -361,6 +367,13 @@ class LogReader(Generic[Row]):
         except LogError as error:
             tally.failure = _reason(error, header)
             return
+        for base in {summary.metadata.get(BASE_DIGEST) for summary in summaries} - {None}:
+            first, where = self._bases.setdefault(header.subject, (str(base), header.location))
+            if first != base:
+                raise LogError(
+                    f"{where} and {header.location} are of the same subject, {header.subject.label}, but the "
+                    f"model's files had digest {first} in the one and {base} in the other; read them apart"
+                )
         if invalid:
             tally.bad["marked as invalid in Inspect"] += invalid
         summaries.reverse()

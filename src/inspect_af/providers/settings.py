@@ -500,9 +500,9 @@ class ConditionAPI(ModelAPI):
         if config.max_connections is None and config.adaptive_connections is None:
             # Inspect would find out by and by how much a server takes; a batch is best full from the start.
             config.adaptive_connections = False
-        base = base_digest(model_name) if (Path(model_name) / "config.json").is_file() else ""
+        self.base = base_digest(model_name) if (Path(model_name) / "config.json").is_file() else ""
         scheme = {"af-hf": "local", "af-vllm": "vllm"}[provider]
-        identity = f"{scheme}://{text_digest(model_name, *address, base)}"
+        identity = f"{scheme}://{text_digest(model_name, *address, self.base)}"
         super().__init__(model_name, identity, api_key, [], config)
         self.label = f"{provider}/{model_name}"
         self.applied = applied

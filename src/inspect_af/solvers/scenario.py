@@ -12,7 +12,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from inspect_af.config import text_digest
 from inspect_af.materials.scenario import POLICY_SLOT
-from inspect_af.types import CURRENT_TIER, CarriesTreatment, Steer, Tier, Treatment
+from inspect_af.types import BASE_DIGEST, CURRENT_TIER, CarriesTreatment, Steer, Tier, Treatment
 
 logger = getLogger(__name__)
 
@@ -85,6 +85,8 @@ def record_carried(state: TaskState) -> None:
         record_treatments(state, api.treatments)
         if any(isinstance(each, Steer) and each.tier for each in api.treatments):
             state.store.set(CURRENT_TIER, state.metadata.get("tier"))
+    if base := getattr(api, "base", ""):
+        state.metadata[BASE_DIGEST] = base
     if api.subject.organism:
         state.metadata["organism"] = list(api.subject.organism)
     if api.subject.training:
