@@ -14,7 +14,7 @@ import shutil
 import stat
 import tomllib
 from collections.abc import Hashable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -339,9 +339,14 @@ def is_directory(path: Path) -> bool:
 
 def _kind(path: Path) -> str | None:
     if is_remote(path):
-        with reaching(path, "cannot be read"), suppress(FileNotFoundError):
+        with reaching(path, "cannot be read"):
             fs, name = url_to_fs(str(path), use_listings_cache=False)
-            return str(fs.info(name)["type"])  # whose own `isfile` takes every error for a no
+            try:
+                return str(fs.info(name)["type"])  # whose own `isfile` takes every error for a no
+            except FileNotFoundError as error:
+                # fsspec says so of a web server that is down, too.
+                if isinstance(cause := error.__cause__, OSError) and not isinstance(cause, FileNotFoundError):
+                    raise cause from None
         return None
     try:
         return "file" if path.is_file() else "directory" if path.is_dir() else None

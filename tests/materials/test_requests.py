@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from inspect_af.errors import MaterialsError
+from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.materials import load_requests, near_duplicates
 
 
@@ -139,3 +139,8 @@ def test_a_file_that_is_missing_or_not_utf_8_is_named(tmp_path):
     (tmp_path / "latin.csv").write_bytes("goal\ncaf\xe9\n".encode("latin-1"))
     with pytest.raises(MaterialsError, match=r"latin\.csv is not UTF-8"):
         load_requests(tmp_path / "latin.csv")
+
+
+def test_a_server_that_is_down_is_not_a_file_that_is_missing() -> None:
+    with pytest.raises(ConfigError, match=r"http://127\.0\.0\.1:9/x\.csv: cannot be read: .*Cannot connect"):
+        load_requests("http://127.0.0.1:9/x.csv")
