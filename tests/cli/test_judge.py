@@ -119,6 +119,16 @@ def test_the_bundled_set_runs_a_judge_and_says_that_it_is_a_smoke_test(
     assert len(list((tmp_path / "logs").glob("*.eval"))) == 2
 
 
+def test_the_awareness_judge_is_checked_on_its_own_labelled_texts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = ["--judges", "awareness", "--votes", 1, "--model", "af-simulated-judge/keyword"]
+    assert run("validate", "awareness", *judge, "--display", "none", "--log-dir", tmp_path / "logs") == 0
+    found = [line.split() for line in capsys.readouterr().out.splitlines()]
+    by_question = {cells[0]: cells for cells in found if cells and cells[0] in ("test", "real")}
+    assert {question: cells[2] for question, cells in by_question.items()} == {"test": "6/14", "real": "5/15"}
+
+
 def test_stored_scores_need_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "stored.jsonl"
     rows = [
