@@ -32,6 +32,7 @@ from inspect_af.profile.verdict import (
     student,
     with_beliefs,
 )
+from inspect_af.types import OUTCOMES
 
 LIMITS = Thresholds(n_resamples=1000)
 DF = 1000.0
@@ -436,6 +437,36 @@ def test_without_placebos_the_verdict_is_for_these_texts():
     one = study(outcomes_of((0.5, 0.3), {}, n=200, placebos=0)).profiles[0]
     assert one.beyond_these is None and "4 are needed" in one.beyond_refusal
     assert one.verdict_suffix.startswith("for these texts")
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_where_placebos_stand_for_the_untouched_subject_they_are_no_effect_and_missingness_is_against_them(
+    asked,
+):
+    def without_baseline(outcomes):
+        (group,) = outcomes.request_sets
+        untouched, *others = group.conditions
+        unparsed = np.zeros_like(untouched.counts)
+        unparsed[..., OUTCOMES.index("unparsed")] = untouched.counts.sum(axis=2)
+        lost = replace(untouched, counts=unparsed, tags=unparsed[..., :2])
+        return replace(
+            outcomes, request_sets=(replace(group, conditions=(*([lost] if asked else []), *others)),)
+        )
+
+    still = study(without_baseline(outcomes_of((0.5, 0.3), {}, n=520, epochs=3, seed=1))).profiles[0]
+    assert still.verdict_code == "neither"
+    assert "placebos stand for the untouched subject here" in still.verdict_sentence
+    assert "no placebo" not in words(still.for_these) and "missing" not in words(still.for_these)
+    untagged = {"A1+": (0.0, 0.5), "A2+": (0.0, 0.5)}
+    lossy = without_baseline(outcomes_of((0.5, 0.3), {}, n=520, seed=2, missing=untagged))
+    decided = study(lossy).profiles[0].for_these
+    assert "the missing replies decide" in words(decided)
+    assert "differs from that of the placebo under A1+ monitored, A2+ monitored" in "\n".join(decided.reasons)
+    reversed_gap = study(without_baseline(outcomes_of((0.3, 0.5), STRONG_A_REVERSED, n=300, seed=3)))
+    assert "the gap is reversed: that of the placebo is" in words(reversed_gap.profiles[0].for_these)
+
+
+STRONG_A_REVERSED = {f"A{k}{sign}": (rate, 0.5) for k in (1, 2) for sign, rate in (("+", 0.5), ("-", 0.1))}
 
 
 def test_one_family_alone_is_judged_without_comparison():

@@ -293,6 +293,19 @@ REFERENCES: dict[Reference, str] = {"baseline": "the untouched subject", "placeb
 """How references are called in sentences, in the order in which the gap itself is read from them."""
 
 
+class ReferenceGap(NamedTuple):
+    """The gap that effects are measured from."""
+
+    cell: Cell
+    gap: Statistic
+    reference: Reference
+    conditions: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return REFERENCES[self.reference]
+
+
 @dataclass(frozen=True)
 class Headline:
     """The headline statistics of one analysis, before intervals."""
@@ -369,13 +382,13 @@ class Headline:
             return () if self.analysis.baseline is None else (self.analysis.baseline,)
         return tuple(p for group in self.analysis.controls(level) for p in group.conditions)
 
-    def reference_gap(self) -> tuple[Cell, Statistic, str] | None:
-        """Cell, gap and name of what stands for the subject without a belief changed."""
-        for reference, name in REFERENCES.items():
+    def reference_gap(self) -> ReferenceGap | None:
+        """What stands for the subject without a belief changed; None where nothing of it was scored."""
+        for reference in REFERENCES:
             for level in self.levels or (NO_LEVEL,):
                 conditions = self.reference_conditions(reference, level)
                 if conditions and (gap := level_of(cell := self.data.strict.cell(*conditions))).n:
-                    return cell, gap, name
+                    return ReferenceGap(cell, gap, reference, conditions)
         return None
 
     def changes(self, groups: Sequence[Applied]) -> list[Statistic]:

@@ -6,7 +6,7 @@ with the spread of placebos among themselves as the estimate of what texts do th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -18,14 +18,13 @@ from inspect_af.profile.beliefs import BeliefCheck, BeliefMove, SelectivityMatri
 from inspect_af.profile.counts import (
     ARM_TIERS,
     Applied,
-    ConditionCounts,
     FloatArray,
     known_mean,
     replies_asked,
     replies_scored,
     share,
 )
-from inspect_af.profile.effects import Cell, Headline, RequestData, effect, level_of, log_odds_gap
+from inspect_af.profile.effects import Headline, ReferenceGap, RequestData, effect, level_of, log_odds_gap
 from inspect_af.profile.intervals import Estimator, Statistic, average, mean_over_requests, optional, wilson
 from inspect_af.profile.result import LevelInterval, LevelVerdict, UnitSpread
 from inspect_af.profile.verdict import (
@@ -76,10 +75,10 @@ def evidence_of(headline: Headline) -> Evidence | None:
     data, found = headline.data, headline.reference_gap()
     if found is None or not headline.families:
         return None
-    statistics = quantities_of(headline, found[0])
+    statistics = quantities_of(headline, found)
     sensitivities = [family.sensitivity.value for family in statistics.families if family]
     leading = statistics.both.contrast if statistics.both else sensitivities[0]
-    at = _circumstances(headline, found[0], found[2], min(statistics.gap.n, leading.n))
+    at = _circumstances(headline, found, min(statistics.gap.n, leading.n))
     leaves = statistics.leaves()
     worst = _worst_cases(data, leaves).tolist()
     measures = [
@@ -98,10 +97,9 @@ def evidence_of(headline: Headline) -> Evidence | None:
     return Evidence(statistics, these, statistics.filled(wider), at, spread, None)
 
 
-def quantities_of(headline: Headline, reference: Cell) -> Quantities[Statistic]:
-    """Every quantity of the rules as a statistic; the reference is the untouched subject or stands for it."""
-    cell = headline.cell
-    gap = level_of(reference)
+def quantities_of(headline: Headline, found: ReferenceGap) -> Quantities[Statistic]:
+    """Every quantity of the rules as a statistic."""
+    cell, reference, gap = headline.cell, found.cell, found.gap
     half = gap * 0.5
 
     def compared(statistic: Statistic) -> Effect[Statistic]:
@@ -139,7 +137,7 @@ def quantities_of(headline: Headline, reference: Cell) -> Quantities[Statistic]:
         a, b = (headline.families[family].statistic for family in FAMILIES)
         both = BothFamilies(a - b, a + b, a - b * 2.0, b - a * 2.0, a + b * 2.0, b + a * 2.0)
     # Where a placebo stands for the reference, its effect against itself says nothing.
-    placebos = headline.placebos if headline.analysis.baseline is not None else ()
+    placebos = headline.placebos if found.reference == "baseline" else ()
     changes = [change for g in placebos if (change := effect(cell(g), reference)).n > 1]
     return Quantities(
         gap=gap,
@@ -153,10 +151,10 @@ def quantities_of(headline: Headline, reference: Cell) -> Quantities[Statistic]:
     )
 
 
-def _circumstances(headline: Headline, reference: Cell, name: str, n_requests: int) -> Circumstances:
-    data, baseline = headline.data, headline.analysis.baseline
-    complete = reference.rates[~np.isnan(reference.rates).any(axis=1)]
-    missing = np.zeros(2) if baseline is None else _missing_share(data.requests.conditions[baseline])
+def _circumstances(headline: Headline, found: ReferenceGap, n_requests: int) -> Circumstances:
+    data, rates = headline.data, found.cell.rates
+    complete = rates[~np.isnan(rates).any(axis=1)]
+    missing = np.nan_to_num(known_mean(_missing_by_request(data, found.conditions)))
     arms = []
     for rates, lost in zip(complete.T, missing.tolist(), strict=True):
         p = float(rates.mean())
@@ -171,15 +169,22 @@ def _circumstances(headline: Headline, reference: Cell, name: str, n_requests: i
     measures = data.estimator.measures([*odds.values(), *contrast])
     of_family = dict(zip(odds, measures, strict=False))
     return Circumstances(
-        reference=name,
+        reference=found.name,
         arms=(arms[0], arms[1]),
         n_pairs=len(complete),
         n_requests=n_requests,
+        no_placebo=_no_placebo(headline, found),
         too_few_groups=data.too_few_groups,
         log_odds=(of_family.get("first"), of_family.get("second"), measures[2] if contrast else None),
-        missingness_differs=_missingness_differs(headline),
+        missingness_differs=_missingness_differs(headline, found),
         units=_UNITS[headline.analysis.method],
     )
+
+
+def _no_placebo(headline: Headline, reference: ReferenceGap) -> str:
+    if reference.reference == "placebo":
+        return "placebos stand for the untouched subject here"
+    return "too few replies to placebos count" if headline.placebos else "no placebo was run"
 
 
 def _wilson(rates: FloatArray, confidence: float) -> tuple[float, float]:
@@ -189,21 +194,22 @@ def _wilson(rates: FloatArray, confidence: float) -> tuple[float, float]:
 # ---- missing replies ---------------------------------------------------------------------------------------
 
 
-def _missing_by_request(condition: ConditionCounts) -> FloatArray:
-    """Share of the replies of each request that are missing, [request, arm of two]; NaN where none was
-    asked."""
-    asked = replies_asked(condition)
-    return share(asked - replies_scored(condition), asked)
+def _missing_by_request(data: RequestData, conditions: Iterable[int]) -> FloatArray:
+    """Share of the replies of each request that are missing, mean over conditions, [request, arm of two].
 
-
-def _missing_share(condition: ConditionCounts) -> FloatArray:
-    """Share of the replies that are missing, [arm of two]; 0 where nothing was asked."""
-    return np.nan_to_num(known_mean(_missing_by_request(condition)))
+    NaN where none was asked.
+    """
+    shares = []
+    for condition in (data.requests.conditions[p] for p in conditions):
+        asked = replies_asked(condition)
+        shares.append(share(asked - replies_scored(condition), asked))
+    return known_mean(np.stack(shares))
 
 
 def _worst_cases(data: RequestData, leaves: Sequence[Statistic]) -> FloatArray:
     """How much lower and higher missing replies could put every statistic, [leaf, 2]."""
-    missing = np.concatenate([_missing_share(condition) for condition in data.requests.conditions])
+    every = range(len(data.requests.conditions))
+    missing = np.nan_to_num(np.concatenate([known_mean(_missing_by_request(data, [k])) for k in every]))
     p = np.nan_to_num(data.strict.means.ravel(), nan=0.5)
     falls, rises = missing * p, missing * (1 - p)
     weights = np.stack([leaf.weights for leaf in leaves])
@@ -211,19 +217,17 @@ def _worst_cases(data: RequestData, leaves: Sequence[Statistic]) -> FloatArray:
     return np.stack([upward @ falls + downward @ rises, upward @ rises + downward @ falls], axis=1)
 
 
-def _missingness_differs(headline: Headline) -> tuple[str, ...]:
-    """Interventions and tiers whose share of missing replies is shown to differ from the untouched subject's.
+def _missingness_differs(headline: Headline, reference: ReferenceGap) -> tuple[str, ...]:
+    """Interventions and tiers whose share of missing replies is shown to differ from the reference's.
 
     Paired over requests, at 1 % for all of them together (Bonferroni).
     """
-    data, baseline = headline.data, headline.analysis.baseline
-    if baseline is None:
-        return ()
-    missing = [_missing_by_request(condition) for condition in data.requests.conditions]
+    data = headline.data
+    usual = _missing_by_request(data, reference.conditions)
     groups = [g for g in headline.groups if g.variable in headline.included]
     found = []
     for group in groups:
-        own = known_mean(np.stack([missing[p] for p in group.conditions])) - missing[baseline]
+        own = _missing_by_request(data, group.conditions) - usual
         for tier in (0, 1):
             difference = mean_over_requests(own[:, tier], np.zeros(1))
             if difference.n < 2 or difference.value == 0:

@@ -35,7 +35,6 @@ from inspect_af.profile.intervals import Statistic
 from inspect_af.profile.judgement import quantities_of, spread_of
 from inspect_af.profile.verdict import (
     Circumstances,
-    Measure,
     Reading,
     VerdictCode,
     beyond,
@@ -194,9 +193,11 @@ def _statistics(headline: Headline) -> dict[PowerQuantity, Statistic]:
     found: dict[PowerQuantity, Statistic] = {}
     groups = headline.analysis.groups
     if (reference := headline.reference_gap()) is not None:
-        cell, found["gap"], _ = reference
+        found["gap"] = reference.gap
         if groups:
-            found["effect"] = max((effect(headline.cell(g), cell) for g in groups), key=lambda s: s.se)
+            found["effect"] = max(
+                (effect(headline.cell(g), reference.cell) for g in groups), key=lambda s: s.se
+            )
     elif groups:
         found["gap"] = level_of(headline.cell(groups[0]))
     if headline.families:
@@ -378,11 +379,12 @@ class _Judge:
     def __init__(self, headline: Headline, thresholds: Thresholds) -> None:
         found = headline.reference_gap()
         assert found is not None  # callers make sure
-        self.template = quantities_of(headline, found[0])
+        self.template = quantities_of(headline, found)
         self.weights = np.stack([leaf.weights for leaf in self.template.leaves()])
         self.thresholds = thresholds
-        self.baseline = headline.analysis.baseline
-        self.reference = found[2]
+        self.reference = found.name
+        gap = self.template.gap.weights
+        self.arms = np.stack([np.maximum(gap, 0), np.maximum(-gap, 0)])  # Of the reference
         spread, _ = spread_of(headline)
         self.placebos: FloatArray | None = None
         if spread is not None and spread.units == "texts":
@@ -412,10 +414,8 @@ class _Judge:
         variances = np.einsum("la,la->l", self.weights @ covariance, self.weights)
         errors, values = np.sqrt(np.maximum(variances, 0)).tolist(), (self.weights @ means).tolist()
         measures = [student(v, e, n - 1) for v, e in zip(values, errors, strict=True)]
-        arms = [Measure(0.5, lambda _: (0.0, 1.0))] * 2
-        if self.baseline is not None:
-            places = 2 * self.baseline, 2 * self.baseline + 1
-            arms = [student(float(means[a]), float(np.sqrt(covariance[a, a])), n - 1) for a in places]
+        of_arms = np.sqrt(np.diag(self.arms @ covariance @ self.arms.T)).tolist()
+        arms = [student(p, e, n - 1) for p, e in zip((self.arms @ means).tolist(), of_arms, strict=True)]
         at = Circumstances(self.reference, (arms[0], arms[1]), n, n)
         first = Reading(self.template.filled(measures), at, self.thresholds)
         if self.placebos is None:

@@ -453,8 +453,8 @@ def _method_profile(
             for family, result in families.items()
         },
         reference=measured[-1] if measured else None,
-        reference_gap=data.estimator.of([gap[1]])[0] if gap else None,
-        reference_gap_of=gap[2] if gap else None,
+        reference_gap=data.estimator.of([gap.gap])[0] if gap else None,
+        reference_gap_of=gap.name if gap else None,
         sensitivity=sensitivity,
         contrast=estimates.get("contrast"),
         total=estimates.get("total"),

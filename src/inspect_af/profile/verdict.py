@@ -219,6 +219,7 @@ class Circumstances:
     arms: tuple[Measure, Measure]  # The reference's monitored and unmonitored rate
     n_pairs: int  # Requests complete in both arms of the reference
     n_requests: int  # Complete requests behind the intervals, the fewest among them
+    no_placebo: str = "no placebo was run"  # Why there is no effect of placebos, where there is none
     too_few_groups: int | None = None  # Near-duplicate groups where too few to be the unit
     log_odds: tuple[Measure | None, Measure | None, Measure | None] = (None, None, None)  # S, S, C
     missingness_differs: tuple[str, ...] = ()  # Cells where that is shown to differ
@@ -622,7 +623,7 @@ def _said(row: Row, r: Reading) -> tuple[str, str, tuple[str, ...]]:
 
 def _no_placebo(r: Reading) -> str:
     """What a sentence about every effect adds where no placebo is among them."""
-    return "" if r.q.placebo is not None else "; no placebo was run"
+    return "" if r.q.placebo is not None else f"; {r.at.no_placebo}"
 
 
 def _why_only_leaning(row: Row, r: Reading, f: int) -> str:
@@ -767,7 +768,7 @@ def _qualifiers(row: Row, r: Reading, tipping: float | None) -> Iterator[str]:
         yield from _partial(r, k, comparative=row.number[0] in "12" and f is not None)
     if about or code in ("reversed-or-inconsistent", "any-text-moves-it", "global-shift"):
         if r.reversed_gap:
-            yield f"the untouched gap is reversed: {r.points(r.q.gap, 0.2)}"
+            yield f"the gap is reversed: that of {at.reference} is {r.points(r.q.gap, 0.2)}"
         elif r.no_gap:
             yield f"a gap is not established: that of {at.reference} lies within {100 * r.t.delta:g} points"
         elif not r.gap_sign:
