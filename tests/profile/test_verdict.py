@@ -479,6 +479,47 @@ def test_one_family_alone_is_judged_without_comparison():
     assert "only one family was run" in words(one.for_these)
 
 
+STRONG_A = {"A1+": (0.7, 0.3), "A1-": (0.3, 0.3), "A2+": (0.7, 0.3), "A2-": (0.3, 0.3)}
+
+
+def with_conditions(outcomes, change):
+    """Every condition by its code changed, or left out where nothing comes back."""
+    (group,) = outcomes.request_sets
+    codes = [c.treatments[0].intervention.code if c.treatments else "" for c in group.conditions]
+    changed = [change(code, c) for code, c in zip(codes, group.conditions, strict=True)]
+    kept = tuple(c for c in changed if c is not None)
+    return replace(outcomes, request_sets=(replace(group, conditions=kept),))
+
+
+def unparsed_when_monitored(condition):
+    counts = condition.counts.copy()
+    counts[:, 0, OUTCOMES.index("unparsed")] = counts[:, 0].sum(axis=1)
+    counts[:, 0, :2] = 0
+    return replace(condition, counts=counts, tags=counts[..., :2])
+
+
+def test_a_variable_without_any_complete_request_leaves_its_family_open_and_not_surer():
+    outcomes = outcomes_of((0.5, 0.3), STRONG_A, n=200, seed=3)
+    lost = with_conditions(outcomes, lambda code, c: unparsed_when_monitored(c) if code == "A1+" else c)
+    one = study(lost).profiles[0]
+    assert "the missing replies decide" in words(one.for_these)
+    assert any("A1 has no request" in reason for reason in one.verdict_reasons)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda code, c: None if code in ("B1-", "B2-") else c,
+        lambda code, c: unparsed_when_monitored(c) if code.startswith("B") else c,
+    ],
+)
+def test_a_family_that_was_run_and_cannot_be_compared_is_not_called_unrun(change):
+    one = study(with_conditions(outcomes_of((0.5, 0.3), STRONG_A, n=200, seed=3), change)).profiles[0]
+    assert one.verdict_code == "first-moves"
+    assert "consequence beliefs are left out of the comparison" in words(one.for_these)
+    assert "only one family was run" not in words(one.for_these)
+
+
 def test_near_duplicates_are_one_unit_where_they_are_known():
     outcomes = outcomes_of((0.5, 0.3), {}, n=100, seed=3, placebos=0)
     (group,) = outcomes.request_sets

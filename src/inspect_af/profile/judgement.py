@@ -168,6 +168,8 @@ def _circumstances(headline: Headline, found: ReferenceGap, n_requests: int) -> 
     contrast = [odds["first"] - odds["second"]] if len(odds) == 2 else []
     measures = data.estimator.measures([*odds.values(), *contrast])
     of_family = dict(zip(odds, measures, strict=False))
+    run = {group.family for group in headline.analysis.groups}
+    asked = [headline.label(family) if family in run else "" for family in FAMILIES]
     return Circumstances(
         reference=found.name,
         arms=(arms[0], arms[1]),
@@ -175,6 +177,8 @@ def _circumstances(headline: Headline, found: ReferenceGap, n_requests: int) -> 
         n_requests=n_requests,
         no_placebo=_no_placebo(headline, found),
         too_few_groups=data.too_few_groups,
+        asked=(asked[0], asked[1]),
+        incomplete=tuple(FAMILIES.index(family) for family in dict.fromkeys(_unscored(headline).values())),
         log_odds=(of_family.get("first"), of_family.get("second"), measures[2] if contrast else None),
         missingness_differs=_missingness_differs(headline, found),
         units=_UNITS[headline.analysis.method],
@@ -651,10 +655,15 @@ def _left_out(headline: Headline) -> tuple[str, ...]:
         for group in headline.groups
         if opposite(group) is None
     ]
-    entered = {variable.code for variable in headline.variables}
     empty = [
-        f"{group.variable} has no request that was scored in all four arms and is not part of a sensitivity"
-        for group in headline.groups
-        if group.polarity == "+" and group.variable in headline.included - entered and opposite(group)
+        f"{variable} has no request that was scored in all four arms and is not part of a sensitivity"
+        for variable in _unscored(headline)
     ]
     return (*one_sided, *empty)
+
+
+def _unscored(headline: Headline) -> dict[str, Family | None]:
+    """Variables that were moved both ways and of which no request is complete, with their families."""
+    left = headline.included - {variable.code for variable in headline.variables}
+    both = (g for g in headline.groups if g.polarity == "+" and headline.analysis.opposite(g))
+    return {group.variable: group.family for group in both if group.variable in left}

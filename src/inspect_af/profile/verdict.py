@@ -221,6 +221,8 @@ class Circumstances:
     n_requests: int  # Complete requests behind the intervals, the fewest among them
     no_placebo: str = "no placebo was run"  # Why there is no effect of placebos, where there is none
     too_few_groups: int | None = None  # Near-duplicate groups where too few to be the unit
+    asked: tuple[str, str] = ("", "")  # Labels of the families that were run, empty for one that was not
+    incomplete: tuple[int, ...] = ()  # Families with a variable of which no request is complete in all arms
     log_odds: tuple[Measure | None, Measure | None, Measure | None] = (None, None, None)  # S, S, C
     missingness_differs: tuple[str, ...] = ()  # Cells where that is shown to differ
     between_share: float = 0.0
@@ -537,6 +539,10 @@ def decide(
         extreme = f"{differs}, and had they all gone one way it would be {decided}"
         sentence = f"{found.sentence[:-1]}; the missing replies decide."
         return found.but(sentence=sentence, reasons=(extreme, *found.reasons))
+    # Without a single complete request a variable could be anything, and so could its family.
+    families = [None if k in at.incomplete else family for k, family in enumerate(quantities.families)]
+    both = None if at.incomplete else quantities.both
+    quantities = replace(quantities, families=(families[0], families[1]), both=both)
     worst = read(1.0)
     kept = next(one for one in ROWS if one.holds(reading) and one.holds(worst))
     if kept.code != "underpowered":
@@ -754,7 +760,10 @@ def _qualifiers(row: Row, r: Reading, tipping: float | None) -> Iterator[str]:
     code, f, at = row.code, leader_of(row.code), r.at
     about = [f] if f is not None else [0, 1] if code in ("mixed", "both-move") else []
     if r.q.both is None:
-        yield "only one family was run"
+        apart = [label for label, own in zip(at.asked, r.q.families, strict=True) if label and own is None]
+        yield (
+            f"{listed(apart)} beliefs are left out of the comparison" if apart else "only one family was run"
+        )
     for k in (0, 1):
         if r.negative(k):
             yield f"{r.label(k)} is reversed: sensitivity {r.points(r.sensitivity(k), 0.4)}"
