@@ -121,6 +121,12 @@ def pair(text: str) -> None:
     file.write_text(re.sub(rf"(EDITED \w+\. )?{hope}", f"EDITED {text}. {hope}", file.read_text()))
 
 
+def renamed_pair(text: str) -> None:
+    pair(text)
+    file = Path("p/pair.toml")
+    file.write_text(re.sub(r"(?m)^name = .*", f'name = "{text}"', file.read_text(), count=1))
+
+
 def scenario(text: str) -> None:
     if not Path("s").exists():
         shutil.copytree(str(files("inspect_af.materials") / "scenario" / "helpful_only"), "s")
@@ -131,6 +137,7 @@ def scenario(text: str) -> None:
 KINDS: dict[str, tuple[Callable[[str], None], tuple[str, ...]]] = {
     "requests": (requests, ("--requests", "r.csv")),
     "pair": (pair, ("--requests", "mini", "-T", "pair=p")),
+    "renamed pair": (renamed_pair, ("--requests", "mini", "-T", "pair=p")),
     "scenario": (scenario, ("--requests", "mini", "-T", "scenario=s")),
 }
 

@@ -419,7 +419,7 @@ def default_log_dir(evals: Evals) -> Path:
     """
     content = [*_files_of(evals).items()]
     for each in evals.tasks:
-        content += task_contents(make_task(each).metadata or {}).items()
+        content += task_contents(make_task(each).metadata or {}).values()
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", evals.models[0].model).strip("-")
     digest = text_digest(repr(evals), *(f"{what} {found}" for what, found in content))
     return user_path(os.environ.get("INSPECT_LOG_DIR") or "logs") / "inspect_af" / f"{slug}-{digest[:8]}"
@@ -439,8 +439,12 @@ class Changed(NamedTuple):
         return f"{self.what} had digest {self.then} then and has {self.now} now"
 
 
-def task_contents(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Digests of the words that a task of the package acts with, by what they are.
+Contents = dict[str, tuple[str, str]]
+"""By what it is, whatever its name: its name, and its digest."""
+
+
+def task_contents(metadata: Mapping[str, Any]) -> Contents:
+    """Names and digests of the words that a task of the package acts with.
 
     Args:
         metadata: `Task.metadata`, or the metadata in the header of a log.
@@ -448,13 +452,15 @@ def task_contents(metadata: Mapping[str, Any]) -> dict[str, str]:
     about = metadata.get("inspect_af")
     if not isinstance(about, Mapping) or not isinstance(about.get("pair"), Mapping):
         return {}
-    more = metadata.get("inspect_af_contents")
-    return {
-        f"the hypothesis pair {about['pair'].get('name')}": str(about["pair"].get("digest")),
-        f"the prompt of the scenario {about.get('scenario')}": str(about.get("prompt_digest")),
-        f"the requests {about.get('requests')}": str(about.get("requests_digest")),
-        **({str(what): str(digest) for what, digest in more.items()} if isinstance(more, Mapping) else {}),
+    pair, more = about["pair"], metadata.get("inspect_af_contents")
+    found = {
+        "pair": (f"the hypothesis pair {pair.get('name')}", str(pair.get("digest"))),
+        "prompt": (f"the prompt of the scenario {about.get('scenario')}", str(about.get("prompt_digest"))),
+        "requests": (f"the requests {about.get('requests')}", str(about.get("requests_digest"))),
     }
+    for what, digest in more.items() if isinstance(more, Mapping) else ():
+        found[str(what).partition(" of ")[0]] = str(what), str(digest)
+    return found
 
 
 def model_files(model: PlannedModel) -> dict[str, str]:
@@ -525,14 +531,18 @@ def changed_contents(
     recorded = metadata.get(FILES)
     files = {name: digest for each in (model, *judges) for name, digest in model_files(each).items()}
     if isinstance(recorded, Mapping):
-        then |= {str(name): str(digest) for name, digest in recorded.items()}
-        now |= files
+        then |= _named(recorded)
+        now |= _named(files)
     elif files and set(model.args) & {"adapter", "vector"}:
-        then |= _carried_by_samples(log)
-        now |= _carried(model)
-    return tuple(
-        Changed(what, then[what], now[what]) for what in then if what in now and then[what] != now[what]
-    )
+        then |= _named(_carried_by_samples(log))
+        now |= _named(_carried(model))
+    both = [(now[what][0], then[what][1], now[what][1]) for what in then if what in now]
+    return tuple(Changed(what, before, after) for what, before, after in both if before != after)
+
+
+def _named(digests: Mapping[Any, Any]) -> Contents:
+    """Contents of which the name says what they are."""
+    return {str(name): (str(name), str(digest)) for name, digest in digests.items()}
 
 
 def _carried(model: PlannedModel) -> dict[str, str]:
