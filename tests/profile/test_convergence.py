@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tests.profile.convergence_study import adapters, claims, controls, drawn, outcomes, vectors
+from tests.profile.planted import outcomes_of
 
 from inspect_af.profile.convergence import build_convergence
 from inspect_af.report import render_convergence
@@ -110,6 +111,39 @@ def strong_controls(n):
         return as_random
 
     return [c for k in range(n) for c in drawn(relabel(k), "consequence", 200 + k, effect=0.17)]
+
+
+BASE = (0.5, 0.3)
+UP_AND_DOWN = ((0.8, 0.3), (0.2, 0.3))
+MORE, LESS = ((0.52, 0.3), (0.48, 0.3)), ((0.35, 0.3), (0.65, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("arms", "more", "code"),
+    [
+        # A variable that works beside one that is reversed.
+        ({"A1": UP_AND_DOWN, "A2": ((0.4, 0.3), (0.6, 0.3))}, {}, "reversed-or-inconsistent"),
+        # A difference that is there only because the other family is reversed.
+        ({"A1": MORE, "A2": MORE, "B1": LESS, "B2": LESS}, {"epochs": 6}, "reversed-or-inconsistent"),
+        # A difference that untagged refusals make.
+        ({}, {"missing": {"A1+": (0.0, 0.5), "A2+": (0.0, 0.5)}}, "underpowered"),
+    ],
+)
+def test_a_method_finds_no_family_where_its_verdict_names_none(arms, more, code, quick):
+    rates = {f"{v}{sign}": rate for v, both in arms.items() for sign, rate in zip("+-", both, strict=True)}
+    report = build_convergence(outcomes_of(BASE, rates, n=520, seed=2, **more), thresholds=quick)
+    (found,) = report.models[0].methods
+    assert (found.verdict_code, found.direction) == (code, "open")
+    assert "but the verdict is" in found.direction_reason
+
+
+def test_no_difference_is_found_only_at_the_level_at_which_the_interval_is_printed(quick):
+    def direction(spread):
+        texts = {f"N{k + 1}": (0.5 + spread * (-1) ** k, 0.3 - spread * (-1) ** k) for k in range(8)}
+        study = outcomes_of(BASE, texts, n=520, epochs=3, seed=1)
+        return build_convergence(study, thresholds=quick).models[0].methods[0].direction
+
+    assert (direction(0.0), direction(0.04)) == ("level", "open")
 
 
 def test_methods_that_asked_with_different_hypothesis_pairs_do_not_converge(quick):

@@ -57,6 +57,7 @@ from inspect_af.profile.result import (
     Convergence,
     Direction,
     DoseCurve,
+    LevelInterval,
     MethodPair,
     MethodResult,
     Missing,
@@ -66,9 +67,10 @@ from inspect_af.profile.result import (
     Statement,
 )
 from inspect_af.profile.steering import steering_result
+from inspect_af.profile.verdict import leader_of
 from inspect_af.stats import fieller
 from inspect_af.thresholds import Thresholds
-from inspect_af.types import Family, Method, Subject, condition_label
+from inspect_af.types import FAMILIES, Family, Method, Subject, condition_label
 
 METHOD_NAMES: dict[Method, str] = {
     "prompt": "prompt claims",
@@ -80,11 +82,11 @@ METHOD_NAMES: dict[Method, str] = {
 def _direction(case: Case, first: Case) -> tuple[Direction, str]:
     """What one method says about which family moves the gap more, and why.
 
-    `first` or `second` needs an interval of the contrast on one side of 0 and a sensitivity of that family
-    above 0, at the level of the headline: beyond these texts where that was assessed. Steering needs the
-    level beyond these vectors: any direction moves behaviour a little, and requests alone cannot tell that
-    apart. `level` needs the equivalence interval within the margin. All methods are read on the question
-    that the model's first method asked.
+    `first` or `second` is what the verdict says: a lead of that family by its rules 1 and 2, at the level of
+    the headline, which is beyond these texts where that was assessed. Steering needs the level beyond these
+    vectors: any direction moves behaviour a little, and requests alone cannot tell that apart. `level` needs
+    the equivalence interval within the margin, at the same level. All methods are read on the question that
+    the model's first method asked.
     """
     pair, asked = (one.headline.analysis.setting.pair for one in (case, first))
     if pair.digest != asked.digest:
@@ -97,28 +99,24 @@ def _direction(case: Case, first: Case) -> tuple[Direction, str]:
     if contrast is None:
         run = " and ".join(profile.sensitivity) or "no family"
         return "open", f"the two families cannot be compared: {run} was moved both ways"
-    judged: WithInterval = contrast
-    sensitivities: Mapping[str, WithInterval] = profile.sensitivity
-    scope = ""
-    if profile.verdict_levels and (level := profile.verdict_levels[-1]).contrast is not None:
-        judged, sensitivities, scope = level.contrast, level.sensitivity, f" {level.scope}"
-    shown = f"{_points(judged)}{scope}"
-    sign = sign_of(judged)
-    label = labels[0] if sign > 0 else labels[1]
-    if sign and (own := sensitivities.get(label)) is not None:
-        if sign_of(own) <= 0:
-            but = f"the {label} sensitivity is {_points(own)}, not above 0"
-            return "open", f"the contrast is {shown}, but {but}"
+    level = profile.verdict_levels[-1] if profile.verdict_levels else None
+    if level is None or level.contrast is None:
+        return "open", f"the contrast is {_points(contrast)}, but there is no verdict"
+    shown = f"{_points(level.contrast)} {level.scope}"
+    leader = leader_of(level.code)
+    if leader is not None and level.rule.rstrip("'") in ("1", "2"):
         if case.method == "steering" and profile.beyond_refusal is not None:
             return "open", f"the contrast is {shown}, but {profile.beyond_refusal}"
-        leads = f"{label} beliefs move the gap more: contrast {shown}"
-        return "first" if sign > 0 else "second", leads
-    if _is_within(contrast, delta):
+        leads = f"{labels[leader]} beliefs move the gap more: contrast {shown}"
+        return FAMILIES[leader], leads
+    if sign_of(level.contrast):
+        return "open", f"the contrast is {shown}, but the verdict is {level.label}"
+    if _is_within(level.contrast, delta):
         return "level", f"neither family moves the gap more by {100 * delta:g} points: contrast {shown}"
     return "open", f"the contrast, {shown}, tells neither a difference nor its absence"
 
 
-def _is_within(estimate: Estimate, margin: float) -> bool:
+def _is_within(estimate: Estimate | LevelInterval, margin: float) -> bool:
     low, high = estimate.equivalence_low, estimate.equivalence_high
     return low is not None and high is not None and low > -margin and high < margin
 

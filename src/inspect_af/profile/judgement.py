@@ -520,7 +520,7 @@ def _level(
         level="beyond" if second else "these",
         scope=scope,
         sensitivity={f.label: _interval(f.sensitivity.value, limits) for f in quantities.families if f},
-        contrast=_interval(quantities.both.contrast, limits) if quantities.both else None,
+        contrast=None if quantities.both is None else _contrast(quantities.both.contrast, at, limits),
         per_unit_of_belief=None
         if per_unit is None
         else LevelInterval(
@@ -533,6 +533,13 @@ def _level(
 def _interval(measure: Measure, limits: Thresholds) -> LevelInterval:
     low, high = map(optional, measure.interval(limits.confidence))
     return LevelInterval(estimate=measure.estimate, low=low, high=high)
+
+
+def _contrast(measure: Measure, at: Circumstances, limits: Thresholds) -> LevelInterval:
+    worst = measure.widened(1.0) if at.missingness_differs else measure
+    low, high = map(optional, worst.interval(limits.equivalence_confidence))
+    bounds = {"equivalence_low": low, "equivalence_high": high}
+    return _interval(measure, limits).model_copy(update=bounds)
 
 
 # ---- beliefs -----------------------------------------------------------------------------------------------

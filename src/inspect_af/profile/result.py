@@ -151,6 +151,10 @@ class LevelInterval(Frozen):
     estimate: float
     low: float | None
     high: float | None
+    equivalence_low: float | None = None
+    equivalence_high: float | None = None
+    """Of a contrast: at `thresholds.equivalence_confidence`, with the worst case of missing replies where
+    their share is shown to differ."""
 
 
 class LevelVerdict(Verdict):

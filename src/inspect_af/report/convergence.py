@@ -84,8 +84,8 @@ def _methods(model: Model) -> Table | None:
 
     def verdict(method: MethodResult) -> str:
         # The profile's verdict knows nothing of random vectors: where they hold it back, that is said.
-        dominant = "dominant" in (method.verdict_code or "") and method.direction == "open"
-        held_back = method.method == "steering" and dominant
+        leads = (method.verdict_code or "").endswith(("-dominant", "-leaning"))
+        held_back = method.method == "steering" and leads and method.direction == "open"
         return (method.verdict or "none") + (
             ", not counted: not shown beyond random vectors" if held_back else ""
         )
@@ -100,7 +100,7 @@ def _methods(model: Model) -> Table | None:
         "verdict": verdict,
         **sensitivity_columns(model.families),
         "difference": lambda m: points(m.contrast),
-        "untouched gap": lambda m: points(m.reference_gap),
+        "reference gap": lambda m: points(m.reference_gap),
         "requests": lambda m: f"{count(m.n_requests)} {m.requests}",
         "beliefs": lambda m: m.beliefs or "not measured",
         "remarks": remarks,
