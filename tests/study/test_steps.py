@@ -11,6 +11,7 @@ from tests.study.plans import SMALL, WHOLE, plan
 
 from inspect_af.cli import parsed
 from inspect_af.errors import ConfigError
+from inspect_af.materials import load_beliefs
 from inspect_af.plan import PlannedSubject
 from inspect_af.study import Step, build_steps, check_budget, read_study_plan, total_load
 from inspect_af.study.steps import SENTENCES, evals_load, subject_names
@@ -129,6 +130,16 @@ def test_calls_are_counted_exactly_for_evals() -> None:
     assert "--controls" not in full.command and "--controls" in fewer.command
 
 
+def test_every_vote_of_a_judge_is_counted_and_so_are_open_questions() -> None:
+    judging = {"grader": "af-simulated-judge/keyword", "judges": ["concept", "faking", "awareness"]}
+    made = plan(SMALL, judging=judging, beliefs={"questions": "open"})
+    (untouched, _) = build_steps(made, OUT)
+    replies = 48 * 2 * (4 + 4)
+    assert evals_load(made, group(untouched, "prompt")).calls == replies * (1 + 1 + 20 + 5)
+    open_questions = len(load_beliefs().of_form("open")) * (1 + 4)
+    assert evals_load(made, group(untouched, "beliefs")).calls == open_questions * 2
+
+
 def test_a_study_above_its_budget_is_refused_with_both_numbers() -> None:
     made = plan(SMALL, budget={"max_calls": 100, "max_tokens": 5})
     load = total_load(build_steps(made, OUT))
@@ -155,6 +166,7 @@ def test_an_unknown_price_is_above_any_budget_and_a_given_one_is_used() -> None:
         ({"subjects": ["openai/gpt-4o"]}, "openai/gpt-4o has none here"),
         ({"subjects": [{"model": "openai/x", "organism": {"kind": "null"}}]}, "an organism is trained into"),
         ({"judging": None}, "direct_requests are scored by a judge"),
+        ({**NO_JUDGE, "beliefs": {"questions": "all"}}, "beliefs.questions: a judge scores open questions"),
         ({**NO_JUDGE, "steering": {"in_context": True, "doses": [-1, 1]}}, "judged replies"),
         ({"steering": {"files": {"greed": "x.jsonl"}, "doses": [-1, 1]}}, "unknown concept 'greed'"),
         (

@@ -146,6 +146,7 @@ def finished(evals: str, *, made_with: str) -> int:
 
 JUDGED = "tasks: [{task: alignment_faking, args: {requests: requests.csv, judges: [concept]}}]"
 ASKED = "tasks: [{task: alignment_faking, args: {requests: requests.csv}}]"
+OPEN = "tasks: [{task: beliefs, args: {questions: open}}]"
 MODELS = "models: [af-organism/null]"
 
 
@@ -167,6 +168,11 @@ MODELS = "models: [af-organism/null]"
         (
             f"{JUDGED}\n{MODELS}\ngrader: mockllm/judge",
             f"{JUDGED}\n{MODELS}\ngrader: af-simulated-judge/keyword",
+            False,
+        ),
+        (
+            f"{OPEN}\n{MODELS}\ngrader: mockllm/judge",
+            f"{OPEN}\n{MODELS}\ngrader: af-simulated-judge/keyword",
             False,
         ),
         (

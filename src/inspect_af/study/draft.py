@@ -248,6 +248,8 @@ def _general(plan: Plan, pair: PairSummary) -> Iterator[str]:
         )
     if plan.task == "value_conflict" and plan.checks is not None and plan.checks.direct_requests:
         yield "checks.direct_requests: value_conflict asks no requests; leave the check out"
+    if plan.beliefs is not None and plan.beliefs.questions != "choice" and plan.judging is None:
+        yield "beliefs.questions: a judge scores open questions; plan judging with a grader"
     # What the verdict and the report will be made from.
     known = [variable.code for variable in pair.variables]
     for code in plan.variables:

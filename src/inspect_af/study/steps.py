@@ -31,6 +31,7 @@ from inspect_af.plan import (
     PlannedSubject,
 )
 from inspect_af.rendering import is_option
+from inspect_af.scorers.judges import AWARENESS_VOTES, FAKING_VOTES
 from inspect_af.sdf.generate import estimate
 from inspect_af.sdf.train import TrainingConfig
 from inspect_af.steering.in_context import OVERSIGHT
@@ -765,6 +766,7 @@ CHARACTERS_PER_TOKEN = 4  # Rough for English text; an estimate needs no tokeniz
 REPLY_TOKENS = {"alignment_faking": 600, "value_conflict": 400, "beliefs": 5, "direct_requests": 400}
 """Assumed length of a reply."""
 JUDGE_TOKENS = (1500, 300)  # Assumed input and output of one judge's answer
+VOTES = {"faking": FAKING_VOTES, "awareness": AWARENESS_VOTES}  # Answers about one reply; one of other judges
 
 
 def _load_of(plan: Plan, model: PlannedModel, calls: int, tokens_in: int, tokens_out: int) -> Load:
@@ -780,13 +782,11 @@ def evals_load(plan: Plan, evals: Evals) -> Load:
         if task.task == "scratchpad":
             total += _scratchpads_load(plan, evals, cut=task.args["edit"] == "cut")
             continue
-        samples_in_all, characters = _size(task.model_dump_json())
+        samples_in_all, characters, judgements = _size(task.model_dump_json())
         samples = min(samples_in_all, evals.limit or samples_in_all)
         calls = samples * evals.epochs
         tokens_in = round(characters * samples / samples_in_all / CHARACTERS_PER_TOKEN) * evals.epochs
-        judges = task.args.get("judges")
-        n_judges = len(judges) if isinstance(judges, list) else int(task.task == "direct_requests")
-        judged = calls * n_judges
+        judged = round(judgements * samples / samples_in_all) * evals.epochs
         judge_tokens = judged * JUDGE_TOKENS[0], judged * JUDGE_TOKENS[1]
         for model in evals.models:
             total += _load_of(plan, model, calls, tokens_in, calls * REPLY_TOKENS[task.task])
@@ -803,7 +803,7 @@ def _scratchpads_load(plan: Plan, evals: Evals, *, cut: bool) -> Load:
     assert plan.scratchpads is not None
     repeats = plan.generation.baseline_repeats
     source = _scenario_task(plan, claims=plan.scratchpads.interventions, baseline_repeats=repeats)
-    samples, characters = _size(source.model_dump_json())
+    samples, characters, _ = _size(source.model_dump_json())
     replies, each = samples * plan.generation.epochs, len(get_args(Removed)) if cut else 2
     calls, tokens_out = replies * each, REPLY_TOKENS["alignment_faking"]
     tokens_in = calls * (characters // samples // CHARACTERS_PER_TOKEN + tokens_out)
@@ -815,8 +815,8 @@ def _scratchpads_load(plan: Plan, evals: Evals, *, cut: bool) -> Load:
 
 
 @cache
-def _size(task: str) -> tuple[int, int]:
-    """Samples of a task, and the characters of all their prompts."""
+def _size(task: str) -> tuple[int, int, int]:
+    """Samples of a task, the characters of all their prompts, and the answers of judges about all replies."""
     each = EvalTask.model_validate_json(task)
     made = make_task(each)
     meta = TaskMeta.model_validate((made.metadata or {})["inspect_af"])
@@ -824,10 +824,14 @@ def _size(task: str) -> tuple[int, int]:
     named: Any = each.args.get("scenario") or SCENARIO_OF.get(each.task)
     pair, scenario = load_pair(own), load_scenario(named, pair=own)
     system = "" if each.task == "direct_requests" else scenario.recorded_prompt(meta.prompt_settings)
-    characters = 0
+    judges = each.args.get("judges")
+    votes = sum(VOTES.get(str(name), 1) for name in judges) if isinstance(judges, list) else 0
+    votes += each.task == "direct_requests"
+    characters = judgements = 0
     for sample in made.dataset:
+        judgements += votes + ((sample.metadata or {}).get("belief", {}).get("form") == "open")
         characters += len(system) + len(str(sample.input))
         if (claim := planned_claim(sample.metadata or {})) is not None:
             wording = (sample.metadata or {}).get(WORDING, claim.paraphrase)
             characters += len(pair.claim(claim.intervention, claim.strength, wording).text)
-    return len(made.dataset), characters
+    return len(made.dataset), characters, judgements

@@ -676,7 +676,8 @@ def finished_evals(evals: Evals, log_dir: Path) -> int:
         for log in found:
             if _fits(log, task, model, evals):
                 made.setdefault(at, make_task(task))
-                if not changed_contents(log, made[at], model, _models_in_roles(evals)):
+                changed = changed_contents(log, made[at], model, _models_in_roles(evals))
+                if not changed and _has_grader(log.eval, made[at], evals.grader):
                     return True
         return False
 
@@ -692,7 +693,6 @@ def _fits(log: EvalLog, task: EvalTask, model: PlannedModel, evals: Evals) -> bo
         and (spec.config.limit == evals.sample_range if evals.sample_range else _holds_all(spec, evals.limit))
         and log.plan.config.temperature == evals.temperature
         and evals.max_tokens in (None, log.plan.config.max_tokens)
-        and _has_grader(spec, task, evals.grader)
         and _includes(spec.task_args, task.args)
         and _no_other(spec.task_args_passed, task)
         and _includes(spec.model_args, model.args)
@@ -708,8 +708,8 @@ def _holds_all(spec: EvalSpec, limit: int | None) -> bool:
     return len(ids) >= min(limit or whole, whole)
 
 
-def _has_grader(spec: EvalSpec, task: EvalTask, grader: PlannedModel | None) -> bool:
-    if grader is None or not (task.args.get("judges") or task.task == "direct_requests"):
+def _has_grader(spec: EvalSpec, task: Task, grader: PlannedModel | None) -> bool:
+    if grader is None or not is_judged(task):
         return True
     recorded = (spec.model_roles or {}).get("grader")
     several = recorded if isinstance(recorded, list) else [recorded]
