@@ -120,6 +120,20 @@ def test_logs_that_were_made_elsewhere_count_and_those_of_changed_content_are_ma
     assert "null/prompt" in str(moved)
 
 
+def test_a_finished_plan_whose_words_were_edited_is_refused_and_nothing_is_replaced(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = {**PLAN, "judging": None, "checks": None, "conditions": "none"}
+    (here / "study.yaml").write_text(yaml.safe_dump(plan))
+    assert main(["study", "study.yaml", "--out", "s"]) == 0
+    before = logs(here / "s" / "logs")
+    (here / "requests.csv").write_text("id,request\nr1,Say something else\n")
+    capsys.readouterr()
+    assert main(["study", "s/plan.yaml", "--out", "s"]) == 1
+    assert "the requests requests.csv had digest" in capsys.readouterr().err
+    assert logs(here / "s" / "logs") == before
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -32,7 +32,7 @@ from inspect_af.plan import (
     save_plan,
 )
 from inspect_af.steering.vector import parse_layers
-from inspect_af.tasks.evals import EvalTask, make_task
+from inspect_af.tasks.evals import EvalTask, make_task, refuse_changed_plan
 from inspect_af.types import REQUESTS_OF, PairSummary, TaskMeta, planned_claim
 
 _CONDITION_KEYS = ("interventions", "strength", "paraphrase")
@@ -42,7 +42,8 @@ def read_study_plan(file: Path) -> Plan:
     """Reads a finished plan, or a draft that is completed.
 
     Raises:
-        ConfigError: The file is missing or malformed, or a setting is unknown, missing, wrong or secret.
+        ConfigError: The file is missing or malformed, a setting is unknown, missing, wrong or secret, or a
+            finished plan was written for other content of its pair, prompt or requests.
         MaterialsError: Requests, pair or scenario cannot be read.
     """
     content = parse(read_text(file, what="plan"), "YAML", file)
@@ -55,7 +56,9 @@ def read_study_plan(file: Path) -> Plan:
             f"{file} is not a study's plan; `inspect-af study --template` prints one to fill in"
         )
     if "digest" in content:
-        return load_plan(file)
+        plan = load_plan(file)
+        refuse_changed_plan(plan)
+        return plan
     try:
         return complete_draft({"name": file.stem, **content})
     except ValidationError as error:
