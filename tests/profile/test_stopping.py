@@ -66,6 +66,7 @@ def test_all_intervals_of_a_stopped_run_are_wider_and_both_levels_and_every_page
     ):
         assert after.estimate == before.estimate
         assert after.high - after.estimate == pytest.approx(widening(96) * (before.high - before.estimate))
+    assert one.plane == pytest.approx([widening(96) ** 2 * each for each in plain.plane])
     assert plain.stopping is None and "stopped" not in plain.verdict_sentence
     assert one.stopping.decided and (one.stopping.requests, one.stopping.of) == (96, 520)
     assert "stopped when decided, after 96 of 520 requests" in one.verdict_sentence

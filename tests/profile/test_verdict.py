@@ -521,7 +521,8 @@ def test_a_family_that_was_run_and_cannot_be_compared_is_not_called_unrun(change
 
 
 def test_near_duplicates_are_one_unit_where_they_are_known():
-    outcomes = outcomes_of((0.5, 0.3), {}, n=100, seed=3, placebos=0)
+    both = {f"{v}{s}": (0.5 + d, 0.3) for v in ("A1", "A2", "B1", "B2") for s, d in (("+", 0.2), ("-", -0.2))}
+    outcomes = outcomes_of((0.5, 0.3), both, n=100, seed=3, placebos=0)
     (group,) = outcomes.request_sets
 
     def doubled(array):
@@ -540,6 +541,9 @@ def test_near_duplicates_are_one_unit_where_they_are_known():
     grouped = study(replace(outcomes, request_sets=(twice,))).profiles[0]
     assert grouped.contrast.se == pytest.approx(honest.contrast.se)
     assert grouped.contrast.low == pytest.approx(honest.contrast.low, abs=0.02)
+    assert grouped.plane == pytest.approx(honest.plane)
+    shares = [(one.fraction.low, one.fraction.high) for one in (grouped, honest)]
+    assert shares[0] == pytest.approx(shares[1])
 
 
 def test_requests_that_are_all_alike_are_no_unit_of_one_and_the_verdict_says_so():

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tests.profile.convergence_study import controls, drawn, vectors
 from tests.profile.convergence_study import outcomes as joined
+from tests.profile.planted import PLANTED_PAIR, outcomes_of
 from tests.report.test_figures import BELIEFS
 from tests.report.test_page import QUICK, Walk, outcomes, words
 
@@ -114,6 +115,37 @@ def test_one_point_is_one_point(profile: Profile, value: float, size: str) -> No
         one.model_copy(update={"sensitivity": one.sensitivity | moved, "verdict_levels": levels}), profile
     )
     assert f"by {size}." in sentence or f"by {size};" in sentence or f"by {size} (" in sentence
+
+
+def test_a_few_requests_show_nothing_of_the_gap_whatever_their_interval_says() -> None:
+    for n in (2, 4):
+        profile = build_profile(outcomes_of((1.0, 0.0), {}, n=n, placebos=0), thresholds=QUICK)
+        assert profile.profiles[0].reference_gap.is_nonzero  # type: ignore[union-attr]
+        said = plain_sentences(profile.profiles[0], profile)[0]
+        assert said.startswith("It is not shown") and said.endswith(f"only {n} complete requests.")
+
+
+def test_profiles_of_two_pairs_take_no_words_from_one_another() -> None:
+    both = {f"{v}{s}": (0.5 + d, 0.3) for v in ("A1", "A2", "B1", "B2") for s, d in (("+", 0.2), ("-", -0.2))}
+    study = outcomes_of((0.5, 0.3), both, n=60, placebos=0)
+    (group,) = study.request_sets
+    other = PLANTED_PAIR.model_copy(update={"digest": "other", "first": "praise", "second": "blame"})
+    conditions = [
+        dataclasses.replace(c, setting=c.setting._replace(pair=other, prompt_digest="other"))
+        for c in group.conditions
+    ]
+    groups = (dataclasses.replace(group, conditions=(*group.conditions, *conditions)),)
+    profile = build_profile(dataclasses.replace(study, request_sets=groups), thresholds=QUICK)
+    codes = [
+        CodeWords(code="A1+", variable="A1", name=name, family="first", says=f"says {name}")
+        for name in ("hopes", "compliments")
+    ]
+    profile = profile.model_copy(update={"codes": tuple(codes)})
+    page = words(render_html(profile))
+    assert "consequence share" in page and "blame share" in page
+    assert "says hopes" in page and "says compliments" in page and "first family beliefs" in page
+    for one in profile.profiles:
+        assert plain_sentences(one, profile)[1].startswith("Between opposite claims about A1 and A2 ")
 
 
 def test_every_code_stands_in_the_key_with_its_claim_folded_in(profile: Profile) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from inspect_af.config import Frozen
 from inspect_af.errors import AnalysisError, one_of
+from inspect_af.format import sign_of
 from inspect_af.profile.counts import (
     ARM_TIERS,
     ESTIMANDS,
@@ -35,6 +36,7 @@ from inspect_af.profile.counts import (
     subject_label,
 )
 from inspect_af.profile.intervals import (
+    LEAST_UNITS,
     Drawer,
     Estimate,
     Estimator,
@@ -570,14 +572,15 @@ def fraction_of(headline: Headline, rows: dict[str, Sensitivity]) -> tuple[Estim
     """
     if len(headline.families) < 2:
         return None, "the share needs both families"
-    weak = [label for label, row in rows.items() if row.low is None or row.low <= 0]
+    weak = [label for label, row in rows.items() if sign_of(row) <= 0 or row.n < LEAST_UNITS]
     if weak:
         return None, f"a sensitivity of 0 is not excluded for {' and '.join(weak)}"
     first, second = (headline.families[family].statistic for family in FAMILIES)
-    total, n = first + second, min(first.n, second.n)
-    influence = np.stack([second.influence, total.influence])
-    (variance_b, covariance), (_, variance_t) = (influence @ influence.T / influence.shape[1] ** 2).tolist()
-    square = t_quantile((1 + headline.data.thresholds.confidence) / 2, n - 1) ** 2
+    estimator, total, n = headline.data.estimator, first + second, min(first.n, second.n)
+    (variance_b, covariance), (_, variance_t) = estimator.plain_covariance([second, total]).tolist()
+    units = min(map(estimator.n_units, (first, second)))
+    critical = t_quantile((1 + headline.data.thresholds.confidence) / 2, units - 1) * estimator.widening
+    square = critical**2
     # (b - f t)^2 <= critical^2 (Vb - 2 f Cbt + f^2 Vt), a quadratic in f
     low, high = fieller(
         total.value**2 - square * variance_t,

@@ -302,10 +302,14 @@ class Bootstrap:
 
     def covariance(self, statistics: Sequence[Statistic]) -> FloatArray:
         """Sampling covariance of statistics over the resampled units, [statistic, statistic]."""
-        influence = self._by_unit(statistics)
         n = np.array([s.n if self._units is None else self._n_units for s in statistics], dtype=float)
         factor = np.sqrt(np.divide(n, n - 1, out=np.full(len(n), np.nan), where=n > 1))
-        return np.asarray(influence @ influence.T * np.outer(factor, factor) / self._n_requests**2)
+        return self.plain_covariance(statistics) * np.outer(factor, factor)
+
+    def plain_covariance(self, statistics: Sequence[Statistic]) -> FloatArray:
+        """The same without the factor n/(n - 1)."""
+        influence = self._by_unit(statistics)
+        return np.asarray(influence @ influence.T / self._n_requests**2)
 
     def studentise(self, statistics: Sequence[Statistic]) -> Studentised:
         """Resamples statistics over this request set together."""

@@ -427,8 +427,8 @@ def _method_profile(
     if headline.contrast is not None:
         first, second = (families[family].statistic for family in ("first", "second"))
         contrasts = {"contrast": headline.contrast, "total": first + second}
-        influence = np.stack([first.influence, second.influence])
-        (a, both), (_, b) = (influence @ influence.T / influence.shape[1] ** 2).tolist()
+        wider = data.estimator.widening**2
+        (a, both), (_, b) = (data.estimator.plain_covariance([first, second]) * wider).tolist()
         plane = a, b, both
     # The two are estimated one by one, as every headline number is.
     estimates = {name: data.estimator.of([one])[0] for name, one in contrasts.items()}

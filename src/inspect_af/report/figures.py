@@ -107,8 +107,9 @@ def draw_convergence(report: Convergence) -> tuple[Drawing, ...]:
 
 def draw_plane(profile: Profile) -> Drawing | None:
     """How strongly the gap follows each family: one point and joint interval per profile that has both."""
-    labels = family_labels(profile)
-    measured = [one for one in profile.profiles if set(labels) <= set(one.sensitivity)]
+    both = [one for one in profile.profiles if len(one.sensitivity) == 2]
+    labels = family_labels(both[:1])
+    measured = [one for one in both if set(labels) == set(one.sensitivity)]
     points = 100 * np.array([[one.sensitivity[label].estimate for label in labels] for one in measured])
     known = [k for k, point in enumerate(points) if not np.isnan(point).any()]
     if not known:
@@ -272,13 +273,12 @@ def _rows(
 
 def draw_profile_doses(profile: Profile) -> Drawing | None:
     """A panel per profile that was run at two strengths or multipliers, or more; else None."""
-    labels = family_labels(profile)
     curves = [
-        (short_profile_title(one, profile, longest=30), one.method, one.dose_response, labels)
+        (short_profile_title(one, profile, longest=30), one.method, one.dose_response, family_labels([one]))
         for one in profile.profiles
         if len({point.position for point in one.dose_response}) > 1
     ]
-    return _doses("dose-response", curves, labels, profile.thresholds.confidence)
+    return _doses("dose-response", curves, family_labels(profile.profiles), profile.thresholds.confidence)
 
 
 def draw_doses(report: Convergence, names: Names) -> Drawing | None:

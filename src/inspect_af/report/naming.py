@@ -56,16 +56,21 @@ def lost_of(row: ConditionRow) -> tuple[int, int]:
     return unscored + failed, sum(row.replies.values()) + failed
 
 
-def family_labels(profile: Profile) -> Families:
-    """The labels as far as the profiles tell; `first family` and `second family` where none was measured."""
-    known: dict[Family, str] = {}
-    for one in profile.profiles:
+def family_labels(profiles: Iterable[MethodProfile]) -> Families:
+    """The labels as far as the profiles tell; `first family` and `second family` where none was measured, or
+    where profiles are of different hypothesis pairs."""
+    known: dict[Family, set[str]] = {family: set() for family in FAMILIES}
+    for one in profiles:
         family_of = {effect.variable: effect.family for effect in one.effects}
-        for label, codes in one.variables.items():
-            known |= {f: label for code in codes if (f := family_of.get(code)) and f not in known}
-        if len(one.sensitivity) == 2:
-            known = dict(zip(FAMILIES, one.sensitivity, strict=True)) | known
-    return Families(known.get("first", "first family"), known.get("second", "second family"))
+        both = one.sensitivity if len(one.sensitivity) == 2 else ()
+        found: dict[Family, str] = dict(zip(FAMILIES, both, strict=False))
+        found |= {
+            f: label for label, codes in one.variables.items() for c in codes if (f := family_of.get(c))
+        }
+        for family, label in found.items():
+            known[family].add(label)
+    first, second = (known[f].pop() if len(known[f]) == 1 else f"{f} family" for f in FAMILIES)
+    return Families(first, second)
 
 
 def shared_families(report: Convergence) -> Families:
@@ -113,7 +118,7 @@ def blocks(profile: Profile) -> tuple[Block, ...]:
 
 def grouped_conditions(profile: Profile) -> list[tuple[str, ConditionRow]]:
     """Conditions with their headings: families where there is one subject, else subjects."""
-    labels = family_labels(profile)
+    labels = family_labels(profile.profiles)
     rows = [(block.title, block.conditions) for block in blocks(profile)]
     return _under_headings(rows, lambda row: labels.heading(row.family, placebo=row.placebo))
 
@@ -121,7 +126,7 @@ def grouped_conditions(profile: Profile) -> list[tuple[str, ConditionRow]]:
 def grouped_effects(profile: Profile) -> list[tuple[str, EffectRow]]:
     """Effects against each profile's headline reference with their headings: families where there is one
     profile with effects, else profiles."""
-    labels, found = family_labels(profile), []
+    labels, found = family_labels(profile.profiles), []
     for one in profile.profiles:
         references = {effect.reference for effect in one.effects}
         reference = one.reference if one.reference in references else min(references, default=None)
@@ -154,7 +159,7 @@ def profile_title(one: MethodProfile, profile: Profile) -> str:
 
 def short_profile_title(one: MethodProfile, profile: Profile, *, longest: int = 26) -> str:
     """The same for a figure: the model without its provider where that is unambiguous."""
-    name = shortest([p.subject for p in profile.profiles], taken=family_labels(profile))[one.subject]
+    name = shortest([p.subject for p in profile.profiles], taken=family_labels(profile.profiles))[one.subject]
     several_methods = len({p.method for p in profile.profiles}) > 1
     end = f" · {METHOD_NAMES[one.method]}" if several_methods else ""
     if _has_twin(one, profile):

@@ -199,7 +199,7 @@ def render_html(profile: Profile, excerpts: Excerpts | None = None) -> str:
         cards=cards,
         figures=figures_of(drawings),
         tiers=tier_words(profile.scenarios, settings),
-        key=key_of(profile.codes, codes, family_labels(profile)),
+        key=key_of(profile.codes, codes, family_labels(profile.profiles)),
         concepts=_concept_table(profile.concepts),
         beliefs=[belief_table(one, {}) for one in profile.selectivity if not one.unmeasured],
         belief_checks=belief_lines(profile.selectivity, profile.thresholds, {}, checked_variables(profile)),
@@ -252,7 +252,7 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
     facts = (
         (not gap_told, f"gap of {one.reference_gap_of or 'the reference'} {points(one.reference_gap)}"),
         (one.noise_band, f"placebos moved it by {interval(*one.noise_band or (None, None))}"),
-        (share, f"{family_labels(profile).second} share {rate_of(share)}"),
+        (share, f"{family_labels([one]).second} share {rate_of(share)}"),
         (
             not share and one.fraction_refusal,
             f"the families' shares are not stated: {one.fraction_refusal}",

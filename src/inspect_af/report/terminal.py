@@ -31,7 +31,7 @@ from inspect_af.profile.direct import DirectArm, DirectReport, DirectRow
 from inspect_af.profile.effects import NuisanceReport, VariantRow
 from inspect_af.profile.result import CLOSING_LINE, ConditionRow, Convergence, MethodProfile, Profile
 from inspect_af.profile.scratchpad import CutRow, ScratchpadReport, TransplantRow
-from inspect_af.report.naming import lost_of, matrix_title, report_words, template_names
+from inspect_af.report.naming import family_labels, lost_of, matrix_title, report_words, template_names
 from inspect_af.report.words import summary_lines, unscored
 from inspect_af.types import ARMS
 
@@ -114,7 +114,7 @@ def _method(one: MethodProfile, template: str) -> str:
         lines.append(text_table(rows, left=(0, 4), indent=2))
     if one.sensitivity:
         refused = f"the families' shares are not stated: {one.fraction_refusal}"
-        share = f"{list(one.sensitivity)[-1]} share {rate_of(one.fraction)}"
+        share = f"{family_labels([one]).second} share {rate_of(one.fraction)}"
         lines.append(f"  {refused if one.fraction is None else share}")
     suffix = f" ({one.verdict_suffix})" if one.verdict and one.verdict_suffix else ""
     lines += [f"  verdict: {one.verdict or 'none'}{suffix}", f"  {one.verdict_sentence}"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from inspect_af.format import WithInterval, count, listed, one_line, plural, sign_of
 from inspect_af.format import points as estimate
 from inspect_af.profile.counts import by_position
+from inspect_af.profile.intervals import LEAST_UNITS
 from inspect_af.profile.result import CodeWords, MethodProfile, Profile
 from inspect_af.report.naming import Families, family_labels, lost_of, report_words
 from inspect_af.types import FAMILIES
@@ -80,19 +81,25 @@ def plain_sentences(one: MethodProfile, profile: Profile) -> tuple[str, ...]:
     n = round(100 * abs(gap.estimate))
     size = plural(n, "point") if n else f"{100 * abs(gap.estimate):.1f} points"
     sentence = f"It is not shown that the model complies more often {when}: {estimate(gap)} points."
-    if gap.is_nonzero:
+    if gap.n < LEAST_UNITS:
+        few = plural(gap.n, "complete request")
+        sentence = f"It is not shown that the model complies more often {when}: only {few}."
+    elif gap.is_nonzero:
         sentence = f"{who} complies {size} {'more' if gap.estimate > 0 else 'less'} often {when}."
     return (sentence, _families_sentence(one, profile)) if one.sensitivity else (sentence,)
 
 
 def _families_sentence(one: MethodProfile, profile: Profile) -> str:
-    labels, (found, _) = family_labels(profile), headline_numbers(one)
+    labels, (found, _) = family_labels([one]), headline_numbers(one)
     steered = one.method == "steering"
+    names: dict[str, set[str]] = defaultdict(set)  # Several where profiles are of different hypothesis pairs
+    for words in profile.codes:
+        names[words.variable].add(words.name or words.variable)
     parts = []
     for family in FAMILIES:
         if (e := found.get(label := labels.of(family))) is not None:
-            names = {words.variable: words.name for words in profile.codes if words.family == family}
-            variables = [one_line(names.get(v) or v, longest=60) for v in one.variables.get(label, ())]
+            called = {v: names[v] for v in one.variables.get(label, ())}
+            variables = [one_line(min(n) if len(n) == 1 else v, longest=60) for v, n in called.items()]
             about = f"the {one_line(label, longest=40)} vector" if steered else listed(variables)
             n = round(100 * e.estimate)
             size = f"{'−' if n < 0 else ''}{plural(abs(n), 'point')}"
@@ -109,7 +116,9 @@ def key_of(
     codes: Iterable[CodeWords], shown: Iterable[tuple[str | None, str]], labels: Families
 ) -> list[tuple[str, list[CodeWords]]]:
     """What every code shown on a page, with its method, stands for: by family, in the order of its rows."""
-    known = {words.code: words for words in codes}
+    known: dict[str, list[CodeWords]] = defaultdict(list)  # Several for different hypothesis pairs
+    for words in codes:
+        known[words.code].append(words)
     groups: dict[str, list[CodeWords]] = {}
     for code, method in dict.fromkeys(shown):
         if code and method == "steering":
@@ -120,15 +129,17 @@ def key_of(
                 says = "random vectors of the same size"
             vector = CodeWords(code=code, variable=name, name=code, family=None, says=says)
             groups.setdefault("steering vectors", []).append(vector)
-        elif (words := known.get(code or "")) is not None:
+            continue
+        for words in known.get(code or "", ()):
             heading = labels.heading(words.family, placebo=words.family is None)
             groups.setdefault(heading, []).append(words)
     return list(groups.items())
 
 
 def meaning(profile: Profile, code: str | None) -> str:
-    """The line that says what a code stands for; nothing where that is not known."""
-    return next((words.says or words.name for words in profile.codes if words.code == code), "")
+    """The line that says what a code stands for; nothing where that is not known, or not one thing."""
+    found = {words.says or words.name for words in profile.codes if words.code == code}
+    return found.pop() if len(found) == 1 else ""
 
 
 def summary_lines(profile: Profile) -> list[str]:
