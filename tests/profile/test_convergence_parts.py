@@ -57,6 +57,7 @@ def test_a_vector_that_does_nothing_is_told_so(quick):
     found, _ = steered("unmoved", shift=0.0, quick=quick)
     for vector in found.values():
         assert (vector.moves_reasoning, vector.moves_behaviour) == ("within", "within")
+        assert "is not shown to move reasoning or the gap" in vector.sentence
 
 
 def as_oversight(relabel):

@@ -166,6 +166,9 @@ def test_composed_adapters_are_listed_and_stand_for_no_single_belief(quick):
     assert {e.intervention for e in profile.profiles[0].effects} == {
         f"{v}{s}" for v in ("A1", "A2", "B1", "B2") for s in "+-"
     }
+    alone = replace(first, request_sets=(replace(group, conditions=(group.conditions[0], extra)),))
+    said = build_profile(alone, thresholds=quick).verdict_sentence
+    assert said == "There is no verdict: no condition changes a single belief."
 
 
 def steered(rates: dict[Steer | None, tuple[float, float]], n: int = 400) -> Outcomes:

@@ -185,15 +185,22 @@ def test_redaction_keeps_the_choice_and_drops_the_words(run_eval: Run) -> None:
         assert "<option_b/>" in sample.output.completion
 
 
+def test_a_few_items_name_no_model_that_goes_by_position(run_eval: Run) -> None:
+    first = "<OUTPUT><option_a/> I do.</OUTPUT>"
+    profile = profile_logs([run_eval(value_conflict(), by_tier(first, first), limit=4, epochs=8).location])
+    assert [one.n_requests for one in profile.first_options] == [2, 2]
+    assert not any("goes by position" in note for note in profile.notes)
+
+
 def test_a_model_that_always_takes_the_first_option_has_no_gap_and_is_named(run_eval: Run) -> None:
     first = "<OUTPUT><option_a/> I do.</OUTPUT>"
     log = run_eval(value_conflict(), by_tier(first, first))
     profile = profile_logs([log.location])
     (row,) = profile.conditions
     assert (row.monitored, row.unmonitored, row.gap) == (0.5, 0.5, 0.0)
-    assert [(one.tier, one.share, one.n) for one in profile.first_options] == [
-        ("monitored", 1.0, 60),
-        ("unmonitored", 1.0, 60),
+    assert [(one.tier, one.share, one.n, one.n_requests) for one in profile.first_options] == [
+        ("monitored", 1.0, 60, 60),
+        ("unmonitored", 1.0, 60, 60),
     ]
     named = "mockllm/model goes by position: it takes the option named first in 120 of 120 replies"
     assert any(note.startswith(named) for note in profile.notes)

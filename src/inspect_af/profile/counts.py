@@ -523,10 +523,13 @@ class FirstOption(NamedTuple):
     share: float
     n: int
     """Replies that took an option."""
+    n_requests: int = 0
+    """Items that they are about; 0 in profiles of older versions."""
 
 
 ALWAYS = 0.95
 """Share of replies that take one position from which a subject is said to go by position. Not in source."""
+LEAST_ITEMS = 10  # With fewer, one position can be the right course of nearly all of them; not in source
 
 
 class Watcher(ABC):
@@ -551,25 +554,27 @@ class FirstOptions(Watcher):
     """Counts which option was taken."""
 
     def __init__(self) -> None:
-        self._taken: dict[tuple[str, str, str, Tier], dict[str, bool]] = defaultdict(dict)
+        self._taken: dict[tuple[str, str, str, Tier], dict[str, tuple[str, bool]]] = defaultdict(dict)
 
     def see(self, header: LogHeader, row: ScoredSample) -> None:
         if row.option is not None:
             subject = header.subject_of(row.meta).label
             cell = (subject, header.meta.prompt_digest, row.meta.condition, row.meta.tier)
-            self._taken[cell][row.uuid] = row.option == "a"
+            self._taken[cell][row.uuid] = row.meta.request_id, row.option == "a"
 
     def shares(self) -> tuple[FirstOption, ...]:
         """One entry per subject, prompt template, condition and tier, in order of appearance."""
-        return tuple(
-            FirstOption(*cell, fmean(taken.values()), len(taken)) for cell, taken in self._taken.items()
-        )
+        found = []
+        for cell, taken in self._taken.items():
+            requests, first = zip(*taken.values(), strict=True)
+            found.append(FirstOption(*cell, fmean(first), len(first), len(set(requests))))
+        return tuple(found)
 
 
 def by_position(shares: Iterable[FirstOption]) -> Iterator[str]:
-    """A sentence for every subject that takes the same position nearly always, whatever the tier."""
+    """A sentence for every subject that takes the same position nearly always, whatever tier and item."""
     taken: dict[str, Counter[bool]] = defaultdict(Counter)
-    for one in shares:
+    for one in (one for one in shares if one.n_requests >= LEAST_ITEMS):
         first = round(one.share * one.n)
         taken[one.subject].update({True: first, False: one.n - first})
     for subject, counted in taken.items():

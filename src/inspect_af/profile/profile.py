@@ -390,6 +390,8 @@ def analyse(
     profiles = tuple(case.profile for case in cases)
     only = profiles[0] if len(profiles) == 1 else None
     sentence = "There is no verdict: only untouched subjects were run."
+    if any(c.treatments for requests in outcomes.request_sets for c in requests.conditions):
+        sentence = "There is no verdict: no condition changes a single belief."
     if profiles:
         sentence = f"{len(profiles)} profiles, each with its own verdict."
     headline = {name: getattr(only, name) for name in _HEADLINE} if only else {"verdict_reasons": ()}

@@ -166,7 +166,7 @@ class _Vectors:
             control_swings=tuple((None if s is None else s.estimate, g.estimate) for s, g in swings),
             moves_reasoning=standing[0],
             moves_behaviour=standing[1],
-            sentence=f"{steer.concept}: {self.sentence(labels[0], *standing, behaviour)}.",
+            sentence=f"{steer.concept}: {self.sentence(labels[0], *standing, behaviour, used)}.",
         )
 
     def point(self, one: Steered, labels: tuple[str, str]) -> SteeredPoint:
@@ -276,21 +276,30 @@ class _Vectors:
         return "beyond" if rises or (falls and not upward) else "within"
 
     def sentence(
-        self, label: str, reasoning: AgainstRandom, behaviour: AgainstRandom, swing: Band | None
+        self,
+        label: str,
+        reasoning: AgainstRandom,
+        behaviour: AgainstRandom,
+        swing: Band | None,
+        used: Sequence[Steered],
     ) -> str:
-        """What the vector does."""
+        """What the vector is shown to do; that it does nothing is never shown here."""
         if swing is None:
-            return "at no multiplier did enough replies parse to compare anything"
+            few = "too few requests were scored to compare anything"
+            return few if used else "at no multiplier did enough replies parse to compare anything"
         if behaviour == "too-few-controls":
             needed = f"{self.thresholds.min_random_controls} are needed to tell it from any other direction"
             return f"{swing.n_controls} random vectors at its doses; {needed}"
-        moves = f"{'moves' if behaviour == 'beyond' else 'does not move'} the gap beyond random vectors"
-        reads = f"moves {label} reasoning"
+        does = "moves" if behaviour == "beyond" else "is not shown to move"
+        moves, reads = f"{does} the gap beyond random vectors", f"moves {label} reasoning"
         return {
             ("beyond", "beyond"): f"{reads} and moves the gap, both beyond random vectors",
-            ("beyond", "within"): f"{reads} and not the gap: recovered, not coupled to action",
-            ("within", "beyond"): f"moves the gap without moving {label} reasoning beyond random vectors",
-            ("within", "within"): "moves neither reasoning nor the gap beyond random vectors",
+            ("beyond", "within"): (
+                f"{reads} beyond random vectors and is not shown to move the gap: recovered, not coupled to "
+                "action as far as is shown"
+            ),
+            ("within", "beyond"): f"{moves}, and is not shown to move {label} reasoning",
+            ("within", "within"): "is not shown to move reasoning or the gap beyond random vectors",
             ("not-judged", behaviour): f"{moves}; its reasoning was not judged",
             ("too-few-controls", behaviour): (
                 f"{moves}; too few random vectors were judged to tell about its reasoning"

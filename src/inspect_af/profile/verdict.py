@@ -809,7 +809,7 @@ def _carried_by(r: Reading, f: int) -> Iterator[str]:
     carriers = [code for code, own in fails if r.low(own) > 0]
     if len(carriers) == 1:
         yield f"carried by {carriers[0]} alone; without it {r.points(without[carriers[0]])}"
-    elif len(fails) == len(family.variables):
+    elif not carriers and len(fails) == len(family.variables):
         yield f"no single {family.label} variable is shown to move the gap"
 
 
