@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
@@ -82,6 +83,14 @@ def test_a_run_until_decided_asks_whole_requests_block_by_block_and_goes_on_wher
     assert run_until_decided(until_decided(), "logs", lambda places: False, display="none")
     (group,) = count_outcomes(read_logs(["logs"])).request_sets
     assert group.stopped is None and len(group.request_ids) == 9
+
+    before = logs_in(Path("logs"))
+    with pytest.raises(ConfigError, match="is of a run that stops once it is decided"):
+        run_evals(until_decided(), "logs", display="none")
+    assert run_evals(until_decided(limit=10), "whole", display="none")
+    with pytest.raises(ConfigError, match="is of a run that does not stop once it is decided"):
+        run_until_decided(until_decided(), "whole", third_look, display="none")
+    assert logs_in(Path("logs")) == before
 
 
 @pytest.mark.parametrize(
@@ -377,6 +386,38 @@ def test_the_default_directory_is_the_same_for_the_same_evals_only(monkeypatch: 
     assert "openai-gpt-4o" in str(default_log_dir(asked))
     monkeypatch.setenv("INSPECT_LOG_DIR", "elsewhere")
     assert default_log_dir(asked).parts[0] == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "goes_on"),
+    [
+        ({"limit": 2}, {"limit": 4}, True),
+        ({"limit": 2}, {"limit": 4, "epochs": 2}, True),
+        ({"limit": 4}, {"limit": 2}, True),
+        ({"sample_range": (0, 2)}, {"sample_range": (2, 4)}, False),
+        ({"sample_range": (0, 4)}, {"sample_range": (2, 6)}, False),
+        ({"limit": 2, "epochs": 2}, {"limit": 2}, False),
+        ({"limit": 4}, {"limit": 2, "epochs": 2}, False),
+    ],
+)
+def test_replies_are_neither_taken_for_others_nor_lost(
+    first: dict[str, Any], then: dict[str, Any], goes_on: bool, tmp_path: Path
+) -> None:
+    def evals(changes: dict[str, Any]) -> Evals:
+        tasks = (EvalTask(task="alignment_faking", args={"requests": "mini"}),)
+        return Evals(tasks=tasks, models=(PlannedModel(model=NULL),), **changes)
+
+    def replies() -> set[str | None]:
+        return {sample.uuid for log in logs_in(tmp_path) for sample in read_eval_log(log).samples or ()}
+
+    assert run_evals(evals(first), tmp_path, display="none")
+    before = replies()
+    if goes_on:
+        assert run_evals(evals(then), tmp_path, display="none")
+    else:
+        with pytest.raises(ConfigError, match=r"samples in . epochs?, and . of them are among the"):
+            run_evals(evals(then), tmp_path, display="none")
+    assert before <= replies()
 
 
 def test_a_second_run_in_the_same_directory_is_refused_at_once(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from inspect_af.config import (
     user_path,
 )
 from inspect_af.errors import ConfigError, InspectAFError, LogError
+from inspect_af.format import plural
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.logs.files import check_log_dir, describe
 from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS, UNTIL_DECIDED
@@ -173,7 +174,7 @@ def run_evals(
     if GRADER not in roles and any(map(is_judged, made)):
         raise ConfigError(NO_GRADER)
     with _alone(log_dir):
-        refuse_changed(evals, made, log_dir)
+        refuse_changed(evals, made, log_dir, until=UNTIL_DECIDED in (about or {}))
         settings: dict[str, Any] = {
             **evals.settings,
             "temperature": evals.temperature,
@@ -241,7 +242,9 @@ def run_until_decided(
     """
     if evals.number != 1 or evals.limit or evals.sample_range:
         raise ConfigError("a run that stops when decided has one model and no limit; leave out the others")
-    dataset = make_task(evals.tasks[0]).dataset
+    whole = make_task(evals.tasks[0])
+    refuse_changed(evals, [whole], log_dir, until=True)
+    dataset = whole.dataset
     claims = filter(None, (planned_claim(sample.metadata or {}) for sample in dataset))
     poles = {(claim.intervention.family, claim.intervention.polarity) for claim in claims}
     if len(poles - {(None, None)}) < 4:
@@ -584,17 +587,18 @@ def changed_logs(
                     yield log.location, changed
 
 
-def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: str | Path) -> None:
+def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: str | Path, *, until: bool = False) -> None:
     """Refuses a directory with logs that would be used again although something in them has changed.
 
     Args:
         evals: What is to be run.
         tasks: Its tasks, made.
         log_dir: Where the logs are.
+        until: Whether the run is to stop once it is decided.
 
     Raises:
-        ConfigError: The first such log, with the digests of then and now; or a JSON log of these evals whose
-            name Inspect passes over.
+        ConfigError: The first such log, with the digests of then and now; or a log of these evals whose name
+            Inspect passes over, that holds other samples, or that stops by another rule.
     """
     for location, changed in changed_logs(evals, log_dir, tasks):
         raise ConfigError(
@@ -602,15 +606,43 @@ def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: str | Path) -> 
             f"{'; '.join(map(str, changed))}. Its replies are not what this command would give; "
             "choose another --log-dir, move the old logs away, or put the old content back"
         )
-    asked = [(each, model) for each in evals.tasks for model in evals.models]
     for log in _headers(log_dir):
         name = log.location.rpartition("/")[2]
         overlooked = name.endswith(".json") and not re.match(r"\d{4}-\d\d-\d\dT", name)
-        if overlooked and any(_is_of(log.eval, each, model) for each, model in asked):
-            raise ConfigError(
-                f"{log.location} is a log of this command under a name that Inspect does not look for, so "
-                f"that all of it would be asked again; rename it to {_usual_name(log.eval)}, or move it away"
-            )
+        for each, task in zip(evals.tasks, tasks, strict=True):
+            if not any(_is_of(log.eval, each, model) for model in evals.models):
+                continue
+            if overlooked:
+                raise ConfigError(
+                    f"{log.location} is a log of this command under a name that Inspect does not look for, "
+                    f"so that all of it would be asked again; rename it to {_usual_name(log.eval)}, or move "
+                    "it away"
+                )
+            complaint = _other_samples(log, task, evals)
+            if until != bool((log.eval.metadata or {}).get(UNTIL_DECIDED)):
+                complaint = f"is of a run that {'does not stop' if until else 'stops'} once it is decided"
+            if complaint:
+                raise ConfigError(
+                    f"{log.location} {complaint}; it would be taken for what is asked for now, or its "
+                    "replies would be lost. Choose another --log-dir, or move the log away"
+                )
+
+
+def _other_samples(log: EvalLog, task: Task, evals: Evals) -> str | None:
+    """What a log holds instead of what is asked for; None where what is there stays and the rest is added.
+
+    Inspect counts samples where it should compare them, and drops from a log what is not asked for.
+    """
+    held, epochs = set(map(str, log.eval.dataset.sample_ids or ())), log.eval.config.epochs or 1
+    first, last = evals.sample_range or (0, evals.limit)
+    wanted = {str(sample.id) for sample in task.dataset[first:last]}
+    finished = log.status == "success" and epochs == evals.epochs and wanted <= held
+    if finished or (held <= wanted and epochs <= evals.epochs):
+        return None
+    return (
+        f"has {len(held)} samples in {plural(epochs, 'epoch')}, and {len(held & wanted)} of them are among "
+        f"the {len(wanted)} in {plural(evals.epochs, 'epoch')} that are asked for now"
+    )
 
 
 def _usual_name(spec: EvalSpec) -> str:
