@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.profile.planted import outcomes_of, stopped_studies
 
-from inspect_af.profile import build_profile, contrast_is_decided, count_outcomes
+from inspect_af.profile import Outcomes, build_profile, contrast_is_decided, count_outcomes
 from inspect_af.profile.counts import Stopped
 from inspect_af.profile.stopping import boundary, is_decided, widening
 from inspect_af.report import render_html, render_summary
@@ -86,6 +86,25 @@ def test_a_run_that_is_not_decided_yet_says_that_it_goes_on(quick):
     assert profile.notes[0].startswith("Not decided yet (the same command goes on), after 96 of 520 requests")
 
 
+def test_claims_that_change_nothing_at_all_or_everything_keep_no_run_from_stopping():
+    (group,) = outcomes_of((0.6, 0.3), STRONG, n=96, seed=3).request_sets
+    untouched = group.conditions[0]
+
+    def inert(*families):
+        return tuple(
+            replace(c, counts=untouched.counts, tags=untouched.tags) if c.label.startswith(families) else c
+            for c in group.conditions
+        )
+
+    def decided(conditions):
+        return contrast_is_decided(Outcomes((replace(group, conditions=conditions),)))
+
+    assert decided(inert("B"))
+    assert not decided(inert("A", "B"))
+    all_or_nothing = {code: (float(code.endswith("+")), 0.0) for code in STRONG}
+    assert contrast_is_decided(outcomes_of((1.0, 0.0), all_or_nothing, n=96, seed=3))
+
+
 def test_logs_of_a_run_that_was_to_stop_count_what_they_asked_until_they_have_asked_all(header, row):
     def rows(*requests):
         return [row(name, tier, "accepted") for name in requests for tier in ("monitored", "unmonitored")]
@@ -95,3 +114,18 @@ def test_logs_of_a_run_that_was_to_stop_count_what_they_asked_until_they_have_as
     assert count_outcomes([first]).request_sets[0].stopped == Stopped(2, 4)
     assert count_outcomes([first, second]).request_sets[0].stopped is None
     assert count_outcomes([(header("a.eval"), rows("q1"))]).request_sets[0].stopped is None
+
+
+def test_two_models_that_were_to_stop_stop_each_by_itself(header, row):
+    def log(model, *requests):
+        rows = [
+            row(name, tier, "accepted", uuid=f"{model}/{name}/{tier}")
+            for name in requests
+            for tier in ("monitored", "unmonitored")
+        ]
+        return header(f"{model}.eval", model=model)._replace(until_decided=True), rows
+
+    outcomes = count_outcomes([log("a", "q1", "q2"), log("b", "q1", "q2", "q3", "q4")])
+    stopped = {one.conditions[0].subject.model: one.stopped for one in outcomes.request_sets}
+    assert stopped == {"a": Stopped(2, 4), "b": None}
+    assert not any("request sets" in note for note in build_profile(outcomes).notes)

@@ -139,15 +139,17 @@ class _Cell:
 
 _ConditionKey = tuple[Subject, Setting, Treatments]
 _Cells = defaultdict[tuple[str, Tier], _Cell]
+_Asked = tuple[str, str, str]
+"""Digest and name of the requests, and for runs that were to stop the subject: each stops by itself."""
 
 
 class OutcomeCounter:
     """Counts replies as logs are read. Feed with `add`, then call `freeze`."""
 
     def __init__(self) -> None:
-        self._cells: dict[tuple[str, str], dict[_ConditionKey, _Cells]] = defaultdict(dict)
-        self._clusters: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-        self._until_decided: dict[tuple[str, str], tuple[set[str], int]] = {}
+        self._cells: dict[_Asked, dict[_ConditionKey, _Cells]] = defaultdict(dict)
+        self._clusters: dict[_Asked, dict[str, str]] = defaultdict(dict)
+        self._until_decided: dict[_Asked, tuple[set[str], int]] = {}
         self._simulated: set[_ConditionKey] = set()
         self._seen: set[int] = set()
         self._logs: dict[str, int] = defaultdict(int)
@@ -159,7 +161,8 @@ class OutcomeCounter:
         meta = header.meta
         settings = tuple(sorted(meta.prompt_settings.items()))
         setting = Setting(meta.pair, meta.scenario, meta.prompt_digest, settings)
-        asked = meta.requests_digest, meta.requests
+        alone = header.subject.label if header.until_decided else ""
+        asked = meta.requests_digest, meta.requests, alone
         known: dict[tuple[Treatments, tuple[str, ...]], _Cells] = {}
         so_far: set[str] = set()
         if header.until_decided:
@@ -227,13 +230,14 @@ class OutcomeCounter:
             sampling=tuple((subject, tuple(found)) for (subject, _), found in self._sampling.items()),
         )
 
-    def _request_set(self, digest: str, name: str) -> RequestSet:
-        cluster_of = self._clusters[digest, name]
+    def _request_set(self, digest: str, name: str, alone: str) -> RequestSet:
+        asked = digest, name, alone
+        cluster_of = self._clusters[asked]
         request_ids = tuple(sorted(cluster_of))
         position = {request: i for i, request in enumerate(request_ids)}
         _, clusters = np.unique([cluster_of[request] for request in request_ids], return_inverse=True)
         conditions = []
-        for key, cells in sorted(self._cells[digest, name].items(), key=lambda item: _order(*item[0])):
+        for key, cells in sorted(self._cells[asked].items(), key=lambda item: _order(*item[0])):
             table = np.zeros((len(request_ids), len(TIERS), len(OUTCOMES) + 3), dtype=np.int64)
             for (request, tier), cell in cells.items():
                 # A failure made good by a retry of the same draw is not missing data.
@@ -241,7 +245,7 @@ class OutcomeCounter:
                 table[position[request], TIERS.index(tier)] = [*cell.outcomes, *cell.tags, failed]
             counts, tags, failures = np.split(table, [len(OUTCOMES), len(OUTCOMES) + 2], axis=2)
             conditions.append(ConditionCounts(*key, counts, tags, failures[..., 0], key in self._simulated))
-        so_far, most = self._until_decided.get((digest, name), (set(), 0))
+        so_far, most = self._until_decided.get(asked, (set(), 0))
         stopped = Stopped(len(so_far), most) if len(so_far) < most else None
         return RequestSet(name, digest, request_ids, clusters.astype(np.int64), tuple(conditions), stopped)
 

@@ -326,11 +326,15 @@ class Headline:
             return False
         both, estimator = [family.statistic for family in self.families.values()], self.data.estimator
         statistics = [*both, self.contrast]
-        errors = np.sqrt(np.diag(estimator.covariance(statistics)))
         n = min(map(estimator.n_units, statistics))
-        if n < 2 or not errors.all():
+        if n < 2:
             return False
-        first, second, contrast = (s.value / e for s, e in zip(statistics, errors.tolist(), strict=True))
+        errors = np.sqrt(np.diag(estimator.covariance(statistics)))
+        # What does not vary at all, as with greedy replies, is decided where it is not 0.
+        values = np.round([s.value for s in statistics], 9)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = np.where(values == 0, 0.0, values / errors)
+        first, second, contrast = ratios.tolist()
         return is_decided(first, second, contrast, n)
 
     @property

@@ -70,7 +70,7 @@ def notes_of(outcomes: Outcomes) -> Iterator[str]:
     conditions = [condition for group in outcomes.request_sets for condition in group.conditions]
     doubled = ", ".join(log for log, n in outcomes.logs.items() if n)
     broken = sum(map(_broken_pairs, conditions))
-    sets = [f"{group.name} ({group.digest})" for group in outcomes.request_sets]
+    sets = list(dict.fromkeys(f"{group.name} ({group.digest})" for group in outcomes.request_sets))
     templates: dict[str, set[str]] = defaultdict(set)
     revisions: dict[str, set[str]] = defaultdict(set)
     for condition in conditions:
