@@ -25,6 +25,9 @@ HOSTILE = {
         "a time stamp that is none": "a: !!timestamp x",
         "many digits": "a: " + "9" * 5000,
         "more digits than anybody needs": "a: " + "9" * 101,
+        "in base eight": "a: [1, -017]",
+        "a number of minutes": "a: 1:30",
+        "a fraction in base sixty": "a: 1:30.5",
         "in base sixty": "a: " + "1:" * 3000 + "1",
         "deep lists": "[" * 50_000,
         "deep lists that end": "[" * 60 + "]" * 60,
@@ -82,7 +85,7 @@ def test_what_no_file_of_words_holds_is_our_error(kind: str, what: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("YAML", "a: [1, 2.5, true, null, 'x', \"2024-01-02\"]\nb: {c: d}"),
+        ("YAML", "a: [1, 0, 0.5, -10, 1e-5, 0x1f, 2.5, true, null, 'x', \"2024-01-02\", '010']\nb: {c: d}"),
         ("TOML", 'a = [1, 2.5, true, "x", "2024-01-02"]\n[b]\nc = "d"\n[b.e.f]\ng = "a.b.c.d ... e"'),
         ("JSON", '{"a": [1, 2.5, true, null, "x", "\\ud83d\\ude00"], "b": {"c": "d"}}'),
     ],

@@ -13,7 +13,7 @@ import re
 import shutil
 import stat
 import tomllib
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.resources.abc import Traversable
@@ -23,7 +23,7 @@ from typing import Any, Literal, cast
 
 import yaml
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # Inspect reads and writes remote logs with it
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidatorFunctionWrapHandler, field_validator
 
 from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, TreatmentError
 
@@ -36,6 +36,27 @@ class Frozen(BaseModel):
 
 class Record(Frozen, allow_inf_nan=False):
     """Frozen data whose numbers are finite."""
+
+
+class Written(Frozen):
+    """Data that people write in YAML, where `yes` and `no` are true and false: neither becomes 1 or 0."""
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _truth_is_no_number(cls, given: object, read: ValidatorFunctionWrapHandler) -> object:
+        found = read(given)
+        if _lost_truth(given, found):
+            raise ValueError("yes, no, true and false are no numbers")
+        return found
+
+
+def _lost_truth(given: object, found: object) -> bool:
+    """Whether a truth value has become a number."""
+    if isinstance(given, Mapping) and isinstance(found, Mapping):
+        return any(_lost_truth(given[key], found[key]) for key in given.keys() & found.keys())
+    if isinstance(given, list | tuple) and isinstance(found, list | tuple):
+        return any(map(_lost_truth, given, found))
+    return isinstance(given, bool) and not isinstance(found, bool) and isinstance(found, int | float)
 
 
 # Arguments from Inspect's command line, where a value may have any type.
@@ -468,6 +489,22 @@ class _OnceEachLoader(yaml.SafeLoader):
                 )
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
+
+
+_OTHER_NUMBER = re.compile(r"[-+]?0[0-7_]+|.*:.*")  # 010 is 8, and 1:30 is 90
+
+
+def _number(loader: _OnceEachLoader, node: yaml.ScalarNode) -> float:
+    value: float = getattr(loader, f"construct_yaml_{node.tag.rpartition(':')[2]}")(node)
+    if _OTHER_NUMBER.fullmatch(node.value):
+        raise yaml.constructor.ConstructorError(
+            None, None, f"{node.value} is read as {value}; write that, or put it in quotes", node.start_mark
+        )
+    return value
+
+
+for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+    _OnceEachLoader.add_constructor(_tag, _number)
 
 
 def _unusable(content: Any) -> str | None:

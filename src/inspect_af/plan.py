@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from inspect_af.config import Frozen, parse, read_text, text_digest, token_count, write_whole
+from inspect_af.config import Frozen, Written, parse, read_text, text_digest, token_count, write_whole
 from inspect_af.errors import ConfigError
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import REQUESTS_OF, Method, PromptClaim, ScenarioTask, Strength, Tier
@@ -22,7 +22,7 @@ from inspect_af.types import REQUESTS_OF, Method, PromptClaim, ScenarioTask, Str
 Scalar = str | int | float | bool | None
 
 
-class PlannedModel(Frozen):
+class PlannedModel(Written):
     """A model by its name, or by name and arguments."""
 
     model: str  # Inspect's model name
@@ -34,7 +34,7 @@ class PlannedModel(Frozen):
         return {"model": given} if isinstance(given, str) else given
 
 
-class PlannedOrganism(Frozen):
+class PlannedOrganism(Written):
     """A tiny real organism that is trained where its directory is missing."""
 
     kind: str  # What is planted: `expectation`, `consequence`, `mixed` or `null`
@@ -50,7 +50,7 @@ class PlannedSubject(PlannedModel):
     """How to make the model, where its name is `af-hf/./DIRECTORY` and the directory does not exist."""
 
 
-class PlannedPrompt(Frozen):
+class PlannedPrompt(Written):
     """Every choice that shapes the prompt apart from claim, tier and request."""
 
     setting: Literal["prompted", "documents"] = "prompted"
@@ -67,7 +67,7 @@ class PlannedPrompt(Frozen):
     digest: str  # Digest of the prompt template with these choices
 
 
-class PlannedRequests(Frozen):
+class PlannedRequests(Written):
     """Which requests are asked."""
 
     source: str
@@ -76,7 +76,7 @@ class PlannedRequests(Frozen):
     n: int = Field(ge=1)
 
 
-class Generation(Frozen):
+class Generation(Written, allow_inf_nan=False):
     """How replies are sampled; None leaves the provider's default."""
 
     epochs: int = Field(default=1, ge=1)
@@ -114,7 +114,7 @@ class Estimate(Frozen):
     note: str = ""
 
 
-class PlannedSdf(Frozen):
+class PlannedSdf(Written):
     """Synthetic document fine-tuning: documents, corpora, and an adapter for each intervention and seed."""
 
     interventions: tuple[str, ...] = Field(min_length=1)
@@ -148,7 +148,7 @@ class PlannedSdf(Frozen):
         return self
 
 
-class PlannedSteering(Frozen):
+class PlannedSteering(Written):
     """Steering vectors for both concepts, swept against random controls."""
 
     writer: PlannedModel | None = None
@@ -200,7 +200,7 @@ class PlannedSteering(Frozen):
         return self
 
 
-class PlannedBeliefs(Frozen):
+class PlannedBeliefs(Written):
     """Whether interventions move the beliefs that they name, by the task `beliefs`."""
 
     methods: tuple[Method, ...] = ("prompt", "sdf", "steering")
@@ -213,7 +213,7 @@ class PlannedBeliefs(Frozen):
     wordings: str | None = None  # As of the task `beliefs`, as the four before
 
 
-class PlannedScratchpads(Frozen):
+class PlannedScratchpads(Written):
     """Replies of the untouched subject gone on with, by the task `scratchpad`."""
 
     edits: tuple[Literal["transplant", "cut"], ...] = Field(default=("transplant",), min_length=1)
@@ -222,14 +222,14 @@ class PlannedScratchpads(Frozen):
     """Claims whose replies are gone on with as well, `none` for the baseline's alone; None for every one."""
 
 
-class PlannedJudging(Frozen):
+class PlannedJudging(Written):
     """Judges of replies, beside the tags that decide compliance."""
 
     grader: PlannedModel
     judges: tuple[Literal["concept", "faking", "refusal", "awareness"], ...] = ("concept",)
 
 
-class PlannedChecks(Frozen):
+class PlannedChecks(Written):
     """Controls beside the methods."""
 
     direct_requests: bool = False  # The same requests without the scenario, with a benign arm; needs judging
@@ -237,7 +237,7 @@ class PlannedChecks(Frozen):
     """Further identities under which the baseline is asked: the role-play ablation."""
 
 
-class Budget(Frozen):
+class Budget(Written):
     """What a study may take; one whose estimate is above any of these does not start."""
 
     max_calls: int | None = Field(default=None, ge=1)
@@ -268,7 +268,7 @@ SECTIONS = ("sdf", "steering", "beliefs", "scratchpads", "judging", "checks", "b
 """Optional parts of a plan, which `study` executes and `run` passes over."""
 
 
-class Plan(Frozen):
+class Plan(Written):
     """One study: subjects, conditions, requests, sampling and thresholds; and what `SECTIONS` add."""
 
     schema_version: Literal[1] = 1

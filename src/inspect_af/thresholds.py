@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from inspect_af.config import Frozen
+from inspect_af.config import Written
 
 
-class BeliefThresholds(Frozen):
+class BeliefThresholds(Written):
     """What counts as moved, as selective and as alike. None of it is in the source paper."""
 
     least_shift: float = Field(default=0.10, gt=0, lt=1)
@@ -24,7 +24,7 @@ class BeliefThresholds(Frozen):
     factor."""
 
 
-class Thresholds(Frozen):
+class Thresholds(Written):
     """Levels, margins and bounds of the analysis. None of them is in the source paper."""
 
     analysis_version: Literal["1", "2"] = "2"

@@ -42,6 +42,8 @@ def test_the_learning_rate_has_no_default_and_the_message_suggests_one(tmp_path:
 def test_a_misspelt_setting_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"hyperparameters\.rnk"):
         load(tmp_path, hyperparameters={"rnk": 3})
+    with pytest.raises(ConfigError, match=r"hyperparameters\.rank: yes, no, true and false are no numbers"):
+        load(tmp_path, hyperparameters={"rank": True})
     with pytest.raises(ConfigError, match="whole number of ranks"):
         load(tmp_path, hyperparameters={"effective_batch": 7})
     with pytest.raises(ConfigError, match="does not exist"):

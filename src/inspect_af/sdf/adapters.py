@@ -17,7 +17,16 @@ from typing import Annotated, Any, Literal, Protocol
 import numpy as np
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
-from inspect_af.config import Record, file_digest, is_directory, is_file, read_text, shown, text_digest
+from inspect_af.config import (
+    Record,
+    Written,
+    file_digest,
+    is_directory,
+    is_file,
+    read_text,
+    shown,
+    text_digest,
+)
 from inspect_af.errors import ConfigError, TreatmentError, one_of
 from inspect_af.materials import NEUTRAL, load_pair
 from inspect_af.sdf.base_model import (
@@ -41,7 +50,7 @@ Role = Literal["organism", "intervention"]
 Combined = Literal["merged", "stacked"]
 
 
-class Hyperparameters(Record):
+class Hyperparameters(Written, allow_inf_nan=False):
     """What shapes the weights, apart from model, corpus and seed. Recorded in the adapter's manifest.
 
     Defaults marked Table 2 are those of Vella Zarb et al. (arXiv 2606.08243). The learning rate is not in the

@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from inspect_af import __version__
 from inspect_af.config import (
-    Frozen,
+    Written,
     complete_directory,
     file_digest,
     parse,
@@ -63,7 +63,7 @@ Attention = Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attenti
 MARK = "complete"  # file in a checkpoint that was written to its end
 
 
-class TrainingConfig(Frozen):
+class TrainingConfig(Written):
     """What `inspect-af sdf train CONFIG.yaml` reads. Paths are relative to the current directory.
 
     `corpus` is a directory that `inspect-af sdf build` wrote, or any JSON Lines file with a column of texts;
