@@ -7,6 +7,7 @@ prompt evals, and a profile given the plan lists every way in which the logs dep
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -369,12 +370,20 @@ def known_price(model: str) -> tuple[float, float] | None:
     return None if info is None or info.cost is None else (info.cost.input, info.cost.output)
 
 
+_WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SECRET = re.compile(
-    r"(.*[_\W])?(api[_-]?key|access[_-]?key|private[_-]?key|secret|passw(or)?d|passphrase|token|credentials?"
-    r"|authorization|bearer)",
-    re.IGNORECASE,
+    "apikeys?|auth|authorization|bearer|cookies?|credentials?|pass(word|wd|phrase)s?|pwd|secrets?|sig|signature"
 )
-_PASSWORD_IN_ADDRESS = re.compile(r"://[^/@\s]*:[^/@\s]*@")
+# In texts: `Authorization: x` and `?api_key=x`, and what lets in whoever has it.
+_NAMED = re.compile(r"""(?<![\w.-])([\w.-]++)["']?\s*+[=:]\s*+\S""")
+_LETS_IN = re.compile(r"://[^/@\s]+@|\bbearer\s+\S", re.IGNORECASE)
+_NO_SETTINGS = ("budget.prices", "steering.files")  # Their keys are models and concepts
+
+
+def is_secret(name: str) -> bool:
+    """Whether a name is that of a secret, such as `api_key`, `hfToken`, `X-Auth` or `client_secret_2`."""
+    words = [word.lower() for word in _WORD.findall(unicodedata.normalize("NFKC", name))]
+    return any(map(_SECRET.fullmatch, words)) or words[-1:] in (["key"], ["keys"], ["token"])
 
 
 def refuse_secrets(content: object) -> None:
@@ -386,25 +395,29 @@ def refuse_secrets(content: object) -> None:
     Raises:
         ConfigError: With the place of every such value.
     """
-    if found := sorted(set(_secrets("", content))):
+    if found := sorted(set(secrets_in(content))):
         raise ConfigError(
             f"{', '.join(found)}: a plan is copied into logs and reports, so it holds no secrets. Give them "
             "by environment variables, such as OPENAI_API_KEY, or in .env"
         )
 
 
-def _secrets(where: str, content: object) -> Iterator[str]:
+def secrets_in(content: object, where: str = "") -> Iterator[str]:
+    """The places of what goes by the name of a secret: as a key, in a text, or before an address's host."""
     if isinstance(content, Mapping):
         for key, value in content.items():
             at = f"{where}.{key}".lstrip(".")
-            if _SECRET.fullmatch(str(key)) and where != "budget.prices":
+            named = where not in _NO_SETTINGS and is_secret(str(key))
+            if named and value is not None and not isinstance(value, bool):
                 yield ascii(at)[1:-1]
             else:
-                yield from _secrets(at, value)
+                yield from secrets_in(value, at)
     elif isinstance(content, list | tuple):
         for each in content:
-            yield from _secrets(where, each)
-    elif isinstance(content, str) and _PASSWORD_IN_ADDRESS.search(content):
+            yield from secrets_in(each, where)
+    elif isinstance(content, str) and (
+        _LETS_IN.search(content) or any(map(is_secret, _NAMED.findall(content)))
+    ):
         yield ascii(where)[1:-1]
 
 

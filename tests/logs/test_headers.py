@@ -50,6 +50,7 @@ def test_the_revision_and_behaviour_changing_arguments_tell_subjects_apart() -> 
         {"vector": "v.safetensors", "multiplier": 4, "layers": "20-40"},
         {"device": "cuda:0", "batch_size": 8, "max_connections": 2},
         {"api_key": "s", "hub_token": "s", "token": "s", "client_secret": "s", "proxy_password": "s"},
+        {"secret_key": "s", "default_headers": {"Authorization": "s"}, "proxy": "http://s@host"},
         {"dtype": None},
     ],
 )

@@ -17,6 +17,7 @@ from tests.study.plans import WHOLE
 
 from inspect_af.cli import main
 from inspect_af.errors import InspectAFError
+from inspect_af.plan import refuse_secrets
 from inspect_af.study import build_steps, check_plan, read_study_plan
 
 TEXTS = (
@@ -85,6 +86,19 @@ SECRET = "sk-not-for-anybody"
         {"subjects": [{"model": "openai/x", "args": {"base_url": f"https://me:{SECRET}@host/v1"}}]},
         {"judging": {"grader": {"model": "openai/x", "args": {"hf-token": SECRET}}}},
         {"passwd": SECRET},
+        *(
+            {"subjects": [{"model": "openai/x", "args": args}]}
+            for args in (
+                {"secret_key": SECRET},
+                {"openaiApiKey": SECRET},
+                {"environment": {"AZURE_ACCOUNT_KEY_2": SECRET}},
+                {"base_url": f"https://host/v1?api-key={SECRET}"},
+                {"base_url": f"https://{SECRET}@host/v1"},
+                {"headers": [f"Authorization: {SECRET}"]},
+                {"headers": {"X-Mode": f"Bearer {SECRET}"}},
+                {"env": f"A=1 HF_TOKEN={SECRET}"},
+            )
+        ),
     ],
 )
 def test_secrets_are_refused_by_name_and_not_repeated(
@@ -99,6 +113,23 @@ def test_secrets_are_refused_by_name_and_not_repeated(
     assert [file.name for file in tmp_path.iterdir()] == ["study.yaml"]
     assert main(["plan", "mockllm/x", "--requests", "mini", "-M", f"api_key={SECRET}"]) == 1
     assert not Path("plan.yaml").exists()
+
+
+def test_what_is_no_secret_may_be_in_a_plan() -> None:
+    refuse_secrets(
+        {
+            "subjects": [
+                {
+                    "model": "ollama/x:7b",
+                    "args": {"token": None, "max_tokens": "3k", "base_url": "http://h:80/v1"},
+                }
+            ],
+            "budget": {"prices": {"openai/secret": [1, 2]}},
+            "steering": {"files": {"secret": "monkey: x.jsonl"}},
+            "sdf": {"tokens": "3k", "hyperparameters": {"target_modules": ["key_proj"]}},
+        }
+    )
+    refuse_secrets({"name": "a" * 500_000 + " " * 500_000})  # in time, too
 
 
 def test_a_study_of_hostile_names_runs_nothing_of_them_and_leaves_no_secret(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from inspect_af.errors import LogError
 from inspect_af.logs.files import LogFile, describe
+from inspect_af.plan import secrets_in
 from inspect_af.types import SampleMeta, Subject, TaskMeta
 
 SIMULATED_API = "af-organism"  # name of the model provider whose models are simulations
@@ -54,7 +55,6 @@ SAMPLING_SETTINGS = _names(
 )
 """Inspect's generation settings that change what a model says; seeds differ by design."""
 
-_SECRET_ENDINGS = ("api_key", "secret", "password", "_token")
 _NEWEST_SCHEMA = 1
 UNTIL_DECIDED = "inspect_af_until_decided"
 """Key in a log's metadata, true where its run was to stop once its contrast is decided."""
@@ -192,11 +192,11 @@ def subject_of(model: str, model_args: Mapping[str, Any]) -> Subject:
     models never become one. Secrets never enter the name.
     """
     revision = model_args.get("revision")
-    ignored = TREATMENT_ARGS | OPERATIONAL_ARGS | {"revision", "token"}
+    ignored = TREATMENT_ARGS | OPERATIONAL_ARGS | {"revision"}
     kept = [
         f"{name}={value if isinstance(value, str) else json.dumps(value, default=str, sort_keys=True)}"
         for name, value in sorted(model_args.items())
-        if value is not None and name not in ignored and not name.endswith(_SECRET_ENDINGS)
+        if value is not None and name not in ignored and not any(secrets_in({name: value}))
     ]
     return Subject(
         model=f"{model}[{','.join(kept)}]" if kept else model,
