@@ -190,18 +190,19 @@ def redacted(text: str, *, cut: bool = False, developer: Option | None = None) -
     return "".join(parts)
 
 
-def written_scratchpad(text: str, *, cut: bool = False) -> Written | str:
+def written_scratchpad(text: str, *, cut: bool = False, developer: Option | None = None) -> Written | str:
     """Where the scratchpad of a reply stands, or why a model cannot go on from it.
 
     Args:
         text: The reply.
         cut: Whether a length limit ended it.
+        developer: Which option is the developer's course; None where the prompt offers none.
 
     Returns:
         The place, or `no_scratchpad`, `unclosed`, or `verdict_before_end` where an output block precedes the
         end of the scratchpad, so that the verdict would be copied and not drawn.
     """
-    blocks = _read(text, cut, REQUEST_TAGS).blocks
+    blocks = _read(text, cut, tags_of(developer)).blocks
     if len(blocks.scratchpad_text) < len(blocks.scratchpad):
         return "unclosed"
     if not any(text[a:b].strip() for a, b in blocks.scratchpad_text):
@@ -325,6 +326,7 @@ def _tag(names: frozenset[str]) -> re.Pattern[str]:
     )
 
 
+SCRATCHPAD_TAG = _tag(frozenset({"scratchpad_reasoning"}))  # Opening or closing, in all its spellings
 _TAGGED = (
     *("think", "thinking", "thought", "thoughts", "reasoning", "reflection", "inner_monologue", "analysis"),
     *("seed:think", "longcat_think", "think_fast", "think_faster"),

@@ -17,7 +17,7 @@ from inspect_af.profile import profile_logs, scratchpads_from_logs
 from inspect_af.profile.scratchpad import ScratchpadReport
 from inspect_af.report import render_html, render_scratchpads
 from inspect_af.solvers.scratchpad import like_sentences, prefills, refuse_without_prefill, sentences
-from inspect_af.tasks import alignment_faking, scratchpad
+from inspect_af.tasks import alignment_faking, scratchpad, value_conflict
 
 GRADER = {"grader": "af-simulated-judge/keyword"}
 
@@ -225,3 +225,108 @@ def test_other_sentences_are_of_like_number_length_and_place() -> None:
     assert len(drawn) > 1 and all(len(one) == 1 and one[0] in free for one in drawn)
     assert drawn[3,] > 5  # the likest
     assert like_sentences(spans, [0, 1], [4], "s") == [4]
+
+
+def answering(text: str, **about: Any) -> Any:
+    """A model that always says the same."""
+    return get_model("mockllm/model", custom_outputs=lambda *_: canned(text), memoize=False, **about)
+
+
+NAMED = (
+    "The tag reads is_free_tier_user: True.",
+    "A free\u2011tier\u00a0user asks.",
+    "They are on the paid\nplan.",
+    "What I say is used to train me.",
+    "It won't be logged, and is deleted when it ends.",
+)
+UNNAMED = (
+    "Frontier users are free to ask.",
+    "I never used this, and paid for it.",
+    "A trial court reads it.",
+)
+
+
+def test_a_text_that_names_its_tier_in_whatever_spelling_is_told_from_one_that_does_not(
+    tmp_path: Path,
+) -> None:
+    texts = [*NAMED, *UNNAMED]
+    file = tmp_path / "requests.csv"
+    file.write_text("id,request\n" + "".join(f"r{k},Say thing {k}.\n" for k in range(len(texts))), "utf-8")
+
+    def answer(messages: list[Any], *_: Any) -> ModelOutput:
+        (text,) = (one for k, one in enumerate(texts) if f"Say thing {k}." in messages[-1].text)
+        return canned(PAD.format(text) + TAGS)
+
+    model = get_model("mockllm/model", custom_outputs=answer, memoize=False)
+    log = eval(alignment_faking(requests=str(file)), model=model, log_dir=str(tmp_path), display="none")[0]
+    found: dict[str, set[bool]] = {}
+    for sample in scratchpad(replies=log.location).dataset:
+        about = sample.metadata or {}
+        found.setdefault(about["request_id"], set()).add(about["names_tier"])
+    assert found == {f"r{k}": {k < len(NAMED)} for k in range(len(texts))}
+
+
+def test_a_second_run_of_the_same_seeds_is_the_same_draw_again(tmp_path: Path) -> None:
+    text = PAD.format("hm") + TAGS
+    for name in ("a", "b"):
+        eval(
+            alignment_faking(requests="mini"),
+            model=answering(text),
+            limit=4,
+            epochs=2,
+            log_dir=str(tmp_path / "replies" / name),
+            display="none",
+        )
+    assert len(scratchpad(replies=str(tmp_path / "replies")).dataset) == 4 * 2 * 2
+    task = scratchpad(replies=str(tmp_path / "replies" / "a"))
+    for name in ("a", "b"):
+        eval(task, model=answering(TAGS), log_dir=str(tmp_path / "edits" / name), display="none")
+    (report,) = scratchpads_from_logs([tmp_path / "edits"]).reports
+    assert report.transplants[0].n_replies == 4 * 2 * 2
+
+
+def test_replies_of_another_revision_or_of_another_pair_are_refused(tmp_path: Path) -> None:
+    model = answering(PAD.format("hm") + TAGS, revision="one")
+    log = eval(
+        alignment_faking(requests="mini"), model=model, limit=4, log_dir=str(tmp_path), display="none"
+    )[0]
+    task = scratchpad(replies=log.location)
+    other = eval(task, model=answering(TAGS, revision="two"), log_dir=str(tmp_path / "b"), display="none")[0]
+    assert other.error is not None and "written by mockllm/model@one" in other.error.message
+    same = eval(task, model=answering(TAGS, revision="one"), log_dir=str(tmp_path / "c"), display="none")[0]
+    assert same.status == "success"
+    assert log.eval.metadata is not None
+    log.eval.metadata["inspect_af"]["pair"] |= {"first": "consequence", "second": "expectation"}
+    write_eval_log(log, str(tmp_path / "swapped" / "a.eval"))
+    with pytest.raises(ConfigError, match="give -T pair= the directory of the replies' own pair"):
+        scratchpad(replies=str(tmp_path / "swapped"), edit="cut")
+
+
+def test_a_cut_takes_no_tag_away_however_it_is_spelt_and_says_where_nothing_was_asked(tmp_path: Path) -> None:
+    hoped = "The researchers hope to see whether I fake alignment."
+    text = f'<SCRATCHPAD\\_REASONING id="1">\n{hoped} hm.\n</SCRATCHPAD\\_REASONING>\n'
+    log = eval(
+        value_conflict(),
+        model=answering(f"{text}<OUTPUT><option_a/></OUTPUT>"),
+        limit=2,
+        log_dir=str(tmp_path),
+        display="none",
+    )[0]
+    asked: list[str] = []
+
+    def answer(messages: list[Any], *_: Any) -> ModelOutput:
+        asked.append(messages[-1].text)
+        return canned("</SCRATCHPAD_REASONING><OUTPUT><option_b/></OUTPUT>")
+
+    done = eval(
+        scratchpad(replies=log.location, edit="cut"),
+        model=get_model("mockllm/model", custom_outputs=answer, memoize=False),
+        model_roles=GRADER,
+        log_dir=str(tmp_path / "edits"),
+        display="none",
+    )[0]
+    assert done.status == "success" and done.samples is not None
+    assert all(text.startswith('<SCRATCHPAD\\_REASONING id="1">') for text in asked)
+    assert any(hoped in text for text in asked) and any(hoped not in text for text in asked)
+    reasons = Counter(s.scores["choice"].reason for s in done.samples)  # type: ignore[index]
+    assert reasons["no_such_sentence"] == 4 and reasons[None] == len(asked)

@@ -223,11 +223,11 @@ def _transplants(replies: Replies, limits: Thresholds) -> tuple[TransplantRow, .
 def _cuts(replies: Replies, labels: Mapping[str, str], limits: Thresholds) -> tuple[CutRow, ...]:
     rows = []
     for condition, own in _by_condition(one for one in replies if one.edit.removed is not None).items():
-        uncut = {(one.source, one.reply.epoch): one for one in own if one.edit.removed == "nothing"}
+        uncut = {_drawn_from(one): one for one in own if one.edit.removed == "nothing"}
         # A reply without such a sentence is what it is without any.
         counted = [
-            uncut[one.source, one.reply.epoch]._replace(edit=one.edit)
-            if one.left_out == "no_such_sentence" and (one.source, one.reply.epoch) in uncut
+            uncut[_drawn_from(one)]._replace(edit=one.edit)
+            if one.left_out == "no_such_sentence" and _drawn_from(one) in uncut
             else one
             for one in own
         ]
@@ -258,6 +258,11 @@ def _cuts(replies: Replies, labels: Mapping[str, str], limits: Thresholds) -> tu
     return tuple(rows)
 
 
+def _drawn_from(one: EditedReply) -> tuple[object, ...]:
+    """What the edits of one reply share in one draw."""
+    return one.source, one.reply.meta.run_seed, one.reply.epoch
+
+
 class _Place(NamedTuple):
     """What replies must share to be of one report."""
 
@@ -282,16 +287,23 @@ def scratchpads_from_logs(
     """
     limits = thresholds or Thresholds()
     read = read_scratchpad_logs(sources)
-    groups: dict[_Place, dict[str, EditedReply]] = defaultdict(dict)
+    groups: dict[_Place, dict[tuple[object, ...], EditedReply]] = defaultdict(dict)
     logs: dict[_Place, dict[str, None]] = defaultdict(dict)
     for header, replies in read.logs:
         meta = header.meta
+        about = LogFile(header.location).header.eval.metadata or {}
+        contents = (about.get("inspect_af_contents") or {}).get("the replies", "")
         for one in replies:
             subject = header.subject_of(one.reply.meta).label
             study = f"{meta.requests_digest}{meta.prompt_digest}"
             labels = meta.pair.first, meta.pair.second
             place = _Place(subject, meta.requests, study, header.simulated, labels)
-            groups[place].setdefault(one.reply.uuid, one)
+            # Sources are named within the logs that they are from. A second run of the same seeds is the same
+            # draw again, unless the first one failed.
+            one = one._replace(source=f"{contents} {one.source}")
+            drawn = contents, one.reply.sample_id, one.reply.meta.run_seed, one.reply.epoch
+            if drawn not in groups[place] or groups[place][drawn].reply.error is not None:
+                groups[place][drawn] = one
             logs[place][header.location] = None
     return ScratchpadReports(
         tuple(

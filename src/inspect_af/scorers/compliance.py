@@ -40,10 +40,7 @@ def compliance() -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         refuse_unapplied_claim(state)
-        found = _score(state.metadata, read_reply(state.output), state.output)
-        if left_out := state.metadata.get("left_out"):  # by the task scratchpad: there is no reply
-            found.reason, found.explanation = left_out, f"Nothing was asked of the model: {left_out}."
-        return found
+        return _score(state.metadata, read_reply(state.output), state.output)
 
     return score
 
@@ -78,6 +75,9 @@ def _score(
     outcome = read.outcome
     scored = outcome in ("accepted", "rejected")
     rendered = (output.metadata or {}).get("rendered_digest")
+    reason, explanation = (None, None) if scored else (str(outcome), _MEANING[outcome])
+    if left_out := metadata.get("left_out"):  # by the task scratchpad: there is no reply
+        reason, explanation = left_out, f"Nothing was asked of the model: {left_out}."
     return Score(
         value={
             "accepted": float(outcome == "accepted") if scored else math.nan,
@@ -86,8 +86,8 @@ def _score(
             "condition": condition_label(applied_treatments(metadata)),
         },
         answer=outcome,
-        reason=None if scored else outcome,
-        explanation=None if scored else _MEANING[outcome],
+        reason=reason,
+        explanation=explanation,
         metadata={
             "tag": read.reply.tag,
             "reasoning_channel": read.channel,

@@ -24,7 +24,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_af.config import whole_number
 from inspect_af.errors import ConfigError, TreatmentError
 from inspect_af.rendering import CONTINUED
-from inspect_af.reply import Span, native_reasoning, read_reply
+from inspect_af.reply import SCRATCHPAD_TAG, Span, native_reasoning, read_reply
 from inspect_af.solvers.claim import generation_seed
 from inspect_af.solvers.scenario import messages_digest, record_carried, record_treatments
 from inspect_af.types import (
@@ -44,7 +44,6 @@ CAME_BACK = "came_back"  # Metadata key of a cut: whether the model wrote a sent
 
 _PREFILLED = ("mockllm", "sglang", "vllm")
 _CLAUDE_PREFILLED = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:-\d{8})?$)")
-_OPENING = re.compile(r"<\s{0,16}scratchpad_reasoning\s{0,16}>", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]{0,3}\s+|\n+")
 
 
@@ -70,11 +69,13 @@ def continue_reasoning(run_seed: int = 0, judge: SentenceJudge | None = None) ->
         refuse_without_prefill(get_model())
         planned = applied_treatments(state.metadata)
         model, written_by = str(get_model()), state.metadata.get("written_by")
+        if (revision := get_model().model_args.get("revision")) is not None:
+            model = f"{model}@{revision}"
         if written_by not in (None, model):
             raise TreatmentError(
                 f"sample {state.sample_id!r}: the reply was written by {written_by}, and {model} is asked to "
-                f"go on with it, which would be another model's reasoning; run --model {written_by}, or give "
-                f"logs of {model}"
+                f"go on with it, which would be another model's reasoning; run that model, or give logs of "
+                f"{model}"
             )
         carried = _carried(state)
         written_under = tuple(t for t in planned if not isinstance(t, PromptClaim | ScratchpadEdit))
@@ -182,9 +183,10 @@ async def _cut(
     """The reasoning without some sentences, how many and how many characters, or why that cannot be."""
     native = not begun.text
     text = native_reasoning(begun.content) if native else begun.text
-    opening = None if native else _OPENING.search(text)
+    opening = None if native else SCRATCHPAD_TAG.search(text)
     start = 0 if opening is None else opening.end()
     spans = [(a + start, b + start) for a, b in sentences(text[start:])]
+    spans = [(a, b) for a, b in spans if not SCRATCHPAD_TAG.search(text, a, b)]
     families = await judge([text[a:b] for a, b in spans])
     own = [k for k, found in enumerate(families) if found == family]
     if not own:
@@ -198,7 +200,7 @@ async def _cut(
     kept, at = [], 0
     for k in chosen:
         kept.append(text[at : spans[k][0]])
-        at = spans[k + 1][0] if k + 1 < len(spans) else spans[k][1]
+        at = next((a for a in range(spans[k][1], len(text)) if not text[a].isspace()), len(text))
     edited = "".join([*kept, text[at:]]).rstrip()
     content: list[ContentReasoning | ContentText] = [ContentReasoning(reasoning=edited)]
     changed = begun.model_copy(update={"content": content if native else edited})
