@@ -70,7 +70,7 @@ def test_tokens_of_a_corpus_are_written_as_on_the_command_line() -> None:
     }
     assert {one.digest for one in written.values()} == {written[3000].digest}
     for wrong in (0, -5, "tenM", True, "", None):
-        with pytest.raises(ValueError, match=r"sdf\.tokens\n.*no number of tokens; give one such as 10M"):
+        with pytest.raises(ValueError, match=r"sdf\.tokens: .*no number of tokens; give one such as 10M"):
             plan(WHOLE, sdf={**WHOLE["sdf"], "tokens": wrong})
 
 
@@ -118,7 +118,10 @@ def test_the_template_is_a_draft_and_with_its_comments_taken_away_a_larger_one()
         ("subjects: [x/y]\nrequests: mini\nsteering: {layer: [1], doses: [1]}", "Did you mean layers?"),
         ("subjects: []\nrequests: mini", "subjects: Tuple should have at least 1 item"),
         ("subjects: [x/y]\nrequests: mini\nconditions: {codes: A1}", "conditions: unknown 'codes'"),
-        ("subjects: [x/y]\nrequests: mini\nprompt: {colour: red}", "unexpected keyword argument 'colour'"),
+        (
+            "subjects: [x/y]\nrequests: mini\nprompt: {colour: red}",
+            "prompt: unknown key 'colour'; one",
+        ),
         (
             "subjects: [x/y]\nrequests: mini\nsteering: {in_context: true}",
             "give either multipliers or doses",
@@ -128,6 +131,9 @@ def test_the_template_is_a_draft_and_with_its_comments_taken_away_a_larger_one()
             "contrast pairs come from one of",
         ),
         ("name: x", "--template"),
+        ("subject: [x/y]\nrequests: mini", "Did you mean subjects?"),
+        ("subjects: [x/y]\nrequests: mini\nprompt: {redact: true}", "prompt: unknown key 'redact'; one of"),
+        ("subjects: [x/y]\nrequests: mini\nsdf: {seeds: 1}", "sdf.seeds: 1 is no list; write it as"),
         ("subjects: openai/gpt-4o\nrequests: mini", "subjects: 'openai/gpt-4o' is no list"),
         ("subjects:\nrequests: mini", "subjects: None is no list"),
         ("subjects: {model: x/y}\nrequests: mini", "is no list"),
@@ -137,7 +143,7 @@ def test_the_template_is_a_draft_and_with_its_comments_taken_away_a_larger_one()
         ("subjects: [x/y]\nrequests: {file: a.csv}", "requests: {'file': 'a.csv'}; give advbench"),
         ("subjects: [x/y]\nrequests: {source: mini, n: 3}", "their number and digest are worked out"),
         ("subjects: [x/y]\nrequests:", "requests: None; give advbench"),
-        ("subjects: [x/y]\nrequests: mini\npair: 3", "pair: 3; give the directory"),
+        ("subjects: [x/y]\nrequests: mini\npair: 3", "pair: Input should be a valid string"),
         ("subjects: [x/y]\nrequests: mini\nconditions: {strength: strong}", "names no interventions"),
         ("subjects: [x/y]\nrequests: mini\nsubjects: [x/z]", "the key 'subjects' is there twice"),
         (
@@ -161,6 +167,31 @@ def test_a_wrong_draft_is_one_message(tmp_path: Path, text: str | None, message:
     with pytest.raises(ConfigError) as caught:
         read_study_plan(file)
     assert message in caught.value.message
+
+
+WRONG = """
+subjects: [{modl: x}]
+requests: nosuch.csv
+conditions: Z9
+prompt: {identity: nosuch, tiers: [nosuch], tagin: user}
+generation: {epochs: 0}
+budget: {max_calls: yes}
+nosuch: 1
+"""
+
+
+def test_everything_that_is_wrong_with_a_draft_is_in_the_message(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(WRONG)
+    said = "modl|'nosuch.csv'|'Z9'|key 'tagin'|generation.epochs|budget.max_calls|unknown key 'nosuch'"
+    with pytest.raises(ConfigError) as caught:
+        read_study_plan(file)
+    assert [part for part in said.split("|") if part not in caught.value.message] == []
+    file.write_text(WRONG.replace(", tagin: user", ""))
+    with pytest.raises(ConfigError) as caught:
+        read_study_plan(file)
+    said += "|identity 'nosuch'|tier 'nosuch'"
+    assert [part for part in said.split("|") if part not in caught.value.message] == ["key 'tagin'"]
 
 
 def test_layers_may_be_written_as_numbers() -> None:

@@ -85,6 +85,20 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     assert all(part in caught.value.message for part in ("name:", "variables:", "checks.identities:"))
 
 
+def test_what_every_part_of_a_plan_lacks_is_said_at_once() -> None:
+    steering = {"in_context": True, "doses": [0.1], "layers": ["9-3"]}
+    checks = {"direct_requests": True, "identities": ["nosuch"]}
+    sdf = {**WHOLE["sdf"], "interventions": ["Q+"], "seeds": [0, 0]}
+    wrong = plan(SMALL, name="a/b", scratchpads={"edits": ["cut"]}, sdf=sdf, steering=steering, checks=checks)
+    said = (
+        "name: |checks.direct_requests|scratchpads.edits|judged replies|both signs|sdf.seeds|runs backwards"
+    )
+    said += "|runs backwards|identity 'nosuch'|sdf needs weights|steering needs weights"
+    with pytest.raises(ConfigError) as caught:
+        build_steps(wrong, OUT)
+    assert [part for part in said.split("|") if part not in caught.value.message] == []
+
+
 def test_one_model_under_different_arguments_is_several_subjects() -> None:
     given = [{"model": "af-hf/x", "args": {"adapter": adapter}} for adapter in ("one", "two")]
     given += [{"model": "openai/o5", "args": {"effort": effort}} for effort in ("low", "high")]

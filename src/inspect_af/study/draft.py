@@ -16,7 +16,7 @@ from inspect_ai import Task
 from pydantic import BaseModel, ValidationError
 
 from inspect_af.config import parse, read_text
-from inspect_af.errors import ConfigError, TreatmentError, check_one_of, one_of
+from inspect_af.errors import ConfigError, InspectAFError, TreatmentError, one_of
 from inspect_af.logs.headers import TREATMENT_ARGS, subject_of
 from inspect_af.materials import DIRECTNESS, load_pair
 from inspect_af.plan import (
@@ -26,14 +26,13 @@ from inspect_af.plan import (
     PlannedRequests,
     PlannedSdf,
     PlannedSteering,
-    PlannedSubject,
     load_plan,
     refuse_secrets,
     save_plan,
 )
 from inspect_af.steering.vector import parse_layers
 from inspect_af.tasks.evals import EvalTask, make_task, refuse_changed_plan
-from inspect_af.types import REQUESTS_OF, PairSummary, TaskMeta, planned_claim
+from inspect_af.types import REQUESTS_OF, PairSummary, ScenarioTask, TaskMeta, planned_claim
 
 _CONDITION_KEYS = ("interventions", "strength", "paraphrase")
 
@@ -48,10 +47,7 @@ def read_study_plan(file: Path) -> Plan:
     """
     content = parse(read_text(file, what="plan"), "YAML", file)
     refuse_secrets(content)
-    known = {*Plan.model_fields, "digest"}
-    if isinstance(content, dict) and (unknown := [key for key in content if key not in known]):
-        raise ConfigError(f"{file}: {unknown[0]}: {one_of(unknown[0], _keys(Plan, ()), what='key')}")
-    if not isinstance(content, dict) or "subjects" not in content:
+    if not isinstance(content, dict):
         raise ConfigError(
             f"{file} is not a study's plan; `inspect-af study --template` prints one to fill in"
         )
@@ -61,19 +57,29 @@ def read_study_plan(file: Path) -> Plan:
         return plan
     try:
         return complete_draft({"name": file.stem, **content})
-    except ValidationError as error:
-        raise ConfigError(f"{file}: {'; '.join(_problems(error))}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error.message}") from error
 
 
-def _problems(invalid: ValidationError) -> list[str]:
+_WORKED_OUT = ("pair_digest", "conditions", "prompt", "requests")  # In a plan, from what a draft has for them
+
+
+def _problems(invalid: ValidationError) -> Iterator[str]:
     """One complaint each: where, what, and for an unknown key the allowed ones."""
-    found = []
     for error in invalid.errors():
         *at, last = error["loc"] or ("",)
-        allowed = _keys(Plan, at) if error["type"] == "extra_forbidden" else ()
-        said = str(one_of(last, allowed, what="key")) if allowed else error["msg"]
-        found.append(f"{'.'.join(map(str, error['loc']))}: {said}")
-    return found
+        kind, given, said = error["type"], error["input"], error["msg"].removeprefix("Value error, ")
+        if kind == "missing" and error["loc"][0] in _WORKED_OUT:
+            continue
+        if kind == "missing":
+            said += "; `inspect-af study --template` prints a plan to fill in"
+        elif kind == "tuple_type":
+            said = f"{given!r} is no list; write it as [A, B], or one `- A` a line"
+        elif kind == "model_type":
+            said = f"{given!r}; give settings by name, as `inspect-af study --template` does"
+        elif kind == "extra_forbidden" and (allowed := _keys(Plan, at)):
+            said = str(one_of(last, allowed, what="key"))
+        yield f"{'.'.join(map(str, error['loc']))}: {said}"
 
 
 def _keys(model: type[BaseModel], at: Sequence[int | str]) -> tuple[str, ...]:
@@ -95,37 +101,52 @@ def complete_draft(draft: Mapping[str, Any]) -> Plan:
     """Works out the digests and the conditions of a draft.
 
     Raises:
-        ConfigError: A value is not allowed; as `alignment_faking` raises it.
-        pydantic.ValidationError: A key is missing or unknown, or has a value of another type.
+        ConfigError: All that is wrong with it, in one message.
     """
-    given = dict(draft)
-    subjects = given.pop("subjects", None)
-    if not isinstance(subjects, list | tuple):
-        raise ConfigError(
-            f"subjects: {subjects!r} is no list; write it as [openai/gpt-4o], or one `- MODEL` a line"
-        )
-    subjects = _Subjects.model_validate({"subjects": subjects}).subjects
-    conditions = given.pop("conditions", "none")
-    prompt = _keyed("prompt", given.pop("prompt", None))
-    task = given.get("task", "alignment_faking")
-    check_one_of(task, REQUESTS_OF, what="task")
+    given, args, problems = dict(draft), dict[str, Any](), list[str]()
+    task: ScenarioTask = "value_conflict" if given.get("task") == "value_conflict" else "alignment_faking"
     parameter, usual = REQUESTS_OF[task]
-    source = _source(given.pop("requests", usual))
-    generation = _keyed("generation", given.get("generation"))
-    run_seed = generation.get("run_seed", 0)
-    if (pair := given.get("pair")) is not None and not isinstance(pair, str):
-        raise ConfigError(f"pair: {pair!r}; give the directory of a hypothesis pair")
-    task_args = {
-        **_condition_args(conditions),
-        **prompt,
-        parameter: source,
-        "run_seed": run_seed,
-        **({"pair": pair} if pair else {}),
-    }
-    made = plan_parts(make_task(EvalTask(task=task, args=task_args)), task_args, source)
-    if made["conditions"] or given.get("sdf") or given.get("steering"):
-        given["generation"] = {"baseline_repeats": BASELINE_REPEATS, **generation}
-    return Plan.model_validate({**given, "subjects": subjects, **made})
+    generation: Any = given.get("generation") if isinstance(given.get("generation"), Mapping) else {}
+    for read in (
+        lambda: _condition_args(given.pop("conditions", "none")),
+        lambda: _prompt_args(given.pop("prompt", None)),
+        lambda: {parameter: _source(given.pop("requests", usual))},
+    ):
+        try:
+            args |= read()
+        except ConfigError as error:
+            problems.append(error.message)
+    args["run_seed"] = generation.get("run_seed", 0)
+    if isinstance(given.get("pair"), str):
+        args["pair"] = given["pair"]
+    try:
+        Plan.model_validate(given)
+    except ValidationError as error:
+        problems += _problems(error)
+    if not problems:
+        try:
+            made = plan_parts(make_task(EvalTask(task=task, args=args)), args, args[parameter])
+            if made["conditions"] or given.get("sdf") or given.get("steering"):
+                given["generation"] = {"baseline_repeats": BASELINE_REPEATS, **generation}
+            return Plan.model_validate({**given, **made})
+        except ValidationError as error:
+            problems += _problems(error)
+        except InspectAFError as error:
+            problems.append(error.message)
+    raise ConfigError("; ".join(dict.fromkeys([*problems, *_refused(task, args)])))
+
+
+def _refused(task: ScenarioTask, args: Mapping[str, Any]) -> Iterator[str]:
+    """What the task says to each argument beside those that it takes; fetches no usual requests for that."""
+    parameter, usual = REQUESTS_OF[task]
+    taken = {parameter: "mini" if task == "alignment_faking" else usual}
+    for name in sorted(args.keys() - {"run_seed"}, key=lambda name: (name not in ("pair", "scenario"), name)):
+        if args[name] != usual:
+            try:
+                make_task(EvalTask(task=task, args={**taken, name: args[name]}))
+                taken[name] = args[name]
+            except InspectAFError as error:
+                yield error.message
 
 
 def plan_parts(task: Task, task_args: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -151,20 +172,14 @@ def plan_parts(task: Task, task_args: Mapping[str, Any], source: str) -> dict[st
     }
 
 
-class _Subjects(BaseModel):
-    """A draft's subjects by themselves, checked before requests are fetched for them."""
-
-    subjects: tuple[PlannedSubject, ...]
-
-
-def _keyed(section: str, given: object) -> dict[str, Any]:
-    """A section of the draft that is read before the plan checks it."""
+def _prompt_args(given: object) -> dict[str, Any]:
     if given is None:
         return {}
     if not isinstance(given, Mapping):
-        raise ConfigError(
-            f"{section}: {given!r}; give settings by name, as `inspect-af study --template` does"
-        )
+        raise ConfigError(f"prompt: {given!r}; give settings by name, as `inspect-af study --template` does")
+    allowed = _keys(Plan, ("prompt",))
+    if unknown := [str(one_of(key, allowed, what="key")) for key in given if key not in allowed]:
+        raise ConfigError(f"prompt: {'; '.join(unknown)}")
     return {str(key): value for key, value in given.items()}
 
 
@@ -216,14 +231,24 @@ def check_plan(plan: Plan) -> None:
         ConfigError: All that was found, in one message.
         MaterialsError: The plan's pair cannot be read.
     """
-    found = list(_texts("", plan.model_dump(mode="json")))
-    if not found:  # what follows quotes the plan
-        pair = load_pair(plan.pair).summary()
-        found = [*_general(plan, pair), *_subjects_apart(plan)]
-        found += [] if plan.sdf is None else _sdf(plan.sdf)
-        found += [] if plan.steering is None else _steering(plan.steering, pair)
-    if found:
+    if found := plan_problems(plan):
         raise ConfigError("; ".join(found))
+
+
+def plan_problems(plan: Plan) -> list[str]:
+    """Settings that would fail, run nothing, or run the same thing twice.
+
+    Raises:
+        ConfigError: Texts that nothing else is to quote.
+        MaterialsError: The plan's pair cannot be read.
+    """
+    if hostile := list(_texts("", plan.model_dump(mode="json"))):
+        raise ConfigError("; ".join(hostile))
+    pair = load_pair(plan.pair).summary()
+    found = [*_general(plan, pair), *_needs(plan), *_subjects_apart(plan)]
+    found += [] if plan.sdf is None else _sdf(plan.sdf)
+    found += [] if plan.steering is None else _steering(plan.steering, pair)
+    return found
 
 
 def _texts(where: str, value: object) -> Iterator[str]:
@@ -251,8 +276,6 @@ def _general(plan: Plan, pair: PairSummary) -> Iterator[str]:
         )
     if plan.task == "value_conflict" and plan.checks is not None and plan.checks.direct_requests:
         yield "checks.direct_requests: value_conflict asks no requests; leave the check out"
-    if plan.beliefs is not None and plan.beliefs.questions != "choice" and plan.judging is None:
-        yield "beliefs.questions: a judge scores open questions; plan judging with a grader"
     # What the verdict and the report will be made from.
     known = [variable.code for variable in pair.variables]
     for code in plan.variables:
@@ -273,6 +296,26 @@ def _general(plan: Plan, pair: PairSummary) -> Iterator[str]:
         for price in prices:
             if not (isfinite(price) and price >= 0):
                 yield f"budget.prices.{model}: {price:g} is no price; give dollars per million tokens"
+
+
+def _needs(plan: Plan) -> Iterator[str]:
+    """Parts that need another part of the plan."""
+    beliefs, checks, judging, steering = plan.beliefs, plan.checks, plan.judging, plan.steering
+    if judging is None:
+        if checks is not None and checks.direct_requests:
+            yield "checks.direct_requests are scored by a judge; plan judging with a grader"
+        if plan.scratchpads is not None and "cut" in plan.scratchpads.edits:
+            yield "scratchpads.edits: a judge finds the sentences to cut; plan judging with a grader"
+        if beliefs is not None and beliefs.questions != "choice":
+            yield "beliefs.questions: a judge scores open questions; plan judging with a grader"
+    if (
+        steering is not None
+        and steering.in_context is True
+        and (judging is None or "concept" not in judging.judges)
+    ):
+        yield "steering.in_context: true takes judged replies; plan judging with judges: [concept]"
+    if steering is not None and judging is not None and judging.grader.args:
+        yield "steering sweeps take a grader by name alone; leave judging.grader.args out"
 
 
 def _subjects_apart(plan: Plan) -> Iterator[str]:

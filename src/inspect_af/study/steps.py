@@ -7,7 +7,7 @@ share a process. Nothing of a plan's text is part of a key, and keys are all tha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from itertools import count
@@ -18,7 +18,7 @@ import yaml
 from pydantic import ValidationError
 
 from inspect_af.config import Frozen, text_digest
-from inspect_af.errors import ConfigError
+from inspect_af.errors import ConfigError, InspectAFError
 from inspect_af.logs.headers import subject_of
 from inspect_af.materials import OVERSAMPLE, load_pair, load_scenario, load_universe
 from inspect_af.materials.universes import load_writing_prompts, select_document_types
@@ -35,7 +35,7 @@ from inspect_af.scorers.judges import AWARENESS_VOTES, FAKING_VOTES
 from inspect_af.sdf.generate import estimate
 from inspect_af.sdf.train import TrainingConfig
 from inspect_af.steering.in_context import OVERSIGHT
-from inspect_af.study.draft import check_plan
+from inspect_af.study.draft import plan_problems
 from inspect_af.tasks.evals import Evals, EvalTask, make_task
 from inspect_af.types import SCENARIO_OF, STRENGTHS, WORDING, Removed, Strength, TaskMeta, planned_claim
 
@@ -259,28 +259,30 @@ def build_steps(plan: Plan, out: Path) -> tuple[Step, ...]:
     Paths begin with the study's directory, `out`.
 
     Raises:
-        ConfigError: Something is wrong with the plan, or a subject or a setting does not allow it.
-        MaterialsError: Pair, scenario or requests cannot be read.
+        ConfigError: All that is wrong with the plan, or that a subject or a setting does not allow.
+        MaterialsError: The plan's pair cannot be read.
     """
-    check_plan(plan)
+    problems = plan_problems(plan)
     named = zip(subject_names(plan.subjects), plan.subjects, strict=True)
     subjects = [Subject(name, each, out) for name, each in named]
-    if plan.checks is not None and plan.checks.direct_requests and plan.judging is None:
-        raise ConfigError("checks.direct_requests are scored by a judge; plan judging with a grader")
-    if plan.scratchpads is not None and "cut" in plan.scratchpads.edits and plan.judging is None:
-        raise ConfigError("scratchpads.edits: a judge finds the sentences to cut; plan judging with a grader")
-    steps = [_organism_step(each) for each in subjects if each.planned.organism is not None]
-    steps += [_untouched_step(plan, each) for each in subjects]
-    if plan.scratchpads is not None:
-        steps += [_scratchpads_step(plan, plan.scratchpads, each) for each in subjects]
-    try:
-        if plan.sdf is not None:
-            steps += _sdf_steps(plan, plan.sdf, subjects)
-        if plan.steering is not None:
-            steps += _steering_steps(plan, plan.steering, subjects)
-    except ValidationError as error:
-        problems = "; ".join(f"sdf.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{problems}. See docs/sdf_training.md for the settings") from error
+    steps: list[Step] = []
+    parts: tuple[Callable[[], list[Step]], ...] = (
+        lambda: [_organism_step(each) for each in subjects if each.planned.organism is not None],
+        lambda: [_untouched_step(plan, each) for each in subjects],
+        lambda: [_scratchpads_step(plan, plan.scratchpads, each) for each in subjects if plan.scratchpads],
+        lambda: [] if plan.sdf is None else list(_sdf_steps(plan, plan.sdf, subjects)),
+        lambda: [] if plan.steering is None else list(_steering_steps(plan, plan.steering, subjects)),
+    )
+    for part in parts:
+        try:
+            steps += part()
+        except ValidationError as error:
+            problems += [f"sdf.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+            problems[-1] += ". See docs/sdf_training.md for the settings"
+        except InspectAFError as error:
+            problems.append(error.message)
+    if problems:
+        raise ConfigError("; ".join(dict.fromkeys(problems)))
     steps.append(_report_step(subjects, out))
     keys = [step.key for step in steps]
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
@@ -547,12 +549,6 @@ DIALOGUE_TOKENS = (900, 700)  # Assumed input and output of one written dialogue
 
 
 def _steering_steps(plan: Plan, steering: PlannedSteering, subjects: Sequence[Subject]) -> Iterator[Step]:
-    if steering.in_context is True and (plan.judging is None or "concept" not in plan.judging.judges):
-        raise ConfigError(
-            "steering.in_context: true takes judged replies; plan judging with judges: [concept]"
-        )
-    if plan.judging is not None and plan.judging.grader.args:
-        raise ConfigError("steering sweeps take a grader by name alone; leave judging.grader.args out")
     summary, seed = load_pair(plan.pair).summary(), str(plan.generation.run_seed)
     out = subjects[0].out / "pairs"
     files = {label: str(out / f"{label}.jsonl") for label in (summary.first, summary.second)}
