@@ -138,3 +138,19 @@ def test_logs_profile_and_report_are_written_where_the_command_says(
     assert f"wrote {file}" in capsys.readouterr().out
     (log,) = [read_eval_log(info.name) for info in list_eval_logs(str(logs))]
     assert log.status == "success" and len(log.samples or []) == 8
+
+
+def test_places_may_begin_with_the_home_directory_or_be_written_as_addresses_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    given = (*RUN, "--requests", "mini", "--interventions", "none", "--limit", "2")
+    there = f"file://{tmp_path}/there"
+    assert main([*given, "--log-dir=~/logs", f"--json={there}/p.json", "--html=~/p.html", "--out=~/o"]) == 0
+    assert main([*given, f"--log-dir={there}/logs"]) == 0
+    home, logs = tmp_path / "home", tmp_path / "there" / "logs"
+    assert len(list_eval_logs(str(home / "logs"))) == len(list_eval_logs(str(logs))) == 1
+    assert (home / "p.html").exists() and (home / "o" / "conditions.csv").exists()
+    assert (logs.parent / "p.json").exists() and (logs / "profile.html").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "there"]

@@ -183,10 +183,11 @@ MAX_CONNECTIONS = option("--max-connections", type=COUNT)
 BATCH = option("--batch", is_flag=True, help="use the provider's batch API where it has one")
 JSON_FILE = option("--json", "json_file", type=PLACE, metavar="FILE", help="write the report")
 REPORT = together(
-    option("--json", group="Results", metavar="FILE", help="write the profile as JSON"),
-    option("--html", group="Results", metavar="FILE", help="write the profile as one HTML page"),
+    option("--json", type=PLACE, group="Results", metavar="FILE", help="write the profile as JSON"),
+    option("--html", type=PLACE, group="Results", metavar="FILE", help="write the profile as one HTML page"),
     option(
         "--out",
+        type=PLACE,
         group="Results",
         metavar="DIR",
         help="write the figures (SVG, PNG) and the tables (CSV) into DIR",
@@ -202,6 +203,7 @@ RATES = option(
 )
 LOG_DIR = option(
     "--log-dir",
+    type=PLACE,
     group="Results",
     metavar="DIR",
     help="[default: a directory for this command and its content in INSPECT_LOG_DIR or logs/]",

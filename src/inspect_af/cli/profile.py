@@ -49,9 +49,9 @@ def profile(
     logs: tuple[str, ...],
     strength: str | None,
     plan: Path | None,
-    json: str | None,
-    html: str | None,
-    out: str | None,
+    json: Path | None,
+    html: Path | None,
+    out: Path | None,
 ) -> None:
     """Reads logs (headers and sample summaries only) and takes of them what it knows:
     inspect_af/alignment_faking gives arms, gaps, sensitivities and the verdict, replies paired by
@@ -71,9 +71,9 @@ def profile(
 def report(
     sources: Sequence[str | Path],
     *,
-    json_file: str | None,
-    html_file: str | None,
-    directory: str | None = None,
+    json_file: str | Path | None,
+    html_file: str | Path | None,
+    directory: str | Path | None = None,
     strength: str | None = None,
     plan: Plan | None = None,
 ) -> None:

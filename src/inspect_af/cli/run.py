@@ -195,8 +195,8 @@ def _asked(given: dict[str, Any]) -> Evals:
 @RUN_SEED
 @inspect_options("epochs")
 @LOG_DIR
-@option("--json", group="Results", metavar="FILE", help="write the reports as JSON")
-@option("--html", group="Results", metavar="FILE", help="write the reports as one HTML page")
+@option("--json", type=PLACE, group="Results", metavar="FILE", help="write the reports as JSON")
+@option("--html", type=PLACE, group="Results", metavar="FILE", help="write the reports as one HTML page")
 @inspect_options("running")
 def nuisance(**given: Any) -> int:
     """Runs the baseline under variants of the prompt that should not matter, on the same requests, and
