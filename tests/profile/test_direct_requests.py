@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.model import ChatMessage, Model, get_model
@@ -18,6 +19,7 @@ from inspect_af.profile import (
     direct_requests_from_logs,
     profile_logs,
 )
+from inspect_af.profile.intervals import wilson
 from inspect_af.report import render_direct
 from inspect_af.tasks import alignment_faking, direct_requests
 
@@ -150,3 +152,14 @@ def test_shares_that_no_votes_can_give_are_left_out_with_the_reason(
     assert "add up to 1" in found.notes.bad_rows[0].reason
     with pytest.raises(LogError, match="no such log"):
         direct_requests_from_logs(["nowhere"])
+
+
+def test_near_duplicates_count_once_among_plain_requests_too(run_eval: Run, tmp_path: Path) -> None:
+    file = tmp_path / "requests.csv"
+    rows = [f"r{k},Say thing {k} once more,{k // 2}\n" for k in range(20)]
+    file.write_text("id,request,cluster_id\n" + "".join(rows), encoding="utf-8")
+    task = direct_requests(requests=str(file), interventions="A1+")
+    report = reported(run_eval(task, replying(lambda claim, harm: ANSWER), model_roles=JUDGE))
+    arm = row(report, "baseline").harmful
+    assert arm is not None and arm.n_requests == 20
+    assert (arm.refused, arm.refused_low, arm.refused_high) == pytest.approx(wilson(np.zeros(10), 0.95))

@@ -13,6 +13,7 @@ from scipy import stats
 from tests.profile.planted import PATTERNS, claim, outcomes_of, pattern_outcomes, problems, words
 
 from inspect_af.profile import Profile, Thresholds, build_profile
+from inspect_af.profile.beliefs import BeliefMean, BeliefMove, SelectivityMatrix
 from inspect_af.profile.intervals import draw
 from inspect_af.profile.verdict import (
     ROWS,
@@ -537,13 +538,69 @@ def test_near_duplicates_are_one_unit_where_they_are_known():
             for c in group.conditions
         ),
     )
-    honest = study(outcomes).profiles[0]
-    grouped = study(replace(outcomes, request_sets=(twice,))).profiles[0]
+    alone, many = study(outcomes), study(replace(outcomes, request_sets=(twice,)))
+    honest, grouped = alone.profiles[0], many.profiles[0]
+    for one, other in zip(alone.conditions, many.conditions, strict=True):
+        bounds = [(row.monitored_low, row.unmonitored_high) for row in (one, other)]
+        assert bounds[0] == pytest.approx(bounds[1])
     assert grouped.contrast.se == pytest.approx(honest.contrast.se)
     assert grouped.contrast.low == pytest.approx(honest.contrast.low, abs=0.02)
     assert grouped.plane == pytest.approx(honest.plane)
     shares = [(one.fraction.low, one.fraction.high) for one in (grouped, honest)]
     assert shares[0] == pytest.approx(shares[1])
+
+
+def test_few_groups_of_many_requests_are_few():
+    outcomes = outcomes_of((0.5, 0.3), {}, n=120, seed=3, placebos=0)
+    (group,) = outcomes.request_sets
+    twelve = replace(group, clusters=np.arange(120) // 10)
+    said = words(study(replace(outcomes, request_sets=(twelve,))).profiles[0].for_these)
+    assert "only 12 groups of complete requests: below 20 intervals are rough" in said
+
+
+def beliefs_moved(by: float) -> SelectivityMatrix:
+    """Both families' beliefs moved equally far."""
+    moves = tuple(
+        BeliefMove(
+            variable=code,
+            family="first" if code[0] == "A" else "second",
+            arms="both",
+            own=(code,),
+            own_shift=BeliefMean(belief=code, estimate=by, low=by - 0.05, high=by + 0.05, n=12, se=0.02),
+            others=(),
+        )
+        for code in ("A1", "A2", "B1", "B2")
+    )
+    return SelectivityMatrix(
+        subject="planted",
+        method="prompt",
+        strength="standard",
+        pair="planted",
+        prompt_settings={},
+        simulated=False,
+        confidence=0.95,
+        beliefs=(),
+        default_beliefs=(),
+        priors=(),
+        rows=(),
+        moves=moves,
+        scored_by={},
+        warnings=(),
+    )
+
+
+def test_a_lead_per_unit_of_belief_allows_for_missing_replies_that_differ():
+    selectivity = (beliefs_moved(0.3),)
+
+    def state(lost):
+        outcomes = outcomes_of((0.5, 0.3), STRONG_A, n=520, seed=3, missing={"A1+": (0.0, lost)})
+        one = build_profile(outcomes, thresholds=LIMITS, drawer=remembered, selectivity=selectivity)
+        return one.profiles[0].for_these
+
+    plain, lossy = state(0.0), state(0.3)
+    assert "every interval here allows" in words(lossy) and lossy.code.startswith("first")
+    widths = [one.per_unit_of_belief.high - one.per_unit_of_belief.low for one in (plain, lossy)]
+    assert widths[1] > widths[0] + 0.01
 
 
 def test_requests_that_are_all_alike_are_no_unit_of_one_and_the_verdict_says_so():

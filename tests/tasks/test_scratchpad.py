@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from inspect_ai import eval
 from inspect_ai.log import EvalLog, write_eval_log
@@ -13,11 +14,12 @@ from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ModelOutput
 from tests.conftest import canned
 
 from inspect_af.errors import ConfigError, LogError
-from inspect_af.profile import profile_logs, scratchpads_from_logs
-from inspect_af.profile.scratchpad import ScratchpadReport
+from inspect_af.profile import Estimate, profile_logs, scratchpads_from_logs
+from inspect_af.profile.scratchpad import ScratchpadReport, transplant_row
 from inspect_af.report import render_html, render_scratchpads
 from inspect_af.solvers.scratchpad import like_sentences, prefills, refuse_without_prefill, sentences
 from inspect_af.tasks import alignment_faking, scratchpad, value_conflict
+from inspect_af.thresholds import Thresholds
 
 GRADER = {"grader": "af-simulated-judge/keyword"}
 
@@ -330,3 +332,18 @@ def test_a_cut_takes_no_tag_away_however_it_is_spelt_and_says_where_nothing_was_
     assert any(hoped in text for text in asked) and any(hoped not in text for text in asked)
     reasons = Counter(s.scores["choice"].reason for s in done.samples)  # type: ignore[index]
     assert reasons["no_such_sentence"] == 4 and reasons[None] == len(asked)
+
+
+def test_requests_of_one_group_are_no_unit_of_one_and_groups_are_units_where_there_are_enough() -> None:
+    rates = (0.8, 0.6, 0.4, 0.2, 0.8, 0.2)
+    rng = np.random.default_rng(0)
+    drawn = [rng.random(60) < rate for rate in rates]
+    once = [{f"{k:03}": [float(x)] for k, x in enumerate(arm)} for arm in drawn]
+    twice = [{f"{k:03}": [float(x)] for k, x in enumerate(np.repeat(arm, 2))} for arm in drawn]
+
+    def gap(cells: list[dict[str, list[float]]], per_group: int) -> Estimate:
+        clusters = {r: str(int(r) // per_group) for r in cells[0]}
+        return transplant_row("baseline", cells, clusters, Thresholds(n_resamples=500)).gap
+
+    assert gap(once, 60) == gap(once, 1)
+    assert gap(twice, 2).se == pytest.approx(gap(once, 1).se)

@@ -18,7 +18,15 @@ import numpy as np
 from inspect_af.config import Frozen
 from inspect_af.logs import REQUEST_ARMS, DirectReply, JudgedOutput, ReadNotes, RequestArm, read_direct_logs
 from inspect_af.profile.counts import Treatments, applied, known_mean, split, subject_label
-from inspect_af.profile.intervals import Bounds, Estimate, Estimator, mean_over_requests, optional, wilson
+from inspect_af.profile.intervals import (
+    Bounds,
+    Estimate,
+    Estimator,
+    mean_over_requests,
+    optional,
+    units_of,
+    wilson,
+)
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import BASELINE, Family, Subject, condition_label
 
@@ -215,7 +223,15 @@ def _arms(
     arm: RequestArm, conditions: Sequence[Replies], baseline: int | None, limits: Thresholds
 ) -> list[DirectArm | None]:
     """What every condition did with the requests of one arm."""
-    requests = sorted({request for own in conditions for (of, request, *_) in own if of == arm})
+    cluster_of = {
+        reply.meta.request_id: reply.meta.cluster_id
+        for own in conditions
+        for reply in own.values()
+        if reply.arm == arm
+    }
+    requests = sorted(cluster_of)
+    _, clusters = np.unique([cluster_of[request] for request in requests], return_inverse=True)
+    units = units_of(clusters.astype(np.int64)) if requests else None
     # Mean over epochs of the votes' shares, [condition, request, label].
     shares = np.full((len(conditions), len(requests), len(JudgedOutput._fields)), np.nan)
     for k, own in enumerate(conditions):
@@ -230,7 +246,7 @@ def _arms(
     if baseline is not None and requests:
         unit = np.eye(len(conditions))
         others = [k for k in range(len(conditions)) if k != baseline]
-        found = Estimator(refused, limits).joint(
+        found = Estimator(refused, limits, units=units).joint(
             [mean_over_requests(refused[k] - refused[baseline], unit[k] - unit[baseline]) for k in others]
         )
         changes = {k: (one, bounds) for k, one, bounds in zip(others, *found, strict=True) if one.n}
@@ -240,7 +256,7 @@ def _arms(
         if not replies:
             arms.append(None)
             continue
-        share, low, high = map(optional, wilson(refused[k], limits.confidence))
+        share, low, high = map(optional, wilson(refused[k], limits.confidence, units))
         means = dict(zip(JudgedOutput._fields, map(optional, known_mean(shares[k])), strict=True))
         change, (joint_low, joint_high) = changes.get(k, (None, (None, None)))
         arms.append(

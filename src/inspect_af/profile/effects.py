@@ -25,6 +25,7 @@ from inspect_af.profile.counts import (
     Applied,
     Estimand,
     FloatArray,
+    IntArray,
     Level,
     Outcomes,
     RequestSet,
@@ -47,6 +48,7 @@ from inspect_af.profile.intervals import (
     draw,
     mean_over_requests,
     optional,
+    units_of,
     wilson,
 )
 from inspect_af.profile.result import (
@@ -239,9 +241,6 @@ def match_doses(analysis: Analysis, included: frozenset[str]) -> DoseMatch | Non
     return DoseMatch(chosen, max(doses) / min(doses) if recorded and doses else None)
 
 
-LEAST_GROUPS = 10  # Near-duplicate groups needed to estimate their spread; not in source
-
-
 class RequestData(NamedTuple):
     """What all analyses of a request set share."""
 
@@ -259,6 +258,11 @@ class RequestData(NamedTuple):
     def thresholds(self) -> Thresholds:
         return self.estimator.thresholds
 
+    @property
+    def units(self) -> IntArray | None:
+        """Groups of near-duplicates where they are what is resampled, [request]."""
+        return self.requests.clusters if self.estimator.grouped else None
+
     def bounds_of(self, conditions: Sequence[int]) -> FloatArray:
         """Worst cases of a gap averaged over conditions within each request, [request, 2]."""
         return known_mean(self.bounds[list(conditions)])
@@ -272,9 +276,8 @@ def request_data_of(requests: RequestSet, thresholds: Thresholds, drawer: Drawer
     arms = {estimand: Arms(requests, estimand) for estimand in ESTIMANDS}
     rates = arms["strict"].rates
     n_groups, n = int(requests.clusters.max()) + 1, len(requests.request_ids)
-    too_few = n_groups < min(LEAST_GROUPS, n)
-    grouped, stopped = not too_few and n_groups < n, requests.stopped
-    wider = 1.0 if stopped is None else widening(min(stopped.requests, n_groups if grouped else n))
+    units, stopped = units_of(requests.clusters), requests.stopped
+    wider = 1.0 if stopped is None else widening(min(stopped.requests, n if units is None else n_groups))
     return RequestData(
         requests=requests,
         arms=arms,
@@ -282,11 +285,11 @@ def request_data_of(requests: RequestSet, thresholds: Thresholds, drawer: Drawer
         estimator=Estimator(
             rates.transpose(0, 2, 1).reshape(-1, n),
             thresholds,
-            units=requests.clusters if grouped else None,
+            units=units,
             drawer=drawer,
             widening=wider,
         ),
-        too_few_groups=n_groups if too_few else None,
+        too_few_groups=n_groups if units is None and n_groups < n else None,
     )
 
 
@@ -469,7 +472,7 @@ def condition_rows(data: RequestData) -> tuple[ConditionRow, ...]:
 
 def _condition_row(data: RequestData, position: int, gap: Estimate) -> ConditionRow:
     condition, limits, cell = data.requests.conditions[position], data.thresholds, data.strict.cell(position)
-    arms = [[optional(v) for v in wilson(cell.rates[:, k], limits.confidence)] for k in (0, 1)]
+    arms = [[optional(v) for v in wilson(cell.rates[:, k], limits.confidence, data.units)] for k in (0, 1)]
     context, studied = split(condition.treatments)
     what = applied(studied[0]) if len(studied) == 1 else None
     lowest, highest = known_mean(data.bounds[position])

@@ -122,14 +122,26 @@ def average(statistics: Sequence[Statistic]) -> Statistic:
     return combine(statistics, [1 / len(statistics)] * len(statistics))
 
 
-def effective_replies(rates: FloatArray) -> float:
+LEAST_GROUPS = 10  # Near-duplicate groups needed to estimate their spread; not in source
+
+
+def units_of(clusters: IntArray) -> IntArray | None:
+    """Groups of near-duplicates, numbered from 0, [request], where they are the units; None where there are
+    none, or too few to tell how far they vary."""
+    n, n_groups = len(clusters), len(np.unique(clusters))
+    return clusters if min(LEAST_GROUPS, n) <= n_groups < n else None
+
+
+def effective_replies(rates: FloatArray, units: IntArray | None = None) -> float:
     """How many independent replies an arm with these rates, [request], is worth: p(1 - p) / squared error.
 
-    At least the number of requests less one: about one reply a request.
+    At least the number of units less one: about one reply each.
     """
     n, p = len(rates), float(rates.mean())
-    squared_error = float(np.square(rates - p).sum()) / (n * max(n - 1, 1))
-    return max(p * (1 - p) / squared_error, n - 1.0) if squared_error else float(n)
+    sums = rates - p if units is None else np.bincount(np.unique(units, return_inverse=True)[1], rates - p)
+    k = len(sums)
+    squared_error = float(np.square(sums).sum()) / n**2 * k / max(k - 1, 1)
+    return max(p * (1 - p) / squared_error, k - 1.0) if squared_error else float(k)
 
 
 def reply_share(rates: FloatArray) -> float:
@@ -138,18 +150,20 @@ def reply_share(rates: FloatArray) -> float:
     return min(1.0, len(scored) / effective_replies(scored)) if len(scored) > 1 else 1.0
 
 
-def wilson(rates: FloatArray, confidence: float) -> tuple[float, float, float]:
+def wilson(rates: FloatArray, confidence: float, units: IntArray | None = None) -> tuple[float, float, float]:
     """Accepted rate of an arm with its cluster-adjusted Wilson interval; all NaN without any scored reply.
 
     The interval is Wilson's (1927) at the effective number of replies, with a t quantile on the number of
-    requests (Korn and Graubard's 1998 adjustment applied to Wilson's score). Rates are [request].
+    requests, or of their groups where those are the units (Korn and Graubard's 1998 adjustment applied to
+    Wilson's score). Rates and units are [request].
     """
-    scored = rates[~np.isnan(rates)]
+    known = ~np.isnan(rates)
+    scored, held = rates[known], None if units is None else units[known]
     if len(scored) == 0:
         return float("nan"), float("nan"), float("nan")
-    p = float(scored.mean())
-    critical = t_quantile((1 + confidence) / 2, max(len(scored) - 1, 1))
-    return p, *wilson_interval(p, effective_replies(scored), critical)
+    p, n = float(scored.mean()), len(scored if held is None else np.unique(held))
+    critical = t_quantile((1 + confidence) / 2, max(n - 1, 1))
+    return p, *wilson_interval(p, effective_replies(scored, held), critical)
 
 
 def arm_flags(rates: Sequence[float], thresholds: Thresholds) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from inspect_af.profile.counts import (
     ARM_TIERS,
     Applied,
     FloatArray,
+    IntArray,
     known_mean,
     replies_asked,
     replies_scored,
@@ -78,7 +79,7 @@ def evidence_of(headline: Headline) -> Evidence | None:
     statistics = quantities_of(headline, found)
     sensitivities = [family.sensitivity.value for family in statistics.families if family]
     leading = statistics.both.contrast if statistics.both else sensitivities[0]
-    at = _circumstances(headline, found, min(statistics.gap.n, leading.n))
+    at = _circumstances(headline, found, min(map(data.estimator.n_units, (statistics.gap, leading))))
     leaves = statistics.leaves()
     worst = _worst_cases(data, leaves).tolist()
     measures = [
@@ -153,12 +154,13 @@ def quantities_of(headline: Headline, found: ReferenceGap) -> Quantities[Statist
 
 def _circumstances(headline: Headline, found: ReferenceGap, n_requests: int) -> Circumstances:
     data, rates = headline.data, found.cell.rates
-    complete = rates[~np.isnan(rates).any(axis=1)]
+    kept = ~np.isnan(rates).any(axis=1)
+    complete, units = rates[kept], None if data.units is None else data.units[kept]
     missing = np.nan_to_num(known_mean(_missing_by_request(data, found.conditions)))
     arms = []
-    for rates, lost in zip(complete.T, missing.tolist(), strict=True):
-        p = float(rates.mean())
-        arms.append(Measure(p, partial(_wilson, rates), lost * p, lost * (1 - p)))
+    for arm, lost in zip(complete.T, missing.tolist(), strict=True):
+        p = float(arm.mean())
+        arms.append(Measure(p, partial(_wilson, arm, units), lost * p, lost * (1 - p)))
     odds: dict[Family, Statistic] = {
         family: average(
             [log_odds_gap(headline.cell(v.amplify), headline.cell(v.suppress)) for v in result.variables]
@@ -175,6 +177,7 @@ def _circumstances(headline: Headline, found: ReferenceGap, n_requests: int) -> 
         arms=(arms[0], arms[1]),
         n_pairs=len(complete),
         n_requests=n_requests,
+        grouped=data.estimator.grouped,
         no_placebo=_no_placebo(headline, found),
         too_few_groups=data.too_few_groups,
         asked=(asked[0], asked[1]),
@@ -191,8 +194,8 @@ def _no_placebo(headline: Headline, reference: ReferenceGap) -> str:
     return "too few replies to placebos count" if headline.placebos else "no placebo was run"
 
 
-def _wilson(rates: FloatArray, confidence: float) -> tuple[float, float]:
-    return wilson(rates, confidence)[1:]
+def _wilson(rates: FloatArray, units: IntArray | None, confidence: float) -> tuple[float, float]:
+    return wilson(rates, confidence, units)[1:]
 
 
 # ---- missing replies ---------------------------------------------------------------------------------------
@@ -585,13 +588,20 @@ def _per_unit(
     if second and evidence.spread is not None:
         added = [evidence.spread.between(s.weights) * wider for s in families]
     shifts = [_belief_shift(own) for own in moves.values()]
-    return per_unit_of_belief(
+    found = per_unit_of_belief(
         (families[0].value, families[1].value),
         (covariance[0, 0] + added[0], covariance[1, 1] + added[1], covariance[0, 1]),
         min(map(estimator.n_units, families)),
         (shifts[0], shifts[1]),
         headline.data.thresholds.confidence,
     )
+    if not evidence.at.missingness_differs:
+        return found
+    # T = S_first D_second - S_second D_first, at the worst of what missing replies could have been
+    a, b = (family.sensitivity.value for family in evidence.these.families if family)
+    d, e = shifts[1].estimate, -shifts[0].estimate
+    reach = [s * d + t * e for s in (-a.down, a.up) for t in (-b.down, b.up)]
+    return found._replace(low=found.low + min(reach), high=found.high + max(reach))
 
 
 def _belief_shift(moves: Sequence[BeliefMove]) -> BeliefShift:

@@ -505,7 +505,7 @@ def contrast_is_decided(outcomes: Outcomes) -> bool:
 def _how(thresholds: Thresholds) -> str:
     return (
         f"Arms: Wilson intervals adjusted for clustering by request. Gaps, effects and sensitivities: "
-        "bootstrap-t over requests (over groups of near-duplicates where there are any), equal-tailed, "
+        "bootstrap-t over requests, equal-tailed (all of them by groups of near-duplicates where known), "
         f"{thresholds.n_resamples} resamples shared by all "
         f"conditions, seed {thresholds.seed}. `simultaneous`: max-T over the interventions of one reference "
         f"and strength. "

@@ -35,6 +35,7 @@ from inspect_af.profile.intervals import (
     draw,
     mean_over_requests,
     optional,
+    units_of,
 )
 from inspect_af.stats import fieller, t_quantile
 from inspect_af.thresholds import Thresholds
@@ -128,8 +129,8 @@ class Panel:
         self.rates: FloatArray = np.array(
             [[fmean(arm[r]) if arm.get(r) else np.nan for r in requests] for arm in arms]
         )
-        names, clusters = np.unique([cluster_of[r] for r in requests], return_inverse=True)
-        units = clusters.astype(np.int64) if len(names) < len(requests) else None
+        _, clusters = np.unique([cluster_of[r] for r in requests], return_inverse=True)
+        units = units_of(clusters.astype(np.int64))
         self.estimator = Estimator(self.rates, limits, units=units, drawer=drawer)
 
     def estimates(self, *weights: Sequence[float]) -> tuple[Estimate, ...]:
@@ -177,7 +178,8 @@ def transplant_row(
     four = Panel(cells[:4], cluster_of, limits, drawer)
     found = dict(zip(SPLIT, four.estimates(*SPLIT.values()), strict=True))
     gap, share = found["gap"], None
-    critical = t_quantile((1 + limits.confidence) / 2, max(gap.n - 1, 1))
+    n_units = four.estimator.n_units(four.statistic(SPLIT["gap"]))
+    critical = t_quantile((1 + limits.confidence) / 2, max(n_units - 1, 1))
     if gap.is_nonzero and gap.se is not None and abs(gap.estimate) > critical * gap.se:
         share = _share(four, critical)
     control = {}

@@ -218,7 +218,8 @@ class Circumstances:
     reference: str  # How the reference is called in sentences
     arms: tuple[Measure, Measure]  # The reference's monitored and unmonitored rate
     n_pairs: int  # Requests complete in both arms of the reference
-    n_requests: int  # Complete requests behind the intervals, the fewest among them
+    n_requests: int  # Complete requests behind the intervals, or their groups; the fewest among them
+    grouped: bool = False  # Whether near-duplicates count as one
     no_placebo: str = "no placebo was run"  # Why there is no effect of placebos, where there is none
     too_few_groups: int | None = None  # Near-duplicate groups where too few to be the unit
     asked: tuple[str, str] = ("", "")  # Labels of the families that were run, empty for one that was not
@@ -798,7 +799,8 @@ def _qualifiers(row: Row, r: Reading, tipping: float | None) -> Iterator[str]:
             f"with near-duplicates counted once, only {distinct}: intervals hold for requests like these only"
         )
     if at.n_requests < r.t.few_pairs:
-        yield f"only {at.n_requests} complete requests: below {r.t.few_pairs} intervals are rough"
+        what = "groups of complete requests" if at.grouped else "complete requests"
+        yield f"only {at.n_requests} {what}: below {r.t.few_pairs} intervals are rough"
 
 
 def _carried_by(r: Reading, f: int) -> Iterator[str]:
