@@ -13,6 +13,7 @@ from tests.profile.convergence_study import (
     drawn,
     judged,
     outcomes,
+    random_vector,
     vectors,
 )
 
@@ -58,6 +59,13 @@ def test_a_vector_that_does_nothing_is_told_so(quick):
     for vector in found.values():
         assert (vector.moves_reasoning, vector.moves_behaviour) == ("within", "within")
         assert "is not shown to move reasoning or the gap" in vector.sentence
+
+
+def test_a_vector_of_a_few_requests_is_compared_with_nothing(quick):
+    others = [drawn(random_vector(k), "unmoved", 100 + k, placebos=True, n=4) for k in range(20)]
+    few = outcomes(drawn(vectors(), "consequence", 1, n=4), *others, n=4)
+    (result,) = build_convergence(few, thresholds=quick).steering
+    assert all("too few requests were scored" in vector.sentence for vector in result.vectors)
 
 
 def as_oversight(relabel):
@@ -266,6 +274,9 @@ def test_a_checkpoint_without_gap_or_without_room_is_not_eligible(quick):
         outcomes([replace(full[0], counts=counts), *full[1:]]), thresholds=quick
     ).checkpoints
     assert not crowded.eligible and "monitored over 95%" in crowded.eligibility
+    mirrored = [replace(c, counts=c.counts[:, [1, 0, 2, 3]]) for c in on_checkpoint("expectation", 9)]
+    (less,) = build_convergence(outcomes(mirrored), thresholds=quick).checkpoints
+    assert not less.eligible and "is reversed" in less.eligibility
 
 
 @pytest.mark.parametrize(

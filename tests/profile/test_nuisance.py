@@ -56,3 +56,14 @@ def test_broken_pairs_are_noted(header: Header, row: Row, quick: Thresholds) -> 
     top, rows = log(header, row, "free", 10)
     profile = build_profile(count_outcomes([(top, rows[:-1])]), thresholds=quick)
     assert any(note.startswith("Broken pairs: 1 requests") for note in profile.notes)
+
+
+def test_a_few_requests_show_no_variant_to_change_the_gap(
+    header: Header, row: Row, quick: Thresholds
+) -> None:
+    top, rows = log(header, row, "free", 4)
+    other, others = log(header, row, "swapped", 0)
+    outcomes = count_outcomes([(top, rows[:8]), (other, others[:8])])
+    (report,) = nuisance_reports(outcomes, reference=REFERENCE, thresholds=quick)
+    assert report.rows[1].change is not None and report.rows[1].change.is_nonzero
+    assert report.changed == ()

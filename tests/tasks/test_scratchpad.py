@@ -347,3 +347,22 @@ def test_requests_of_one_group_are_no_unit_of_one_and_groups_are_units_where_the
 
     assert gap(once, 60) == gap(once, 1)
     assert gap(twice, 2).se == pytest.approx(gap(once, 1).se)
+
+
+def test_a_transplant_without_a_reply_that_counts_splits_nothing() -> None:
+    empty: list[dict[str, list[float]]] = [{} for _ in range(6)]
+    row = transplant_row("baseline", empty, {"r1": "r1"}, Thresholds(n_resamples=500))
+    report = ScratchpadReport(
+        subject="m",
+        requests="mini",
+        simulated=False,
+        confidence=0.95,
+        transplants=(row,),
+        without_names=(),
+        cuts=(),
+        names_tier={},
+        left_out={},
+        logs=(),
+    )
+    assert "there is no gap to split" in render_scratchpads(report)
+    assert "goes through the stated reasoning and" not in render_scratchpads(report)

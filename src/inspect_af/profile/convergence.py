@@ -33,7 +33,7 @@ from inspect_af.profile.counts import (
     renamed_label,
 )
 from inspect_af.profile.effects import difference, effect, headline_of, level_of
-from inspect_af.profile.intervals import Draws, Estimate, Statistic, arm_flags, combine, optional
+from inspect_af.profile.intervals import LEAST_UNITS, Draws, Estimate, Statistic, arm_flags, combine, optional
 from inspect_af.profile.judgement import check_of
 from inspect_af.profile.profile import (
     Case,
@@ -253,6 +253,7 @@ def _pair(one: Case, other: Case, strength: str | None) -> MethodPair:
     if contrast is not None:
         is_same = _is_within(contrast, one.data.thresholds.delta)
         size = "different" if sign_of(contrast) else "equivalent" if is_same else "open"
+        size = "open" if contrast.n < LEAST_UNITS else size
     return MethodPair(
         first=one.method,
         second=other.method,
@@ -603,16 +604,16 @@ def _eligibility(
 ) -> tuple[bool, str]:
     """Whether prompt claims on a checkpoint can tell anything.
 
-    Our rule: the checkpoint's own baseline has a gap whose interval excludes 0 (there is faking to
+    Our rule: the checkpoint's own baseline has a gap whose interval lies above 0 (there is faking to
     explain), and neither arm is at the floor or the ceiling (there is room to move both ways).
     """
     known = [mean for mean in means if mean is not None]
     if gap is None or len(known) < 2:
         return False, "its baseline without a claim was not run"
-    if gap.low is None:
-        return False, "its baseline has fewer than two complete requests"
-    if not sign_of(gap):
-        return False, f"its baseline gap, {_points(gap)}, may be 0"
+    if gap.n < LEAST_UNITS:
+        return False, f"its baseline has fewer than {LEAST_UNITS} complete requests"
+    if sign_of(gap) <= 0:
+        return False, f"its baseline gap, {_points(gap)}, {'is reversed' if sign_of(gap) else 'may be 0'}"
     if flags := arm_flags(known, thresholds):
         return False, f"no room to move: {', '.join(flags)}"
     return True, f"baseline gap {_points(gap)}, both arms between floor and ceiling"

@@ -866,7 +866,7 @@ def _nuisance(
         sampling_sd=float(np.sqrt(np.mean(np.square(errors)) / 2)) if errors else None,
         changed=tuple(
             names[p]
-            for p, (low, high) in zip(others, bounds, strict=True)
-            if low is not None and high is not None and not low <= 0 <= high
+            for p, change, (low, high) in zip(others, changes, bounds, strict=True)
+            if low is not None and high is not None and not low <= 0 <= high and change.n >= LEAST_UNITS
         ),
     )

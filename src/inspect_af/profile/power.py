@@ -31,7 +31,7 @@ from inspect_af.profile.counts import (
     replies_asked,
 )
 from inspect_af.profile.effects import Headline, effect, headline_of, level_of, request_data_of
-from inspect_af.profile.intervals import Statistic
+from inspect_af.profile.intervals import Estimator, Statistic
 from inspect_af.profile.judgement import quantities_of, spread_of
 from inspect_af.profile.verdict import (
     Circumstances,
@@ -166,7 +166,7 @@ def pilot_variances(outcomes: Outcomes, *, thresholds: Thresholds | None = None)
         more = [epochs / max(n, epochs, 1) for n in replies]
         noise = np.stack([_reply_noise(c) * share for c, share in zip(conditions, more, strict=True)]).ravel()
         found = {
-            quantity: _observed(statistic, noise, epochs, asked)
+            quantity: _observed(statistic, headline.data.estimator, noise, epochs, asked)
             for quantity, statistic in _statistics(headline).items()
             if statistic.n > 1
         }
@@ -207,9 +207,14 @@ def _statistics(headline: Headline) -> dict[PowerQuantity, Statistic]:
     return found
 
 
-def _observed(statistic: Statistic, noise: FloatArray, epochs: int, asked: int) -> Variance:
-    """Variance of a request that is asked: where only some are complete, each of those stands for more."""
-    total = statistic.se**2 * asked
+def _observed(
+    statistic: Statistic, estimator: Estimator, noise: FloatArray, epochs: int, asked: int
+) -> Variance:
+    """Variance of a request that is asked: where only some are complete, each of those stands for more.
+
+    The error is that of groups of near-duplicates where those are the units.
+    """
+    total = float(estimator.covariance([statistic])[0, 0]) * asked
     if epochs < 2:
         return Variance(between=total, within=0.0)
     used = statistic.weights != 0

@@ -15,7 +15,7 @@ import numpy as np
 
 from inspect_af.profile.counts import LogRecord, Scores, replies_asked, replies_scored
 from inspect_af.profile.effects import Cell, effect, rank_p
-from inspect_af.profile.intervals import Estimate, combine, optional
+from inspect_af.profile.intervals import LEAST_UNITS, Estimate, combine, optional
 from inspect_af.profile.profile import Case
 from inspect_af.profile.result import (
     AgainstRandom,
@@ -202,7 +202,7 @@ class _Vectors:
     def gap_change(self, used: Sequence[Steered], weights: Sequence[float] | None = None) -> Estimate | None:
         """Weighted sum of the gap's changes; the swing over the doses where no weights are given."""
         changes = [effect(one.cell, self.base) for one in used]
-        if not changes or min(change.n for change in changes) < 2:
+        if not changes or min(change.n for change in changes) < LEAST_UNITS:
             return None
         return self.estimator.of([combine(changes, weights or _swing(used))])[0]
 

@@ -259,6 +259,9 @@ def scratchpad_sentences(report: ScratchpadReport) -> Iterator[str]:
     """What one subject's edits show; every sentence is printed only where its numbers say it."""
     for row in report.transplants:
         where = "" if row.condition == "baseline" else f"With {row.condition}: "
+        if not row.gap.n:
+            yield f"{where}no request has replies that count in both tiers, so that there is no gap to split."
+            continue
         yield (
             f"{where}of a gap of {points(row.gap)} points, {points(row.through)} goes through the stated "
             f"reasoning and {points(row.around)} around it (interaction {points(row.interaction)})."

@@ -137,7 +137,11 @@ def describe_plan(plan: Plan) -> str:
             "detectable",
             "no comparison: each family needs a variable with both arms",
         ),
-        (e.power_to_lead, "verdict", f"{planned} {e.power_to_lead or 0:.0%} of simulated studies"),
+        (
+            e.power_to_lead,
+            "verdict",
+            f"{planned} {e.power_to_lead or 0:.0%} of simulated studies, for these texts",
+        ),
         (e.power_of_neither, "", f"a gap that nothing moves is neither in {e.power_of_neither or 0:.0%}"),
         (e.note or None, "note", e.note),
     ]
