@@ -8,6 +8,7 @@ is shown.
 from __future__ import annotations
 
 import math
+import sys
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -115,9 +116,9 @@ def visible(text: str, *, longest: int = LONGEST_TEXT, whole: int | None = None)
     return "".join(pieces)
 
 
-def say(text: str) -> None:
-    """Prints text that may hold foreign names: nothing in it drives the terminal."""
-    print(visible(text, longest=10_000_000))
+def say(text: str, *, err: bool = False) -> None:
+    """Prints text that may hold foreign names; nothing in it drives the terminal. `err` is standard error."""
+    print(visible(text, longest=10_000_000), file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def one_line(text: str, *, longest: int = 80) -> str:

@@ -31,6 +31,15 @@ def test_a_draft_has_nothing_wrong_and_runs(here: Path, capsys: pytest.CaptureFi
     assert "mine holds something already" in capsys.readouterr().err
 
 
+def test_a_strangers_pair_does_not_drive_the_terminal(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pair", "new", "mine"]) == 0
+    file = Path("mine/pair.toml")
+    file.write_text('"k\\u001b]0;x\\u0007\\u202e" = 1\n' + file.read_text())
+    capsys.readouterr()
+    assert main(["pair", "check", "mine"]) == 1
+    assert "k[U+001B]]0;x[U+0007][U+202E]: unknown key" in capsys.readouterr().err
+
+
 def test_a_draft_of_a_scenario_has_nothing_wrong_and_runs(here: Path) -> None:
     assert main(["scenario", "new", "mine"]) == 0
     assert main(["scenario", "check", "mine"]) == 0

@@ -295,11 +295,12 @@ def test_every_number_of_conditions_and_profiles_is_in_some_file(profile: Profil
     assert not {number for number in found if str(number) not in cells and f"'{number}" not in cells}
 
 
-def test_a_csv_cell_is_never_a_formula(tmp_path: Path) -> None:
+def test_a_csv_cell_is_never_a_formula_and_hides_nothing(tmp_path: Path) -> None:
     import csv
 
-    profile = profile_of(study(model="=HYPERLINK(1)"))
+    profile = profile_of(study(model="=HYPERLINK(1)\x00\x1b[2J\u202e"))
     for file in export_csv(profile, tmp_path):
+        assert file.read_text(encoding="utf-8").replace("\n", "").isprintable()
         with file.open(newline="", encoding="utf-8") as source:
             for row in csv.reader(source):
                 assert not [c for c in row if c.startswith(("=", "@")) or re.match(r"[+-](?![\d.]|inf)", c)]

@@ -14,7 +14,7 @@ import click
 from inspect_af import __version__
 from inspect_af.cli.command import LazyGroup
 from inspect_af.errors import InspectAFError
-from inspect_af.format import visible
+from inspect_af.format import say
 
 _HERE = "inspect_af.cli"
 VERBS = {
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         read_environment_file()
         return int(app.main(words, prog_name="inspect-af", standalone_mode=False) or 0)
     except InspectAFError as error:
-        print(f"inspect-af: {visible(str(error))}", file=sys.stderr)
+        say(f"inspect-af: {error}", err=True)
         return 1
     except click.ClickException as error:
         error.show()
@@ -108,10 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a file that was named on the command line, a full disk
         if error.filename is None:
             raise
-        print(f"inspect-af: {visible(str(error.filename))}: {error.strerror}", file=sys.stderr)
+        say(f"inspect-af: {error.filename}: {error.strerror}", err=True)
         return 1
     except (KeyboardInterrupt, click.Abort) as stopped:
         note = str(stopped.__cause__ or stopped)
         text = f"interrupted; the same command goes on where it stopped{'. ' if note else ''}{note}"
-        print(f"inspect-af: {text}", file=sys.stderr)
+        say(f"inspect-af: {text}", err=True)
         return 130

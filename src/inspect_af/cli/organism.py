@@ -12,6 +12,7 @@ from inspect_af.cli.command import COUNT, FILE, FROM_ZERO, PLACE, Verb, option
 from inspect_af.cli.options import progress, write_json
 from inspect_af.config import write_whole
 from inspect_af.errors import ConfigError, one_of
+from inspect_af.format import say, text_table
 from inspect_af.materials import Setting, load_pair, load_scenario
 from inspect_af.organisms.tiny.mixture import TinyKind
 from inspect_af.organisms.tiny.texts import VARIABLES, TinySide, ordinary_documents, tiny_pairs
@@ -38,12 +39,11 @@ def catalogue(as_json: bool) -> int:
     """Lists published organisms, and models in which a gap was reported, with what the reports say. -M
     organism=NAME loads one with af-hf/BASE or af-vllm/BASE. Nothing here was run by this package.
     """
-    from inspect_af.format import text_table
     from inspect_af.materials.organisms import load_organisms
 
     found = load_organisms()
     if as_json:
-        print(dumps([each.model_dump(mode="json", exclude_none=True) for each in found], indent=1))
+        say(dumps([each.model_dump(mode="json", exclude_none=True) for each in found], indent=1))
         return 0
     rows = [("name", "base", "adapters", "scenario", "reported", "pinned", "source", "licence")]
     for each in found:
@@ -52,7 +52,7 @@ def catalogue(as_json: bool) -> int:
         adapters = ", ".join(each.adapters)
         facts = (each.reported, pinned, each.source or "", each.licence or "")
         rows.append((each.name, each.base, adapters, scenario, *facts))
-    print(text_table(rows, left=range(8)))
+    say(text_table(rows, left=range(8)))
     return 0
 
 
@@ -74,8 +74,8 @@ def train(out: Path, kind: TinyKind, seed: int, steps: int | None) -> None:
         schedule=schedule,
         progress=lambda step, steps, loss: shown(step, steps, f"loss {loss:.3f}"),
     )
-    print(f"{out}: the organism {truth.kind}, planted gap {truth.gap():+.3f} without any claim.")
-    print(f"Whether it does what is planted: inspect-af organism check {out}")
+    say(f"{out}: the organism {truth.kind}, planted gap {truth.gap():+.3f} without any claim.")
+    say(f"Whether it does what is planted: inspect-af organism check {out}")
 
 
 @organism.command(
@@ -98,11 +98,11 @@ def check(
     found = check_organism(
         directory, replies=replies, setting=setting, strength=strength, seed=seed, progress=shown
     )
-    print(check_text(found))
+    say(check_text(found))
     if json:
         write_json(found, json)
     if found.problems:
-        print("\nOutside of tolerance:\n  " + "\n  ".join(found.problems))
+        say("\nOutside of tolerance:\n  " + "\n  ".join(found.problems))
         return 1
     return 0
 
@@ -150,7 +150,7 @@ def pairs(concept: str, out: Path, n: int, seed: int) -> None:
             )
         )
     written = write_pairs(out, found)
-    print(f"{len(written.pairs)} pairs for {concept} in {out} (digest {written.digest})")
+    say(f"{len(written.pairs)} pairs for {concept} in {out} (digest {written.digest})")
 
 
 @organism.command(
@@ -169,4 +169,4 @@ def documents(out: Path, n: int, seed: int) -> None:
     texts = ordinary_documents(n, Random(f"ordinary {seed}"))
     numbered = enumerate(texts, start=1)
     write_whole(out, (f"{dumps({'id': f'ordinary-{number}', 'text': text})}\n" for number, text in numbered))
-    print(f"{n} documents in {out}")
+    say(f"{n} documents in {out}")

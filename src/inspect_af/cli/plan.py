@@ -90,9 +90,9 @@ def plan(**given: Any) -> None:
     made = made.model_copy(update={"estimate": estimate})
     made, note = write_plan(made, given["out"], force=given["force"])
     if note:
-        print(note)
-    print(describe_plan(made))
-    print(f"wrote {given['out']}; run it with: inspect-af run --plan {given['out']}")
+        say(note)
+    say(describe_plan(made))
+    say(f"wrote {given['out']}; run it with: inspect-af run --plan {given['out']}")
 
 
 @click.command(cls=Verb)
@@ -185,7 +185,7 @@ def power(**given: Any) -> int:
         quantity: assumed_variance(quantity, monitored=monitored, unmonitored=unmonitored, gap_sd=gap_sd)
         for quantity in POWER_QUANTITIES
     }
-    print(
+    say(
         f"assumed: {monitored:.0%} monitored, {unmonitored:.0%} unmonitored, gap sd {100 * gap_sd:g} points, "
         "two variables in each family, as in the bundled pair"
     )
@@ -197,7 +197,7 @@ def power(**given: Any) -> int:
 
 def _print_verdicts(rates: tuple[float, float], given: dict[str, Any]) -> None:
     first, second = given["sensitivity"]
-    print(
+    say(
         f"\n  verdicts of {given['studies']:,} simulated studies a line; sensitivities {100 * first:g} and "
         f"{100 * second:g} points, {given['placebos']} placebos, {given['baseline_repeats']} samples of the "
         f"untouched subject, texts of sd {100 * given['text_sd']:g}, request icc {given['request_icc']:g}"
@@ -217,30 +217,30 @@ def _print_found(size: str, found: VerdictPower) -> None:
         ordered = sorted(codes.items(), key=lambda item: -item[1])[:3]
         return ", ".join(f"{code} {k / found.studies:.0%}" for code, k in ordered)
 
-    print(f"  {size} for these texts: {most(found.these)}")
+    say(f"  {size} for these texts: {most(found.these)}")
     if found.beyond:
-        print(f"  {'':<{len(size)}} beyond them:     {most(found.beyond)}")
+        say(f"  {'':<{len(size)}} beyond them:     {most(found.beyond)}")
 
 
 def _print(variances: dict[PowerQuantity, Variance], given: dict[str, Any]) -> None:
     shared = {"power": given["power"], "confidence": given["confidence"]}
     if given["target"] is not None:
-        print(f"  requests to detect {100 * given['target']:g} points with {given['power']:.0%} power")
-        print("  epochs    " + "".join(f"{epochs:>10}" for epochs in given["epochs"]))
+        say(f"  requests to detect {100 * given['target']:g} points with {given['power']:.0%} power")
+        say("  epochs    " + "".join(f"{epochs:>10}" for epochs in given["epochs"]))
         for quantity, variance in variances.items():
             needed = [
                 requests_needed(variance, target=given["target"], epochs=e, **shared) for e in given["epochs"]
             ]
-            print(f"  {quantity:<10}" + "".join(f"{n:>10,}" for n in needed))
+            say(f"  {quantity:<10}" + "".join(f"{n:>10,}" for n in needed))
         return
-    print(
+    say(
         f"  detectable with {given['power']:.0%} power at {given['confidence']:.0%}, in percentage points "
         "(none: not even 100 would be detected)"
     )
-    print("  requests x epochs " + "".join(f"{quantity:>13}" for quantity in variances))
+    say("  requests x epochs " + "".join(f"{quantity:>13}" for quantity in variances))
     for n in given["requests"]:
         for epochs in given["epochs"]:
             found = [detectable_effect(v, n_requests=n, epochs=epochs, **shared) for v in variances.values()]
             # A rate cannot move by more than a hundred points.
             cells = ["none" if value > 1 else f"{100 * value:.1f}" for value in found]
-            print(f"  {n:>8} x {epochs:<7} " + "".join(f"{cell:>13}" for cell in cells))
+            say(f"  {n:>8} x {epochs:<7} " + "".join(f"{cell:>13}" for cell in cells))

@@ -96,13 +96,13 @@ def report(
         _without_profile(sources, error, [option for option, given in wanted.items() if given is not None])
         return
     if unfinished := [note for note in found.notes if note.startswith("Incomplete (")]:
-        print("UNFINISHED: what follows rests on the samples that are there, and may change.")
+        say("UNFINISHED: what follows rests on the samples that are there, and may change.")
         say("".join(f"  - {note}\n" for note in unfinished))
     if html_file is None:
-        print(f"{render_table(found)}\n")
+        say(f"{render_table(found)}\n")
         _print_beside(found, found.thresholds)
     else:  # the page has every number
-        print(render_summary(found))
+        say(render_summary(found))
     if plan is not None and not found.deviations:
         say(f"The logs fit the plan {found.plan_digest}.")
     elif plan is not None:
@@ -142,9 +142,9 @@ def write_files(place: str | Path, write: Callable[[Path], Sequence[Path]]) -> N
     with writing(place) as path:
         files = write(path)
     for file in files:
-        print(f"wrote {place}{str(file)[len(str(path)) :].replace(os.sep, '/')}")
+        say(f"wrote {place}{str(file)[len(str(path)) :].replace(os.sep, '/')}")
     if missing:
-        print(f"made the directory {missing[-1]}, which was not there")
+        say(f"made the directory {missing[-1]}, which was not there")
 
 
 def _without_profile(sources: Sequence[str | Path], error: OtherTasksError, options: Sequence[str]) -> None:
@@ -167,11 +167,11 @@ def _print_beside(found: Profile | SideTables, thresholds: Thresholds) -> None:
     for matrix in found.selectivity:
         wanted = variables.get((matrix.subject, matrix.method)) or None
         checked = belief_check(matrix, variables=wanted, thresholds=thresholds.beliefs)
-        print(f"{render_selectivity(matrix, checked)}\n")
+        say(f"{render_selectivity(matrix, checked)}\n")
     for asked in found.direct_requests:
-        print(f"{render_direct(asked)}\n")
+        say(f"{render_direct(asked)}\n")
     for edited in found.scratchpads:
-        print(f"{render_scratchpads(edited)}\n")
+        say(f"{render_scratchpads(edited)}\n")
 
 
 @click.command(cls=Verb)
@@ -216,15 +216,15 @@ def convergence(
         title=title,
         progress=show_progress,
     )
-    print(render_convergence_text(report))
+    say(render_convergence_text(report))
     if json is not None:
         write_text(json, report.to_json() + "\n")
     with writing(out) as directory:
         written = [f"{out}/{file.name}" for file in write_convergence(report, directory)]
     shown = [file for file in written if file.endswith((".html", ".json"))]
     for file in shown:
-        print(f"wrote {file}")
-    print(f"wrote {len(written) - len(shown)} tables and figures in {out}")
+        say(f"wrote {file}")
+    say(f"wrote {len(written) - len(shown)} tables and figures in {out}")
 
 
 def model_names(given: Sequence[str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from inspect_af.cli.options import (
 )
 from inspect_af.cli.profile import report, write_text
 from inspect_af.errors import ConfigError
+from inspect_af.format import say
 from inspect_af.logs import read_logs, show_progress
 from inspect_af.plan import PlannedModel, load_plan
 from inspect_af.profile import contrast_is_decided, count_outcomes, nuisance_reports
@@ -142,7 +143,7 @@ def run(context: click.Context, /, **given: Any) -> int:
     stops = given["until"] is not None
     log_dir = given["log_dir"] or f"{default_log_dir(asked)}{'-until-decided' if stops else ''}"
     most = " at most" if stops else ""
-    click.echo(f"{planned_replies(asked):,} replies to ask for{most}, less those already in {log_dir}")
+    say(f"{planned_replies(asked):,} replies to ask for{most}, less those already in {log_dir}")
     if stops:
 
         def is_decided(logs: list[str]) -> bool:
@@ -153,8 +154,8 @@ def run(context: click.Context, /, **given: Any) -> int:
         success = run_evals(asked, log_dir, **running)
     if not success:
         for reason in failures(log_dir):
-            click.echo(f"failed: {reason}", err=True)
-        click.echo(f"some samples have not finished; repeat the command to go on (logs in {log_dir})")
+            say(f"failed: {reason}", err=True)
+        say(f"some samples have not finished; repeat the command to go on (logs in {log_dir})")
     # A profile of what there is so far does not take the place of the one that is to come.
     name = "profile" if success else "unfinished-profile"
     report(
@@ -221,7 +222,7 @@ def nuisance(**given: Any) -> int:
     outcomes = count_outcomes(read_logs([log_dir], progress=show_progress))
     reports = nuisance_reports(outcomes, reference=USUAL_PROMPT)
     for each in reports:
-        print(render_nuisance(each))
+        say(render_nuisance(each))
     if given["json"] is not None:
         text = ",\n".join(each.model_dump_json(indent=2) for each in reports)
         write_text(given["json"], f"[{text}]\n")

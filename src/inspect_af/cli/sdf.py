@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +24,7 @@ from inspect_af.cli.options import (
 )
 from inspect_af.config import text_digest, token_count
 from inspect_af.errors import ConfigError
+from inspect_af.format import say
 from inspect_af.materials import load_universe, load_wordings, universe_wordings
 from inspect_af.materials.universes import load_writing_prompts, select_document_types
 from inspect_af.plan import known_price
@@ -62,7 +62,7 @@ _ADAPTERS = click.argument("adapters", nargs=-1, required=True, type=FILE, metav
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    say(line, err=True)
 
 
 # generate
@@ -165,14 +165,14 @@ def generate(**given: Any) -> int:
             say=_say,
         )
     except generation.Unfinished:
-        print(f"some samples have not finished; repeat the command to go on (logs in {out})")
+        say(f"some samples have not finished; repeat the command to go on (logs in {out})")
         return 1
     unit = "tokens (estimated by characters)" if counter.name == CHARACTERS else f"tokens of {counter.name}"
-    print(
+    say(
         f"{done.documents:,} clean documents with {done.tokens:,} {unit} in {out}, of {done.asked:,} "
         f"asked for: {done.malformed:,} were malformed, {done.removed:,} would be removed by filters"
     )
-    print(
+    say(
         f"next: inspect-af sdf build {out / 'documents'} --tokens {given['tokens']} --tokenizer ... --out ..."
     )
     return 0
@@ -259,12 +259,10 @@ def build(**given: Any) -> None:
         licence=given["licence"] or LICENCE,
     )
     for each in built:
-        print(report_text(each.report))
-        print(f"wrote {each.directory} (digest {each.manifest.digest})")
+        say(report_text(each.report))
+        say(f"wrote {each.directory} (digest {each.manifest.digest})")
         if each.manifest.simulated:
-            print(
-                "SIMULATED: a simulated writer wrote these documents; they test the pipeline, nothing else."
-            )
+            say("SIMULATED: a simulated writer wrote these documents; they test the pipeline, nothing else.")
 
 
 # train
@@ -282,18 +280,18 @@ def train(config: Path, seed: tuple[int, ...]) -> None:
         manifest = read_manifest(folder)
         losses = manifest.losses if manifest else None
         if losses is None:
-            print(folder)
+            say(str(folder))
             continue
         held_out = ""
         if losses.held_out_before is not None and losses.held_out is not None:
             held_out = f", held out {losses.held_out_before:.3f} -> {losses.held_out:.3f}"
-        print(f"{folder}: {losses.steps} steps, loss {losses.train:.3f}{held_out} nats per token")
+        say(f"{folder}: {losses.steps} steps, loss {losses.train:.3f}{held_out} nats per token")
 
 
 @sdf.command(cls=Verb, short_help="print where the configuration for several GPUs is, for accelerate launch")
 def fsdp_config() -> None:
     """Prints where the configuration for several GPUs is, for accelerate launch."""
-    print(files("inspect_af.sdf").joinpath("fsdp.yaml"))
+    say(str(files("inspect_af.sdf").joinpath("fsdp.yaml")))
 
 
 # check
@@ -334,10 +332,10 @@ def check(**given: Any) -> None:
         device=given["device"],
         progress=lambda what: _say(f"scoring {what}"),
     )
-    print(check_text(found))
+    say(check_text(found))
     if given["json"]:
         write_json(found, given["json"])
-        print(f"wrote {given['json']}")
+        say(f"wrote {given['json']}")
 
 
 # compose, push, pull
@@ -351,7 +349,7 @@ def compose(adapters: tuple[Path, ...], out: Path) -> None:
     directories) of one base, in the order in which they were trained: the organism first.
     """
     written = combine.compose(adapters, out)
-    print(f"{written}: rank {adapter_config(written)['r']} (serve with --max-lora-rank of at least that)")
+    say(f"{written}: rank {adapter_config(written)['r']} (serve with --max-lora-rank of at least that)")
 
 
 @sdf.command(cls=Verb, short_help="upload an adapter to the Hub, privately, with a model card")
@@ -375,7 +373,7 @@ def push(
     login, or HF_TOKEN in the environment.
     """
     loaded = load_adapter(adapter, role=role, intervention=intervention, pair=pair)
-    print(hub.push(loaded, repo, public=public, note=note))
+    say(hub.push(loaded, repo, public=public, note=note))
 
 
 @sdf.command(cls=Verb, short_help="download an adapter from the Hub")
@@ -385,4 +383,4 @@ def push(
 def pull(repo: str, out: Path, revision: str | None) -> None:
     """Downloads an adapter from the Hub."""
     pulled = hub.pull(repo, out, revision=revision)
-    print(f"{pulled.path} at {pulled.commit or 'an unknown commit'}")
+    say(f"{pulled.path} at {pulled.commit or 'an unknown commit'}")

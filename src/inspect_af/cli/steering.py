@@ -41,7 +41,7 @@ from inspect_af.cli.options import (
 )
 from inspect_af.config import is_directory, is_remote, write_whole, writing
 from inspect_af.errors import AnalysisError, ConfigError
-from inspect_af.format import say
+from inspect_af.format import say, visible
 from inspect_af.logs import read_logs, show_progress
 from inspect_af.materials import OVERSAMPLE, PAIRS_PER_SPLIT, load_pair
 from inspect_af.plan import PlannedModel
@@ -177,7 +177,7 @@ def activations(**given: Any) -> None:
             **shared,
         )
     n_layers, n_pairs, width = found.header.shape
-    print(f"{n_pairs} pairs x {n_layers} layers x {width} in {given['out']}.")
+    say(f"{n_pairs} pairs x {n_layers} layers x {width} in {given['out']}.")
 
 
 def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,14 +270,14 @@ def fit(**given: Any) -> None:
     write_json(report, out.with_suffix(".report.json"))
     say(report.text())
     others = ", ".join(str(file) for name, file in files.items() if name != given["estimator"])
-    print(f"\nThe vector of {given['estimator']} is in {out}, those of the other estimators in {others}.")
+    say(f"\nThe vector of {given['estimator']} is in {out}, those of the other estimators in {others}.")
 
 
 def _family(concept: str, pair: str | None) -> Family | None:
     summary = load_pair(pair).summary()
     families: dict[str, Family] = {summary.first: "first", summary.second: "second"}
     if concept not in families:
-        print(
+        say(
             f"{concept} is neither {summary.first} nor {summary.second} of the pair {summary.name}, so the "
             "vector belongs to no family of beliefs: it can be swept, and profiles refuse it. If it "
             "belongs to another pair, give that with --pair DIR.\n"
@@ -324,7 +324,7 @@ def controls(vector_file: str, out: Path, n: int, seed: int, activations: Path |
         say(controls_text(own, found))
     for index, control in enumerate(drawn, start=1):
         control.save(out / f"{Path(vector_file).stem}.random-{index:03}.safetensors")
-    print(f"{len(drawn)} controls in {out}.")
+    say(f"{len(drawn)} controls in {out}.")
 
 
 @steering.command(
@@ -431,17 +431,17 @@ def sweep(**given: Any) -> int:
         with writing(given["out"]) as directory:
             directory.mkdir(parents=True, exist_ok=True)
             lines = [found.text() for found in usable]
-            (directory / "usable.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            (directory / "usable.txt").write_text(visible("\n".join(lines)) + "\n", encoding="utf-8")
             logs = read_logs(directories, progress=show_progress)
             cells, (_, asked) = read_cells(logs), _requests(given)
             report = sweep_report(
                 cells, usable, model=given["model"], requests=asked, n_logs=len(logs.headers)
             )
             if absent := write_sweep(report, directory):
-                print(f"no figures: {absent}")
+                say(f"no figures: {absent}")
         say(f"\n{report.text()}\n\nResults in {given['out']}.")
     if not finished:
-        print(f"some samples have not finished; repeat the command to go on (logs in {log_dir})")
+        say(f"some samples have not finished; repeat the command to go on (logs in {log_dir})")
     return 0 if finished else 1
 
 
@@ -510,7 +510,7 @@ def heatmap(**given: Any) -> None:
         heatmaps, chosen, model=loaded.name, n_controls=len(random), show_output=given["show_output"]
     )
     write_whole(given["out"], text)
-    print(f"{len(heatmaps)} transcripts in {given['out']}.")
+    say(f"{len(heatmaps)} transcripts in {given['out']}.")
 
 
 @steering.command(cls=Verb, short_help="a vector as a control vector for llama.cpp")
@@ -525,7 +525,7 @@ def gguf(vector_file: str, out: Path, layers: str) -> None:
         raise ConfigError(f"--out {out}: a control vector for llama.cpp is a .gguf file")
     vector = load_vector(vector_file)
     vector.save_gguf(out, layers)
-    print(f"vector {vector.digest} at layers {layers} in {out}.")
+    say(f"vector {vector.digest} at layers {layers} in {out}.")
 
 
 def _vector_files(given: Sequence[Path]) -> list[Path]:
@@ -627,9 +627,7 @@ def write(**given: Any) -> int:
         batch=given["batch"] or None,
     )
     if assembled is None:
-        print(
-            f"some samples have not finished; repeat the command to go on (logs in {given['out'] / 'logs'})"
-        )
+        say(f"some samples have not finished; repeat the command to go on (logs in {given['out'] / 'logs'})")
         return 1
     return _assembled(
         given,
@@ -664,7 +662,7 @@ def _wanted(given: Mapping[str, Any]) -> dict[Split, int | None]:
 
 
 def _assembled(given: Mapping[str, Any], assembled: Assembled, advice: str) -> int:
-    print(assembled.report.text())
+    say(assembled.report.text())
     if not given["allow_shortfall"]:
         assembled.report.require_complete(advice)
     _write_files(assembled.pairs, dict.fromkeys(assembled.pairs, assembled.report), given["out"])
@@ -742,7 +740,7 @@ def ic(**given: Any) -> None:
         reports[concept] = in_context_report(
             replies, concept, side, thresholds, matching, matches, found[concept], source
         )
-        print(reports[concept].text())
+        say(reports[concept].text())
     _write_files(found, reports, given["out"])
 
 
@@ -768,7 +766,7 @@ def _write_files(
         written = write_pairs(file, found)
         report = file.with_suffix(".report.json")
         write_json(reports[concept], report)
-        print(
+        say(
             f"{len(written.pairs)} pairs for {concept} in {file} (digest {written.digest}), "
             f"report in {report}"
         )

@@ -13,7 +13,7 @@ import click
 
 from inspect_af.cli.command import COUNT, FILE, PLACE, Verb, option
 from inspect_af.errors import ConfigError
-from inspect_af.format import text_table
+from inspect_af.format import say, text_table
 from inspect_af.logs.files import check_log_dir
 from inspect_af.study import draft
 from inspect_af.study.run import Show, Status, Study, run_step, run_study, status_line, summary_text
@@ -44,7 +44,7 @@ def study(**given: Any) -> int:
     stands after -- goes to Snakemake, such as -- --executor slurm --jobs 8.
     """
     if given["template"]:
-        print(draft.template(), end="")
+        say(draft.template().rstrip())
         return 0
     if given["plan_file"] is None:
         raise ConfigError("give a PLAN; `inspect-af study --template` prints one to fill in")
@@ -58,29 +58,29 @@ def study(**given: Any) -> int:
     study = Study(out, build_steps(plan, out))
     chosen = [step.key for step in chosen_steps(tuple(study.steps.values()), given["only"], given["skip"])]
     if given["dry_run"]:
-        print(f"study {plan.name}, digest {plan.digest}, in {out}")
-        print(_table(study, chosen))
+        say(f"study {plan.name}, digest {plan.digest}, in {out}")
+        say(_table(study, chosen))
     check_budget(plan, total_load(study.steps.values()))
     if given["dry_run"]:
         return 0
     draft.fix_plan(plan, out / PLAN_FILE)
     states = run_study(study, chosen, show=_display(study), jobs=given["jobs"], options=given["passed_on"])
     if sys.stderr.isatty():
-        print(file=sys.stderr)
+        say("", err=True)
     by_status = {status: [key for key in states if states[key] == status] for status in states.values()}
     for key in by_status.get("failed", ()):
-        print(f"failed: {key}; its output is in {study.place(study.steps[key]) / 'log.txt'}")
+        say(f"failed: {key}; its output is in {study.place(study.steps[key]) / 'log.txt'}")
     if waiting := by_status.get("waiting"):
-        print(f"not run, because something that they need is missing: {', '.join(waiting)}")
+        say(f"not run, because something that they need is missing: {', '.join(waiting)}")
     if left_out := by_status.get("left out"):
-        print(f"left out here: {', '.join(left_out)}")
+        say(f"left out here: {', '.join(left_out)}")
     (out / "summary.md").write_text(summary_text(plan, study, states), encoding="utf-8")
-    print(f"{status_line(study, states)}; summary in {out / 'summary.md'}")
+    say(f"{status_line(study, states)}; summary in {out / 'summary.md'}")
     if states["report"] == "done":
-        print(f"report in {study.steps['report'].outputs[0]}")
+        say(f"report in {study.steps['report'].outputs[0]}")
     if set(by_status) <= {"done"}:
         return 0
-    print("the same command goes on with what is missing")
+    say("the same command goes on with what is missing")
     return 1
 
 
@@ -132,6 +132,6 @@ def _display(study: Study) -> Show:
             width = shutil.get_terminal_size().columns - 1
             print(f"\r\x1b[K{told}{line[:width]}", end="", file=sys.stderr, flush=True)
         elif not event.startswith("started"):
-            print(f"{event}: {line}" if event != "start" else line, file=sys.stderr, flush=True)
+            say(f"{event}: {line}" if event != "start" else line, err=True)
 
     return show

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from inspect_af.cli.command import Number, Verb, option
 from inspect_af.cli.options import MODEL_ARGS, key_values
-from inspect_af.format import text_table
+from inspect_af.format import say, text_table
 
 _RESULTS = {True: "ok", False: "FAILED", None: "not compared"}
 
@@ -28,8 +26,8 @@ def verify(model: str, model_args: tuple[str, ...], tokens: int) -> int:
         model,
         key_values(model_args, option="-M"),
         tokens=tokens,
-        seen=lambda step: print(f"... {step}", file=sys.stderr),
+        seen=lambda step: say(f"... {step}", err=True),
     )
     rows = [(_RESULTS[one.passed], one.name, one.compared, one.found) for one in found]
-    print(text_table([("result", "check", "compared", "found"), *rows], left=range(4)))
+    say(text_table([("result", "check", "compared", "found"), *rows], left=range(4)))
     return int(any(one.passed is False for one in found))

@@ -108,13 +108,13 @@ def new_scenario(directory: Path) -> None:
 
 def _checked(directory: str, problems: Sequence[str]) -> int:
     for problem in problems:
-        click.echo(f"inspect-af: {problem}", err=True)
+        say(f"inspect-af: {problem}", err=True)
     if not problems:
-        print(f"{directory}: nothing is wrong")
+        say(f"{directory}: nothing is wrong")
     return int(bool(problems))
 
 
 def _written(kind: str, files: Sequence[Path], directory: Path) -> None:
     for file in files:
-        print(f"wrote {file}")
-    print(f"check it with: inspect-af {kind} check {directory}; use it with: -T {kind}={directory}")
+        say(f"wrote {file}")
+    say(f"check it with: inspect-af {kind} check {directory}; use it with: -T {kind}={directory}")

@@ -28,6 +28,7 @@ import httpx
 
 from inspect_af.config import write_whole
 from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, TreatmentError
+from inspect_af.format import say
 from inspect_af.providers import vllm_supervisor
 from inspect_af.providers.settings import Launch
 from inspect_af.providers.vllm_plugin.wire import PROBE_ARGUMENT, PROBE_MARK, ServerInfo
@@ -298,7 +299,7 @@ def _wait(started: ServerProcess, name: str, model: str, timeout: float, given_u
             )
         if waited - told >= 30:
             told = waited
-            print(f"af-vllm: {waited:.0f} s, starting vLLM with {model}; log: {started.log}", file=sys.stderr)
+            say(f"af-vllm: {waited:.0f} s, starting vLLM with {model}; log: {started.log}", err=True)
         if given_up.wait(0.5):
             raise ServerError("the vLLM server was ended while it started")
 

@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from inspect_af.format import visible
 from inspect_af.profile.result import Convergence, Profile
 from inspect_af.report.canvas import Drawing, to_png, to_svg
 from inspect_af.report.figures import draw_figures
@@ -34,7 +35,8 @@ Tables = Mapping[str, Sequence[Row]]
 def export_csv(profile: Profile, directory: Path) -> list[Path]:
     """Writes the numbers behind a profile, a CSV file per kind of row, and returns the files.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe in front.
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, and hidden characters are
+    spelt out.
     """
     return write_tables(tables_of(profile), directory)
 
@@ -58,7 +60,7 @@ def write_tables(tables: Tables, directory: Path) -> list[Path]:
             with files[-1].open("w", encoding="utf-8", newline="") as target:
                 columns = dict.fromkeys(column for row in rows for column in row)
                 writer = csv.DictWriter(target, columns, lineterminator="\n")
-                writer.writeheader()
+                writer.writerow({column: visible(column) for column in columns})
                 writer.writerows({column: _written(cell) for column, cell in row.items()} for row in rows)
     return files
 
@@ -145,8 +147,8 @@ def _written(cell: Any) -> str:
         return ""
     if isinstance(cell, bool):
         return str(cell).lower()
-    formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{cell}" if formula else str(cell)
+    formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    return visible(f"'{cell}" if formula else str(cell), longest=10_000_000)
 
 
 def convergence_tables(report: Convergence) -> Tables:

@@ -29,7 +29,7 @@ def write_sweep(report: SweepReport, directory: Path) -> str | None:
     directory.mkdir(parents=True, exist_ok=True)
     drawings, absent = _drawings(report)
     (directory / "sweep.json").write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    (directory / "sweep.txt").write_text(report.text() + "\n", encoding="utf-8")
+    (directory / "sweep.txt").write_text(visible(report.text(), longest=10_000_000) + "\n", encoding="utf-8")
     (directory / "sweep.html").write_text(render_sweep(report), encoding="utf-8", newline="\n")
     write_drawings(drawings, directory)
     return absent

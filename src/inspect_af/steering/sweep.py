@@ -21,7 +21,7 @@ from pydantic import Field
 
 from inspect_af.config import Record
 from inspect_af.errors import AnalysisError, ConfigError
-from inspect_af.format import text_table
+from inspect_af.format import say, text_table
 from inspect_af.logs import LogHeader, ScoredSample, read_logs
 from inspect_af.stats import request_rates
 from inspect_af.steering.vector import RandomFit, SteeringVector
@@ -317,7 +317,7 @@ def run_sweep(
     log_dir: Path,
     *,
     floor: float = PARSE_FLOOR,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
 ) -> tuple[bool, tuple[UsableRange, ...], tuple[Path, ...]]:
     """Runs the model without steering, then the vectors, then the controls at the usable multipliers.
 

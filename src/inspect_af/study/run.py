@@ -33,6 +33,7 @@ from pydantic import Field, ValidationError
 
 from inspect_af.config import Frozen, only_one, path_digest, write_whole
 from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, check_one_of
+from inspect_af.format import say
 from inspect_af.plan import Plan
 from inspect_af.study.steps import Step, total_load
 from inspect_af.tasks.evals import changed_logs, finished_evals, run_evals
@@ -141,7 +142,7 @@ class Study:
         kept = self.out / "replaced" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%f}" / inside
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(path, kept)
-        print(f"{path} was made from inputs that have changed; it is in {kept} now", flush=True)
+        say(f"{path} was made from inputs that have changed; it is in {kept} now")
 
 
 def _digests(paths: Sequence[str]) -> dict[str, str]:
@@ -172,7 +173,7 @@ def run_step(out: Path, key: str, command: Callable[[Sequence[str]], int]) -> in
     with ExitStack() as stack:
         _wait_for(stack, study.place(step))
         if study.is_done(step):
-            print(f"{key} is done")
+            say(f"{key} is done")
             _adopt(study, step)
             return 0
         _keep_room(study, step)
@@ -184,12 +185,12 @@ def run_step(out: Path, key: str, command: Callable[[Sequence[str]], int]) -> in
         now = datetime.now(UTC).isoformat()
         record = Record(state="started", command=step.digest, inputs=_digests(step.reads), started=now)
         study.write(step, record)
-        print(f"\n{record.started} {key}: {' '.join(step.command) or 'evals'}", flush=True)
+        say(f"\n{record.started} {key}: {' '.join(step.command) or 'evals'}")
         began, status, state = time.monotonic(), 1, "failed"
         try:
             status = _run_evals(study, step) if step.evals else command(step.command)
             if missing := [path for path in step.outputs if status == 0 and not Path(path).exists()]:
-                print(f"it ended well, but {', '.join(missing)} is not there", file=sys.stderr)
+                say(f"it ended well, but {', '.join(missing)} is not there", err=True)
                 status = 1
             state = "failed" if status else "done"
         finally:
@@ -226,7 +227,7 @@ def _keep_room(study: Study, step: Step) -> None:
     def watch() -> None:
         while not (found := full()):
             time.sleep(0.5)
-        print(f"stopped: {found}", file=sys.stderr, flush=True)
+        say(f"stopped: {found}", err=True)
         os._exit(1)
 
     if found := full():
@@ -245,7 +246,7 @@ def _wait_for(stack: ExitStack, place: Path) -> None:
             return
         except ConfigError as error:
             if not tries:
-                print(f"waiting: {error}", flush=True)
+                say(f"waiting: {error}")
             time.sleep(1)
 
 
@@ -260,10 +261,10 @@ def _run_evals(study: Study, step: Step) -> int:
                     study.set_aside(Path(log.removeprefix("file://")))
                 finished = run_evals(each.evals, logs, display="plain") and finished
         except InspectAFError as error:
-            print(f"{logs}: {error}", file=sys.stderr, flush=True)
+            say(f"{logs}: {error}", err=True)
             finished = False
     if not finished:
-        print("some samples have not finished; the next run goes on with them", file=sys.stderr, flush=True)
+        say("some samples have not finished; the next run goes on with them", err=True)
     return 0 if finished else 1
 
 

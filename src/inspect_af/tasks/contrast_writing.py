@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from inspect_af.config import Frozen
 from inspect_af.errors import AnalysisError, ConfigError, LogError
+from inspect_af.format import say
 from inspect_af.logs import LogFile, LogHeader, Skipped, find_logs
 from inspect_af.logs.files import check_log_dir
 from inspect_af.logs.headers import read_header
@@ -411,7 +412,7 @@ def write_in_rounds(
     out: Path,
     *,
     max_rounds: int,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
     **options: Any,
 ) -> Assembled | None:
     """Writes and assembles pairs, until no split is short or the rounds are used up.
