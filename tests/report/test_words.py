@@ -148,6 +148,20 @@ def test_profiles_of_two_pairs_take_no_words_from_one_another() -> None:
         assert plain_sentences(one, profile)[1].startswith("Between opposite claims about A1 and A2 ")
 
 
+def test_a_family_called_like_a_column_takes_no_columns_place() -> None:
+    study = outcomes_of((0.5, 0.3), {}, n=60)
+    (group,) = study.request_sets
+    odd = PLANTED_PAIR.model_copy(update={"first": "difference", "second": "verdict"})
+    conditions = tuple(dataclasses.replace(c, setting=c.setting._replace(pair=odd)) for c in group.conditions)
+    groups = (dataclasses.replace(group, conditions=conditions),)
+    page = words(
+        render_html(build_profile(dataclasses.replace(study, request_sets=groups), thresholds=QUICK))
+    )
+    assert re.search(
+        "level verdict difference beliefs verdict beliefs difference margin", " ".join(page.split())
+    )
+
+
 def test_every_code_stands_in_the_key_with_its_claim_folded_in(profile: Profile) -> None:
     page = render_html(profile)
     text = words(page)

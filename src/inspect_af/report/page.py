@@ -283,7 +283,11 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
 
 def sensitivity_columns(labels: Iterable[str]) -> dict[str, Callable[[Any], str]]:
     """A column for each family's sensitivity, with its interval."""
-    return {label: partial(lambda label, row: points(row.sensitivity.get(label)), label) for label in labels}
+    # "beliefs", so that a family called `level` or `difference` takes no other column's place
+    return {
+        f"{label} beliefs": partial(lambda label, row: points(row.sensitivity.get(label)), label)
+        for label in labels
+    }
 
 
 def _levels_table(one: MethodProfile) -> Table | None:
