@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import click
 import pytest
@@ -103,6 +104,22 @@ def test_every_verb_can_be_loaded_and_has_a_help() -> None:
     context = click.Context(app)
     for name in app.list_commands(context):
         assert app.get_command(context, name) is not None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "plan af-organism/null --requests mini --interventions none",
+        "run af-organism/null --requests mini --interventions none --limit 1 --display none --log-dir l",
+    ],
+)
+def test_a_full_disk_is_one_line(words: str, tmp_path: Path) -> None:
+    full = "import resource, sys; from inspect_af.cli import main; "
+    full += "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", full, *words.split()]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert ended.stderr.splitlines()[-1] == "inspect-af: a file could not be written: File too large"
 
 
 def test_help_imports_nothing_heavy() -> None:

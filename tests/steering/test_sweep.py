@@ -93,6 +93,8 @@ def test_sweeps_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         vector_runs({tmp_path / "v": vector})
     with pytest.raises(ConfigError, match="nan is no multiplier"):
         vector_runs({tmp_path / "v": vector}, multipliers=(float("nan"),))
+    with pytest.raises(ConfigError, match="are all 0"):
+        vector_runs({tmp_path / "v": vector}, doses=(0, -0.0))
     with pytest.raises(ConfigError, match="is a random control"):
         vector_runs({tmp_path / "c": control}, multipliers=(1,))
     with pytest.raises(ConfigError, match="given twice"):

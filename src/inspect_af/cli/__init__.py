@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -82,6 +83,9 @@ def read_environment_file() -> None:
     load_dotenv(file)
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # A write that fails names no file
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb.
 
@@ -106,9 +110,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:  # a file that was named on the command line, a full disk
-        if error.filename is None:
+        if error.filename is None and error.errno not in _NO_ROOM:
             raise
-        say(f"inspect-af: {error.filename}: {error.strerror}", err=True)
+        place = "a file could not be written" if error.filename is None else error.filename
+        say(f"inspect-af: {place}: {error.strerror}", err=True)
         return 1
     except (KeyboardInterrupt, click.Abort) as stopped:
         note = str(stopped.__cause__ or stopped)

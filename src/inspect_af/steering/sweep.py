@@ -59,8 +59,8 @@ def vector_runs(
         doses: ||multiplier * v_l|| / mean ||h_l||, averaged over the layers, with the multiplier's sign.
 
     Raises:
-        ConfigError: Multipliers and doses are both given, or neither; one is not a finite number; or a
-            vector is a random control, or given twice.
+        ConfigError: Multipliers and doses are both given, or neither; one is not a finite number, or all are
+            0; or a vector is a random control, or given twice.
         TreatmentError: A vector has not all of the layers.
     """
     if bool(multipliers) == bool(doses):
@@ -77,6 +77,8 @@ def vector_runs(
             vector.selected(where)  # raises for layers that it has not
             sizes = multipliers or [vector.multiplier_for(dose, where) for dose in doses]
             runs += [SweepRun(path, vector.digest, float(size), where) for size in sorted(set(sizes)) if size]
+    if not runs:
+        raise ConfigError("multipliers or doses are all 0, which is run anyway; give others, such as -4,4")
     return tuple(runs)
 
 
