@@ -10,10 +10,11 @@ import yaml
 from tests.study.plans import SMALL, WHOLE, plan
 
 from inspect_af.cli import parsed
+from inspect_af.config import path_digest
 from inspect_af.errors import ConfigError
 from inspect_af.materials import load_beliefs
 from inspect_af.plan import PlannedSubject
-from inspect_af.study import Step, build_steps, check_budget, read_study_plan, total_load
+from inspect_af.study import Record, Step, Study, build_steps, check_budget, read_study_plan, total_load
 from inspect_af.study.steps import SENTENCES, evals_load, subject_names
 from inspect_af.tasks.evals import Evals
 from inspect_af.types import Removed
@@ -48,6 +49,28 @@ def test_every_command_of_a_whole_study_is_one_that_the_command_line_takes(
         *("organism", "documents", "corpora", "adapter", "evals", "pairs"),
         *("activations", "vector", "controls", "sweep", "report"),
     }
+
+
+def test_what_was_made_from_another_checkpoint_or_chat_template_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base, template = Path("models/other/config.json"), Path("t.jinja")
+    base.parent.mkdir(parents=True)
+    base.write_text("{}")
+    template.write_text("one")
+    subject = {"model": "af-hf/./models/other", "args": {"chat_template": "t.jinja"}}
+    study = Study(OUT, build_steps(plan(WHOLE, subjects=[subject]), OUT))
+    for key in ("adapter/other", "activations/other/expectation", "sweep/other/expectation"):
+        step = next(each for name, each in study.steps.items() if name.startswith(key))
+        inputs = {path: path_digest(Path(path)) for path in step.reads if Path(path).exists()}
+        study.write(step, Record(state="done", inputs=inputs))
+        assert study.changed_inputs(step) == []
+        for file, name in ((base, "models/other"), (template, "t.jinja")):
+            before = file.read_text()
+            file.write_text(before + " ")
+            assert study.changed_inputs(step) == [name]
+            file.write_text(before)
 
 
 def test_a_step_comes_after_what_it_needs_and_the_report_last() -> None:

@@ -36,7 +36,7 @@ from inspect_af.sdf.generate import estimate
 from inspect_af.sdf.train import TrainingConfig
 from inspect_af.steering.in_context import OVERSIGHT
 from inspect_af.study.draft import plan_problems
-from inspect_af.tasks.evals import Evals, EvalTask, make_task
+from inspect_af.tasks.evals import Evals, EvalTask, make_task, model_files
 from inspect_af.types import SCENARIO_OF, STRENGTHS, WORDING, Removed, Strength, TaskMeta, planned_claim
 
 PLAN_FILE = "plan.yaml"  # The plan that the study's directory belongs to, in `OUT`
@@ -215,9 +215,10 @@ class Subject(NamedTuple):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Weights that the study, or its plan, puts under everything of this subject."""
+        """Weights and other files that are under everything of this subject."""
         trained = () if self.planned.organism is None else (self.base("organism"),)
-        return (*trained, *self.organism_adapters)
+        named = (name.partition("=")[2] for name in model_files(self.planned))
+        return tuple(dict.fromkeys(str(Path(each)) for each in (*trained, *self.organism_adapters, *named)))
 
     @property
     def resources(self) -> Resources:
