@@ -37,6 +37,8 @@ def steering(**changes: Any) -> dict[str, Any]:
             {"subjects": [{"model": "af-hf/x", "args": {"device": d}} for d in ("cpu", "cuda")]},
             "subjects: af-hf/x is there twice",
         ),
+        ({"variables": ["A1", "A1"]}, "variables: 'A1' is there twice"),
+        ({"scratchpads": {"interventions": ["B2+"]}}, "scratchpads.interventions: B2+ is in no condition"),
         ({"variables": ["A9"]}, "variables: unknown variable 'A9'; one of A1, A2, A3, B1, B2, B3"),
         (
             {"headline_strength": "strong"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
@@ -278,6 +279,7 @@ def _general(plan: Plan, pair: PairSummary) -> Iterator[str]:
         yield "checks.direct_requests: value_conflict asks no requests; leave the check out"
     # What the verdict and the report will be made from.
     known = [variable.code for variable in pair.variables]
+    yield from _repeated("variables", plan.variables)
     for code in plan.variables:
         if code not in known:
             yield f"variables: {one_of(code, known, what='variable').message}"
@@ -308,6 +310,11 @@ def _needs(plan: Plan) -> Iterator[str]:
             yield "scratchpads.edits: a judge finds the sentences to cut; plan judging with a grader"
         if beliefs is not None and beliefs.questions != "choice":
             yield "beliefs.questions: a judge scores open questions; plan judging with a grader"
+    planned = {condition.intervention for condition in plan.conditions}
+    for word in (plan.scratchpads and plan.scratchpads.interventions) or ():
+        with suppress(ConfigError):  # an unknown one is the task's to refuse
+            if (chosen := set(load_pair(plan.pair).interventions(word)) - {None}) and not chosen & planned:
+                yield f"scratchpads.interventions: {word} is in no condition; its replies are not asked for"
     if (
         steering is not None
         and steering.in_context is True
