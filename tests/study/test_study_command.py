@@ -174,6 +174,7 @@ MODELS = "models: [af-organism/null]"
         (f"{ASKED}\n{MODELS}", f"{ASKED}\n{MODELS}\nlimit: 600", True),  # all of six
         (f"{ASKED}\n{MODELS}\ntemperature: 1", f"{ASKED}\n{MODELS}", False),
         (f"{ASKED}\n{MODELS}", f"{ASKED}\n{MODELS}\ntemperature: 0", False),
+        (f"{ASKED}\n{MODELS}", f"{ASKED}\n{MODELS}\nsettings: {{top_p: 0.5}}", False),
         (f"{ASKED}\n{MODELS}\nmax_tokens: 300", f"{ASKED}\n{MODELS}", False),
         (f"{ASKED}\n{MODELS}\nmax_tokens: 300", f"{ASKED}\n{MODELS}\nmax_tokens: 300", True),
         (f"{ASKED}\n{MODELS}", ASKED.replace("csv}", "csv, identity: roleplay}") + f"\n{MODELS}", False),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from inspect_ai.log import EvalSpec
+from inspect_ai.log import EvalLog, EvalSpec
 from pydantic import ValidationError
 
 from inspect_af.errors import LogError
@@ -131,9 +131,7 @@ def read_header(file: LogFile, tasks: tuple[str, ...]) -> LogHeader | Skipped:
         meta = TaskMeta.model_validate(raw)
     except ValidationError as error:
         return Skipped(location, f"malformed inspect_af metadata: {describe(error)}")
-    given: dict[str, Any] = {}
-    for config in (spec.model_generate_config, log.plan.config):
-        given |= config.model_dump(mode="json", exclude_none=True, include=set(SAMPLING_SETTINGS))
+    given = sampling_of(log)
     # The ids are what is left after --limit and --sample-id; `samples` is the whole dataset.
     ids, epochs = spec.dataset.sample_ids, spec.config.epochs or 1
     return LogHeader(
@@ -152,6 +150,14 @@ def read_header(file: LogFile, tasks: tuple[str, ...]) -> LogHeader | Skipped:
         files=_subject_files(spec),
         until_decided=(spec.metadata or {}).get(UNTIL_DECIDED) is True,
     )
+
+
+def sampling_of(log: EvalLog) -> dict[str, Any]:
+    """The settings with which a log's replies were sampled; what was left to the provider is not in it."""
+    given: dict[str, Any] = {}
+    for config in (log.eval.model_generate_config, log.plan.config):
+        given |= config.model_dump(mode="json", exclude_none=True, include=set(SAMPLING_SETTINGS))
+    return given
 
 
 def refuse_pooled_files(headers: tuple[LogHeader, ...]) -> None:

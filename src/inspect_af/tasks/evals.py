@@ -42,7 +42,7 @@ from inspect_af.errors import ConfigError, InspectAFError, LogError
 from inspect_af.format import plural
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.logs.files import check_log_dir, describe
-from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS, UNTIL_DECIDED
+from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS, UNTIL_DECIDED, sampling_of
 from inspect_af.materials import load_pair
 from inspect_af.plan import BASELINE_REPEATS, Plan, PlannedModel
 from inspect_af.scorers.judges import GRADER, NO_GRADER
@@ -717,14 +717,15 @@ def finished_evals(evals: Evals, log_dir: Path) -> int:
 
 
 def _fits(log: EvalLog, task: EvalTask, model: PlannedModel, evals: Evals) -> bool:
-    spec = log.eval
+    spec, sampling = log.eval, sampling_of(log)
     return (
         spec.task.rpartition("/")[2] == task.task
         and spec.model == model.model
         and (spec.config.epochs or 1) >= evals.epochs
         and (spec.config.limit == evals.sample_range if evals.sample_range else _holds_all(spec, evals.limit))
-        and log.plan.config.temperature == evals.temperature
-        and evals.max_tokens in (None, log.plan.config.max_tokens)
+        and evals.max_tokens in (None, sampling.pop("max_tokens", None))
+        and sampling.pop("temperature", None) == evals.temperature
+        and sampling == evals.settings
         and _includes(spec.task_args, task.args)
         and _no_other(spec.task_args_passed, task)
         and _includes(spec.model_args, model.args)
