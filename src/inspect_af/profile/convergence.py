@@ -673,7 +673,7 @@ def _checkpoints_apart(
         weights = [1 / len(first)] * len(first) + [-1 / len(second)] * len(second)
         apart = first[0].data.estimator.of([combine(contrasts, weights)])[0]
         a, b = labels = first[0].headline.labels
-        verb = "tell" if (sign := sign_of(apart)) else "do not tell"
+        verb = "tell" if (sign := sign_of(apart)) else "are not shown to tell"
         sentence = (
             f"Prompt claims {verb} these {a} checkpoints from these {b} checkpoints: the contrast of claims "
             f"differs by {_points(apart)}{', against their training' if sign < 0 else ''}."

@@ -249,9 +249,10 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
         numbers.append(("difference", "difference", contrast))
     share = one.fraction
     gap_told = any(r.startswith("gap of") for r in one.verdict_reasons)
+    movers = "random vectors" if one.method == "steering" else "placebos"
     facts = (
         (not gap_told, f"gap of {one.reference_gap_of or 'the reference'} {points(one.reference_gap)}"),
-        (one.noise_band, f"placebos moved it by {interval(*one.noise_band or (None, None))}"),
+        (one.noise_band, f"{movers} moved it by {interval(*one.noise_band or (None, None))}"),
         (share, f"{family_labels([one]).second} share {rate_of(share)}"),
         (
             not share and one.fraction_refusal,
