@@ -248,7 +248,12 @@ OTHER = SdfAdapter(
     [
         ("expectation", "consequence", 1, "Prompt claims tell these expectation checkpoints"),
         ("consequence", "expectation", -1, "against their training"),
-        ("expectation", "expectation", 0, "Prompt claims are not shown to tell these expectation checkpoints"),
+        (
+            "expectation",
+            "expectation",
+            0,
+            "Prompt claims are not shown to tell these expectation checkpoints",
+        ),
     ],
 )
 def test_claims_tell_checkpoints_of_one_family_from_those_of_the_other(first, second, sign, said, quick):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.local
 from inspect_ai import eval  # noqa: E402
 from inspect_ai.log import EvalLog  # noqa: E402
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConfig, get_model  # noqa: E402
-from tests.local_models import save_scripted_model  # noqa: E402
+from tests.local_models import save_model, save_scripted_model  # noqa: E402
 from tests.steering.tiny_models import tea_pairs  # noqa: E402
 
 from inspect_af.cli import app  # noqa: E402
@@ -190,3 +190,18 @@ def test_an_assistant_message_last_is_continued_as_if_the_model_had_written_it(
         begun = ask([user], n)
         assert begun == "".join(chunks[:n])
         assert ask([user, ChatMessageAssistant(content=begun)], 7) == "".join(chunks[n:])
+
+
+def test_a_vector_of_another_models_activations_is_said_to_be_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own, other = save_model(tmp_path / "own"), save_model(tmp_path / "other", seed=7)
+    write_pairs(tmp_path / "pairs.jsonl", tea_pairs(12).pairs)
+    out, vector = tmp_path / "a.safetensors", tmp_path / "v.safetensors"
+    assert activations(tmp_path / "pairs.jsonl", "--model", own, "--out", out) == 0
+    command = ["steering", "fit", str(out), "--out", str(vector), "--folds", "2"]
+    app.main(command, standalone_mode=False)
+    for model in (own, other):
+        get_model(f"af-hf/{model}", vector=str(vector), multiplier=1.0, memoize=False)
+    (said,) = [record.getMessage() for record in caplog.records if "was fitted to" in record.getMessage()]
+    assert str(own) in said and f"those of {other} have" in said

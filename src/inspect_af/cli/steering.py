@@ -49,6 +49,7 @@ from inspect_af.providers.settings import STEERING_ARGUMENTS, read_settings
 from inspect_af.providers.vllm_extraction import extract_with_vllm
 from inspect_af.report.steering import render_heatmap, write_sweep
 from inspect_af.sdf.adapters import check_base
+from inspect_af.sdf.base_model import digest_if_local
 from inspect_af.sdf.combine import merge_adapters
 from inspect_af.steering import (
     ContrastPair,
@@ -174,6 +175,7 @@ def activations(**given: Any) -> None:
             max_batch_tokens=given["batch_tokens"],
             name=loaded.name,
             revision=loaded.revision,
+            base=digest_if_local(given["model"]),
             **shared,
         )
     n_layers, n_pairs, width = found.header.shape

@@ -52,7 +52,7 @@ from inspect_af.sdf.adapters import (
     check_parents,
     load_adapter,
 )
-from inspect_af.sdf.base_model import BaseFiles, base_digest, base_directory
+from inspect_af.sdf.base_model import BaseFiles, base_directory, digest_if_local
 from inspect_af.sdf.hub import hub_directory
 from inspect_af.steering import SteeringVector, load_vector
 from inspect_af.types import ARMS, CURRENT_TIER, Subject, Tier, Training, Treatment
@@ -500,7 +500,13 @@ class ConditionAPI(ModelAPI):
         if config.max_connections is None and config.adaptive_connections is None:
             # Inspect would find out by and by how much a server takes; a batch is best full from the start.
             config.adaptive_connections = False
-        self.base = base_digest(model_name) if (Path(model_name) / "config.json").is_file() else ""
+        self.base = digest_if_local(model_name) or ""
+        steered = applied.steered and applied.steered.vector
+        if steered and self.base and steered.header.base not in (None, self.base):
+            _log.warning(
+                f"vector {steered.digest} was fitted to activations of {steered.header.model}, whose files "
+                f"have digest {steered.header.base}; those of {model_name} have {self.base}"
+            )
         scheme = {"af-hf": "local", "af-vllm": "vllm"}[provider]
         identity = f"{scheme}://{text_digest(model_name, *address, self.base)}"
         super().__init__(model_name, identity, api_key, [], config)

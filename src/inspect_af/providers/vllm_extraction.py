@@ -19,6 +19,7 @@ from inspect_af.providers.vllm_plugin.files import Pooled, read_parts
 from inspect_af.providers.vllm_plugin.wire import CAPTURE_ARGUMENT, CaptureSpec, capture_text
 from inspect_af.providers.vllm_server import Endpoint, Server, server_for
 from inspect_af.rendering import load_tokenizer, set_template
+from inspect_af.sdf.base_model import digest_if_local
 from inspect_af.steering import Activations, Locus, PairSet
 from inspect_af.steering.activations import (
     LocatedSpan,
@@ -112,8 +113,14 @@ def extract_with_vllm(
                 progress(len(spans) - len(missing) + start + len(items), len(spans))
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-    revision = settings.identity.get("revision")
-    return store.finish(pairs, model=name, revision=revision, layers=chosen, locus=locus)
+    return store.finish(
+        pairs,
+        model=name,
+        revision=settings.identity.get("revision"),
+        base=digest_if_local(model),
+        layers=chosen,
+        locus=locus,
+    )
 
 
 def _captured(server: Server, model: str, attempts: int, span: LocatedSpan) -> Pooled:

@@ -213,6 +213,11 @@ def base_digest(directory: str | Path, revision: str | None = None) -> str:
     return total.hexdigest()[:16]
 
 
+def digest_if_local(name: str) -> str | None:
+    """The `base_digest` of a model's directory; None for a name that is no model's directory here."""
+    return base_digest(name) if (Path(name) / "config.json").is_file() else None
+
+
 def compare_names(one: str, other: str) -> NameMatch:
     """Whether two names mean the same model.
 

@@ -408,13 +408,21 @@ class RowStore:
         self._n_tokens[sides, pairs] = n_tokens
 
     def finish(
-        self, pairs: PairSet, *, model: str, revision: str | None, layers: tuple[int, ...], locus: Locus
+        self,
+        pairs: PairSet,
+        *,
+        model: str,
+        revision: str | None,
+        base: str | None,
+        layers: tuple[int, ...],
+        locus: Locus,
     ) -> Activations:
         """Writes the file and removes what was kept beside it; the arguments are for its header."""
         mean_norms = self._norms.sum(axis=(0, 1)) / self._n_tokens.sum()
         header = ActivationsHeader(
             model=model,
             revision=revision,
+            base=base,
             d_model=self._rows.shape[-1],
             layers=layers,
             locus=locus,
@@ -452,6 +460,7 @@ def extract_activations(
     max_batch_tokens: int = MAX_BATCH_TOKENS,
     name: str | None = None,
     revision: str | None = None,
+    base: str | None = None,
     progress: Progress | None = None,
 ) -> Activations:
     """Writes the residual stream of every transcript, averaged over the locus' tokens after each layer.
@@ -460,7 +469,8 @@ def extract_activations(
     file that the same call has finished is not made again.
 
     Args:
-        model: A decoder-only transformers model; `name` and `revision` are what the header calls it.
+        model: A decoder-only transformers model; `name`, `revision` and `base`, the digest of its
+            directory, are what the header calls it.
         tokenizer: Its tokenizer, with a chat template.
         pairs: Contrast pairs, in the order that the rows will have.
         out: File to write; `OUT.partial/` beside it holds what is found until then.
@@ -513,7 +523,7 @@ def extract_activations(
                 )
             store.add(missing, [span.end - span.start for span in located], pooled)
             progress(len(store.done), len(items))
-    return store.finish(pairs, model=name, revision=revision, layers=chosen, locus=locus)
+    return store.finish(pairs, model=name, revision=revision, base=base, layers=chosen, locus=locus)
 
 
 def chosen_layers(layers: str, n_layers: int) -> tuple[int, ...]:

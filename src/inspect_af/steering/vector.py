@@ -80,6 +80,8 @@ class LayersHeader(Record):
     schema_version: Literal[1] = 1
     model: str  # name of the model, as transformers loads it
     revision: str | None = None
+    base: str | None = None
+    """Digest of the model's directory; None where it was none on this machine, and in older files."""
     d_model: int = Field(ge=1)
     layers: tuple[int, ...] = Field(min_length=1)
     """Decoder layers after which the stream is meant, counted from 0, ascending, [layer]."""
@@ -254,7 +256,7 @@ class VectorHeader(LayersHeader):
 
     def text(self) -> str:
         """As JSON; what older files do not have stays away where it is not set, so that digests stay."""
-        later = ("typical_norms", "orthogonal_to")
+        later = ("typical_norms", "orthogonal_to", "base")
         unset: dict[str, Any] = {name: True for name in later if getattr(self, name) is None}
         if self.validation is not None and not self.validation.random_auroc:
             unset["validation"] = {"random_auroc"}
