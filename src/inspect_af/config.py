@@ -274,12 +274,15 @@ def user_path(text: str | Path) -> Path:
     read like a path.
 
     Raises:
-        ConfigError: There is no such user.
+        ConfigError: There is no such user, or no such kind of address.
     """
     if is_remote(text):
         from upath import UPath  # Inspect depends on it
 
-        return cast(Path, UPath(str(text), use_listings_cache=False))  # it has what is used of a path
+        try:
+            return cast(Path, UPath(str(text), use_listings_cache=False))  # it has what is used of a path
+        except (ValueError, ImportError) as error:
+            raise ConfigError(f"{shown(text)}: cannot be written or read: {error}") from None
     try:
         return Path(str(text).removeprefix("file://")).expanduser()
     except RuntimeError as error:

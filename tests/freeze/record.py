@@ -239,20 +239,20 @@ ORGANISMS = (
 )
 
 
-def replies(where: Path) -> dict[str, str]:
-    """Digests of the seeded replies of simulated organisms, and of af-hf on a random tiny model."""
+def replies(where: Path) -> dict[str, str | list[str]]:
+    """Digests of the seeded replies of simulated organisms, and of each by af-hf on a random tiny model."""
     import torch
     from tests.local_models import save_adapter, save_model, save_vector
 
     torch.set_num_threads(1)  # sums in another order give other last digits, and now and then another token
     requests = where / "six.csv"
     requests.write_text(REQUESTS, encoding="utf-8")
-    found = {}
+    found: dict[str, str | list[str]] = {}
     for kind in ORGANISMS:
         model = get_model(f"af-organism/{kind}", memoize=False)
         task_args = {"interventions": "A1,B2,N1", "requests": str(requests)}
         log = run("inspect_af/alignment_faking", where / kind, model, epochs=2, **task_args)
-        found[f"af-organism/{kind}"] = _replies(log)
+        found[f"af-organism/{kind}"] = digest(json.dumps(_replies(log)))
     base = save_model(where / "base")
     first, second = (save_adapter(base, where / f"adapter-{seed}", seed=seed) for seed in (1, 2))
     vector = save_vector(where / "vector.safetensors")
@@ -267,16 +267,15 @@ def replies(where: Path) -> dict[str, str]:
         model = get_model(f"af-hf/{base}", config=one, memoize=False, device="cpu", **args)
         task_args = {"interventions": "none", "requests": str(requests), "max_tokens": 24}
         log = run("inspect_af/alignment_faking", where / name, model, **task_args)
-        found[f"af-hf, {name}"] = _replies(log)
+        found[f"af-hf, {name}"] = [digest(text) for _, _, text in _replies(log)]
         api: Any = model.api
         api.close()
     return found
 
 
-def _replies(log: EvalLog) -> str:
-    """One digest over the replies of a log in the order of its samples' names."""
-    replies = sorted((str(s.id), s.epoch, s.output.completion) for s in log.samples or ())
-    return digest(json.dumps(replies))
+def _replies(log: EvalLog) -> list[tuple[str, int, str]]:
+    """Name, epoch and text of each reply, in the order of the names."""
+    return sorted((str(s.id), s.epoch, s.output.completion) for s in log.samples or ())
 
 
 RECORDS: Mapping[str, Callable[[Path], Any]] = {

@@ -71,6 +71,7 @@ def test_what_is_outside_of_tolerance_is_named(given: TinyCheck, named: str) -> 
     assert "95 % interval" in check_text(given)
 
 
+@pytest.mark.slow
 def test_samples_follow_the_model_for_prompts_of_any_length(organism: Path) -> None:
     """Batched sampling with padding draws first tokens with the probabilities of one unpadded prompt."""
     import torch

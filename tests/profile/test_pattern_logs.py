@@ -51,9 +51,8 @@ def replies_of(pattern: dict[str, Any]) -> dict[tuple[str, str, int], str]:
     return found
 
 
-@pytest.mark.parametrize(
-    "name", [CHOSEN[0], *(pytest.param(name, marks=pytest.mark.slow) for name in CHOSEN[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHOSEN)
 def test_the_profile_of_a_log_is_the_profile_of_its_rows(name: str, tmp_path: Path) -> None:
     pattern = next(p for p in PATTERNS if p["id"] == name)
     planned = replies_of(pattern)

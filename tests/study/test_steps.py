@@ -279,10 +279,16 @@ def test_claims_on_checkpoints_have_the_strength_that_the_report_compares(
     assert task.args["strength"] == strength
 
 
-def test_the_example_of_known_truth_is_a_plan_of_all_three_methods_within_its_budget() -> None:
-    example = Path(__file__).parents[2] / "examples" / "known_truth" / "study.yaml"
-    made = read_study_plan(example)
+@pytest.mark.parametrize(("name", "kinds"), [("study", 4), ("seed", 2)])
+def test_the_examples_of_known_truth_are_plans_of_three_methods_within_their_budgets(
+    name: str, kinds: int, tmp_path: Path
+) -> None:
+    example = Path(__file__).parents[2] / "examples" / "known_truth" / f"{name}.yaml"
+    file = tmp_path / "plan.yaml"
+    file.write_text(example.read_text(encoding="utf-8").replace("SEED", "3"), encoding="utf-8")
+    made = read_study_plan(file)
     steps = build_steps(made, OUT)
     check_budget(made, total_load(steps))
     assert {step.key.partition("/")[0] for step in steps} >= {"organism", "adapter", "sweep", "report"}
-    assert len(made.subjects) == 3 and made.steering is not None and made.steering.controls >= 20
+    assert len(made.subjects) == kinds and made.steering is not None
+    assert 2 * made.steering.controls >= 20, "random vectors of both concepts are one sample"
