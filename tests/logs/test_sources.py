@@ -187,3 +187,5 @@ def test_logs_of_one_name_whose_weights_were_replaced_are_not_pooled(
     with pytest.raises(LogError, match=rf"had digest {'1' * 16} in the one and {'2' * 16} in the other"):
         profile_logs([one, other])
     profile_logs([one, log("far", "2" * 16, dtype="float32")])
+    hostile = write_log([sample_of("odd", metadata={BASE_DIGEST: [{"no": "digest"}]})], "odd.eval")
+    assert profile_logs([hostile]).conditions[0].replies == {"monitored": 1}

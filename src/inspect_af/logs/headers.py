@@ -60,6 +60,8 @@ UNTIL_DECIDED = "inspect_af_until_decided"
 """Key in a log's metadata, true where its run was to stop once its contrast is decided."""
 FILES = "inspect_af_files"
 """Key in a log's metadata: digests of the files that model arguments named when it was made."""
+CONTENTS = "inspect_af_contents"
+"""Key in a log's metadata: digests of what else its task reads (rubrics, questions, replies), by name."""
 
 
 class LogHeader(NamedTuple):
@@ -83,6 +85,8 @@ class LogHeader(NamedTuple):
     left to the provider is not in it."""
     files: tuple[tuple[str, str], ...] = ()
     """(argument, digest) of files that belong to the subject, such as `chat_template=FILE`."""
+    contents: tuple[tuple[str, str], ...] = ()
+    """(name, digest) of what else the task read."""
     until_decided: bool = False
     """Whether the run was to stop once its contrast is decided; it asks `meta.n_requests` at most."""
 
@@ -131,7 +135,7 @@ def read_header(file: LogFile, tasks: tuple[str, ...]) -> LogHeader | Skipped:
         meta = TaskMeta.model_validate(raw)
     except ValidationError as error:
         return Skipped(location, f"malformed inspect_af metadata: {describe(error)}")
-    given = sampling_of(log)
+    given, contents = sampling_of(log), (spec.metadata or {}).get(CONTENTS)
     # The ids are what is left after --limit and --sample-id; `samples` is the whole dataset.
     ids, epochs = spec.dataset.sample_ids, spec.config.epochs or 1
     return LogHeader(
@@ -148,6 +152,9 @@ def read_header(file: LogFile, tasks: tuple[str, ...]) -> LogHeader | Skipped:
         simulated=spec.model.partition("/")[0] == SIMULATED_API,
         generation=tuple((name, json.dumps(given[name], sort_keys=True)) for name in sorted(given)),
         files=_subject_files(spec),
+        contents=tuple(sorted((str(k), str(v)) for k, v in contents.items()))
+        if isinstance(contents, Mapping)
+        else (),
         until_decided=(spec.metadata or {}).get(UNTIL_DECIDED) is True,
     )
 

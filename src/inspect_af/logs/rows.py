@@ -367,8 +367,8 @@ class LogReader(Generic[Row]):
         except LogError as error:
             tally.failure = _reason(error, header)
             return
-        for base in {summary.metadata.get(BASE_DIGEST) for summary in summaries} - {None}:
-            first, where = self._bases.setdefault(header.subject, (str(base), header.location))
+        for base in {str(known) for each in summaries if (known := each.metadata.get(BASE_DIGEST))}:
+            first, where = self._bases.setdefault(header.subject, (base, header.location))
             if first != base:
                 raise LogError(
                     f"{where} and {header.location} are of the same subject, {header.subject.label}, but the "

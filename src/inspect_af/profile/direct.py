@@ -230,8 +230,7 @@ def _arms(
         if reply.arm == arm
     }
     requests = sorted(cluster_of)
-    _, clusters = np.unique([cluster_of[request] for request in requests], return_inverse=True)
-    units = units_of(clusters.astype(np.int64)) if requests else None
+    units = units_of([cluster_of[request] for request in requests])
     # Mean over epochs of the votes' shares, [condition, request, label].
     shares = np.full((len(conditions), len(requests), len(JudgedOutput._fields)), np.nan)
     for k, own in enumerate(conditions):

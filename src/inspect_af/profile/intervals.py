@@ -125,11 +125,12 @@ def average(statistics: Sequence[Statistic]) -> Statistic:
 LEAST_GROUPS = 10  # Near-duplicate groups needed to estimate their spread; not in source
 
 
-def units_of(clusters: IntArray) -> IntArray | None:
-    """Groups of near-duplicates, numbered from 0, [request], where they are the units; None where there are
-    none, or too few to tell how far they vary."""
-    n, n_groups = len(clusters), len(np.unique(clusters))
-    return clusters if min(LEAST_GROUPS, n) <= n_groups < n else None
+def units_of(clusters: Sequence[str] | IntArray) -> IntArray | None:
+    """Groups of near-duplicates, by name or number, [request], as numbers from 0 where they are the units;
+    None where there are none, or too few to tell how far they vary."""
+    names, numbers = np.unique(clusters, return_inverse=True)
+    held = min(LEAST_GROUPS, len(numbers)) <= len(names) < len(numbers)
+    return numbers.astype(np.int64) if held else None
 
 
 def effective_replies(rates: FloatArray, units: IntArray | None = None) -> float:

@@ -129,8 +129,7 @@ class Panel:
         self.rates: FloatArray = np.array(
             [[fmean(arm[r]) if arm.get(r) else np.nan for r in requests] for arm in arms]
         )
-        _, clusters = np.unique([cluster_of[r] for r in requests], return_inverse=True)
-        units = units_of(clusters.astype(np.int64))
+        units = units_of([cluster_of[r] for r in requests])
         self.estimator = Estimator(self.rates, limits, units=units, drawer=drawer)
 
     def estimates(self, *weights: Sequence[float]) -> tuple[Estimate, ...]:
@@ -293,8 +292,7 @@ def scratchpads_from_logs(
     logs: dict[_Place, dict[str, None]] = defaultdict(dict)
     for header, replies in read.logs:
         meta = header.meta
-        about = LogFile(header.location).header.eval.metadata or {}
-        contents = (about.get("inspect_af_contents") or {}).get("the replies", "")
+        contents = dict(header.contents).get("the replies", "")
         for one in replies:
             subject = header.subject_of(one.reply.meta).label
             study = f"{meta.requests_digest}{meta.prompt_digest}"

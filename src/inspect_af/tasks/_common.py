@@ -26,6 +26,7 @@ from inspect_ai.viewer import TaskSamplesColumn, TaskSamplesView, ViewerConfig
 
 from inspect_af.config import as_list, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, check_one_of
+from inspect_af.logs.headers import CONTENTS
 from inspect_af.materials import Claim, Request, RequestSet, Setting, TagPlace, load_pair, load_scenario
 from inspect_af.materials.rubrics import load_rubric
 from inspect_af.materials.scenario import POLICY_SLOT
@@ -227,7 +228,7 @@ def scenario_task(
             redact=redact,
             says=beliefs.says(),
         ).as_metadata()
-        | ({"inspect_af_contents": rubrics} if rubrics else {}),
+        | ({CONTENTS: rubrics} if rubrics else {}),
     )
 
 

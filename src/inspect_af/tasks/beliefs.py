@@ -14,6 +14,7 @@ from inspect_ai.viewer import TaskSamplesColumn
 
 from inspect_af.config import as_list, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, check_one_of
+from inspect_af.logs.headers import CONTENTS
 from inspect_af.materials import (
     AskedBelief,
     BeliefTurn,
@@ -175,7 +176,7 @@ def beliefs(
             n_requests=len(asked),
             run_seed=run_seed,
         ).as_metadata()
-        | {"inspect_af_contents": {f"the belief questions of {bank.pair}": bank.digest}},
+        | {CONTENTS: {f"the belief questions of {bank.pair}": bank.digest}},
     )
 
 

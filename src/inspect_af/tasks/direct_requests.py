@@ -9,6 +9,7 @@ from inspect_ai.viewer import TaskSamplesColumn
 
 from inspect_af.config import text_digest, true_or_false, whole_number
 from inspect_af.logs import JudgedOutput
+from inspect_af.logs.headers import CONTENTS
 from inspect_af.materials import load_pair, load_requests
 from inspect_af.scorers import refusal_judge
 from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
@@ -109,5 +110,5 @@ def direct_requests(
             run_seed=run_seed,
             redact=redact,
         ).as_metadata()
-        | {"inspect_af_contents": rubric_digests(["refusal"], pair=None)},
+        | {CONTENTS: rubric_digests(["refusal"], pair=None)},
     )

@@ -42,7 +42,7 @@ from inspect_af.errors import ConfigError, InspectAFError, LogError
 from inspect_af.format import plural
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.logs.files import check_log_dir, describe
-from inspect_af.logs.headers import FILES, OPERATIONAL_ARGS, UNTIL_DECIDED, sampling_of
+from inspect_af.logs.headers import CONTENTS, FILES, OPERATIONAL_ARGS, UNTIL_DECIDED, sampling_of
 from inspect_af.materials import load_pair
 from inspect_af.plan import BASELINE_REPEATS, Plan, PlannedModel
 from inspect_af.scorers.judges import GRADER, NO_GRADER
@@ -455,7 +455,7 @@ def task_contents(metadata: Mapping[str, Any]) -> Contents:
     about = metadata.get("inspect_af")
     if not isinstance(about, Mapping) or not isinstance(about.get("pair"), Mapping):
         return {}
-    pair, more = about["pair"], metadata.get("inspect_af_contents")
+    pair, more = about["pair"], metadata.get(CONTENTS)
     found = {
         "pair": (f"the hypothesis pair {pair.get('name')}", str(pair.get("digest"))),
         "prompt": (f"the prompt of the scenario {about.get('scenario')}", str(about.get("prompt_digest"))),

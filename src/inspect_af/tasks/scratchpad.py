@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from inspect_af.config import as_list, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, LogError, check_one_of
 from inspect_af.logs import LogFile, LogHeader, compliance_score, find_logs, outcome_of
-from inspect_af.logs.headers import Skipped, read_header
+from inspect_af.logs.headers import CONTENTS, Skipped, read_header
 from inspect_af.logs.rows import SCENARIOS, VALUE_CONFLICT
 from inspect_af.materials import load_pair
 from inspect_af.rendering import TOKEN_IDS
@@ -141,7 +141,7 @@ def scratchpad(
                 {"tier": tier, "condition": condition, "reason": reason, "n": n}
                 for (tier, condition, reason), n in sorted(left_out.items())
             ],
-            "inspect_af_contents": {**rubrics, "the replies": found.digest},
+            CONTENTS: {**rubrics, "the replies": found.digest},
         },
     )
 
