@@ -32,7 +32,8 @@ from inspect_af.report import (
     render_table,
 )
 from inspect_af.report.canvas import to_svg
-from inspect_af.report.words import plain_sentences, unscored
+from inspect_af.report.naming import Families
+from inspect_af.report.words import key_of, plain_sentences, unscored
 from inspect_af.tasks import alignment_faking
 from inspect_af.types import OUTCOMES
 
@@ -360,3 +361,14 @@ def test_variants_of_the_prompt_have_a_page_too(run_eval: Callable[..., Any], re
     )
     assert "identity=roleplay" in words(page) and "The gap lies between" in words(page)
     Walk(page)
+
+
+def test_the_key_names_a_code_once_however_many_methods_show_it() -> None:
+    codes = [CodeWords(code=f"A1{pole}", variable="A1", name="hopes", family="first") for pole in "+-"]
+    other = CodeWords(code="A1+", variable="A1", name="of another pair", family="first")
+    methods = ("prompt", "sdf")
+    shown = [*((f"A1{pole}", method) for method in methods for pole in "+-"), ("x+", "steering")]
+    key = dict(key_of([*codes, other], shown, Families("expectation", "consequence")))
+    (beliefs,) = (own for heading, own in key.items() if heading != "steering vectors")
+    assert beliefs == [codes[0], other, codes[1]]
+    assert [words.code for words in key["steering vectors"]] == ["x+"]

@@ -119,8 +119,8 @@ def key_of(
     known: dict[str, list[CodeWords]] = defaultdict(list)  # Several for different hypothesis pairs
     for words in codes:
         known[words.code].append(words)
-    groups: dict[str, list[CodeWords]] = {}
-    for code, method in dict.fromkeys(shown):
+    groups: dict[str, dict[CodeWords, None]] = defaultdict(dict)  # Several methods may show one code
+    for code, method in shown:
         if code and method == "steering":
             # A vector is told apart from the family of beliefs that it is named after.
             name = code.rstrip("+-")
@@ -128,12 +128,12 @@ def key_of(
             if name == code:
                 says = "random vectors of the same size"
             vector = CodeWords(code=code, variable=name, name=code, family=None, says=says)
-            groups.setdefault("steering vectors", []).append(vector)
+            groups["steering vectors"][vector] = None
             continue
         for words in known.get(code or "", ()):
             heading = labels.heading(words.family, placebo=words.family is None)
-            groups.setdefault(heading, []).append(words)
-    return list(groups.items())
+            groups[heading][words] = None
+    return [(heading, list(own)) for heading, own in groups.items()]
 
 
 def meaning(profile: Profile, code: str | None) -> str:
