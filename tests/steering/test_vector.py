@@ -299,7 +299,7 @@ def test_controls_are_reproduced_by_seed_and_a_longer_series_begins_with_the_sho
 
 
 def test_controls_go_through_the_same_validation_and_keep_it(tmp_path: Path, plant: Plant) -> None:
-    activations = plant((14.0,)).activations
+    activations = plant((14.0,), d_model=2048).activations
     fitted = fit_vectors(activations, family="first")["regression"]
     controls = random_controls(fitted, 12, seed=0)
     found = validate_vectors((fitted, *controls), activations)
