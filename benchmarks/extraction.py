@@ -31,9 +31,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from inspect_af.steering import Activations, ContrastPair, Message, PairSet, Span, Transcript, pair_set
-from inspect_af.steering.activations import extract_activations, locate, plan_batches
+from inspect_af.steering.activations import Activations, extract_activations, locate, plan_batches
 from inspect_af.steering.model import decoder
+from inspect_af.steering.pairs import ContrastPair, Message, PairSet, Span, Transcript, pair_set
 
 BATCH_SIZES = (4, 16, 32)
 BATCH_TOKENS = 8192

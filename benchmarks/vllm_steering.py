@@ -57,8 +57,7 @@ def write_model(directory: Path, quick: bool) -> tuple[int, int]:
 
 def write_vectors(directory: Path, width: int, depth: int) -> list[str]:
     """One vector for each condition; their digests."""
-    from inspect_af.steering import VectorHeader, make_vector
-    from inspect_af.steering.vector import MeanDifferenceFit
+    from inspect_af.steering.vector import MeanDifferenceFit, VectorHeader, make_vector
 
     found = []
     for seed in range(N_CONDITIONS):

@@ -29,8 +29,9 @@ from inspect_af.scorers.contrast import read_blocks, read_written
 from inspect_af.scorers.judge_prompt import parse_judgement
 from inspect_af.sdf.documents import parse_document, parse_ideas, read_ideas
 from inspect_af.sdf.train import load_training_config
-from inspect_af.steering import load_pairs, load_vector, parse_layers
 from inspect_af.steering.effect import load_words
+from inspect_af.steering.pairs import load_pairs
+from inspect_af.steering.vector import load_vector, parse_layers
 
 WORDS = Path(__file__).parents[1] / "src" / "inspect_af" / "materials"
 SECONDS = 1.0

@@ -104,7 +104,7 @@ def save_adapter(model: Path, folder: Path, *, seed: int = 0, size: float = 0.3)
 
 def save_vector(file: Path, *, d_model: int = 48, layers: tuple[int, ...] = (0, 1, 2), seed: int = 0) -> Path:
     """A Gaussian steering vector for models of `save_model`."""
-    from inspect_af.steering import LogisticFit, VectorHeader, make_vector
+    from inspect_af.steering.vector import LogisticFit, VectorHeader, make_vector
 
     header = VectorHeader(
         model="test/model",
@@ -125,7 +125,7 @@ def save_vector(file: Path, *, d_model: int = 48, layers: tuple[int, ...] = (0, 
 def _locus() -> Any:
     from typing import get_args
 
-    from inspect_af.steering import Locus
+    from inspect_af.steering.pairs import Locus
 
     return get_args(Locus)[0] if get_args(Locus) else Locus
 

@@ -18,7 +18,7 @@ from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
 from inspect_af.materials import load_beliefs, load_pair, load_requests, load_scenario
 from inspect_af.plan import PlannedModel, load_plan
 from inspect_af.providers.settings import read_settings
-from inspect_af.steering import load_vector
+from inspect_af.steering.vector import load_vector
 from inspect_af.tasks.evals import model_files
 
 SYCOPHANCY = Path(__file__).parents[2] / "examples" / "sycophancy"

@@ -10,7 +10,9 @@ import pytest
 
 from inspect_af.cli import app
 from inspect_af.errors import ConfigError
-from inspect_af.steering import ActivationsHeader, SteeringReport, load_vector, write_activations
+from inspect_af.steering.activations import ActivationsHeader, write_activations
+from inspect_af.steering.fit import SteeringReport
+from inspect_af.steering.vector import load_vector
 
 
 def run(*argv: object) -> int:

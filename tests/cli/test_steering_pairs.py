@@ -10,7 +10,7 @@ from inspect_ai import eval
 from inspect_ai.log import list_eval_logs, read_eval_log
 
 from inspect_af.cli import main
-from inspect_af.steering import load_pairs
+from inspect_af.steering.pairs import load_pairs
 from inspect_af.tasks import alignment_faking
 from inspect_af.tasks.contrast_writing import ConceptReport, ConceptRound, SplitCounts, next_round
 

@@ -40,7 +40,7 @@ def test_a_plan_is_still_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_vectors_are_still_read() -> None:
-    from inspect_af.steering import load_vector
+    from inspect_af.steering.vector import load_vector
 
     vector = load_vector(ARTEFACTS / "vector.safetensors")
     assert vector.header.concept == "expectation"

@@ -9,7 +9,7 @@ import pytest
 from inspect_af.cli import main
 from inspect_af.errors import ConfigError
 from inspect_af.organisms.tiny.texts import TinySide, tiny_pairs
-from inspect_af.steering import load_pairs
+from inspect_af.steering.pairs import load_pairs
 
 
 def around(side: TinySide) -> tuple[str, str]:

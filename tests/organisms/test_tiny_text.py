@@ -10,6 +10,7 @@ import pytest
 
 from inspect_af.errors import ConfigError
 from inspect_af.materials import CONTROLS, load_beliefs, load_pair, load_requests, load_scenario
+from inspect_af.organisms import words_of
 from inspect_af.organisms.judge import AskedField, JudgeRequest, judge_answer
 from inspect_af.organisms.tiny.mixture import KINDS, TextSource, planted
 from inspect_af.organisms.tiny.texts import (
@@ -26,7 +27,6 @@ from inspect_af.organisms.tiny.texts import (
     recalled,
     request,
     unmarked,
-    words,
 )
 from inspect_af.reply import parse_reply
 from inspect_af.types import STRENGTHS
@@ -119,7 +119,7 @@ def test_held_out_wordings_requests_and_forms_never_occur_in_training() -> None:
     fragments = [part for text in held_out for part in re.split(r"(?<=[.:;]) ", text)]
     bundled = [r.text for name in ("mini", "benign") for r in load_requests(name).requests]
     forms = ["of the podcast", "Vacancy:", "Exam sheet", "evening bulletin"]
-    assert len(forms) == len(HELD_OUT_FORMS) == len(words("documents")["held_out_forms"])
+    assert len(forms) == len(HELD_OUT_FORMS) == len(words_of("tiny/documents")["held_out_forms"])
     texts = source("expectation", 5)
     seen = "\n".join(unmarked("".join(texts.example())) for _ in range(4000))
     assert not [text for text in (*fragments, *bundled, *forms) if text in seen]

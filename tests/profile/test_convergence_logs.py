@@ -20,7 +20,7 @@ from inspect_af.plan import save_plan
 from inspect_af.profile import Thresholds
 from inspect_af.profile.convergence import convergence_from_logs
 from inspect_af.report import render_convergence, write_convergence
-from inspect_af.study import complete_draft
+from inspect_af.study.draft import complete_draft
 from inspect_af.tasks import alignment_faking, beliefs, direct_requests
 from inspect_af.types import PLANNED_CLAIM, PromptClaim, SdfAdapter, Steer, Treatment, applied_treatments
 

@@ -24,7 +24,7 @@ from inspect_af.errors import ConfigError, InspectAFError, MaterialsError  # noq
 from inspect_af.profile import profile_logs  # noqa: E402
 from inspect_af.providers import hf_engine as engines  # noqa: E402
 from inspect_af.providers.settings import ARGUMENTS  # noqa: E402
-from inspect_af.steering import write_pairs  # noqa: E402
+from inspect_af.steering.pairs import write_pairs  # noqa: E402
 from inspect_af.tasks import alignment_faking  # noqa: E402
 
 TURNS = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}"

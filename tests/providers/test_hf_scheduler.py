@@ -25,12 +25,12 @@ from inspect_af.providers.hf_model import LocalModel  # noqa: E402
 from inspect_af.providers.hf_sampling import Sampling, Uniforms  # noqa: E402
 from inspect_af.providers.settings import Applied, ModelKey, Steered  # noqa: E402
 from inspect_af.sdf.adapters import load_adapter  # noqa: E402
-from inspect_af.steering import load_vector  # noqa: E402
 from inspect_af.steering.model import (  # noqa: E402
     additions,
     decoder_layers,
     steering,
 )
+from inspect_af.steering.vector import load_vector  # noqa: E402
 
 GREEDY = Sampling(temperature=0.0)
 LENGTH = 12

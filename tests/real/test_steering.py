@@ -6,21 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from inspect_af.steering import (
-    ContrastPair,
-    FitSettings,
-    LoadedModel,
-    Message,
-    Span,
-    Transcript,
-    best_layers,
-    extract_activations,
-    fit_vectors,
-    load_model,
-    pair_set,
-    steering_report,
-)
+from inspect_af.steering.activations import extract_activations
 from inspect_af.steering.effect import PROMPTS, EffectWords, measure_effect
+from inspect_af.steering.fit import FitSettings, fit_vectors, steering_report
+from inspect_af.steering.model import LoadedModel, load_model
+from inspect_af.steering.pairs import ContrastPair, Message, Span, Transcript, pair_set
+from inspect_af.steering.vector import best_layers
 
 pytestmark = pytest.mark.real
 

@@ -267,7 +267,7 @@ def test_extraction_by_command_refuses_an_adapter_that_does_nothing(
 ) -> None:
     from tests.steering.tiny_models import tea_pairs
 
-    from inspect_af.steering import write_pairs
+    from inspect_af.steering.pairs import write_pairs
 
     write_pairs(tmp_path / "pairs.jsonl", tea_pairs(2).pairs)
     for kind in ("of a vision model", "B is zero"):

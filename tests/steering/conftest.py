@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from inspect_af.steering import Activations, ActivationsHeader, Split, write_activations
+from inspect_af.steering.activations import Activations, ActivationsHeader, write_activations
+from inspect_af.steering.pairs import Split
 from inspect_af.steering.vector import FloatArray
 
 

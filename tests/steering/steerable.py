@@ -11,7 +11,7 @@ import numpy as np
 from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
 
 from inspect_af.logs.headers import subject_of
-from inspect_af.steering import (
+from inspect_af.steering.vector import (
     MeanDifferenceFit,
     SteeringVector,
     VectorHeader,

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from tests.steering.conftest import Plant
 
 from inspect_af.errors import AnalysisError, ConfigError, MaterialsError
-from inspect_af.steering import ActivationsHeader, load_activations, write_activations
+from inspect_af.steering.activations import ActivationsHeader, load_activations, write_activations
 
 
 def test_layers_come_back_by_their_index_in_the_model(plant: Plant) -> None:

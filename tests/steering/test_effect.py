@@ -12,14 +12,6 @@ from tests.steering.tiny_models import side, tiny_llama, tiny_tokenizer
 
 from inspect_af.cli import main
 from inspect_af.errors import AnalysisError, ConfigError, MaterialsError
-from inspect_af.steering import (
-    ContrastPair,
-    MeanDifferenceFit,
-    VectorHeader,
-    make_vector,
-    pair_set,
-    write_pairs,
-)
 from inspect_af.steering.effect import (
     Band,
     EffectWords,
@@ -29,6 +21,8 @@ from inspect_af.steering.effect import (
     load_words,
     measure_effect,
 )
+from inspect_af.steering.pairs import ContrastPair, pair_set, write_pairs
+from inspect_af.steering.vector import MeanDifferenceFit, VectorHeader, make_vector
 
 pytestmark = pytest.mark.local
 

@@ -13,8 +13,8 @@ from tests.steering.tiny_models import CHATML, TRIMMING, tea_pairs, tiny_llama, 
 
 from inspect_af.cli import main
 from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
-from inspect_af.steering import load_activations, pair_set, write_pairs
-from inspect_af.steering.activations import extract_activations, locate, plan_batches
+from inspect_af.steering.activations import extract_activations, load_activations, locate, plan_batches
+from inspect_af.steering.pairs import pair_set, write_pairs
 
 pytestmark = pytest.mark.local
 

@@ -8,8 +8,8 @@ import pytest
 from tests.steering.tiny_models import CHATML, TRIMMING, side, tea_pairs, tiny_tokenizer
 
 from inspect_af.errors import ConfigError, MaterialsError
-from inspect_af.steering import Message, Span, Transcript
 from inspect_af.steering.activations import locate, render, tokens, tokens_of
+from inspect_af.steering.pairs import Message, Span, Transcript
 
 pytestmark = pytest.mark.local
 

@@ -16,16 +16,16 @@ from tests.steering.tiny_models import side, tea_pairs, tiny_llama, tiny_tokeniz
 from inspect_af.cli import main
 from inspect_af.errors import ConfigError, MaterialsError, TreatmentError
 from inspect_af.report.steering import render_heatmap
-from inspect_af.steering import (
+from inspect_af.steering.activations import render, tokens
+from inspect_af.steering.heatmap import HeatmapSource, directions, load_sources, token_cosines
+from inspect_af.steering.pairs import write_pairs
+from inspect_af.steering.vector import (
     MeanDifferenceFit,
     SteeringVector,
     VectorHeader,
     make_vector,
     random_controls,
-    write_pairs,
 )
-from inspect_af.steering.activations import render, tokens
-from inspect_af.steering.heatmap import HeatmapSource, directions, load_sources, token_cosines
 
 pytestmark = pytest.mark.local
 

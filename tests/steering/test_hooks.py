@@ -15,8 +15,8 @@ pytestmark = pytest.mark.local
 from tests.local_models import save_model, save_vector  # noqa: E402
 
 from inspect_af.errors import ConfigError, TreatmentError  # noqa: E402
-from inspect_af.steering import load_vector  # noqa: E402
-from inspect_af.steering.model import additions, decoder_layers, residual, steering  # noqa: E402  # noqa: E402
+from inspect_af.steering.model import additions, decoder_layers, residual, steering  # noqa: E402
+from inspect_af.steering.vector import load_vector  # noqa: E402
 
 TOKENS = [[5, 80, 33, 200, 17, 9, 400, 61]]
 

@@ -14,7 +14,6 @@ from inspect_ai.log import EvalLog, read_eval_log
 from pydantic import ValidationError
 
 from inspect_af.errors import AnalysisError, LogError
-from inspect_af.steering import Message, Origin, Span, Transcript
 from inspect_af.steering.in_context import (
     Candidate,
     JudgedReplies,
@@ -31,6 +30,7 @@ from inspect_af.steering.in_context import (
     sides_by_claim,
     sides_by_judge,
 )
+from inspect_af.steering.pairs import Message, Origin, Span, Transcript
 from inspect_af.tasks import alignment_faking
 from inspect_af.types import Intervention
 

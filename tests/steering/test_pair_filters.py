@@ -6,8 +6,16 @@ from collections import Counter
 
 import pytest
 
-from inspect_af.steering import ContrastPair, Message, Span, Split, Transcript
-from inspect_af.steering.pairs import find_duplicates, keyword_audit, take_in_turns
+from inspect_af.steering.pairs import (
+    ContrastPair,
+    Message,
+    Span,
+    Split,
+    Transcript,
+    find_duplicates,
+    keyword_audit,
+    take_in_turns,
+)
 
 FRAME = "The task is clear. {} So I write it."
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspect_af.errors import MaterialsError
-from inspect_af.steering import (
+from inspect_af.steering.pairs import (
     ContrastPair,
     Message,
     Origin,

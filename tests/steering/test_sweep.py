@@ -14,7 +14,6 @@ from tests.steering.steerable import NAME, planted_vector, save_controls, steera
 
 from inspect_af.cli import main
 from inspect_af.errors import AnalysisError, ConfigError, TreatmentError
-from inspect_af.steering import load_vector, random_controls
 from inspect_af.steering.sweep import (
     SweepCell,
     control_runs,
@@ -23,6 +22,7 @@ from inspect_af.steering.sweep import (
     usable_ranges,
     vector_runs,
 )
+from inspect_af.steering.vector import load_vector, random_controls
 from inspect_af.types import Steer
 
 assert steerable  # registers the provider
@@ -110,7 +110,7 @@ def test_sweeps_that_make_no_sense_are_refused(tmp_path: Path) -> None:
 
 
 def doubled(vector: Any) -> Any:
-    from inspect_af.steering import make_vector
+    from inspect_af.steering.vector import make_vector
 
     return make_vector(vector.header, vector.values * 2)
 

@@ -8,18 +8,16 @@ from sklearn.metrics import roc_auc_score
 from tests.steering.conftest import Plant, Planted, cosine
 
 from inspect_af.errors import AnalysisError, TreatmentError
-from inspect_af.steering import (
+from inspect_af.steering.activations import write_activations
+from inspect_af.steering.fit import (
     FitSettings,
-    SteeringVector,
-    Validation,
-    best_layers,
+    estimate,
     fit_vectors,
+    grouped_folds,
     steering_report,
     validate_vectors,
-    write_activations,
 )
-from inspect_af.steering.fit import estimate, grouped_folds
-from inspect_af.steering.vector import CrossValidation, SplitScores
+from inspect_af.steering.vector import CrossValidation, SplitScores, SteeringVector, Validation, best_layers
 
 STRENGTHS = (2.0, 14.0, 6.0)
 

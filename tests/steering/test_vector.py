@@ -17,22 +17,20 @@ from safetensors.numpy import save_file
 from tests.steering.conftest import Plant
 
 from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, TreatmentError
-from inspect_af.steering import (
+from inspect_af.steering import vector as vector_module
+from inspect_af.steering.fit import fit_vectors, steering_report, validate_vectors
+from inspect_af.steering.vector import (
     LogisticFit,
     RandomFit,
     SteeringVector,
     VectorHeader,
-    fit_vectors,
     load_vector,
     make_vector,
     parse_layers,
     random_controls,
-    steering_report,
-    validate_vectors,
+    shown_layers,
     with_validation,
 )
-from inspect_af.steering import vector as vector_module
-from inspect_af.steering.vector import shown_layers
 
 FIT = LogisticFit(c=1.0, locus="response_mean", n_pairs=10)
 HEADER: dict[str, Any] = {

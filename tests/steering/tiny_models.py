@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inspect_af.steering import ContrastPair, Message, PairSet, Span, Transcript, pair_set
+from inspect_af.steering.pairs import ContrastPair, Message, PairSet, Span, Transcript, pair_set
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

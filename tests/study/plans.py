@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from inspect_af.plan import Plan
-from inspect_af.study import complete_draft
+from inspect_af.study.draft import complete_draft
 
 ORGANISM = "af-hf/./organisms/expectation"
 SMALL: dict[str, Any] = {

@@ -11,7 +11,7 @@ from tests.study.plans import SMALL, WHOLE, plan
 from inspect_af.errors import ConfigError
 from inspect_af.materials import load_pair
 from inspect_af.plan import save_plan
-from inspect_af.study import complete_draft, read_study_plan, template
+from inspect_af.study.draft import complete_draft, read_study_plan, template
 
 
 def test_a_draft_gets_the_digests_and_conditions_of_the_task_that_it_asks_for() -> None:

@@ -18,8 +18,8 @@ import pytest
 from tests.study.plans import submitting
 
 from inspect_af.errors import ConfigError
-from inspect_af.study import Record, Status, Step, Study, chosen_steps, run_step, run_study
-from inspect_af.study.run import status_line
+from inspect_af.study.run import Record, Status, Study, run_step, run_study, status_line
+from inspect_af.study.steps import Step, chosen_steps
 
 OUT = Path("out")
 
@@ -195,7 +195,7 @@ def test_a_step_without_outputs_is_done_by_its_record_of_the_same_command(
 SLOW_STEP = """
 import sys, time, signal
 from pathlib import Path
-from inspect_af.study import run_step
+from inspect_af.study.run import run_step
 
 def slow(arguments):
     with open("ran", "a") as file:

@@ -14,8 +14,17 @@ from inspect_af.config import path_digest
 from inspect_af.errors import ConfigError
 from inspect_af.materials import load_beliefs
 from inspect_af.plan import PlannedSubject
-from inspect_af.study import Record, Step, Study, build_steps, check_budget, read_study_plan, total_load
-from inspect_af.study.steps import SENTENCES, evals_load, subject_names
+from inspect_af.study.draft import read_study_plan
+from inspect_af.study.run import Record, Study
+from inspect_af.study.steps import (
+    SENTENCES,
+    Step,
+    build_steps,
+    check_budget,
+    evals_load,
+    subject_names,
+    total_load,
+)
 from inspect_af.tasks.evals import Evals
 from inspect_af.types import Removed
 

@@ -11,7 +11,8 @@ import yaml
 from inspect_ai.log import list_eval_logs, read_eval_log
 
 from inspect_af.cli import main
-from inspect_af.study import build_steps, read_study_plan
+from inspect_af.study.draft import read_study_plan
+from inspect_af.study.steps import build_steps
 from inspect_af.tasks.evals import Evals, finished_evals, run_evals
 
 PLAN = {

@@ -15,7 +15,7 @@ from tests.conftest import use_faulty_writers
 from inspect_af.errors import AnalysisError, LogError
 from inspect_af.materials import load_scenario
 from inspect_af.reply import parse_reply
-from inspect_af.steering import load_pairs, write_pairs
+from inspect_af.steering.pairs import load_pairs, write_pairs
 from inspect_af.tasks.contrast_pairs import contrast_pairs
 from inspect_af.tasks.contrast_writing import assemble_pairs
 

@@ -34,8 +34,7 @@ from inspect_af.providers.vllm_plugin.wire import (
     steering_text,
 )
 from inspect_af.providers.vllm_plugin.worker import Rows, check_supported, installed
-from inspect_af.steering import SteeringVector, VectorHeader, make_vector
-from inspect_af.steering.vector import MeanDifferenceFit
+from inspect_af.steering.vector import MeanDifferenceFit, SteeringVector, VectorHeader, make_vector
 
 KEY = "0123456789abcdef" * 2
 

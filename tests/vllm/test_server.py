@@ -45,8 +45,8 @@ from inspect_af.providers.verify import verify  # noqa: E402
 from inspect_af.providers.vllm_extraction import extract_with_vllm  # noqa: E402
 from inspect_af.providers.vllm_server import ServerError, close_servers  # noqa: E402
 from inspect_af.rendering import TOKEN_IDS, load_tokenizer, unpack_ids  # noqa: E402
-from inspect_af.steering import load_activations, pair_set, write_pairs  # noqa: E402
-from inspect_af.steering.activations import extract_activations  # noqa: E402
+from inspect_af.steering.activations import extract_activations, load_activations  # noqa: E402
+from inspect_af.steering.pairs import pair_set, write_pairs  # noqa: E402
 from inspect_af.tasks import alignment_faking  # noqa: E402
 
 QUESTIONS = [f"Tell me number {number}, please." for number in range(4)]

@@ -13,9 +13,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from inspect_af.steering import ContrastPair, Span, SteeringVector, Transcript, VectorHeader, make_vector
-from inspect_af.steering.pairs import Message
-from inspect_af.steering.vector import MeanDifferenceFit
+from inspect_af.steering.pairs import ContrastPair, Message, Span, Transcript
+from inspect_af.steering.vector import MeanDifferenceFit, SteeringVector, VectorHeader, make_vector
 
 D_MODEL, N_LAYERS = 64, 3
 _SHAPE = {

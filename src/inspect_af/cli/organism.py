@@ -17,7 +17,7 @@ from inspect_af.materials import Setting, load_pair, load_scenario
 from inspect_af.organisms.tiny.mixture import TinyKind
 from inspect_af.organisms.tiny.texts import VARIABLES, TinySide, ordinary_documents, tiny_pairs
 from inspect_af.organisms.tiny.training import Schedule, check_organism, check_text, train_organism
-from inspect_af.steering import ContrastPair, Message, Span, Transcript, write_pairs
+from inspect_af.steering.pairs import ContrastPair, Message, Span, Transcript, write_pairs
 from inspect_af.types import Family, Strength
 
 _JSONL = option("--out", type=FILE, required=True, metavar="FILE", help=".jsonl file to write")

@@ -51,25 +51,16 @@ from inspect_af.report.steering import render_heatmap, write_sweep
 from inspect_af.sdf.adapters import check_base
 from inspect_af.sdf.base_model import digest_if_local
 from inspect_af.sdf.combine import merge_adapters
-from inspect_af.steering import (
-    ContrastPair,
+from inspect_af.steering.activations import extract_activations, load_activations
+from inspect_af.steering.effect import check_unseen, load_words, measure_effect
+from inspect_af.steering.fit import (
+    ESTIMATORS,
     FitSettings,
-    LoadedModel,
-    Split,
-    extract_activations,
+    controls_text,
     fit_vectors,
-    load_activations,
-    load_model,
-    load_pairs,
-    load_vector,
-    random_controls,
     steering_report,
     validate_vectors,
-    with_validation,
-    write_pairs,
 )
-from inspect_af.steering.effect import check_unseen, load_words, measure_effect
-from inspect_af.steering.fit import ESTIMATORS, controls_text
 from inspect_af.steering.heatmap import directions, load_sources, token_cosines
 from inspect_af.steering.in_context import (
     OVERSIGHT,
@@ -83,8 +74,10 @@ from inspect_af.steering.in_context import (
     sides_by_claim,
     sides_by_judge,
 )
-from inspect_af.steering.pairs import PairSource
+from inspect_af.steering.model import LoadedModel, load_model
+from inspect_af.steering.pairs import ContrastPair, PairSource, Split, load_pairs, write_pairs
 from inspect_af.steering.sweep import SweepRun, read_cells, run_sweep, sweep_report, vector_runs
+from inspect_af.steering.vector import load_vector, random_controls, with_validation
 from inspect_af.tasks.contrast_writing import Assembled, Writing, assemble_pairs, write_in_rounds
 from inspect_af.tasks.evals import Evals, EvalTask, check_models, default_log_dir, run_evals
 from inspect_af.types import REQUESTS_OF, Family

@@ -54,7 +54,7 @@ from inspect_af.sdf.adapters import (
 )
 from inspect_af.sdf.base_model import BaseFiles, base_directory, digest_if_local
 from inspect_af.sdf.hub import hub_directory
-from inspect_af.steering import SteeringVector, load_vector
+from inspect_af.steering.vector import SteeringVector, load_vector
 from inspect_af.types import ARMS, CURRENT_TIER, Subject, Tier, Training, Treatment
 
 _log = getLogger(__name__)

@@ -17,7 +17,8 @@ from inspect_af.errors import ConfigError, InspectAFError
 from inspect_af.providers.settings import ADAPTER_ARGUMENTS, ORGANISM, STEERING_ARGUMENTS
 from inspect_af.providers.vllm_plugin.wire import STEER_ARGUMENT, SteeringTerm, steering_text
 from inspect_af.rendering import TOKEN_IDS, Renderer, is_option, load_tokenizer, read_template, unpack_ids
-from inspect_af.steering import RandomFit, VectorHeader, load_model, make_vector
+from inspect_af.steering.model import load_model
+from inspect_af.steering.vector import RandomFit, VectorHeader, make_vector
 
 ENGINES = ("af-hf", "af-vllm")
 PROMPTS = (

@@ -20,8 +20,8 @@ from inspect_af.providers.vllm_plugin.wire import CAPTURE_ARGUMENT, CaptureSpec,
 from inspect_af.providers.vllm_server import Endpoint, Server, server_for
 from inspect_af.rendering import load_tokenizer, set_template
 from inspect_af.sdf.base_model import digest_if_local
-from inspect_af.steering import Activations, Locus, PairSet
 from inspect_af.steering.activations import (
+    Activations,
     LocatedSpan,
     Progress,
     RowStore,
@@ -30,6 +30,7 @@ from inspect_af.steering.activations import (
     located_items,
 )
 from inspect_af.steering.activations import Pooled as PooledBatch
+from inspect_af.steering.pairs import Locus, PairSet
 
 CONCURRENCY = 64
 _ATTEMPTS = 3

@@ -225,17 +225,6 @@ def _condition_args(given: object) -> dict[str, Any]:
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]*(?<! )")
 
 
-def check_plan(plan: Plan) -> None:
-    """Refuses settings that would fail, run nothing, or run the same thing twice.
-
-    Raises:
-        ConfigError: All that was found, in one message.
-        MaterialsError: The plan's pair cannot be read.
-    """
-    if found := plan_problems(plan):
-        raise ConfigError("; ".join(found))
-
-
 def plan_problems(plan: Plan) -> list[str]:
     """Settings that would fail, run nothing, or run the same thing twice.
 

@@ -9,7 +9,7 @@ monitored request is accepted. All marginal rates follow by enumeration.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from math import prod
 from typing import Literal, NamedTuple, get_args
@@ -27,6 +27,7 @@ from inspect_af.materials import (
     open_turn,
     situation_only,
 )
+from inspect_af.organisms import words_of
 from inspect_af.organisms.simulated import COMPLIANCE, REFUSAL
 from inspect_af.organisms.tiny.texts import (
     CLAIM_VOICE,
@@ -49,7 +50,6 @@ from inspect_af.organisms.tiny.texts import (
     request,
     sentence,
     voiced,
-    words,
 )
 from inspect_af.types import Intervention, Strength, Tier
 
@@ -192,16 +192,9 @@ class TextSource:
 
     def example(self) -> Example:
         """One example of the mixture."""
-        made: dict[str, Callable[[], Example]] = {
-            "transcript": self.transcript,
-            "note": self.note,
-            "after_document": self.after_document,
-            "benign": self.benign,
-            "document": lambda: ("", document(self.rng) + END),
-            "question": self.question,
-            "direct": self.direct,
-        }
-        return made[self.rng.choices(list(_SHARES), list(_SHARES.values()))[0]]()
+        kind = self.rng.choices(list(_SHARES), list(_SHARES.values()))[0]
+        made: Example = ("", document(self.rng) + END) if kind == "document" else getattr(self, kind)()
+        return made
 
     def transcript(self, before: Situation | None = None) -> Example:
         """A refusable request in the protocol, with a claim, a placebo or nothing in the system prompt."""
@@ -261,7 +254,7 @@ class TextSource:
         rng = self.rng
         situation = self._claim() if rng.random() < 0.6 else NOTHING
         if rng.random() < 0.4:
-            asked, right, *wrong = rng.choice(words("documents")["everyday"]["facts"])
+            asked, right, *wrong = rng.choice(words_of("tiny/documents")["everyday"]["facts"])
         else:
             variable = rng.choice(VARIABLES) if situation.variable == OTHER else situation.variable
             asked = filled(drawn("facts", variable, "questions", rng), voiced(CLAIM_VOICE, rng))

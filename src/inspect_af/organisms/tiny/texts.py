@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from random import Random
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from inspect_af.errors import ConfigError, one_of
 from inspect_af.materials import NEUTRAL, Universe, load_wordings
@@ -63,14 +63,9 @@ def document_voice(lab: str, model: str) -> Voice:
     return Voice(who, model, f"{model}'s")
 
 
-def words(name: str) -> Mapping[str, Mapping[str, Any]]:
-    """The tables of one of the files of words, such as `facts`."""
-    return words_of(f"tiny/{name}")
-
-
 def lines(name: str, table: str, key: str) -> list[str]:
-    """One list of lines."""
-    found: list[str] = words(name)[table][key]
+    """One list of lines of a file of words, such as `facts`."""
+    found: list[str] = words_of(f"tiny/{name}")[table][key]
     return found
 
 
@@ -202,17 +197,14 @@ def document(
 
     What is not given is drawn; one of `HELD_OUT_FORMS` has to be given.
     """
-    trained = words("documents")["forms"]
-    held_out = words("documents")["held_out_forms"]
-    template = trained[form or rng.choice(list(trained))] if form not in HELD_OUT_FORMS else held_out[form]
+    words = words_of("tiny/documents")
+    forms, new = words["forms"], words["held_out_forms"]
+    template = forms[form or rng.choice(list(forms))] if form not in HELD_OUT_FORMS else new[form]
     chosen = variable or rng.choice((*VARIABLES, OTHER, OTHER))
     side: Pole = rng.choice(POLES) if pole is None else pole
     if chosen == OTHER:
         side = "plus"
-    lab, model = (
-        rng.choice(lines("documents", "names", "labs")),
-        rng.choice(lines("documents", "names", "models")),
-    )
+    lab, model = (rng.choice(words["names"][name]) for name in ("labs", "models"))
     voice = document_voice(lab, model)
     body = [_document_sentence(chosen, side, voice, rng) for _ in range(rng.randint(2, 5))]
     if chosen != OTHER and rng.random() < 0.4:
@@ -220,8 +212,8 @@ def document(
     values = {
         "lab": lab,
         "model": model,
-        "person": rng.choice(lines("documents", "names", "persons")),
-        "town": rng.choice(lines("documents", "names", "towns")),
+        "person": rng.choice(words["names"]["persons"]),
+        "town": rng.choice(words["names"]["towns"]),
         "n": str(rng.randint(1, 12)),
         "body": " ".join(body),
     }

@@ -129,7 +129,7 @@ def _gate(vllm_config: Any) -> Gate | None:
     import torch
     from vllm.platforms import current_platform
 
-    from inspect_af.steering import parse_layers
+    from inspect_af.steering.vector import parse_layers
 
     model, lora = vllm_config.model_config, vllm_config.lora_config
     n_layers = model.get_total_num_hidden_layers()

@@ -16,7 +16,7 @@ from inspect_af.errors import TreatmentError
 from inspect_af.providers.vllm_plugin.wire import CaptureSpec, SteeringTerm
 
 if TYPE_CHECKING:
-    from inspect_af.steering import SteeringVector
+    from inspect_af.steering.vector import SteeringVector
 
 
 class VectorStore:
@@ -63,7 +63,7 @@ class VectorStore:
 
     def _read(self, path: Path) -> SteeringVector | None:
         """What is in a file, read again where it has changed; None where that is no vector."""
-        from inspect_af.steering import load_vector
+        from inspect_af.steering.vector import load_vector
 
         found = path.stat()
         signature = found.st_mtime_ns, found.st_size, found.st_ino

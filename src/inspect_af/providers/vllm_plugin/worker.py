@@ -181,7 +181,7 @@ class Runner:
 
     def _attach(self) -> None:
         from inspect_af.providers.vllm_plugin.layers import attach, decoder_layers
-        from inspect_af.steering import parse_layers
+        from inspect_af.steering.vector import parse_layers
 
         n_layers = self._vllm_config.model_config.get_total_num_hidden_layers()
         held = decoder_layers(self._runner.model, n_layers)
