@@ -106,14 +106,15 @@ def _bounds(least: float | None, most: float | None) -> str:
 
 
 def true_or_false(given: object, name: str) -> bool:
-    """The value, where it is a truth value. Text is none: `"false"` would count as true.
+    """The value, where it is a truth value or a word for one. No other text is: it would count as true.
 
     Raises:
         ConfigError: Anything else.
     """
-    if not isinstance(given, bool):
+    word = str(given).lower() if isinstance(given, bool | str) else ""
+    if word not in ("true", "yes", "false", "no"):
         raise ConfigError(f"{name}={given!r}: true or false is needed")
-    return given
+    return word in ("true", "yes")
 
 
 def as_list(given: object) -> list[str]:
@@ -395,7 +396,7 @@ def read_text(
 
     Raises:
         InspectAFError: It is missing, no regular file (a pipe would be waited for), unreadable, too large or
-            not UTF-8.
+            not UTF-8 text.
     """
     try:
         if isinstance(file, Path) and not is_remote(file) and not stat.S_ISREG(kind := file.stat().st_mode):
@@ -421,6 +422,8 @@ def read_text(
         raise error(
             f"{shown(file)} is not UTF-8 (byte {problem.start}: {problem.reason}); save it as UTF-8"
         ) from None
+    if "\0" in text:
+        raise error(f"{shown(file)} has NUL characters, as text in UTF-16 does; save it as UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -457,7 +460,9 @@ def parse(text: str, kind: Format, where: object, *, error: type[InspectAFError]
         raise error(f"{place} has more than {DEEPEST} lists or mappings in one another; correct it") from None
     except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError, LookupError) as problem:
         mark = getattr(problem, "problem_mark", None)  # of YAML, whose own message has several lines
-        reason = f"{problem.problem} (at line {mark.line + 1}, column {mark.column + 1})" if mark else problem  # type: ignore[union-attr]  # both or neither
+        reason = str(problem).partition("\n")[0].partition("; use sys.")[0]
+        if mark:
+            reason = f"{problem.problem} (at line {mark.line + 1}, column {mark.column + 1})"  # type: ignore[union-attr]  # both or neither
         raise error(f"{place} is not valid {kind}: {reason}; correct that line") from None
     if complaint := _unusable(content):
         raise error(f"{place} {complaint}")
@@ -592,9 +597,12 @@ def only_one(directory: Path, doing: str = "running") -> Iterator[int | None]:
         File descriptor of the lock, which a child process may inherit; None where there are no such locks.
 
     Raises:
-        ConfigError: Another process is at work there.
+        ConfigError: Another process is at work there, or it is a file.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ConfigError(f"{directory} is a file; give a directory") from None
     try:
         import fcntl
     except ImportError:  # not on Windows, where starting the command twice is the user's to avoid

@@ -51,6 +51,19 @@ def test_the_environment_file_names_model_key_and_log_directory(
     assert "af-organism/null" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("content", ["A=é\n".encode("utf-16"), b"A=\xe9\n", b"A=a\0b\n", None])
+def test_an_environment_file_that_is_no_text_is_one_message(
+    content: bytes | None, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is None:
+        os.mkfifo(here / ".env")
+    else:
+        (here / ".env").write_bytes(content)
+    assert main(["profile"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"inspect-af: {here / '.env'} ") and error.count("\n") == 1
+
+
 def test_several_models_by_option_or_by_position_become_one_profile(here: Path) -> None:
     models = ["af-organism/null", "af-organism/expectation"]
     run = ["run", *SMALL, "--interventions", "none"]

@@ -26,7 +26,17 @@ FILES = {
         ("--interventions A9", "unknown intervention 'A9'; one of A1+, A1-, A2+, A2-"),
         ("--interventions A1+ --strength huge", "unknown strength 'huge'; one of weak, standard, strong"),
         ("-T tiers=gold", "unknown tier 'gold'; one of monitored, unmonitored, rated"),
-        ("-T nonsense=1", "unexpected keyword argument 'nonsense'"),
+        ("-T nonsense=1", "unknown parameter of alignment_faking 'nonsense'; one of interventions, strength"),
+        ("-T pair=", "-T pair is empty; give a value (null for none), or leave it out"),
+        ("-T scenario=published:", "unknown published prompt ''; one of full, noexamples"),
+        ("-T tiers=[]", "unknown tier ''; one of monitored"),
+        ("--task value_conflict -T consequence={a:b}", "unknown consequence {'a:b': None}; one of values"),
+        ("--limit 99999-99999", "the range begins at sample 99,999, and there are"),
+        ("--epochs 1000000000", "replies are more than 10,000,000; ask fewer samples, or in fewer epochs"),
+        ("--log-dir empty.csv", "empty.csv is a file; give a directory"),
+        ("--model-role grader=[]", "the model role grader=[]: give a model"),
+        ("--cache=1Z", "--cache 1Z: give it alone, or with true, false or a time such as 1W"),
+        ("--fail-on-error=nan", "--fail-on-error nan: give it alone, or with true, false or a number of"),
         ("-T setting", "-T takes KEY=VALUE, not 'setting'"),
         ("-M monitored=7", "monitored=7 of the organism expectation: a number from 0 to 1"),
         ("--epochs 0", "--epochs must be at least 1, not 0"),
@@ -55,13 +65,23 @@ def test_a_wrong_value_is_one_message_and_status_1(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     given = arguments.split()
-    requests = () if "--requests" in given else ("--requests", "mini")
+    requests = () if {"--requests", "--task"} & set(given) else ("--requests", "mini")
     assert main([*RUN, *requests, *given]) == 1
     shown = capsys.readouterr()
     assert shown.err.startswith("inspect-af: ") and message in shown.err
     assert "Did you mean" not in shown.err
     assert shown.err.count("\n") == 1
     assert not list(tmp_path.rglob("*.eval"))
+
+
+def test_a_parameter_that_is_almost_one_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*RUN, "-T", "reqests=mini"]) == 1
+    assert "Did you mean requests?" in capsys.readouterr().err
+
+
+def test_a_long_text_in_a_message_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*RUN, "--requests", "mini", "-T", f"identity={'x' * 100_000}"]) == 1
+    assert "[cut here: " in (error := capsys.readouterr().err) and len(error) < 21_000
 
 
 @pytest.mark.parametrize("model", ["no-such-provider/x", "af-organism/nobody"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,18 @@ def _names(locations: list[str], root: Path) -> set[str]:
 
 def test_a_directory_is_searched_recursively_for_logs_only(tree: Path) -> None:
     assert _names(find_logs([tree]), tree) == {"a.eval", f"deep/er/{STAMP}.json", f"deep/{STAMP}.eval"}
+
+
+def test_pipes_are_passed_over_in_a_directory_and_refused_by_name(tmp_path: Path) -> None:
+    for name in ("a.eval", "b.json", f"{STAMP}.json"):
+        os.mkfifo(tmp_path / name)
+    for source, problem in (
+        (tmp_path, "pipe"),
+        (tmp_path / "*", "pipe"),
+        (tmp_path / "a.eval", "no such log"),
+    ):
+        with pytest.raises(LogError, match=problem):
+            read_logs([source])
 
 
 LOG = {"version": 2, "status": "success", "eval": {"task": "x", "model": "m"}, "samples": []}

@@ -58,6 +58,11 @@ def test_given_ids_categories_and_clusters_are_kept_and_lines_may_break_inside_q
     assert first.text.split() == ["Bake", "a", "cake"]
 
 
+def test_empty_lines_before_the_columns_do_not_matter(tmp_path):
+    (tmp_path / "own.csv").write_text("\n\nid,request\n\nr1,sing\n")
+    assert [r.id for r in load_requests(tmp_path / "own.csv").requests] == ["r1"]
+
+
 def test_the_column_may_be_called_as_in_inspect(tmp_path):
     (tmp_path / "r.csv").write_text("input,target\nsing,x\n")
     assert [request.text for request in load_requests(tmp_path / "r.csv").requests] == ["sing"]
@@ -91,6 +96,15 @@ BAD = {
         r"column\.csv, line 2: no 'request', 'goal' or 'input' among its columns \(prompt\)",
     ),
     "excel.csv": ("id;request\n1;sing\n", r"excel\.csv, line 1: .*separated by semicolons"),
+    "quoted.csv": ('"id";"request"\n"1";"sing, loudly"\n', r"quoted\.csv, line 1: .*separated by semicolons"),
+    "bars.csv": ("id|request\n1|sing\n", r"bars\.csv, line 1: .*separated by bars"),
+    "nul.csv": ("request\nsi\0ng\n", r"nul\.csv has NUL characters"),
+    "hidden.csv": ("id,goal\na\u2060b,sing\n", r"hidden\.csv, line 2: id .* a control character"),
+    "long.csv": (f"id,goal\n{'a' * 70_000},sing\n", r"long\.csv, line 2: id 'a{60}' .* too long"),
+    "messages.jsonl": (
+        '{"input": [{"role": "user"}]}',
+        r"input is not text but \[.*; write it as text",
+    ),
     "tabs.csv": ("id\trequest\n1\tsing\n", r"tabs\.csv, line 1: .*separated by tabs"),
     "fields.csv": (
         "goal,target\nsing,ok\nsing, loudly,ok\n",

@@ -6,16 +6,16 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import click
 
 from inspect_af import __version__
 from inspect_af.cli.command import LazyGroup
 from inspect_af.errors import InspectAFError
-from inspect_af.format import say
+from inspect_af.format import say, visible
 
 _HERE = "inspect_af.cli"
 VERBS = {
@@ -75,12 +75,15 @@ def read_environment_file() -> None:
 
     if not (file := find_dotenv(usecwd=True)):
         return
-    written = dotenv_values(file).get("INSPECT_LOG_DIR")
+    from inspect_af.config import read_text
+
+    text = read_text(Path(file))
+    written = dotenv_values(stream=StringIO(text)).get("INSPECT_LOG_DIR")
     if written and os.environ.get("INSPECT_LOG_DIR") in (None, "", written):
         path = Path(written)
-        if not urlparse(written).scheme and not path.is_absolute():
+        if "://" not in written and not path.is_absolute():
             os.environ["INSPECT_LOG_DIR"] = (Path(file).parent / path).resolve().as_posix()
-    load_dotenv(file)
+    load_dotenv(stream=StringIO(text))
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # A write that fails names no file
@@ -101,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         read_environment_file()
         return int(app.main(words, prog_name="inspect-af", standalone_mode=False) or 0)
     except InspectAFError as error:
-        say(f"inspect-af: {error}", err=True)
+        say(visible(f"inspect-af: {error}"), err=True)  # it may quote a long text
         return 1
     except click.ClickException as error:
         error.show()

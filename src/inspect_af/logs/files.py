@@ -117,7 +117,9 @@ def _logs_in(directory: str) -> Iterator[str]:
     for name in sorted(fs.find(root)):
         location = _location(fs, name, directory)
         hidden = any(part.startswith(".") for part in name[len(root) :].split("/"))
-        if name.endswith(".json") and not hidden and _identity(location) not in known:
+        if not name.endswith(".json") or hidden or _identity(location) in known:
+            continue
+        if "://" in location or is_file(Path(location)):  # a pipe would be waited for
             with fs.open(name, "rb") as file:
                 if _is_log(BytesIO(file.read(_SNIFFED))):
                     yield location
@@ -179,6 +181,9 @@ class LogFile:
         """The log without its samples."""
         if not self.location.endswith(LOG_SUFFIXES):
             raise LogError(f"{self.location}: not an eval log: its name ends in neither .eval nor .json")
+        local = Path(self.location)
+        if "://" not in self.location and local.exists() and not is_file(local):
+            raise LogError(f"{self.location}: not an eval log: a directory, pipe, socket or device")
         with self._reading("unreadable or not an eval log"):
             if self._is_zip:
                 self._check_sizes()

@@ -23,6 +23,7 @@ from pydantic import Field
 
 from inspect_af import config
 from inspect_af.errors import MaterialsError, RequestsUnavailableError
+from inspect_af.format import visible
 from inspect_af.materials.downloads import cache_dir, published
 from inspect_af.materials.files import Words, bundled, read_text, refuse_if
 from inspect_af.types import Option
@@ -46,7 +47,7 @@ _COLUMNS = (
     "other",
 )
 _FORMATS = (".csv", ".jsonl", ".json")
-_ID = re.compile(r"[^\s/\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
+_ID = re.compile(r"[^\s/\u200c\u200d]{1,1000}")
 
 
 class Request(Words):
@@ -163,9 +164,9 @@ def row_ids(name: str, rows: Sequence[Row]) -> list[str]:
     seen: dict[str, str] = {}
     for row, request_id in zip(rows, ids, strict=True):
         refuse_if(
-            not _ID.fullmatch(request_id),
-            f"{row.where}: id {request_id!r} has white space, '/' or a control character, but sample ids "
-            "are built from it; use letters, digits, '-', '_' and '.'",
+            not _ID.fullmatch(request_id) or visible(request_id) != request_id,
+            f"{row.where}: id {request_id[:60]!r} has white space, '/' or a control character, or is too "
+            "long, but sample ids are built from it; use letters, digits, '-', '_' and '.'",
         )
         first = seen.setdefault(request_id, row.where)
         refuse_if(
@@ -195,26 +196,26 @@ def row_clusters(rows: Sequence[Row], texts: Sequence[str], ids: Sequence[str]) 
 
 
 def _csv(file: Path, text: str) -> Iterator[Row]:
-    lines = config.csv_rows(text, file, error=MaterialsError)
-    header = [name.strip().lower() for name in next(lines, (1, []))[1]]
-    columns = ", ".join(header)
-    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+    first = text.lstrip("\n").partition("\n")[0]
+    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         refuse_if(
-            len(header) == 1 and mark in columns,
-            f"{file}, line 1: the columns ({columns}) are separated by {name}; save the file with "
+            mark in first and "," not in first,
+            f"{file}, line 1: the columns ({first[:200]}) are separated by {name}; save the file with "
             "commas (requests stand in the column 'request')",
         )
+    lines = (line for line in config.csv_rows(text, file, error=MaterialsError) if line[1])
+    header = [name.strip().lower() for name in next(lines, (1, []))[1]]
+    columns = ", ".join(header)
     twice = len(set(header)) < len(header)
     refuse_if(twice, f"{file}, line 1: two columns have the same name ({columns}); rename one")
     for number, cells in lines:
         where = f"{file}, line {number}"
-        if cells:
-            refuse_if(
-                len(cells) != len(header),
-                f"{where}: {len(cells)} fields where the header has {len(header)}; "
-                'put fields that hold commas or line breaks in double quotes ("...")',
-            )
-            yield Row(where, dict(zip(header, cells, strict=True)))
+        refuse_if(
+            len(cells) != len(header),
+            f"{where}: {len(cells)} fields where the header has {len(header)}; "
+            'put fields that hold commas or line breaks in double quotes ("...")',
+        )
+        yield Row(where, dict(zip(header, cells, strict=True)))
 
 
 def json_lines(file: Traversable, text: str) -> Iterator[Row]:
@@ -249,7 +250,9 @@ def _fields(entry: object, where: str) -> dict[str, str]:
         may_be_number = key in ("id", "cluster_id") and isinstance(value, int) and not isinstance(value, bool)
         if value is not None:
             if key in _COLUMNS and not isinstance(value, str) and not may_be_number:
-                raise MaterialsError(f"{where}: {key} is not text but {value!r}; put it in double quotes")
+                raise MaterialsError(
+                    f"{where}: {key} is not text but {str(value)[:200]}; write it as text in double quotes"
+                )
             fields[key] = str(value)
     return fields
 
