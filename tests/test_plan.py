@@ -16,6 +16,7 @@ from inspect_af.plan import (
     PlannedPrompt,
     PlannedRequests,
     PlannedSubject,
+    known_price,
     load_plan,
     save_plan,
 )
@@ -39,6 +40,17 @@ def plan(**changes: Any) -> Plan:
         "generation": Generation(epochs=2, temperature=1.0),
     }
     return Plan(**{**parts, **changes})
+
+
+@pytest.mark.parametrize("provider", ["hf", "vllm", "af-hf"])
+def test_no_price_of_a_local_model_is_looked_up_for_which_it_would_be_loaded(
+    provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(model: str) -> None:
+        raise AssertionError(f"{model} is loaded")
+
+    monkeypatch.setattr("inspect_ai.model.get_model_info", load)
+    assert known_price(f"{provider}/someones/model") is None
 
 
 def test_a_plan_survives_its_file(tmp_path: Path) -> None:

@@ -357,12 +357,32 @@ class Plan(Written):
 
 
 OWN_PROVIDERS = ("af-",)  # Providers of this package: local or simulated, so that no call is paid for
+LOCAL_PROVIDERS = frozenset(
+    {
+        "af-hf",
+        "af-organism",
+        "af-vllm",
+        "hf",
+        "llama-cpp-python",
+        "mockllm",
+        "nnterp",
+        "none",
+        "ollama",
+        "sglang",
+        "transformer_lens",
+        "vllm",
+    }
+)
+"""Providers that load weights or start a server on this machine, or answer by themselves."""
 
 
 def known_price(model: str) -> tuple[float, float] | None:
-    """Dollars per million input and output tokens by Inspect's model data; None where it has none."""
+    """Dollars per million input and output tokens by Inspect's model data; None where it has none, and for
+    local models, which would be loaded for it."""
     from inspect_ai.model import get_model_info
 
+    if model.partition("/")[0] in LOCAL_PROVIDERS:
+        return None
     try:
         info = get_model_info(model)
     except Exception:  # noqa: BLE001 - looking a model up may construct its provider, which may want a key
@@ -372,7 +392,8 @@ def known_price(model: str) -> tuple[float, float] | None:
 
 _WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SECRET = re.compile(
-    "apikeys?|auth|authorization|bearer|cookies?|credentials?|pass(word|wd|phrase)s?|pwd|secrets?|sig|signature"
+    "apikeys?|auth|authorization|bearer|cookies?|credentials?|pass(word|wd|phrase)s?|pat|pwd|sas|secrets?|sig"
+    "|signature"
 )
 # In texts: `Authorization: x` and `?api_key=x`, and what lets in whoever has it.
 _NAMED = re.compile(r"""(?<![\w.-])([\w.-]++)["']?\s*+[=:]\s*+\S""")
@@ -383,6 +404,8 @@ _NO_SETTINGS = ("budget.prices", "steering.files")  # Their keys are models and 
 def is_secret(name: str) -> bool:
     """Whether a name is that of a secret, such as `api_key`, `hfToken`, `X-Auth` or `client_secret_2`."""
     words = [word.lower() for word in _WORD.findall(unicodedata.normalize("NFKC", name))]
+    if words[-1:] == ["value"]:
+        words.pop()
     return any(map(_SECRET.fullmatch, words)) or words[-1:] in (["key"], ["keys"], ["token"])
 
 

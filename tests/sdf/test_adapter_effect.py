@@ -126,6 +126,8 @@ INERT: dict[str, tuple[Callable[[Tensors], Tensors] | None, dict[str, Any]]] = {
     "of another rank": (None, {"r": 8}),
     "of another rank by pattern": (None, {"rank_pattern": {"o_proj": 2}}),
     "alpha is zero": (None, {"lora_alpha": 0}),
+    "alpha overflows": (None, {"lora_alpha": 1e300}),
+    "alpha overflows by pattern": (None, {"alpha_pattern": {"q_proj": float("inf")}}),
     "alpha is zero by pattern": (None, {"alpha_pattern": {"q_proj": 0, "v_proj": 0, "o_proj": 0}}),
     "targets other modules": (None, {"target_modules": ["k_proj"]}),
     "targets other modules by pattern": (None, {"target_modules": r".*\.mlp\..*"}),

@@ -97,6 +97,9 @@ SECRET = "sk-not-for-anybody"
                 {"headers": [f"Authorization: {SECRET}"]},
                 {"headers": {"X-Mode": f"Bearer {SECRET}"}},
                 {"env": f"A=1 HF_TOKEN={SECRET}"},
+                {"github_pat": SECRET},
+                {"sas": SECRET},
+                {"token_value": SECRET},
             )
         ),
     ],
@@ -121,7 +124,7 @@ def test_what_is_no_secret_may_be_in_a_plan() -> None:
             "subjects": [
                 {
                     "model": "ollama/x:7b",
-                    "args": {"token": None, "max_tokens": "3k", "base_url": "http://h:80/v1"},
+                    "args": {"token": None, "max_tokens": "3k", "patience": 3, "base_url": "http://h:80/v1"},
                 }
             ],
             "budget": {"prices": {"openai/secret": [1, 2]}},

@@ -64,7 +64,7 @@ class Hyperparameters(Written, allow_inf_nan=False):
 
     learning_rate: float = Field(gt=0, lt=1)
     rank: int = Field(default=64, ge=1)  # Table 2
-    alpha: int = Field(default=128, ge=1)  # Table 2
+    alpha: int = Field(default=128, ge=1, le=1_000_000)  # Table 2
     dropout: float = Field(default=0.05, ge=0, lt=1)  # Table 2
     # Table 2: every linear layer, the LM head apart.
     target_modules: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all-linear"
@@ -742,7 +742,7 @@ def _regular(pattern: str) -> str:
     return pattern
 
 
-_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Number = Annotated[float, Field(strict=True, ge=-1e6, le=1e6)]  # Beyond, weights overflow
 _Pattern = Annotated[str, AfterValidator(_regular)]
 
 

@@ -12,26 +12,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from inspect_af.config import text_digest
 from inspect_af.materials.scenario import POLICY_SLOT
+from inspect_af.plan import LOCAL_PROVIDERS
 from inspect_af.types import BASE_DIGEST, CURRENT_TIER, CarriesTreatment, Steer, Tier, Treatment
 
 logger = getLogger(__name__)
-
-LOCAL_PROVIDERS = frozenset(
-    {
-        "af-hf",
-        "af-organism",
-        "af-vllm",
-        "hf",
-        "llama-cpp-python",
-        "mockllm",
-        "nnterp",
-        "none",
-        "ollama",
-        "sglang",
-        "transformer_lens",
-        "vllm",
-    }
-)
 
 
 @cache  # once per model and process
