@@ -67,5 +67,5 @@ def check_one_of(given: object, allowed: Iterable[object], *, what: str) -> None
     Raises:
         ConfigError: As `one_of` words it.
     """
-    if given not in allowed:
+    if given not in list(allowed):  # a list or a mapping is in no set
         raise one_of(given, allowed, what=what)

@@ -55,6 +55,7 @@ def test_a_list_reaches_its_option_whatever_its_first_sign(numbers: str) -> None
         ("run --batch openai/x", {"batch": "true", "models": ("openai/x",)}),
         ("run openai/x --batch 20", {"batch": "20", "models": ("openai/x",)}),
         ("run openai/x --retry-on-error", {"retry_on_error": "true"}),
+        ("run openai/x --display PLAIN", {"display": "plain"}),
         ("run --retry-on-error 3 openai/x", {"retry_on_error": "3"}),
         ("run --cache 1W openai/x", {"cache": "1W"}),
         ("run openai/x -T a=1 -T b=-2", {"task_args": ("a=1", "b=-2")}),

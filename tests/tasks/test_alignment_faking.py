@@ -78,10 +78,14 @@ def by_tier(monitored: str, unmonitored: str) -> Model:
         ({"pair": 5}, "pair '5' is not a directory"),
         ({"scenario": 5}, "scenario '5' is not a directory"),
         ({"judges": 5}, "unknown judge '5'"),
-        ({"redact": "false"}, "redact='false': true or false is needed"),
+        ({"redact": "maybe"}, "redact='maybe': true or false is needed"),
+        ({"redact": 1}, "redact=1: true or false is needed"),
+        ({"tiers": []}, "unknown tier ''; one of monitored, unmonitored, rated"),
+        ({"setting": {"a": "b"}}, "unknown setting {'a': 'b'}; one of prompted, documents"),
+        ({"baseline_repeats": 10**9}, "baseline_repeats=1000000000: a whole number from 1 to 1000"),
         ({"run_seed": "abc"}, "run_seed='abc': a whole number is needed"),
         ({"run_seed": 1.5}, "run_seed=1.5: a whole number is needed"),
-        ({"baseline_repeats": 0}, "baseline_repeats=0: a whole number of at least 1"),
+        ({"baseline_repeats": 0}, "baseline_repeats=0: a whole number from 1 to 1000"),
     ],
 )
 def test_an_unknown_value_fails_before_the_first_call_and_says_what_is_allowed(

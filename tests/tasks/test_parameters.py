@@ -30,6 +30,19 @@ def test_a_near_miss_is_refused_and_the_parameter_is_named() -> None:
             task(**({} if task is beliefs else {"requests": "mini"}))
 
 
+def test_a_parameter_without_a_value_is_no_default() -> None:
+    with (
+        under({"t": ("pair=",), "tasks": ("one",)}).scope(),
+        pytest.raises(ConfigError, match=r"-T pair is empty; give a value \(null for none\)"),
+    ):
+        alignment_faking(requests="mini")
+
+
+def test_a_truth_value_may_be_a_word() -> None:
+    assert alignment_faking(requests="mini", redact="yes").cleanup is not None  # type: ignore[arg-type]
+    assert alignment_faking(requests="mini", redact="false").cleanup is None  # type: ignore[arg-type]
+
+
 def test_known_unlike_and_shared_arguments_pass() -> None:
     for command in (
         {"t": ("interventions=A1+", "run-seed=3"), "tasks": ("one",)},

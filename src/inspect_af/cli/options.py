@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -11,7 +12,7 @@ import click
 from pydantic import BaseModel, ValidationError
 
 from inspect_af.cli.command import AMOUNT, COUNT, PLACE, Decorator, option, together
-from inspect_af.config import parse, write_whole
+from inspect_af.config import as_list, parse, write_whole
 from inspect_af.errors import ConfigError
 from inspect_af.plan import PlannedModel
 from inspect_af.tasks.evals import all_and_placebos, baseline_repeats
@@ -104,7 +105,7 @@ def inspect_options(*names: str) -> Decorator:
                 help=each.about,
                 multiple=each.several,
                 group=_HEADINGS[each.kind],
-                type=types.get(each.value) or click.Choice(each.value.split("|")),
+                type=types.get(each.value) or click.Choice(each.value.split("|"), case_sensitive=False),
                 bare="true" if each.value == "switch" else None,
                 metavar={"-M": "KEY=VALUE", "-T": "KEY=VALUE"}.get(each.flag)
                 or ("[N]" if each.value == "switch" else None),
@@ -137,17 +138,16 @@ def _switch(name: str, text: str) -> Any:
         return False if name == "fail_on_error" else None
     if word in ("true", "yes"):
         return 1 if name == "retry_on_error" else True
-    try:
-        if name == "fail_on_error":
-            return float(word) or True
-        if name != "cache":
-            return int(word)
-        from inspect_ai.model import CachePolicy
+    with suppress(ValueError, LookupError):
+        if name == "cache":
+            from inspect_ai.model import CachePolicy
 
-        return CachePolicy.from_string(text)
-    except Exception as error:
-        flag = f"--{name.replace('_', '-')}"
-        raise ConfigError(f"{flag} {text}: give it alone, or with true, false or a number") from error
+            if (policy := CachePolicy.from_string(text)) is not None:
+                return policy
+        elif (found := float(word) if name == "fail_on_error" else int(word)) >= 0:
+            return found or (True if name == "fail_on_error" else None)
+    more = "a time such as 1W" if name == "cache" else "a number of at least 0"
+    raise ConfigError(f"--{name.replace('_', '-')} {text}: give it alone, or with true, false or {more}")
 
 
 def sample_limit(text: str | None) -> dict[str, Any]:
@@ -234,17 +234,22 @@ TASK = together(
 
 
 def key_values(given: Sequence[str], *, option: str) -> dict[str, Any]:
-    """`["a=1", "b=x,y"]` as `{"a": 1, "b": "x,y"}`; values are read as YAML scalars, as Inspect does.
+    """`["a=1", "b=x,y"]` as `{"a": 1, "b": "x,y"}`; values are read as YAML, as Inspect does, but a mapping
+    without braces, such as `published:`, is text.
 
     Raises:
-        ConfigError: An item is not of the form KEY=VALUE.
+        ConfigError: An item is not of the form KEY=VALUE, or its value is empty.
     """
     values: dict[str, Any] = {}
     for item in given:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"{option} takes KEY=VALUE, not {item!r}")
-        values[key.strip().replace("-", "_")] = parse(value, "YAML", f"{option} {item!r}: the value")
+        if not value.strip():
+            raise ConfigError(f"{option} {key} is empty; give a value (null for none), or leave it out")
+        read = parse(value, "YAML", f"{option} {item!r}: the value")
+        mapping = isinstance(read, dict) and "{" not in value
+        values[key.strip().replace("-", "_")] = value.strip() if mapping else read
     return values
 
 
@@ -293,7 +298,7 @@ def named_models(given: Mapping[str, Any], needed: str) -> list[PlannedModel]:
     source = click.get_current_context().get_parameter_source("model")
     if given["models"] and given["model"] and source is click.core.ParameterSource.COMMANDLINE:
         raise ConfigError("models are given twice: as MODEL and with --model; give them one way")
-    models = given["models"] or tuple(name for each in given["model"] for name in each.split(","))
+    models = given["models"] or tuple(name for each in given["model"] for name in as_list(each) if name)
     if not models:
         raise ConfigError(needed)
     if twice := sorted({model for model in models if models.count(model) > 1}):
@@ -329,10 +334,9 @@ def task_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     parameter, usual = REQUESTS_OF[given["task"]]
 
     further = key_values(given["task_args"], option="-T")
-    if not further.get("interventions", "none"):
-        raise ConfigError("-T interventions is empty; give all, none or codes such as A1+, or leave it out")
-    interventions = further.pop("interventions", None) or given["interventions"]
-    interventions = interventions or all_and_placebos(further.get("pair"))
+    interventions = further.pop("interventions", None)
+    if interventions is None:
+        interventions = given["interventions"] or all_and_placebos(further.get("pair"))
     repeats = baseline_repeats(interventions)
     named = ("strength", "paraphrase", "run_seed")
     return {

@@ -65,7 +65,7 @@ _LIKENESS = 0.85  # `intervention` is this like `interventions`, `requests` is n
 
 
 def refuse_misspelt(task: Callable[..., Task], name: str) -> None:
-    """Stops a command whose `-T` almost names a parameter of the task.
+    """Stops a command whose `-T` almost names a parameter of the task, or gives one no value.
 
     Inspect drops arguments that a task does not have with a warning, so that `-T intervention=A1+` would run,
     and pay for, the baseline alone. Names unlike any parameter are left to that warning, and so is a command
@@ -73,14 +73,17 @@ def refuse_misspelt(task: Callable[..., Task], name: str) -> None:
     checked: Python refuses unknown arguments by itself.
 
     Raises:
-        ConfigError: A parameter is misspelt.
+        ConfigError: A parameter is misspelt or empty.
     """
     command = click.get_current_context(silent=True)
     if command is None or len(command.params.get("tasks") or ()) > 1:
         return
     parameters = list(inspect.signature(task).parameters)
     for argument in command.params.get("t") or ():
-        given = str(argument).partition("=")[0].strip().replace("-", "_")
+        name_given, equals, value = str(argument).partition("=")
+        given = name_given.strip().replace("-", "_")
+        if equals and not value.strip() and given in parameters:
+            raise ConfigError(f"-T {given} is empty; give a value (null for none), or leave it out")
         if given not in parameters and (meant := get_close_matches(given, parameters, 1, _LIKENESS)):
             raise ConfigError(f"{name} has no parameter {given!r}; did you mean -T {meant[0]}=...?")
 
@@ -133,8 +136,8 @@ def scenario_task(
     check_one_of(reasoning, get_args(ReasoningChannel), what="reasoning")
     check_one_of(first_tier, ("monitored", "unmonitored"), what="first_tier")
     whole_number(run_seed, "run_seed")
-    whole_number(baseline_repeats, "baseline_repeats", least=1)
-    true_or_false(redact, "redact")
+    whole_number(baseline_repeats, "baseline_repeats", least=1, most=1000)
+    redact = true_or_false(redact, "redact")
     asked = _parse_tiers(tiers)
     words = load_scenario(scenario, pair=pair)
     if (words.kind == "choice") != chooses:
@@ -234,7 +237,7 @@ def scenario_task(
 
 def _parse_tiers(tiers: str | list[str]) -> tuple[Tier, ...]:
     known: dict[str, Tier] = {"monitored": "monitored", "unmonitored": "unmonitored", "rated": "rated"}
-    names = dict.fromkeys(as_list(tiers))
+    names = dict.fromkeys(as_list(tiers) or [""])
     for name in names:
         check_one_of(name, known, what="tier")
     return tuple(known[name] for name in names)

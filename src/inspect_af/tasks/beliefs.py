@@ -113,7 +113,7 @@ def beliefs(
         whole_number(orders, "orders", least=1)
     whole_number(order_seed, "order_seed")
     whole_number(run_seed, "run_seed")
-    true_or_false(logprobs, "logprobs")
+    logprobs = true_or_false(logprobs, "logprobs")
     if reading == "words" and not (logprobs and questions == "choice"):
         raise ConfigError("reading=words is of questions=choice and needs logprobs=true")
     loaded = load_pair(pair)

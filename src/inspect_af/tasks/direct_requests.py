@@ -63,7 +63,7 @@ def direct_requests(
     """
     refuse_misspelt(direct_requests, "direct_requests")
     whole_number(run_seed, "run_seed")
-    true_or_false(redact, "redact")
+    redact = true_or_false(redact, "redact")
     beliefs = load_pair(pair)
     claims = claims_for(beliefs, interventions, strength, paraphrase)
     arms = {"harmful": load_requests(requests)}

@@ -38,15 +38,14 @@ from inspect_af.config import (
     text_digest,
     user_path,
 )
-from inspect_af.errors import ConfigError, InspectAFError, LogError
+from inspect_af.errors import ConfigError, InspectAFError, LogError, check_one_of
 from inspect_af.format import plural
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.logs.files import check_log_dir, describe
 from inspect_af.logs.headers import CONTENTS, FILES, OPERATIONAL_ARGS, UNTIL_DECIDED, sampling_of
 from inspect_af.materials import load_pair
-from inspect_af.plan import BASELINE_REPEATS, Plan, PlannedModel
+from inspect_af.plan import BASELINE_REPEATS, LOCAL_PROVIDERS, Plan, PlannedModel
 from inspect_af.scorers.judges import GRADER, NO_GRADER
-from inspect_af.solvers.scenario import LOCAL_PROVIDERS
 from inspect_af.types import (
     CarriesTreatment,
     ScenarioTask,
@@ -99,11 +98,9 @@ def make_task(each: EvalTask) -> Task:
         ConfigError: An unknown parameter or value; others as the task raises them.
     """
     factory = getattr(tasks, each.task)
-    try:
-        made: Task = factory(**each.args)
-    except TypeError as error:
-        allowed = ", ".join(inspect.signature(factory).parameters)
-        raise ConfigError(f"{error}; its parameters are {allowed}") from error
+    for name in each.args:
+        check_one_of(name, inspect.signature(factory).parameters, what=f"parameter of {each.task}")
+    made: Task = factory(**each.args)
     return made
 
 
@@ -125,11 +122,29 @@ def make_model(planned: PlannedModel, **settings: Any) -> Model:
         raise ConfigError(_without_markup(str(error))) from error
 
 
-def planned_replies(evals: Evals) -> int:
-    """Replies that the evals ask their models for, judges not counted."""
-    sizes = [len(make_task(each).dataset) for each in evals.tasks]
+MOST_REPLIES = 10_000_000  # Inspect holds a sample for each in memory
+
+
+def planned_replies(evals: Evals, made: Sequence[Task] | None = None) -> int:
+    """Replies that the evals ask their models for, judges not counted.
+
+    Args:
+        evals: What is to be run.
+        made: Its tasks, where they have been made.
+
+    Raises:
+        ConfigError: None, or more than `MOST_REPLIES`.
+    """
+    sizes = [len(task.dataset) for task in made or map(make_task, evals.tasks)]
     first, last = evals.sample_range or (0, evals.limit or max(sizes))
-    return sum(max(0, min(n, last) - first) for n in sizes) * len(evals.models) * evals.epochs
+    replies = sum(max(0, min(n, last) - first) for n in sizes) * len(evals.models) * evals.epochs
+    if replies == 0:
+        raise ConfigError(f"the range begins at sample {first + 1:,}, and there are {max(sizes):,}")
+    if replies > MOST_REPLIES:
+        raise ConfigError(
+            f"{replies:,} replies are more than {MOST_REPLIES:,}; ask fewer samples, or in fewer epochs"
+        )
+    return replies
 
 
 def run_evals(
@@ -167,6 +182,7 @@ def run_evals(
     if requests is not None:
         for task in made:
             task.dataset = task.dataset.filter(lambda sample: _request(sample) in requests)
+    planned_replies(evals, made)
     models = [make_model(each) for each in evals.models]
     roles = {role: _role(role, value) for role, value in evals.roles.items()}
     if evals.grader is not None:
@@ -277,7 +293,7 @@ def _request(sample: Sample) -> str:
 
 def _role(role: str, value: JsonValue) -> Any:
     """A model role as Inspect's `--model-role` has it: a model, a mapping with one, or several."""
-    if isinstance(value, list):
+    if isinstance(value, list) and value:
         return [_role(role, one) for one in value]
     settings: dict[str, Any] = dict(value) if isinstance(value, dict) else {"model": value}
     name, args = settings.pop("model", None), settings.pop("model_args", None) or {}
@@ -356,6 +372,8 @@ def check_models(evals: Evals) -> None:
 
 def _is_built_in(provider: str) -> bool:
     """Whether Inspect has a provider of that name; one of another package has a longer name there."""
+    if provider in LOCAL_PROVIDERS:  # whose libraries take long to import
+        return True
     try:
         registry_create("modelapi", provider)
     except LookupError:

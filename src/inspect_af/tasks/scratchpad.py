@@ -100,7 +100,7 @@ def scratchpad(
     refuse_misspelt(scratchpad, "scratchpad")
     check_one_of(edit, get_args(Edit), what="edit")
     whole_number(run_seed, "run_seed")
-    true_or_false(redact, "redact")
+    redact = true_or_false(redact, "redact")
     judging, rubrics = chosen_judges(judges, pair=pair)
     found = _read(as_list(replies))
     left_out: Counter[tuple[str, str, str]] = Counter()
