@@ -6,6 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import accumulate
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +17,7 @@ from inspect_ai.solver import TaskState
 from inspect_af.logs.rows import AnswerMethod, letters_of
 from inspect_af.materials import AskedBelief, Pole
 from inspect_af.materials.rubrics import load_rubric
-from inspect_af.reply import parse_reply, without_reasoning
+from inspect_af.reply import parse_reply, was_cut, without_reasoning
 from inspect_af.scorers.compliance import refuse_unapplied_claim
 from inspect_af.scorers.judges import rubric_judge
 from inspect_af.stats import clustered_mean
@@ -59,13 +60,14 @@ def belief_score(plus: float, minus: float) -> float:
 def read_choice(output: ModelOutput, asked: AskedBelief) -> ChoiceAnswer | Unanswered:
     """Reads a model's answer.
 
-    The letter has to be the whole reply or its whole last line (`B`, `(B)`, `Answer: B`, `Final answer: B`,
-    `Option B`, `\\boxed{B}`), or a letter at its beginning with its own option's text or an explanation. A
-    reply that repeats the options or names several letters gives none. With log-probabilities at that letter,
-    the score is the probability of each option's letter, normalised over the letters where they hold
-    `LEAST_MASS` together; where they hold less, the rest counts as neither pole. Without, it is the letter
-    itself. After a prefill the letters' probabilities are the answer, or those of the options' own words,
-    normalised over the options, whatever was drawn.
+    The letter has to be said to be the answer where a line or sentence begins (`Answer: B`, `\\boxed{B}`,
+    `Option B is correct`, `答案：B`), to be the last line (`B`, `(B)`, `B, because ...`), or to begin the
+    reply with its own option's text. A reply that repeats the options or names several letters gives
+    none, and one that a length limit cut has to begin or end with its answer. With log-probabilities at
+    that letter, the score is the probability of each option's letter, normalised over the letters where
+    they hold `LEAST_MASS` together; where they hold less, the rest counts as neither pole. Without, it is
+    the letter itself. After a prefill the letters' probabilities are the answer, or those of the options'
+    own words, normalised over the options, whatever was drawn.
     """
     if not output.choices:
         return "no_letter"
@@ -82,11 +84,12 @@ def read_choice(output: ModelOutput, asked: AskedBelief) -> ChoiceAnswer | Unans
         if masses := first_letter_masses(output, asked):
             answer = _answer(max(masses, key=masses.__getitem__), "prefill", masses, asked)
             return answer if by_words is None else answer._replace(words=by_words.belief)
-    letter = answer_letter(output.message.text, asked.options)
-    if letter is None:
-        return "truncated" if output.stop_reason in ("max_tokens", "model_length") else "no_letter"
+    stated = _stated_letter(output.message.text, asked.options, cut=was_cut(output))
+    if stated is None:
+        return "truncated" if was_cut(output) else "no_letter"
+    letter, behind = stated
     logprobs = output.choices[0].logprobs
-    found = _letter_masses(logprobs.content, letter, asked.poles) if logprobs else None
+    found = _letter_masses(logprobs.content, letter, behind, asked.poles) if logprobs else None
     if found is not None:
         return _answer(letter, "logprobs", found, asked)
     return _answer(letter, "letter", {letter: 1.0}, asked)._replace(mass=None)
@@ -115,29 +118,53 @@ def answer_letter(text: str, options: Mapping[str, str]) -> str | None:
 
     Where the reply has an output block, only that counts; options are texts by letter.
     """
+    stated = _stated_letter(text, options)
+    return None if stated is None else stated[0]
+
+
+def _stated_letter(text: str, options: Mapping[str, str], *, cut: bool = False) -> tuple[str, int] | None:
+    """The letter that a reply gives, and how many characters of the answer stand behind it."""
     reply = parse_reply(text)
     body = reply.output if reply.output is not None else without_reasoning(text)
-    lines = [line.strip() for line in body.strip().splitlines() if line.strip(" \t`~")]
-    answers = [_ANSWER.fullmatch(line) for line in lines]
-    match = answers[-1] if answers else None
-    if match is None or match["letter"] not in options:
+    body = _DRESS.sub(lambda dress: " " * len(dress[0]), body)
+    lines = [line.span() for line in _LINE.finditer(body)]
+    letters = [_LETTER.fullmatch(body, *line) for line in lines]
+    stated = [match for pattern in _STATED for match in pattern.finditer(body)]
+    found = stated
+    if not stated and letters:
+        first, last = letters[0], letters[-1]
+        own = first and _plain(first["rest"] or "").startswith(_plain(options.get(first["letter"], "\n")))
+        found = [match for match in (last or (first if own else None),) if match]
+    if not found or (letter := found[0]["letter"]) not in options:
         return None
-    letter = match["letter"]
-    listed = {found["letter"] for line in lines[:-1] if (found := _LISTED.match(line)) is not None}
-    if not match["said"] and not match["boxed"] and listed & set(options) - {letter}:
-        return None  # the options repeated, or several answers; the last of them is not the answer
-    if any(one["letter"] != letter for one in answers if one and (one["said"] or not one["rest"])):
-        return None  # another line says another letter, or is nothing but one
-    rest = _plain(match["rest"] or "")
+    if {one["letter"] for one in (*found, *(m for m in letters if m and not m["rest"]))} != {letter}:
+        return None  # another letter is stated, or stands alone on a line
+    listed_from = max(one.end() for one in stated) if stated else 0
+    listed = (_LISTED.match(body, start) for start, _ in lines if start >= listed_from)
+    if {one["letter"] for one in listed if one} & set(options) - {letter}:
+        return None  # the options repeated, or several answers
+    if cut and body[: found[0].start()].strip() and body[found[0].end() :].strip(f"{_CLOSING} \n"):
+        return None  # it may be a thought on the way
     others = [_plain(text) for name, text in options.items() if name != letter]
-    if any(other and rest.startswith(other) for other in others) or _OTHER.search(match["rest"] or ""):
-        return None
-    return letter
+    for match in found:
+        rest = body[(at := match.end("letter")) : at + 400].partition("\n")[0].lstrip(_CLOSING)
+        said = _plain(rest).removeprefix(_plain(options[letter]))
+        if any(other and other in said for other in others) or _OTHER.search(rest):
+            return None
+    return letter, len(body) - found[0].end("letter")
 
 
-def _letter_masses(tokens: list[Logprob], letter: str, poles: Mapping[str, Pole]) -> dict[str, float] | None:
-    """Probability by letter at the token of the answer; None where no token shows it."""
-    drawn = [token for token in reversed(tokens) if _bare(token.token) == letter]
+def _letter_masses(
+    tokens: list[Logprob], letter: str, behind: int, poles: Mapping[str, Pole]
+) -> dict[str, float] | None:
+    """Probability by letter at the token of the answer, which has `behind` characters behind it; None where
+    no token shows it."""
+    after = [*accumulate((len(token.token) for token in reversed(tokens)), initial=0)]
+    drawn = [
+        token
+        for token, n in zip(reversed(tokens), after, strict=False)
+        if _bare(token.token) == letter and n >= behind - len(token.token)
+    ]
     if not drawn and len(tokens) <= 2:  # some providers name the likeliest token instead of the drawn one
         drawn = tokens[:1]
     found = [masses for token in drawn if any((masses := _masses(token, poles)).values())]
@@ -163,18 +190,44 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split()).strip(" *_\"'`.")
 
 
-_ANSWER = re.compile(
-    r"(?:[-*>#]{1,3}\s)?[*_\"'`(\[]{0,6}(?:<answer>\s{0,4})?"
-    r"(?P<said>(?:(?:so|thus|hence|therefore),? )?(?:i (?:think|believe)(?: that)? )?"
-    r"(?:(?:(?:the|my) )?(?:(?:final|correct|best|right) )?"
-    r"(?:answer|option|choice|antwort|réponse|respuesta|resposta|ответ|答案|回答|答え|उत्तर|উত্তর|الإجابة)"
-    r"(?: is|是|は)?"
-    r"|i(?:'d| would)? (?:choose|pick|select|say|go with))"
-    r"\s{0,4}[*_]{0,3}[:：=]?[*_]{0,3}\s{0,4}(?:option )?)?"
-    r"[*_\"'`(\[$]{0,6}(?P<boxed>\\boxed\{(?:\\text\{)?)?"
-    r"(?P<letter>[A-H])(?:</answer>)?(?:(?:[)\].:：*_\"'`,}$]{1,8}|\s[-\u2013\u2014])(?P<rest>\s.{1,1000})?)?",
-    re.IGNORECASE,
+_DRESS = re.compile(
+    r"<\|[^<>|]{1,40}\|>|</?answer>"
+    r"|\\(?:text\w{0,4}|math\w{2})(?=\{)|\\[\[\]()]|[$\u2600-\u27bf\U0001f300-\U0001faff]"
 )
+"""Marks of chat templates and of LaTeX, and pictures."""
+_CLOSING = "*_\"'`)]}.:,;!。，、：」】）"
+_OPEN, _CLOSE = r"[*_\"'`(\[{「（【 ]{0,6}", f"[{re.escape(_CLOSING)}]"
+_SENTENCE = r"(?:^|(?<=[.!?。])) {0,4}(?:[-*>#]{1,4}\s|\d[.)]\s)?"
+_STATED = (
+    re.compile(rf"\\f?box(?:ed)?\{{[\s({{]{{0,16}}(?P<letter>[A-H])(?={_CLOSE})[)}}]{{0,4}}"),
+    re.compile(
+        rf"{_SENTENCE}{_OPEN}(?:(?:so|thus|hence|therefore|no),?\s)?(?:i (?:think|believe)(?: that)? )?(?:"
+        r"(?:(?:the|my|la|le|die|meine|a)\s|我的)?"
+        r"(?:(?:final|correct|best|right|selected|chosen|bonne|richtige|правильный|正[确確]|सही|সঠিক)\s?)?"
+        r"(?:answer|option|choice|letter|antwort|réponse|respuesta|resposta|ответ|答案|回答|答え|正解"
+        r"|उत्तर|উত্তর|الإجابة)"
+        r"(?:\s(?:correcta|correcte|correta|الصحيحة))?[*_\"'`】]{0,4}"
+        r"(?:\s?(?:is|would be|must be|should be|es|est|ist|é|是|[为為]|は|হলো|هي)\b|[是为為は])?"
+        r"|it(?:'s| is)|i(?:'d|'ll| would| will)? (?:choose|pick|select|say|go with)"
+        r"|我?(?:选择?|選擇?)[项項]?"
+        rf")[*_\"'`]{{0,3}}\s{{0,2}}(?:[:：=→—–-])?{_OPEN}(?:option )?{_OPEN}(?-i:(?P<letter>[A-H]))"
+        rf"(?={_CLOSE}|\s*$|\s+(?:because|since|as|given|due|\(|[-–—])|\s?(?:です|है|।)"
+        r"|\s+is\s+(?:the\s+)?(?:correct|right|best)\b)",
+        re.IGNORECASE | re.MULTILINE,
+    ),
+    re.compile(
+        rf"{_SENTENCE}{_OPEN}(?P<letter>[A-H])[)\]*_]{{0,4}} is (?:the )?(?:most )?"
+        r"(?:correct|right|best|accurate)(?: answer| option| choice| one)?[.!*_]{0,3}\s*$",
+        re.MULTILINE,
+    ),
+)
+"""A letter that is said to be the answer: in a box, by name, or as the right one."""
+_LINE = re.compile(r"[^\s`~](?:.*[^\s`~])?")  # Without what stands around it
+_LETTER = re.compile(
+    rf"(?:[-*>#]{{1,3}}\s|\d[.)]\s)?{_OPEN}(?P<letter>[A-H])"
+    rf"(?:(?:{_CLOSE}{{1,8}}|\s[-\u2013\u2014])(?P<rest>\s.{{1,1000}}|(?<=[)、：])\S.{{1,1000}})?)?"
+)
+"""A line that is a letter, with its option's text or an explanation behind it or not."""
 _LISTED = re.compile(r"[-*_\"'`(\[\s]{0,6}(?P<letter>[A-H])[)\].:]")  # A line that begins as an option does
 # Another letter in an explanation.
 _OTHER = re.compile(
@@ -326,7 +379,7 @@ _SOURCE: dict[AnswerMethod, str] = {
     "judge": "judge's answer",
 }
 _MEANING = {
-    "no_letter": "The last line of the reply is not the letter of an option.",
-    "truncated": "A length limit cut the reply off before its last line.",
+    "no_letter": "The reply does not say that one option's letter is its answer.",
+    "truncated": "A length limit cut the reply off before its answer.",
     "filtered": "The provider's filter stopped the reply.",
 }
