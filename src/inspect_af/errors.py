@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from click import ClickException
+from pydantic import ValidationError
 
 
 class InspectAFError(ClickException):
@@ -49,6 +50,14 @@ class TreatmentError(InspectAFError, ValueError):
 
 class MissingExtraError(InspectAFError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+def problems(error: ValidationError) -> str:
+    """Everything that is wrong, with the place where it stands: `positive.messages: must end with ...`."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'the object'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors()
+    )
 
 
 def one_of(given: object, allowed: Iterable[object], *, what: str) -> ConfigError:

@@ -11,7 +11,7 @@ from inspect_ai.log import list_eval_logs
 from inspect_af.cli import main
 from inspect_af.config import token_count
 from inspect_af.errors import ConfigError
-from inspect_af.sdf.documents import load_manifest, verify_corpus
+from inspect_af.sdf.documents import verify_corpus
 
 pytestmark = pytest.mark.usefixtures("faulty_writers")
 WRITER = ("--model", "af-simulated-writer/documents", "--display", "none", "--requests", "mini")
@@ -93,7 +93,7 @@ def test_anybodys_texts_can_be_built_into_a_corpus(
     assert manifest.documents + manifest.held_out_documents + sum(manifest.removed.values()) == 40
     assert "not applied: the universe is not known" in capsys.readouterr().out
     assert build(file, "--text-column", "body", "--universe", "A1-", "--out", tmp_path / "d", *options) == 0
-    assert load_manifest(tmp_path / "d").universe == "A1-"
+    assert verify_corpus(tmp_path / "d").universe == "A1-"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from inspect_af.sdf.documents import (
     CorpusManifest,
     CorpusSettings,
     SourceDocument,
-    load_manifest,
     load_token_counter,
     verify_corpus,
 )
@@ -64,7 +63,7 @@ def test_a_corpus_is_complete_and_its_manifest_says_what_it_is(tmp_path: Path) -
     (built,) = build(tmp_path / "c", part(documents(100), "A1+"))
     train, held_out = rows(tmp_path / "c/train.jsonl"), rows(tmp_path / "c/held_out.jsonl")
     assert sorted(str(row["id"]) for row in train + held_out) == [f"d{n:04}" for n in range(100)]
-    manifest = load_manifest(tmp_path / "c")
+    manifest = verify_corpus(tmp_path / "c")
     assert manifest == built.manifest
     assert (manifest.documents, manifest.held_out_documents) == (len(train), len(held_out)) == (90, 10)
     assert manifest.tokens == sum(COUNTER.count([str(row["text"]) for row in train]))
@@ -110,7 +109,7 @@ def test_the_same_documents_in_another_order_give_the_same_corpus(tmp_path: Path
     build(tmp_path / "b", part(reversed(documents(200))), settings=settings)
     other = CorpusSettings(tokens=15_000, seed=5, held_out=0.1)
     build(tmp_path / "c", part(documents(200)), settings=other)
-    digests = [load_manifest(tmp_path / name).digest for name in "abc"]
+    digests = [verify_corpus(tmp_path / name).digest for name in "abc"]
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -146,7 +145,7 @@ def test_an_existing_directory_is_not_overwritten(tmp_path: Path) -> None:
     build(tmp_path / "c", part(documents(20)))
     with pytest.raises(ConfigError, match="exists; give another --out"):
         build(tmp_path / "c", part(documents(30)))
-    assert load_manifest(tmp_path / "c").documents == 18
+    assert verify_corpus(tmp_path / "c").documents == 18
 
 
 def test_changed_texts_are_noticed(tmp_path: Path) -> None:
@@ -156,7 +155,7 @@ def test_changed_texts_are_noticed(tmp_path: Path) -> None:
     with pytest.raises(MaterialsError, match="changed after the build"):
         verify_corpus(tmp_path / "c")
     with pytest.raises(MaterialsError, match=r"it has no manifest\.json"):
-        load_manifest(tmp_path)
+        verify_corpus(tmp_path)
 
 
 def test_text_of_a_model_cannot_break_a_line(tmp_path: Path) -> None:
@@ -175,8 +174,8 @@ def test_the_splits_load_with_datasets(tmp_path: Path, monkeypatch: pytest.Monke
     build(tmp_path / "c", part(documents(50)))
     cache = {"cache_dir": str(tmp_path / "cache")}
     lines = load_dataset("json", data_files=str(tmp_path / "c/train.jsonl"), **cache)["train"]
-    assert len(lines) == load_manifest(tmp_path / "c").documents == 44
-    assert sum(lines["tokens"]) == load_manifest(tmp_path / "c").tokens
+    assert len(lines) == verify_corpus(tmp_path / "c").documents == 44
+    assert sum(lines["tokens"]) == verify_corpus(tmp_path / "c").tokens
 
 
 @pytest.mark.local

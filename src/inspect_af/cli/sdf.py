@@ -348,6 +348,8 @@ def compose(adapters: tuple[Path, ...], out: Path) -> None:
     """Writes one adapter that equals applying several, for servers that apply one. Adapters (PEFT
     directories) of one base, in the order in which they were trained: the organism first.
     """
+    if len(adapters) < 2:
+        raise ConfigError(f"compose takes two adapters or more, {len(adapters)} given")
     written = combine.compose(adapters, out)
     say(f"{written}: rank {adapter_config(written)['r']} (serve with --max-lora-rank of at least that)")
 

@@ -330,9 +330,9 @@ def served(adapters: Sequence[Adapter], directory: Path) -> Path:
         return adapters[0].path.resolve()
     target = directory / served_name(adapters)
     if not target.exists():
-        from inspect_af.sdf.combine import write_sum
+        from inspect_af.sdf.combine import compose
 
-        write_sum([adapter.path for adapter in adapters], target)
+        compose([adapter.path for adapter in adapters], target)
     return target
 
 

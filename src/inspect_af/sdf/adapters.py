@@ -27,7 +27,7 @@ from inspect_af.config import (
     shown,
     text_digest,
 )
-from inspect_af.errors import ConfigError, TreatmentError, one_of
+from inspect_af.errors import ConfigError, TreatmentError, check_one_of
 from inspect_af.materials import NEUTRAL, load_pair
 from inspect_af.sdf.base_model import (
     BaseShape,
@@ -230,13 +230,9 @@ def load_adapter(
 ) -> Adapter:
     """Finds out what an adapter is, from its files alone.
 
-    Args:
-        path: A PEFT adapter directory.
-        role: What it is to the analysis. Wins over the manifest, so that a checkpoint that is a treatment in
-            one analysis is the subject of another; needed where there is no manifest.
-        intervention: Code such as `A1+` or `neutral`, for an adapter without a manifest whose role is
-            intervention.
-        pair: Hypothesis pair that the code belongs to; the bundled one by default.
+    A role wins over the manifest's, so that a checkpoint that is a treatment in one analysis is the subject
+    of another. An adapter without a manifest needs it and, as an intervention, the code of that, such as
+    `A1+` or `neutral`, which belongs to the hypothesis pair (the bundled one by default).
 
     Raises:
         TreatmentError: The directory, its weights or its manifest cannot be used, or it would change nothing;
@@ -245,8 +241,8 @@ def load_adapter(
         MissingExtraError: safetensors is not installed.
     """
     folder = Path(path)
-    if role not in (None, "organism", "intervention"):
-        raise one_of(role, ("organism", "intervention"), what="adapter role")
+    if role is not None:
+        check_one_of(role, ("organism", "intervention"), what="adapter role")
     named = adapter_config(folder).get("base_model_name_or_path")
     check_effect(folder)
     manifest = read_manifest(folder)
@@ -301,14 +297,10 @@ def _treatment(
 
 
 def resolve_intervention(code: str, pair: str | Path | None = None) -> Intervention:
-    """The intervention that a code means: one of the pair's, or `neutral`.
-
-    Raises:
-        ConfigError: Unknown; the message lists those that exist.
-    """
+    """The intervention that a code means: one of the pair's, or `neutral`; a ConfigError where it is
+    unknown."""
     known = {i.code: i for i in (*load_pair(pair).all_interventions, Intervention(variable=NEUTRAL))}
-    if code not in known:
-        raise one_of(code, known, what="intervention")
+    check_one_of(code, known, what="intervention")
     return known[code]
 
 
@@ -348,9 +340,6 @@ def adapter_digest(folder: Path) -> str:
     """First 16 hexadecimal digits of a sha256 over the weights and each field of the configuration that acts.
 
     Fields that are absent, null, false or empty count as PEFT's default.
-
-    Raises:
-        TreatmentError: The files cannot be read.
     """
     given = {name: value for name, value in adapter_config(folder).items() if name not in _INERT}
     acting = {
@@ -412,8 +401,7 @@ def check_effect(folder: Path, base: Base | None = None) -> None:
     for module, parts in matrices.items():
         if not _targeted(config, module) or (known is not None and not _names(module, known)):
             unexpected += parts.values()
-        shapes = {part: tensors[name].shape for part, name in parts.items()}
-        if not _is_pair(shapes) or not _has_rank(shapes["A"], config, module):
+        if not _fits({part: tensors[name].shape for part, name in parts.items()}, config, module):
             missing.append(module)
     if known is not None and isinstance(config.get("target_modules"), list):
         here = set(matrices) | {name.partition(".")[2] for name in matrices}
@@ -439,11 +427,8 @@ _CHANGES_BASE = ("pissa", "olora", "corda", "loftq")  # these subtract what they
 
 
 def refuse_other_base(folder: Path) -> None:
-    """Refuses an adapter with which the base itself would have to change, so that it cannot be taken off.
-
-    Raises:
-        TreatmentError: Names the option.
-    """
+    """Refuses, by a TreatmentError, an adapter with which the base itself would have to change, so that it
+    cannot be taken off."""
     config = adapter_config(folder)
     start = config.get("init_lora_weights")
     for given, changes in (
@@ -460,11 +445,8 @@ def refuse_other_base(folder: Path) -> None:
 
 
 def refuse_keys(folder: Path, *, missing: Sequence[str], unexpected: Sequence[str], total: int = 0) -> None:
-    """Refuses an adapter whose arrays and the model's modules do not match one another.
-
-    Raises:
-        TreatmentError: There is any of either.
-    """
+    """Refuses, by a TreatmentError, an adapter whose arrays and the model's modules do not match one
+    another."""
     if unexpected:
         name = unexpected[0]
         hint = (
@@ -551,21 +533,15 @@ def _is_whole(path: str, config: Mapping[str, Any]) -> bool:
     )
 
 
-def _is_pair(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether a module has both matrices, and they fit together; empty ones do, and change nothing."""
+def _fits(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], module: str) -> bool:
+    """Whether a module has both matrices, and they fit together with the rank that the configuration says, by
+    which they are scaled; empty ones do, and change nothing."""
     if not {"A", "B"} <= shapes.keys() <= {"A", "B", "magnitude_vector", "B.bias"}:
         return False
     a, b = shapes["A"], shapes["B"]
-    return 0 in (*a, *b) or (len(a) > 1 and len(b) > 1 and a[0] == b[1])
-
-
-def _has_rank(a: tuple[int, ...], config: Mapping[str, Any], module: str) -> bool:
-    """Whether the matrices have the rank that the configuration says, by which they are scaled."""
-    return (
-        0 in a
-        or bool(config.get("target_parameters"))
-        or a[0] == _pattern(config, module, "rank_pattern", "r")
-    )
+    together = 0 in b or (len(a) > 1 and len(b) > 1 and a[0] == b[1])
+    rank = config.get("target_parameters") or a[0] == _pattern(config, module, "rank_pattern", "r")
+    return 0 in a or bool(together and rank)
 
 
 def _adds(
@@ -695,11 +671,8 @@ def _shape_complaint(adapter: Adapter, shape: BaseShape) -> str | None:
 
 
 def check_parents(adapters: Sequence[Adapter]) -> None:
-    """Makes sure that what each adapter was trained upon is applied before it.
-
-    Raises:
-        TreatmentError: A parent is missing; the message names its digest.
-    """
+    """Refuses, by a TreatmentError that names its digest, an adapter whose parent is not applied before
+    it."""
     before: set[str] = set()
     for adapter in adapters:
         parts = {part.digest for part in adapter.components}
@@ -716,11 +689,8 @@ def check_parents(adapters: Sequence[Adapter]) -> None:
 
 
 def read_manifest(folder: Path) -> AdapterManifest | None:
-    """The manifest of an adapter directory, None where it has none.
-
-    Raises:
-        TreatmentError: It is malformed.
-    """
+    """The manifest of an adapter directory, None where it has none; a TreatmentError where it is
+    malformed."""
     file = folder / MANIFEST
     if not is_file(file):
         return None
@@ -762,11 +732,8 @@ class _LoraConfig(BaseModel):
 
 
 def adapter_config(folder: Path) -> dict[str, Any]:
-    """PEFT's own description, `adapter_config.json`.
-
-    Raises:
-        TreatmentError: It is missing, malformed, or not of a LoRA.
-    """
+    """PEFT's own description, `adapter_config.json`; a TreatmentError where it is missing, malformed, or not
+    of a LoRA."""
     file = folder / CONFIG
     if not is_directory(folder):
         raise TreatmentError(
@@ -794,11 +761,7 @@ def adapter_config(folder: Path) -> dict[str, Any]:
 
 
 def weights_file(folder: Path) -> Path:
-    """The adapter's weights.
-
-    Raises:
-        TreatmentError: There are none, or only in pickle.
-    """
+    """The adapter's weights; a TreatmentError where there are none, or only in pickle."""
     file = folder / WEIGHTS
     if file.is_file():
         return file

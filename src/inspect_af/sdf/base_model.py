@@ -52,10 +52,7 @@ class BaseShape(Frozen):
 def base_shape(config: Any) -> BaseShape:
     """The shape that a configuration of transformers states: the object, its content, or a model directory.
 
-    Of models with several parts, the text model counts.
-
-    Raises:
-        TreatmentError: It states no width or no number of layers.
+    Of models with several parts, the text model counts. A TreatmentError where no width or depth is stated.
     """
     if isinstance(config, BaseShape):
         return config
@@ -79,11 +76,8 @@ def base_shape(config: Any) -> BaseShape:
 
 
 def read_config(directory: Path, name: str = "config.json") -> dict[str, Any]:
-    """The content of a directory's configuration, of at most 16 MB, since some list every layer.
-
-    Raises:
-        TreatmentError: It cannot be read, or is no JSON object.
-    """
+    """The content of a directory's configuration, of at most 16 MB, since some list every layer; a
+    TreatmentError where it cannot be read, or is no JSON object."""
     file = directory / name
     text = read_text(file, error=TreatmentError, largest=16_000_000)
     content = parse(text, "JSON", file, error=TreatmentError)

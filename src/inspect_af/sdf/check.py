@@ -79,11 +79,8 @@ class HeldOutCheck(Frozen):
 
 
 def by_variable(wordings: Sequence[Wording]) -> dict[str, list[Wording]]:
-    """The wordings of each variable, in order of their first occurrence.
-
-    Raises:
-        ConfigError: a variable has fewer than two, which have no interval.
-    """
+    """The wordings of each variable, in order of their first occurrence; a ConfigError where a variable has
+    fewer than two, which have no interval."""
     grouped: dict[str, list[Wording]] = defaultdict(list)
     for wording in wordings:
         grouped[wording.variable].append(wording)
@@ -113,10 +110,10 @@ def check_adapters(
     wordings: Wordings,
     *,
     source: str,
-    organism: Sequence[Path] = (),
-    revision: str | None = None,
-    device: str | None = None,
-    progress: Callable[[str], None] = lambda _: None,
+    organism: Sequence[Path],
+    revision: str | None,
+    device: str | None,
+    progress: Callable[[str], None],
 ) -> HeldOutCheck:
     """Scores all wordings without the adapters, and with each of them.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from inspect_af.config import complete_directory, require
-from inspect_af.errors import ConfigError, TreatmentError
+from inspect_af.errors import TreatmentError
 from inspect_af.sdf.adapters import (
     CONFIG,
     WEIGHTS,
@@ -144,12 +144,8 @@ class LoadedAdapters:
 
 
 def merge_adapters(model: Any, folders: Sequence[Path]) -> Any:
-    """A model with adapters added into its weights, one after the other.
-
-    Raises:
-        TreatmentError: One would change nothing, or does not fit the model.
-        MissingExtraError: PEFT is not installed.
-    """
+    """A model with adapters added into its weights, one after the other; a TreatmentError where one would
+    change nothing, or does not fit the model."""
     for folder in folders:
         loaded = LoadedAdapters(model)
         try:
@@ -213,11 +209,8 @@ def combined(folders: Sequence[Path]) -> dict[str, LowRank]:
 
 
 def merge(model: nn.Module, changes: Mapping[str, LowRank]) -> None:
-    """Adds changes into the weights: W <- W + B A, computed in float32 and rounded once.
-
-    Raises:
-        TreatmentError: A module is missing, is no linear layer, or has another shape.
-    """
+    """Adds changes into the weights: W <- W + B A, computed in float32 and rounded once; a TreatmentError
+    where a module is missing, is no linear layer, or has another shape."""
     import torch
 
     with torch.no_grad():
@@ -233,9 +226,7 @@ def stack(model: nn.Module, changes: Mapping[str, LowRank]) -> None:
 
     The matrices are buffers: no optimiser, no gradient and no checkpoint sees them, and the names of layers
     stay, so that new matrices are trained on top as on a plain base. Under FSDP every rank holds all of them.
-
-    Raises:
-        TreatmentError: As `merge`.
+    Errors as of `merge`.
     """
     for module, change in changes.items():
         linear = _linear(model, module, change)
@@ -252,34 +243,21 @@ def _add_stacked(linear: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) 
     return output + apply(apply(inputs[0].to(a.dtype), a), b).to(output.dtype)
 
 
-def compose(adapters: Sequence[Path], out: Path) -> Path:
+def compose(folders: Sequence[Path], out: Path) -> Path:
     """Writes one adapter whose effect is the sum of those given: base + all of their changes.
 
     Servers apply one adapter to a request. Composed, an organism and the intervention trained on top of it
-    are one, so that a stock server offers every checkpoint of a base side by side. Scalings are multiplied
-    into the matrices and alpha equals the rank, so ranks, alphas and target modules may differ between the
-    adapters. Where every adapter has a manifest, the result has one that lists them.
+    are one, so that a stock server offers every checkpoint of a base side by side. Modules have one rank and
+    one scaling, which is 1, so ranks, alphas and target modules may differ between the adapters; a single one
+    is written in that form. Where every adapter has a manifest, the result has one that lists them.
 
     Returns:
         `out`.
 
     Raises:
-        ConfigError: Fewer than two adapters.
         TreatmentError: They are of different bases, one does more than add low-rank changes, an adapter's
             parent comes after it or not at all, they cancel, or `out` exists.
         MissingExtraError: PEFT is not installed.
-    """
-    folders = [Path(path) for path in adapters]
-    if len(folders) < 2:
-        raise ConfigError(f"compose takes two adapters or more, {len(folders)} given")
-    return write_sum(folders, out)
-
-
-def write_sum(folders: Sequence[Path], out: Path) -> Path:
-    """What `compose` writes, of one adapter or more: modules have one rank and one scaling, which is 1.
-
-    Raises:
-        TreatmentError: As `compose`.
     """
     from safetensors.torch import save_file
     from torch.nn.functional import pad
@@ -339,7 +317,7 @@ def write_sum(folders: Sequence[Path], out: Path) -> Path:
                 composed=adapter_digest(partial),
                 package_version=__version__,
             ).write(partial)
-    return Path(out)
+    return out
 
 
 def _target_modules(modules: Iterable[str]) -> list[str]:

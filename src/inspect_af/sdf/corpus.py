@@ -101,11 +101,11 @@ def corpus_parts(
     sources: Sequence[Source],
     make_filter: Callable[[Universe | None], DocumentFilter],
     *,
-    universe: str | None = None,
-    directness: str | None = None,
-    pair: str | None = None,
-    text_column: str = "text",
-    say: Callable[[str], None] = lambda _: None,
+    universe: str | None,
+    directness: str | None,
+    pair: str | None,
+    text_column: str,
+    say: Callable[[str], None],
 ) -> list[CorpusPart]:
     """One part for each universe that the sources are about.
 
@@ -156,11 +156,8 @@ def corpus_parts(
 def _read(sources: Sequence[Source], text_column: str, counts: Counter[int]) -> Iterator[SourceDocument]:
     """The documents of some sources, counted by the source's place."""
     for place, source in enumerate(sources):
-        for document in (
-            log_documents(source)
-            if isinstance(source, DocumentLog)
-            else file_documents(source, text_column=text_column)
-        ):
+        is_log = isinstance(source, DocumentLog)
+        for document in log_documents(source) if is_log else file_documents(source, text_column):
             counts[place] += 1
             yield document
 

@@ -17,7 +17,7 @@ from inspect_ai.model import ModelOutput
 from pydantic import Field, ValidationError
 
 from inspect_af.config import Frozen, is_file, is_remote, require, user_path, write_whole
-from inspect_af.errors import ConfigError, LogError, MaterialsError
+from inspect_af.errors import ConfigError, LogError, MaterialsError, problems
 from inspect_af.format import one_line
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.types import Intervention
@@ -152,11 +152,8 @@ def read_document(output: ModelOutput) -> ParsedDocument:
 
 
 def read_ideas(file: str | Path) -> tuple[Idea, ...]:
-    """Reads a file of ideas, as `write_ideas` writes it.
-
-    Raises:
-        MaterialsError: The file cannot be read, or a line is malformed or repeats an id.
-    """
+    """Reads a file of ideas, as `write_ideas` writes it; a MaterialsError where a line is malformed or
+    repeats an id."""
     form = "each line has id, kind, directness and text"
     ideas: dict[str, Idea] = {}
     for number, _, row in json_lines(user_path(file), "text", form):
@@ -237,11 +234,8 @@ def find_sources(given: Sequence[str | Path]) -> list[Source]:
 
 
 def open_log(location: str | Path) -> DocumentLog:
-    """Reads the header of a log of ideas or documents.
-
-    Raises:
-        LogError: The log is unreadable, of another task, or lacks what the package writes into headers.
-    """
+    """Reads the header of a log of ideas or documents; a LogError where it is of another task, or lacks what
+    the package writes into headers."""
     log = LogFile(location).header
     name = log.eval.task_registry_name or log.eval.task
     task = name if "/" in name else f"inspect_af/{name}"
@@ -315,12 +309,9 @@ def json_lines(file: Path, text_column: str, advice: str) -> Iterator[tuple[int,
             yield number, text, row
 
 
-def file_documents(file: Path, *, text_column: str = "text") -> Iterator[SourceDocument]:
-    """The documents of a JSON Lines file; `id`, `group` and `kind` are used where they are there.
-
-    Raises:
-        MaterialsError: As `json_lines`.
-    """
+def file_documents(file: Path, text_column: str) -> Iterator[SourceDocument]:
+    """The documents of a JSON Lines file; `id`, `group` and `kind` are used where they are there. Errors as
+    of `json_lines`."""
     for number, text, row in json_lines(file, text_column, "name it with --text-column"):
         id = str(row.get("id") or f"{file.stem}/{number:06}")
         kind = row.get("kind")
@@ -328,11 +319,8 @@ def file_documents(file: Path, *, text_column: str = "text") -> Iterator[SourceD
 
 
 def trainable_texts(file: Path, column: str) -> list[str]:
-    """The texts of a JSON Lines file.
-
-    Raises:
-        MaterialsError: As `json_lines`; or a text is empty or no Unicode, or the file has no line.
-    """
+    """The texts of a JSON Lines file. Errors as of `json_lines`; also where a text is empty or no Unicode, or
+    the file has no line."""
     texts = []
     for number, text, _ in json_lines(file, column, "set text_column"):
         where = f"{file}, line {number}"
@@ -493,32 +481,22 @@ class CorpusManifest(Frozen):
         return tuple(source.eval_id for source in self.sources if source.eval_id)
 
 
-def load_manifest(corpus: str | Path) -> CorpusManifest:
-    """Reads the manifest of a corpus directory.
+def verify_corpus(corpus: str | Path) -> CorpusManifest:
+    """The manifest of a corpus directory, whose texts are checked to be the ones that it describes.
 
     Raises:
-        MaterialsError: The directory has none, or it is malformed.
+        MaterialsError: There is no manifest, it is malformed, or a split is missing or was changed since.
     """
     file = Path(corpus) / MANIFEST
     try:
-        return CorpusManifest.model_validate_json(file.read_text(encoding="utf-8"))
+        manifest = CorpusManifest.model_validate_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MaterialsError(
             f"{corpus} is not a corpus: it has no {MANIFEST}; give a directory that `inspect-af sdf build` "
             "wrote"
         ) from None
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise MaterialsError(f"{file}: {problems}; build the corpus again") from error
-
-
-def verify_corpus(corpus: str | Path) -> CorpusManifest:
-    """Reads the manifest and checks that the texts are the ones that it describes.
-
-    Raises:
-        MaterialsError: As `load_manifest`; or a split is missing or was changed after the build.
-    """
-    manifest = load_manifest(corpus)
+        raise MaterialsError(f"{file}: {problems(error)}; build the corpus again") from error
     for name in (TRAIN, HELD_OUT):
         if not (Path(corpus) / name).is_file():
             raise MaterialsError(f"{corpus} has no {name}; build the corpus again")

@@ -93,16 +93,11 @@ class Evaluation(NamedTuple):
     missing: str | None = None
 
 
-def load_evaluation(
-    pair: str | None = None, scenario: str | None = None, requests: Sequence[str] | None = None
-) -> Evaluation:
+def load_evaluation(pair: str | None, scenario: str | None, requests: Sequence[str] | None) -> Evaluation:
     """Loads what documents are compared with.
 
     `requests` are names or files of request sets; by default the bundled ones, and AdvBench if it is at hand.
-
-    Raises:
-        RequestsUnavailableError: A set that was named cannot be had.
-        MaterialsError: A file is malformed.
+    A RequestsUnavailableError where a set that was named cannot be had.
     """
     texts: list[str] = []
     missing = None
@@ -154,10 +149,9 @@ class DocumentFilter:
         applied = [(lint.name, lint.removes) for lint in self.lints]
         applied.append((EXACT, "the words of an earlier document"))
         applied.append((NEAR, "most runs of five words of an earlier document"))
+        counts, examples = self._counts, self._examples
         return tuple(
-            FilterResult(
-                name=name, removes=removes, removed=self._counts[name], examples=tuple(self._examples[name])
-            )
+            FilterResult(name=name, removes=removes, removed=counts[name], examples=tuple(examples[name]))
             for name, removes in applied
         )
 
@@ -261,9 +255,9 @@ def sentences(text: str) -> list[str]:
     return [sentence for sentence in _SENTENCE_END.split(text) if sentence.strip()]
 
 
-def _excerpt(text: str, at: int, end: int, *, margin: int = 40) -> str:
-    """The passage from `at` to `end` with what stands around it, on one line."""
-    start, stop = max(0, at - margin), min(len(text), end + margin)
+def _excerpt(text: str, at: int, end: int) -> str:
+    """The passage from `at` to `end` with 40 characters on either side, on one line."""
+    start, stop = max(0, at - 40), min(len(text), end + 40)
     passage = " ".join(text[start:stop].split())
     return f"{'...' if start else ''}{passage}{'...' if stop < len(text) else ''}"
 
@@ -360,12 +354,12 @@ RUN_WORDS = 8  # so many words in a row count as shared
 SHORTEST = 5  # shorter texts are common property and never count
 
 
-def overlap_lint(texts: Iterable[tuple[str, str]], *, run: int = RUN_WORDS) -> Find:
-    """Finds runs of `run` words shared with any of the named texts; a shorter text counts as a whole."""
+def overlap_lint(texts: Iterable[tuple[str, str]]) -> Find:
+    """Finds runs of 8 words shared with any of the named texts; a shorter text counts as a whole."""
     by_start: dict[tuple[str, ...], list[tuple[tuple[str, ...], str]]] = defaultdict(list)
     for name, text in texts:
         its_words = words_of(text)
-        length = min(run, len(its_words))
+        length = min(RUN_WORDS, len(its_words))
         for passage in runs_of(its_words, length) if length >= SHORTEST else ():
             by_start[passage[:SHORTEST]].append((passage, name))
 

@@ -21,7 +21,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -135,8 +134,7 @@ class Round(NamedTuple):
 class GenerationDirectory:
     """What has been generated so far, read from the files of a directory, which is created if it is missing.
 
-    Raises:
-        ConfigError: The directory holds something else, or a generation with other settings.
+    A ConfigError where it holds something else, or a generation with other settings.
     """
 
     def __init__(self, path: Path, settings: GenerationSettings) -> None:
@@ -252,10 +250,10 @@ def generate(
     evaluation: Evaluation,
     filters: CorpusSettings,
     counter: TokenCounter,
-    round_size: int = 1000,
-    allow_shortfall: bool = False,
+    round_size: int,
+    allow_shortfall: bool,
     options: Mapping[str, Any],
-    say: Say = lambda _: None,
+    say: Say,
 ) -> Progress:
     """Generates documents into a directory, or goes on with what is there, until there are enough.
 
@@ -352,7 +350,9 @@ def _run(each: Round, task: Task, model: Model, options: Mapping[str, Any]) -> b
 
     each.logs.mkdir(parents=True, exist_ok=True)
     kept = cache_dir() / "generation" / text_digest(str(each.logs))
-    with _environment("INSPECT_CACHE_DIR", str(kept)):
+    before = os.environ.get("INSPECT_CACHE_DIR")
+    os.environ["INSPECT_CACHE_DIR"] = str(kept)
+    try:
         success, _ = eval_set(
             [task],
             log_dir=str(each.logs),
@@ -361,21 +361,13 @@ def _run(each: Round, task: Task, model: Model, options: Mapping[str, Any]) -> b
             cache=CachePolicy(expiry=None),
             **options,
         )
+    finally:
+        del os.environ["INSPECT_CACHE_DIR"]
+        if before is not None:
+            os.environ["INSPECT_CACHE_DIR"] = before
     if success:
         shutil.rmtree(kept, ignore_errors=True)
     return success
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before
 
 
 # What a generation will cost, estimated from its prompts before the first call.

@@ -84,9 +84,7 @@ def push(adapter: Adapter, repo: str, *, public: bool = False, note: str = "", h
 def pull(repo: str, out: Path, *, revision: str | None = None, hub: Any = None) -> Pulled:
     """Downloads an adapter: its configuration, safetensors weights, manifest and curves, nothing else.
 
-    Raises:
-        TreatmentError: `out` exists, the repository holds no safetensors LoRA adapter, or the Hub refuses.
-        MissingExtraError: huggingface_hub is not installed.
+    A TreatmentError where `out` exists, the repository holds no safetensors LoRA adapter, or the Hub refuses.
     """
     hub = hub or _hub()
     with complete_directory(out) as folder, _hub_errors(repo):
@@ -101,12 +99,8 @@ def pull(repo: str, out: Path, *, revision: str | None = None, hub: Any = None) 
 
 
 def hub_directory(place: str, revision: str | None = None, *, hub: Any = None) -> Path:
-    """A directory as it is, or an adapter of the Hub in the Hub client's own cache.
-
-    Raises:
-        TreatmentError: The Hub refuses.
-        MissingExtraError: huggingface_hub is not installed.
-    """
+    """A directory as it is, or an adapter of the Hub in the Hub client's own cache; a TreatmentError where
+    the Hub refuses."""
     if Path(place).is_dir():
         return Path(place)
     hub = hub or _hub()

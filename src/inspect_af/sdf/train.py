@@ -112,11 +112,7 @@ class TrainingConfig(Written):
 
 
 def load_training_config(file: str | Path) -> TrainingConfig:
-    """Reads a configuration.
-
-    Raises:
-        ConfigError: It cannot be read, or settings are missing, unknown or out of range; all are named.
-    """
+    """Reads a configuration; a ConfigError names all settings that are missing, unknown or out of range."""
     content = parse(read_text(user_path(file)), "YAML", file)
     try:
         return TrainingConfig.model_validate(content)
@@ -236,12 +232,10 @@ def prepare_run(config: TrainingConfig) -> Run:
 
 
 def check_effective_batch(hyperparameters: Hyperparameters, ranks: int | None = None) -> None:
-    """Makes sure that a step sees as many rows as the configuration says.
+    """Refuses a step that sees another number of rows than the configuration says; the ConfigError says which
+    settings would do.
 
     `ranks` are the processes that train together; by default as many as the launcher says.
-
-    Raises:
-        ConfigError: It would see another number; the message says which settings give the right one.
     """
     ranks = int(os.environ.get("WORLD_SIZE", "1")) if ranks is None else ranks
     held = hyperparameters
@@ -360,16 +354,11 @@ def _train_seed(run: Run, seed: int) -> None:
         torch.cuda.empty_cache()
 
 
-def make_trainer(run: Run, seed: int, *, resuming: bool = False) -> SFTTrainer:
+def make_trainer(run: Run, seed: int, *, resuming: bool) -> SFTTrainer:
     """TRL's trainer for one seed, with the model and the packed documents in it.
 
     The seed is of the order of documents, the initial matrices and dropout. Where a checkpoint will be loaded
-    (`resuming`), the look at held-out documents before the first step is skipped.
-
-    Raises:
-        ConfigError: The tokenizer cannot be used, or processes are missing.
-        MaterialsError: A file of documents cannot be read.
-        TreatmentError: A parent cannot be used.
+    (`resuming`), the look at held-out documents before the first step is skipped. Errors are as of `train`.
     """
     from datasets import concatenate_datasets
     from peft import LoraConfig
@@ -452,11 +441,8 @@ def make_trainer(run: Run, seed: int, *, resuming: bool = False) -> SFTTrainer:
 
 
 def load_base(config: TrainingConfig) -> PreTrainedModel:
-    """The base with the parents in it, nothing trainable yet.
-
-    Raises:
-        TreatmentError: A parent is of another base, or cannot be merged or stacked.
-    """
+    """The base with the parents in it, nothing trainable yet; a TreatmentError where a parent is of another
+    base, or cannot be merged or stacked."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -498,11 +484,7 @@ def attention_kind(wanted: Attention, *, capped: bool) -> str:
 
 
 def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
-    """The base's tokenizer.
-
-    Raises:
-        ConfigError: It has no end-of-text token, by which documents are separated.
-    """
+    """The base's tokenizer; a ConfigError where it has no end-of-text token, which separates documents."""
     from transformers import AutoTokenizer
 
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
@@ -514,11 +496,8 @@ def load_tokenizer(config: TrainingConfig) -> PreTrainedTokenizerBase:
 
 
 def load_documents(file: Path, config: TrainingConfig) -> Dataset:
-    """The documents of a JSON Lines file, as a dataset with the one column `text`; no other column is read.
-
-    Raises:
-        MaterialsError: A line is no JSON object, has no such column or no text in it, or the file no line.
-    """
+    """The documents of a JSON Lines file, as a dataset with the one column `text`. Errors as of
+    `trainable_texts`."""
     from datasets import Dataset
 
     return Dataset.from_dict({"text": trainable_texts(file, config.text_column)})
@@ -543,14 +522,17 @@ def _watcher() -> Any:
     """The trainer's callback: marks on complete checkpoints, and both losses at the end."""
     from transformers import TrainerCallback
 
+    def checkpoint(args: Any, state: Any) -> Path:
+        return Path(args.output_dir) / f"checkpoint-{state.global_step}"
+
     class Watcher(TrainerCallback):
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            mark_checkpoint(_checkpoint(args, state), kwargs["model"], state.is_world_process_zero)
+            mark_checkpoint(checkpoint(args, state), kwargs["model"], state.is_world_process_zero)
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if not state.global_step:
                 return
-            folder = _checkpoint(args, state)
+            folder = checkpoint(args, state)
             then, now = float((folder / MARK).read_text(encoding="utf-8")), _norm(kwargs["model"])
             if not math.isclose(then, now, rel_tol=1e-4):
                 raise ConfigError(
@@ -596,10 +578,6 @@ def last_checkpoint(directory: Path, *, tidy: bool) -> Path | None:
         elif step.isdigit() and tidy:
             shutil.rmtree(folder)
     return complete[max(complete)] if complete else None
-
-
-def _checkpoint(args: Any, state: Any) -> Path:
-    return Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
 
 
 def _trained_matrices(model: Any) -> dict[str, Tensor]:

@@ -16,12 +16,12 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from inspect_af.config import Record, parse, read_text
-from inspect_af.errors import AnalysisError, ConfigError, MaterialsError
+from inspect_af.errors import AnalysisError, ConfigError, MaterialsError, problems
 from inspect_af.format import text_table
 from inspect_af.materials import count_terms
 from inspect_af.steering.activations import plan_batches, render
 from inspect_af.steering.model import additions, first_device, steering
-from inspect_af.steering.pairs import Message, PairSet, Span, problems
+from inspect_af.steering.pairs import Message, PairSet, Span
 from inspect_af.steering.vector import FloatArray, SteeringVector, best_layers, random_controls, shown_layers
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 
 from inspect_af.config import Record, reaching, text_digest, user_path, write_whole
-from inspect_af.errors import MaterialsError
+from inspect_af.errors import MaterialsError, problems
 
 Split = Literal["train", "held-out", "keyword-hard"]
 """`train` is fitted and cross-validated; the others are only reported. In `keyword-hard` pairs the
@@ -35,14 +35,6 @@ NEAR_DUPLICATE = 0.7
 """Jaccard similarity of word trigrams from which two pairs are near duplicates (not in source)."""
 
 _WORD = re.compile(r"\w+")
-
-
-def problems(error: ValidationError) -> str:
-    """Every problem with the place where it stands: `positive.messages: must end with ...`."""
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'the object'}: {e['msg'].removeprefix('Value error, ')}"
-        for e in error.errors()
-    )
 
 
 class Message(Record):

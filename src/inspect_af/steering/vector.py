@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from inspect_af.config import Record, is_remote, reaching, require, user_path, write_whole, writing
-from inspect_af.errors import ConfigError, InspectAFError, TreatmentError
-from inspect_af.steering.pairs import Locus, PairSource, Split, problems
+from inspect_af.errors import ConfigError, InspectAFError, TreatmentError, problems
+from inspect_af.steering.pairs import Locus, PairSource, Split
 from inspect_af.types import Family, Steer, Tier
 
 Float32Array = NDArray[np.float32]
