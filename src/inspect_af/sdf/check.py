@@ -110,10 +110,10 @@ def check_adapters(
     wordings: Wordings,
     *,
     source: str,
-    organism: Sequence[Path],
-    revision: str | None,
-    device: str | None,
-    progress: Callable[[str], None],
+    organism: Sequence[Path] = (),
+    revision: str | None = None,
+    device: str | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> HeldOutCheck:
     """Scores all wordings without the adapters, and with each of them.
 

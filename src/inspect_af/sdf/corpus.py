@@ -101,11 +101,11 @@ def corpus_parts(
     sources: Sequence[Source],
     make_filter: Callable[[Universe | None], DocumentFilter],
     *,
-    universe: str | None,
-    directness: str | None,
-    pair: str | None,
-    text_column: str,
-    say: Callable[[str], None],
+    universe: str | None = None,
+    directness: str | None = None,
+    pair: str | None = None,
+    text_column: str = "text",
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[CorpusPart]:
     """One part for each universe that the sources are about.
 

@@ -93,7 +93,9 @@ class Evaluation(NamedTuple):
     missing: str | None = None
 
 
-def load_evaluation(pair: str | None, scenario: str | None, requests: Sequence[str] | None) -> Evaluation:
+def load_evaluation(
+    pair: str | None = None, scenario: str | None = None, requests: Sequence[str] | None = None
+) -> Evaluation:
     """Loads what documents are compared with.
 
     `requests` are names or files of request sets; by default the bundled ones, and AdvBench if it is at hand.

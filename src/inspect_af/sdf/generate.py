@@ -250,10 +250,10 @@ def generate(
     evaluation: Evaluation,
     filters: CorpusSettings,
     counter: TokenCounter,
-    round_size: int,
-    allow_shortfall: bool,
+    round_size: int = 1000,
+    allow_shortfall: bool = False,
     options: Mapping[str, Any],
-    say: Say,
+    say: Say = lambda _: None,
 ) -> Progress:
     """Generates documents into a directory, or goes on with what is there, until there are enough.
 

@@ -354,7 +354,7 @@ def _train_seed(run: Run, seed: int) -> None:
         torch.cuda.empty_cache()
 
 
-def make_trainer(run: Run, seed: int, *, resuming: bool) -> SFTTrainer:
+def make_trainer(run: Run, seed: int, *, resuming: bool = False) -> SFTTrainer:
     """TRL's trainer for one seed, with the model and the packed documents in it.
 
     The seed is of the order of documents, the initial matrices and dropout. Where a checkpoint will be loaded
