@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
-from inspect_af.errors import AnalysisError, ConfigError
+from inspect_af.errors import AnalysisError
 from inspect_af.steering.fit import discriminate, grouped_folds, mean_discrimination
 
 SCORES = st.lists(st.tuples(st.integers(-6, 6), st.integers(-6, 6)), min_size=1, max_size=70)
@@ -77,5 +77,3 @@ def test_folds_of_single_pairs_are_equally_large_and_depend_on_the_seed() -> Non
 def test_fewer_groups_than_folds_is_an_error() -> None:
     with pytest.raises(AnalysisError, match="2 different requests or topics"):
         grouped_folds(["a", "a", "b", "b", "b"], 5, np.random.default_rng(0))
-    with pytest.raises(ConfigError, match="2 or more"):
-        grouped_folds(["a", "b"], 1, np.random.default_rng(0))

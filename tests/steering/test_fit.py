@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from inspect_af.errors import AnalysisError, ConfigError
-from inspect_af.steering.fit import ESTIMATORS, estimate
+from inspect_af.errors import AnalysisError
+from inspect_af.steering.fit import ESTIMATORS, FitSettings, estimate
 from inspect_af.steering.vector import FloatArray
 
 
@@ -104,10 +107,12 @@ def test_a_mislabelled_pair_under_a_weak_penalty_still_converges() -> None:
     assert relative(vector, by_sklearn(differences, 1e4)) < 1e-3
 
 
-@pytest.mark.parametrize("c", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_penalty_must_be_a_positive_number(c: float) -> None:
-    with pytest.raises(ConfigError, match="positive number"):
-        estimate("regression", sample(10, 3), c=c)
+@pytest.mark.parametrize(
+    "wrong", [{"c": c} for c in (0.0, -1.0, float("nan"), float("inf"))] + [{"n_folds": 1}]
+)
+def test_a_penalty_must_be_positive_and_folds_several(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"greater than|finite number"):
+        FitSettings(**wrong)
 
 
 @pytest.mark.parametrize(

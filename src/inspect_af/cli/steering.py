@@ -730,8 +730,7 @@ def ic(**given: Any) -> None:
         else:
             side = side_by_tier if by == OVERSIGHT else sides_by_claim(replies, concept)
         matches = match_candidates(replies.candidates, side, matching)
-        # Without any match the report still says how many replies were on which side.
-        found[concept] = in_context_pairs(matches, concept, matching, source) if matches else ()
+        found[concept] = in_context_pairs(matches, concept, matching, source)
         reports[concept] = in_context_report(
             replies, concept, side, thresholds, matching, matches, found[concept], source
         )

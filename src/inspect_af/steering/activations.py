@@ -108,12 +108,8 @@ class Activations:
     header: ActivationsHeader
 
     def layer(self, layer: int) -> LayerActivations:
-        """Reads one layer, and nothing else of the file.
-
-        Raises:
-            ConfigError: The file does not hold that layer.
-            MaterialsError: A value is not finite, or the file has gone.
-        """
+        """Reads one layer, and nothing else of the file; a ConfigError where the file does not hold it, a
+        MaterialsError where a value is not finite."""
         if layer not in self.header.layers:
             held = ", ".join(map(str, self.header.layers))
             raise ConfigError(f"{self.path} holds no layer {layer}; it holds {held}")
@@ -139,9 +135,7 @@ def _open(path: Path) -> tuple[ActivationsHeader, Any]:
 def load_activations(path: str | Path) -> Activations:
     """Opens a file of activations and checks its header; the values are read later.
 
-    Raises:
-        MaterialsError: The file cannot be read, is not safetensors, or does not fit its header.
-        MissingExtraError: safetensors is not installed.
+    A MaterialsError where it cannot be read, is not safetensors, or does not fit its header.
     """
     return Activations(Path(path), _open(Path(path))[0])
 
@@ -149,11 +143,8 @@ def load_activations(path: str | Path) -> Activations:
 def write_activations(
     path: str | Path, header: ActivationsHeader, positive: Float32Array, negative: Float32Array
 ) -> Activations:
-    """Writes [layer, pair, d_model] of both sides.
-
-    Raises:
-        AnalysisError: A shape is not the header's, or a value is not finite.
-    """
+    """Writes [layer, pair, d_model] of both sides; an AnalysisError where a shape is not the header's, or a
+    value is not finite."""
     sides = dict(zip(_SIDES, (positive, negative), strict=True))
     for name, array in sides.items():
         if array.shape != header.shape:
@@ -181,11 +172,8 @@ class Tokens(NamedTuple):
 
 
 def tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> Tokens:
-    """A rendered chat, or any other text that needs no further special tokens, as tokens.
-
-    Raises:
-        ConfigError: The tokenizer is a slow one, which cannot say what characters tokens stand for.
-    """
+    """A rendered chat, or any other text that needs no further special tokens, as tokens; a ConfigError where
+    the tokenizer is a slow one, which cannot say what characters tokens stand for."""
     if not getattr(tokenizer, "is_fast", False):
         raise ConfigError(
             f"the tokenizer of {_name(tokenizer)} cannot say which characters a token stands for; use a fast "
@@ -200,12 +188,7 @@ def tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> Tokens:
 
 
 def locate(tokenizer: PreTrainedTokenizerBase, transcript: Transcript, locus: Locus) -> LocatedSpan:
-    """The tokens over which a transcript's activations are averaged.
-
-    Raises:
-        MaterialsError: The chat template refuses the messages or changes the reply, or no token is left.
-        ConfigError: The tokenizer has no chat template, or cannot say what characters tokens stand for.
-    """
+    """The tokens over which a transcript's activations are averaged; errors as of `tokens` and `render`."""
     text, where = render(tokenizer, transcript.messages, transcript.span(locus))
     found = tokens(tokenizer, text)
     return LocatedSpan(found.ids, *tokens_of(found.offsets, where))
@@ -224,11 +207,9 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], span
     text = _rendered(tokenizer, messages)
     reply = messages[-1].content
     marked = _rendered(tokenizer, [*messages[:-1], messages[-1].model_copy(update={"content": _MARKER})])
-    before, found, _ = marked.rpartition(_MARKER)
-    kept_replies = [
-        (left, kept) for left in (reply, reply.lstrip()) for kept in (left, left.rstrip()) if found
-    ]
-    for left, kept in kept_replies:
+    before, marker, _ = marked.rpartition(_MARKER)
+    kept_replies = [(left, kept) for left in (reply, reply.lstrip()) for kept in (left, left.rstrip())]
+    for left, kept in kept_replies if marker else ():
         if text.startswith(before + kept):
             shift = len(before) - (len(reply) - len(left))
             start = max(span.start + shift, len(before))
@@ -290,10 +271,8 @@ def located_items(
 ) -> dict[Item, LocatedSpan]:
     """The tokens of every transcript, with those of the locus; pair by pair, the positive side first.
 
-    Raises:
-        MaterialsError: A transcript has no tokens at the locus, or more than `context`, or does not survive
-            the chat template; the message names the pair and the side.
-        ConfigError: As of `locate`.
+    Errors are as of `locate`, and name the pair and the side; a MaterialsError also where there are more
+    tokens than `context`.
     """
     found = {}
     for at, pair in enumerate(pairs.pairs):
@@ -461,23 +440,16 @@ def extract_activations(
     name: str | None = None,
     revision: str | None = None,
     base: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Activations:
     """Writes the residual stream of every transcript, averaged over the locus' tokens after each layer.
 
     Interrupted or killed, the same call goes on with the batches that are missing, and gives the same file; a
     file that the same call has finished is not made again.
 
-    Args:
-        model: A decoder-only transformers model; `name`, `revision` and `base`, the digest of its
-            directory, are what the header calls it.
-        tokenizer: Its tokenizer, with a chat template.
-        pairs: Contrast pairs, in the order that the rows will have.
-        out: File to write; `OUT.partial/` beside it holds what is found until then.
-        layers: `all`, `12`, `20-40` or `3,5,8-10`; layers behind the last one are not run.
-        locus: Average over the scratchpad, or over the annotated sentence.
-        max_batch_tokens: Upper bound of a batch, padding included; a longer transcript runs alone.
-        progress: Called after each batch.
+    The header calls the model by `name`, `revision` and `base`, the digest of its directory. Layers are
+    `all`, `12`, `20-40` or `3,5,8-10`; those behind the last one are not run. A batch has at most
+    `max_batch_tokens`, padding included; a longer transcript runs alone.
 
     Raises:
         MaterialsError: A transcript has no tokens at the locus, is longer than the model's context, does not
@@ -503,7 +475,6 @@ def extract_activations(
     items = list(spans)
     store = RowStore(out, fingerprint, (len(chosen), len(pairs.pairs), d_model(model)))
     done = store.done
-    progress = progress or (lambda done, total: None)
     progress(len(done), len(items))
     lengths = [len(span.ids) for span in spans.values()]
     batches = plan_batches(lengths, max_batch_tokens, apart=_rotation_changes_after(model))
@@ -537,13 +508,9 @@ def chosen_layers(layers: str, n_layers: int) -> tuple[int, ...]:
 def plan_batches(lengths: Sequence[int], max_tokens: int, *, apart: int | None = None) -> list[list[int]]:
     """Positions of rows that run together: of like length, the longest first.
 
-    A batch that holds an eighth of the budget takes no row that is shorter than its longest by more than an
-    eighth: from there on padding costs more than a fuller batch gains.
-
-    Args:
-        lengths: Tokens of each row.
-        max_tokens: Upper bound of rows times the longest row of a batch; a longer row is a batch of its own.
-        apart: Rows of at most this length share no batch with longer ones.
+    A batch of more than one row has at most `max_tokens`, rows times the longest. One that holds an eighth of
+    these takes no row that is shorter than its longest by more than an eighth: from there on padding costs
+    more than a fuller batch gains. Rows of at most `apart` tokens share no batch with longer ones.
     """
     batches: list[list[int]] = []
     for at in sorted(range(len(lengths)), key=lambda at: (-lengths[at], at)):

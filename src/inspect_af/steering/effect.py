@@ -166,11 +166,8 @@ class EffectReport(Record):
 
 
 def load_words(path: str | Path) -> EffectWords:
-    """Reads a TOML file with `positive`, `negative` and, if wanted, `prompts` and `reply`.
-
-    Raises:
-        MaterialsError: It cannot be read, or a key is missing, unknown or malformed.
-    """
+    """Reads a TOML file with `positive`, `negative` and, if wanted, `prompts` and `reply`; a MaterialsError
+    where it cannot be read, or a key is missing, unknown or malformed."""
     text = read_text(Path(path), what="file of words", error=MaterialsError)
     try:
         return EffectWords.model_validate(parse(text, "TOML", path, error=MaterialsError))
@@ -205,20 +202,15 @@ def measure_effect(
     n_random: int = ENOUGH,
     seed: int = 0,
     name: str = "",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EffectReport:
     """Adds every vector, and random ones of its norm, at single layers in both directions.
 
-    Args:
-        model: A decoder-only transformers model with its language-model head.
-        tokenizer: Its tokenizer, with a chat template.
-        vectors: By the name to show.
-        words: On which prompts which words are measured; none may stand in `pairs`.
-        pairs: Those that the vectors were fitted to; sentences of their keyword-hard split are measured too.
-        doses: Positive; ||m v_l|| / mean ||h_l||, each applied with both signs.
-        layers: Range of layers, each by itself; by default the five that cross-validate best.
-        n_random: Random vectors for each vector, drawn with `seed`.
-        progress: Called with the number of conditions done and in all.
+    The model is a decoder-only transformers model with its language-model head, the tokenizer has a chat
+    template. Of the pairs, which are those that the vectors were fitted to, sentences of the keyword-hard
+    split are measured too; no word or prompt may stand in them. Doses, ||m v_l|| / mean ||h_l||, are
+    positive, and applied with both signs. Each of the layers is taken by itself; by default the five that
+    cross-validate best.
 
     Raises:
         ConfigError: A dose is not positive, or a number of random vectors is below 1.
@@ -246,8 +238,7 @@ def measure_effect(
         with steering(model, additions(vector, multiplier, str(layer), model)):
             found = {kind: _log_odds(model, kinds[kind]) - base for kind, base in unsteered.items()}
         done += 1
-        if progress is not None:
-            progress(done, total)
+        progress(done, total)
         return found
 
     results = []

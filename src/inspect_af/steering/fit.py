@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from inspect_af.config import Record, require
-from inspect_af.errors import AnalysisError, ConfigError, TreatmentError
+from inspect_af.errors import AnalysisError, TreatmentError
 from inspect_af.format import text_table
 from inspect_af.steering.activations import Activations, ActivationsHeader, LayerActivations
 from inspect_af.steering.pairs import SPLITS, Split
@@ -66,18 +66,13 @@ RANDOM_DIRECTIONS = 20  # how many random directions read the same pairs beside 
 def estimate(estimator: Estimator, differences: Float32Array | FloatArray, *, c: float = 1.0) -> FloatArray:
     """One layer's direction in activation coordinates, [d_model]; not of unit norm.
 
-    Args:
-        estimator: Which one.
-        differences: Positive minus negative, [pair, d_model].
-        c: Inverse strength of the penalty, as scikit-learn counts it on the 2 N samples. Not in source.
+    Differences are positive minus negative, [pair, d_model]. `c` is the inverse strength of the penalty, as
+    scikit-learn counts it on the 2 N samples, and positive; not in source.
 
     Raises:
-        ConfigError: `c` is not a positive number.
         AnalysisError: There is no pair, or no difference in any feature, or no convergence.
         MissingExtraError: scikit-learn is not installed.
     """
-    if not 0 < c < np.inf:
-        raise ConfigError(f"C is {c!r}; a positive number is needed")
     if differences.ndim != 2 or not differences.size:
         raise AnalysisError(f"differences have shape {differences.shape}; [pair, d_model] is needed")
     if not np.isfinite(differences).all():
@@ -114,17 +109,10 @@ def grouped_folds(groups: Sequence[str], n_folds: int, rng: np.random.Generator)
     """The fold in which each pair is held out, 0 to n_folds - 1, [pair]; scikit-learn's `GroupKFold`.
 
     Every group lies in one fold, and folds are about equally large. Groups of one size are dealt out in
-    random order.
-
-    Raises:
-        ConfigError: Fewer than two folds are asked for.
-        AnalysisError: There are fewer groups than folds.
-        MissingExtraError: scikit-learn is not installed.
+    random order. An AnalysisError where there are fewer groups than folds.
     """
     with require("local", "folds"):
         from sklearn.model_selection import GroupKFold
-    if n_folds < 2:
-        raise ConfigError(f"{n_folds} folds; cross-validation needs 2 or more")
     names, members = np.unique(np.array(groups, dtype=str), return_inverse=True)
     if len(names) < n_folds:
         raise AnalysisError(
@@ -139,11 +127,8 @@ def grouped_folds(groups: Sequence[str], n_folds: int, rng: np.random.Generator)
 
 
 def discriminate(positive: FloatArray, negative: FloatArray) -> Discrimination:
-    """Compares the scores of both sides of the same pairs, [pair] each.
-
-    Raises:
-        AnalysisError: There is no pair, or the sides are not equally many.
-    """
+    """Compares the scores of both sides of the same pairs, [pair] each; an AnalysisError where there is no
+    pair, or the sides are not equally many."""
     from scipy.stats import rankdata
 
     if positive.shape != negative.shape or positive.ndim != 1 or not len(positive):
@@ -276,16 +261,13 @@ def fit_vectors(
     family: Family | None,
     settings: FitSettings | None = None,
     orthogonal_to: SteeringVector | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> dict[Estimator, SteeringVector]:
     """Fits every estimator to the training pairs and validates it on every split, layer by layer.
 
-    Args:
-        activations: Pooled activations of contrast pairs.
-        family: The family of beliefs that the concept belongs to; None for a concept of neither.
-        settings: Penalty, folds and seed.
-        orthogonal_to: A vector whose direction is taken out of every estimate, those of the folds included.
-        progress: Called with each layer that is done.
+    The family is that of beliefs to which the concept belongs, None for a concept of neither. `orthogonal_to`
+    is a vector whose direction is taken out of every estimate, those of the folds included; `progress` is
+    called with each layer that is done.
 
     Raises:
         AnalysisError: There are no training pairs, fewer requests or topics than folds, or a layer at which
@@ -294,8 +276,7 @@ def fit_vectors(
         TreatmentError: `orthogonal_to` has another width or not all of the layers.
         MissingExtraError: scikit-learn is not installed.
     """
-    settings = settings or FitSettings()
-    header = activations.header
+    settings, header = settings or FitSettings(), activations.header
     if orthogonal_to is not None and orthogonal_to.header.d_model != header.d_model:
         raise TreatmentError(
             f"vector {orthogonal_to.digest} has width {orthogonal_to.header.d_model}, {activations.path} has "
@@ -325,8 +306,7 @@ def fit_vectors(
         # few features are so large that they are nearly all of the plain norm.
         both = np.concatenate([layer.positive, layer.negative]).astype(np.float64)
         typical.append(float(np.sqrt(both.shape[1] * np.median(np.square(both).mean(axis=0)))))
-        if progress is not None:
-            progress(layer.layer)
+        progress(layer.layer)
     used = Folds(n=settings.n_folds, seed=settings.seed)
     random = {layer: best for layer, (_, best) in zip(header.layers, reads, strict=True)}
     on = {"locus": header.locus, "n_pairs": len(rows)}
@@ -486,11 +466,8 @@ class SteeringReport(Record):
 def steering_report(
     vectors: Mapping[str, SteeringVector], validations: Mapping[str, Validation] | None = None
 ) -> SteeringReport:
-    """Gathers vectors by the name to show, with the validation in its header or another that is given.
-
-    Raises:
-        AnalysisError: Vectors have different widths, so they are of different models.
-    """
+    """Gathers vectors by the name to show, with the validation in its header or another that is given; an
+    AnalysisError where their widths differ, so that they are of different models."""
     if len(widths := {vector.header.d_model for vector in vectors.values()}) > 1:
         raise AnalysisError(
             f"the vectors have widths {sorted(widths)}, so they are of different models; compare vectors of "

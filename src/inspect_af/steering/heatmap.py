@@ -44,10 +44,8 @@ def load_sources(path: str | Path, *, n: int = 2, seed: int = 0) -> tuple[Heatma
     * eval logs, or a directory of them: replies with a scratchpad, `n` of each condition and tier, drawn by
       the seed alone and not by what they say.
 
-    Raises:
-        ConfigError: `n` is below 1.
-        MaterialsError: The file cannot be read, or holds nothing that can be shown.
-        LogError: No log can be used.
+    A MaterialsError where the file cannot be read, or holds nothing that can be shown; a LogError where no
+    log can be used.
     """
     if n < 1:
         raise ConfigError(f"n={n}; at least one transcript is needed")
@@ -137,22 +135,19 @@ class TokenHeatmap(NamedTuple):
     cosines: tuple[DirectionCosines, ...]  # [direction]
 
 
-def directions(
-    vectors: Mapping[str, SteeringVector], layers: str | None = None, n: int = N_LAYERS
-) -> tuple[Direction, ...]:
-    """Which layers of each vector to look at: those asked for, else those that cross-validate best.
-
-    Of a vector that was not told which, `n` layers; a ConfigError or TreatmentError where a range cannot be.
-    """
+def directions(vectors: Mapping[str, SteeringVector], layers: str | None = None) -> tuple[Direction, ...]:
+    """Which layers of each vector to look at: those asked for, else the five that cross-validate best, or
+    five that are evenly spaced."""
     found = []
     for name, vector in vectors.items():
-        held, best = vector.header.layers, best_layers(vector.header.validation, n)
+        held, best = vector.header.layers, best_layers(vector.header.validation, N_LAYERS)
         if layers is not None:
             chosen, how = parse_layers(layers, held), "as asked for"
         elif best:
             chosen, how = tuple(sorted(best)), "best by cross-validation"
         else:
-            at = np.unique(np.linspace(0, len(held) - 1, min(n, len(held))).round().astype(int))
+            n = min(N_LAYERS, len(held))
+            at = np.unique(np.linspace(0, len(held) - 1, n).round().astype(int))
             chosen, how = tuple(held[k] for k in at), "evenly spaced: the vector was not cross-validated"
         found.append(Direction(name, vector, chosen, how))
     return tuple(found)
@@ -167,11 +162,9 @@ def token_cosines(
 ) -> tuple[TokenHeatmap, ...]:
     """Runs every transcript once and compares every token with every vector.
 
-    Random controls are compared at the layers of every direction that they have.
-
-    Raises:
-        TreatmentError: A vector has another width, or layers that the model has not.
-        MaterialsError: A transcript does not survive the chat template, or is longer than the context.
+    Random controls are compared at the layers of every direction that they have. A TreatmentError where a
+    vector has another width, or layers that the model has not; a MaterialsError where a transcript does not
+    survive the chat template, or is longer than the context.
     """
     vectors = [*(direction.vector for direction in directions), *controls]
     for vector in vectors:

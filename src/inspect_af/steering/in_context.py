@@ -21,7 +21,7 @@ from inspect_ai.model import ChatMessage
 from pydantic import Field, model_validator
 
 from inspect_af.config import Record
-from inspect_af.errors import AnalysisError, LogError
+from inspect_af.errors import LogError
 from inspect_af.logs import LogFile, Progress, ScoredSample, read_logs
 from inspect_af.materials import count_terms
 from inspect_af.steering.pairs import (
@@ -136,14 +136,9 @@ def read_judged_replies(
 ) -> JudgedReplies:
     """Reads the replies that the concept judge has scored; the text only of those that are eligible.
 
-    Args:
-        sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
-        thresholds: By which a reply is eligible for a side, of either concept; None where claims or tiers
-            decide, so that every reply with a verdict is eligible, judged or not.
-        progress: Called with (logs done, logs in all).
-
-    Raises:
-        LogError: No log can be used, none was judged, or the logs are of several models or pairs.
+    By the thresholds a reply is eligible for a side, of either concept. Without them claims or tiers decide,
+    so that every reply with a verdict is eligible, judged or not. A LogError where no log can be used, none
+    was judged, or the logs are of several models or pairs.
     """
     reader = read_logs(sources, progress=progress)
     models = sorted({header.subject.label for header in reader.headers})
@@ -316,16 +311,7 @@ def match_candidates(candidates: Sequence[Candidate], side: Sides, matching: Mat
 def in_context_pairs(
     matches: Sequence[Match], concept: str, matching: Matching, source: PairSource = "ic"
 ) -> tuple[ContrastPair, ...]:
-    """Matches as contrast pairs, split by request; of more than enough, requests take turns.
-
-    Raises:
-        AnalysisError: There is no match.
-    """
-    if not matches:
-        raise AnalysisError(
-            f"no in-context pair for {concept}: no request has a reply of the positive side and a matching "
-            "one of the negative side; add runs or epochs, or relax the thresholds or the matching"
-        )
+    """Matches as contrast pairs, split by request; of more than enough, requests take turns."""
     # Groups in random order until they have the share of pairs or as many as a split needs; one stays.
     sizes = Counter(match.positive.group for match in matches)
     wanted = min(matching.max_pairs, math.floor(len(matches) * matching.held_out_share))

@@ -47,13 +47,10 @@ def load_model(
 ) -> LoadedModel:
     """Loads a model from a directory or the hub. No code that comes with it is run, and no pickle is read.
 
-    Args:
-        name: As transformers takes it.
-        revision: Commit, tag or branch on the hub.
-        dtype: Of weights and activations; means are accumulated in float32 in any case.
-        device_map: As accelerate takes it; by default `auto` where there is an accelerator, which spreads a
-            model over all of them, and the processor alone otherwise.
-        template: How the tokenizer renders chats, where not as it does by itself with a fixed date.
+    The name and the revision (a commit, tag or branch on the hub) are as transformers takes them,
+    `device_map` as accelerate does: by default `auto` where there is an accelerator, which spreads a model
+    over all of them, and the processor alone otherwise. The template says how the tokenizer renders chats,
+    where not as it does by itself with a fixed date. Means are accumulated in float32, whatever the dtype.
 
     Raises:
         ConfigError: The model or its tokenizer cannot be loaded, or the dtype is unknown.
@@ -240,10 +237,7 @@ def additions(
 ) -> dict[int, torch.Tensor]:
     """What `steering` adds for a vector: multiplier * v_l for each selected layer, float32 [d_model].
 
-    Raises:
-        ConfigError: The multiplier is not a finite number, or the range of layers is malformed.
-        TreatmentError: The vector is for a model of another width, or a layer is not in the vector or the
-            model.
+    Errors are as of `SteeringVector.treatment` and `SteeringVector.check_model`.
     """
     import torch
 
@@ -261,8 +255,7 @@ def steering(model: PreTrainedModel, additions: Mapping[int, torch.Tensor]) -> I
 
     Additions are by decoder layer, counted from 0: [d_model], cast to the stream's dtype and device.
 
-    Raises:
-        TreatmentError: There is nothing to add, a layer is not there, or a width is not the model's.
+    A TreatmentError where there is nothing to add, a layer is not there, or a width is not the model's.
     """
     width = d_model(model)
     if not additions:

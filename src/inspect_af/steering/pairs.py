@@ -227,13 +227,13 @@ class Duplicate(NamedTuple):
     kind: Literal["duplicate", "near_duplicate"]
 
 
-def find_duplicates(pairs: Sequence[ContrastPair], *, threshold: float = NEAR_DUPLICATE) -> list[Duplicate]:
+def find_duplicates(pairs: Sequence[ContrastPair]) -> list[Duplicate]:
     """The pairs to leave out so that none repeats an earlier one that stays.
 
     A pair is a `duplicate` where the user's task or either annotated sentence (either scratchpad, where there
     is none) is the same as in an earlier pair, apart from case and punctuation. It is a `near_duplicate`
-    where the word trigrams of task and sentences together have a Jaccard similarity of at least `threshold`.
-    All splits of one concept are given together, so that no split repeats another.
+    where the word trigrams of task and sentences together have a Jaccard similarity of at least
+    `NEAR_DUPLICATE`. All splits of one concept are given together, so that no split repeats another.
     """
     kept_texts: dict[tuple[str, tuple[str, ...]], str] = {}
     kept_trigrams: dict[str, frozenset[tuple[str, ...]]] = {}
@@ -248,7 +248,9 @@ def find_duplicates(pairs: Sequence[ContrastPair], *, threshold: float = NEAR_DU
         mine = frozenset(part[i : i + 3] for part in words.values() for i in range(max(1, len(part) - 2)))
         same = (kept_texts[item] for item in words.items() if item in kept_texts)
         near = (
-            of for of, other in kept_trigrams.items() if len(mine & other) >= threshold * len(mine | other)
+            of
+            for of, other in kept_trigrams.items()
+            if len(mine & other) >= NEAR_DUPLICATE * len(mine | other)
         )
         if (of := next(same, None)) is not None:
             found.append(Duplicate(pair.id, of, "duplicate"))

@@ -50,13 +50,9 @@ def vector_runs(
     multipliers: Sequence[float] = (),
     doses: Sequence[float] = (),
 ) -> tuple[SweepRun, ...]:
-    """Every vector at every range of layers, either at the same multipliers or at the same doses.
-
-    Args:
-        vectors: Fitted vectors by their files.
-        layers: Ranges such as `all` or `20-40`; every one is a sweep of its own.
-        multipliers: Factors of the vector as it is saved.
-        doses: ||multiplier * v_l|| / mean ||h_l||, averaged over the layers, with the multiplier's sign.
+    """Every vector, by its file, at every range of layers, either at the same multipliers (of the vector as
+    it is saved) or at the same doses, ||multiplier * v_l|| / mean ||h_l|| averaged over the layers, with the
+    multiplier's sign. Each range is a sweep of its own.
 
     Raises:
         ConfigError: Multipliers and doses are both given, or neither; one is not a finite number, or all are
@@ -83,11 +79,8 @@ def vector_runs(
 
 
 def matched_vectors(runs: Iterable[SweepRun], controls: Mapping[Path, SteeringVector]) -> dict[Path, str]:
-    """Digest of the swept vector whose norms each control has.
-
-    Raises:
-        ConfigError: A control is not random, or belongs to no vector of the sweep.
-    """
+    """Digest of the swept vector whose norms each control has; a ConfigError where one is not random, or
+    belongs to no vector of the sweep."""
     swept = {run.digest for run in runs}
     matched = {}
     for path, control in controls.items():
@@ -163,9 +156,8 @@ class SweepCell(Record):
 def read_cells(logs: Iterable[tuple[LogHeader, Iterable[ScoredSample]]]) -> tuple[SweepCell, ...]:
     """Counts the replies of every condition in the logs of `read_logs`; a reply in two logs counts once.
 
-    Raises:
-        AnalysisError: The logs are of several models, prompts or request sets, or of conditions that differ
-            in more than one vector.
+    An AnalysisError where the logs are of several models, prompts or request sets, or of conditions that
+    differ in more than one vector.
     """
     counted: dict[Steer | None, list[ScoredSample]] = {}
     seen: set[str] = set()
@@ -225,12 +217,8 @@ def _cell(steer: Steer | None, rows: Sequence[ScoredSample]) -> SweepCell:
 
 
 def unsteered_cell(cells: Iterable[SweepCell], *, floor: float | None = None) -> SweepCell:
-    """The condition without steering.
-
-    Raises:
-        AnalysisError: It is missing, or fewer of its replies parse than the floor (where there is one), so
-            that steering could not be told from anything.
-    """
+    """The condition without steering; an AnalysisError where it is missing, or fewer of its replies parse
+    than the floor (where there is one), so that steering could not be told from anything."""
     found = next((cell for cell in cells if cell.steer is None), None)
     if found is None:
         raise AnalysisError("the condition without steering is missing; repeat the sweep to run it")
@@ -276,10 +264,7 @@ def usable_ranges(cells: Iterable[SweepCell], *, floor: float = PARSE_FLOOR) -> 
     """How far from 0 multipliers go, in both directions, until fewer replies parse than the floor.
 
     Only parse rates are read, and those of controls are passed over. A multiplier behind one that is not
-    usable is not usable either.
-
-    Raises:
-        ConfigError: The floor is no share from 0 to 1.
+    usable is not usable either. A ConfigError where the floor is no share from 0 to 1.
     """
     if not 0 <= floor <= 1:
         raise ConfigError(f"a parse floor of {floor}; a share from 0 to 1 is needed, such as 0.9")
@@ -319,18 +304,13 @@ def run_sweep(
     log_dir: Path,
     *,
     floor: float = PARSE_FLOOR,
-    say: Callable[[str], None] = say,
 ) -> tuple[bool, tuple[UsableRange, ...], tuple[Path, ...]]:
     """Runs the model without steering, then the vectors, then the controls at the usable multipliers.
 
-    Args:
-        runs: From `vector_runs`.
-        controls: Random controls of these vectors, by file.
-        evaluate: Runs conditions (None is the one without steering) with logs in a directory, where finished
-            ones are not run again, and says whether every sample has finished.
-        log_dir: Gets the directories `unsteered`, `vectors` and `controls`.
-        floor: Share of replies that has to parse.
-        say: Is told what it will take, and the usable range before any effect is looked at.
+    `evaluate` runs conditions (None is the one without steering) with logs in a directory, where finished
+    ones are not run again, and says whether every sample has finished. The directories are `unsteered`,
+    `vectors` and `controls` in `log_dir`. What it will take, and the usable range, are said before any effect
+    is looked at.
 
     Returns:
         Whether every sample has finished (if not, the same call goes on), the usable ranges (none before the
@@ -502,10 +482,8 @@ def sweep_report(
     """Compares every vector with the controls at its doses.
 
     A control is compared where its dose is the vector's (and its sign), its layers are the same, and enough
-    of its replies parse; how many were left out for the latter is shown.
-
-    Raises:
-        AnalysisError: The condition without steering is missing, or no vector was run.
+    of its replies parse; how many were left out for the latter is shown. An AnalysisError where the condition
+    without steering is missing, or no vector was run.
     """
     unsteered = unsteered_cell(cells)
     if not usable:

@@ -39,9 +39,7 @@ _PART = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?", re.ASCII)
 def parse_layers(text: str, available: Sequence[int]) -> tuple[int, ...]:
     """Reads `all`, `12`, `20-40` or several joined by commas: ascending, both ends included, counted from 0.
 
-    Raises:
-        ConfigError: The text is none of these forms, a range runs backwards, or it is too long.
-        TreatmentError: A layer is named that is not `available`.
+    A ConfigError where the text is malformed; a TreatmentError where a layer is not `available`.
     """
     if text.strip() == "all":
         return tuple(sorted(set(available)))
@@ -336,12 +334,8 @@ class SteeringVector:
         )
 
     def check_model(self, *, d_model: int, n_layers: int, layers: str = "all") -> tuple[int, ...]:
-        """The layers to steer a model at, once it is known that the vector fits it.
-
-        Raises:
-            ConfigError: The range is malformed.
-            TreatmentError: The model has another width, or not all of the selected layers.
-        """
+        """The layers to steer a model at, once it is known that the vector fits it: a TreatmentError where
+        the model has another width, or not all of the selected layers."""
         held = self.header
         if d_model != held.d_model:
             raise TreatmentError(
@@ -372,12 +366,8 @@ class SteeringVector:
     def save_gguf(self, path: str | Path, layers: str = "all") -> None:
         """Writes a control vector for llama.cpp, whose `direction.N` is added behind its layer N, from 0.
 
-        The multiplier is given to llama.cpp: `--control-vector-scaled FILE:MULTIPLIER`.
-
-        Raises:
-            ConfigError: The range is malformed, or has layer 0, behind which llama.cpp adds nothing.
-            TreatmentError: The vector has not all of the layers.
-            MissingExtraError: gguf is not installed.
+        The multiplier is given to llama.cpp: `--control-vector-scaled FILE:MULTIPLIER`. A ConfigError where
+        the range has layer 0, behind which llama.cpp adds nothing.
         """
         with require("gguf", "control vectors for llama.cpp"):
             from gguf import GGUFWriter
@@ -407,8 +397,7 @@ class SteeringVector:
 def make_vector(header: VectorHeader, values: FloatArray | Float32Array) -> SteeringVector:
     """A vector from its header and its values, [layer, d_model], which are stored as float32.
 
-    Raises:
-        TreatmentError: The shape is not the header's, a value is not finite, or a layer's vector is zero.
+    A TreatmentError where the shape is not the header's, a value is not finite, or a layer's vector is zero.
     """
     stored = np.array(values, dtype=np.float32)
     if stored.shape != header.shape:
@@ -419,11 +408,8 @@ def make_vector(header: VectorHeader, values: FloatArray | Float32Array) -> Stee
 def load_vector(path: str | Path) -> SteeringVector:
     """Reads and checks a vector.
 
-    Raises:
-        TreatmentError: The file cannot be read, is not safetensors (pickle and torch files are refused
-            unread), its header is missing or does not fit the array, a value is not finite, or a layer is
-            zero.
-        MissingExtraError: safetensors is not installed.
+    A TreatmentError where the file cannot be read, is not safetensors (pickle and torch files are refused
+    unread), its header is missing or does not fit, a value is not finite, or a layer is zero.
     """
     place, where = user_path(path), f"vector {path}"
     with TemporaryDirectory() as folder:
@@ -448,10 +434,7 @@ def random_controls(vector: SteeringVector, n: int, *, seed: int) -> tuple[Steer
 
     Each layer gets an independent Gaussian direction. Control i depends on the seed, i and the vector that it
     is matched to, and not on `n`: a longer series begins with the shorter one. A claim about significance
-    needs at least 20.
-
-    Raises:
-        ConfigError: `n` is below 1, the seed is negative, or `vector` is a control itself.
+    needs at least 20. A ConfigError where `n` or the seed is out of range, or `vector` is a control itself.
     """
     if n < 1 or seed < 0:
         raise ConfigError(f"{n} controls with seed {seed}; at least one and a seed from 0 are needed")
@@ -496,11 +479,7 @@ _H = TypeVar("_H", bound=LayersHeader)
 
 
 def tensor_bytes(arrays: Mapping[str, Float32Array], header: str) -> bytes:
-    """The content of a safetensors file of float32 arrays with a header, which is JSON.
-
-    Raises:
-        MissingExtraError: safetensors is not installed.
-    """
+    """The content of a safetensors file of float32 arrays with a header, which is JSON."""
     with require("local", "steering files"):
         from safetensors.numpy import save
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, {_KEY: header})
@@ -512,12 +491,8 @@ def open_tensors(
 ) -> tuple[_H, Any]:
     """The header of a file, and the file as `safetensors.safe_open` gives it: a slice reads only its bytes.
 
-    `where` is what errors call the file.
-
-    Raises:
-        InspectAFError: The file is missing, unreadable or of another format, or its header or an array does
-            not fit; of the type `error`.
-        MissingExtraError: safetensors is not installed.
+    `where` is what errors, of the type `error`, call the file: it is missing, unreadable or of another
+    format, or its header or an array does not fit.
     """
     try:
         with path.open("rb") as opened:
