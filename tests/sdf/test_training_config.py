@@ -72,7 +72,7 @@ def test_the_corpus_says_which_intervention_it_is(tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus", universe="A1+", intervention=A1, directness="oblique")
     run = prepare_run(load(tmp_path))
     assert run.intervention == A1 and run.directness == "oblique"
-    assert run.corpus is not None and run.corpus.universe == "A1+"
+    assert run.universe == "A1+"
     with pytest.raises(ConfigError, match=r"universe A1\+"):
         prepare_run(load(tmp_path, intervention="B1+"))
     with pytest.raises(ConfigError, match=r"role organism with the intervention A1\+"):

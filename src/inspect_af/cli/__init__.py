@@ -49,14 +49,8 @@ click.version_option(__version__, message="%(prog)s %(version)s")(app)
 
 
 def parsed(argv: Sequence[str]) -> tuple[click.Command, dict[str, Any]]:
-    """Reads a command line and runs nothing.
-
-    Returns:
-        The verb (or the action of a verb), and the values of its arguments and options by name.
-
-    Raises:
-        click.UsageError: It is malformed.
-    """
+    """Reads a command line and runs nothing: the verb (or the action of a verb), and the values of its
+    arguments and options by name. A click.UsageError where it is malformed."""
     command: click.Command = app
     words, names = list(argv), ["inspect-af"]
     context = click.Context(app, info_name="inspect-af")

@@ -117,11 +117,7 @@ def inspect_options(*names: str) -> Decorator:
 
 
 def running_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `eval_set` is told about how the work is done, from the options of kind `running`.
-
-    Raises:
-        ConfigError: A value that the option does not take.
-    """
+    """What `eval_set` is told about how the work is done, from the options of kind `running`."""
     names = [each.keyword for each in INSPECT if each.kind == "running"]
     found: dict[str, Any] = {name: given[name] for name in names if given.get(name) is not None}
     if "tags" in found:
@@ -151,11 +147,7 @@ def _switch(name: str, text: str) -> Any:
 
 
 def sample_limit(text: str | None) -> dict[str, Any]:
-    """`10`, or `10-20` for the tenth to the twentieth sample, as Inspect reads it.
-
-    Raises:
-        ConfigError: Neither, or nothing is left.
-    """
+    """`10`, or `10-20` for the tenth to the twentieth sample, as Inspect reads it."""
     if text is None:
         return {}
     first, dash, last = text.partition("-")
@@ -235,11 +227,7 @@ TASK = together(
 
 def key_values(given: Sequence[str], *, option: str) -> dict[str, Any]:
     """`["a=1", "b=x,y"]` as `{"a": 1, "b": "x,y"}`; values are read as YAML, as Inspect does, but a mapping
-    without braces, such as `published:`, is text.
-
-    Raises:
-        ConfigError: An item is not of the form KEY=VALUE, or its value is empty.
-    """
+    without braces, such as `published:`, is text, and an empty one an error."""
     values: dict[str, Any] = {}
     for item in given:
         key, equals, value = item.partition("=")
@@ -254,11 +242,8 @@ def key_values(given: Sequence[str], *, option: str) -> dict[str, Any]:
 
 
 def from_options(schema: type[_S], given: Mapping[str, Any], **values: object) -> _S:
-    """A model whose fields are options of the same names; those that are not given keep their default.
-
-    Raises:
-        ConfigError: A value is not allowed; the message names every such option.
-    """
+    """A model whose fields are options of the same names; those that are not given keep their default. A
+    ConfigError names every option whose value is not allowed."""
     named = {name: given[name] for name in schema.model_fields if given.get(name) is not None}
     try:
         return schema.model_validate(named | values)
@@ -271,11 +256,7 @@ def from_options(schema: type[_S], given: Mapping[str, Any], **values: object) -
 
 
 def planned_model(model: str, args: Mapping[str, Any]) -> PlannedModel:
-    """A model with its arguments.
-
-    Raises:
-        ConfigError: An argument is neither text nor number, true, false, nothing, a list or a mapping.
-    """
+    """A model with its arguments, which are text, numbers, true, false, nothing, lists or mappings."""
     try:
         return PlannedModel(model=model, args=dict(args))
     except ValidationError as error:
@@ -286,15 +267,8 @@ def planned_model(model: str, args: Mapping[str, Any]) -> PlannedModel:
 
 
 def named_models(given: Mapping[str, Any], needed: str) -> list[PlannedModel]:
-    """The models of `MODEL...`, `--model` or INSPECT_EVAL_MODEL with the arguments of `-M`.
-
-    Args:
-        given: Values of the command's options.
-        needed: The error where no model is named.
-
-    Raises:
-        ConfigError: None is named, one twice, or they are named in two ways.
-    """
+    """The models of `MODEL...`, `--model` or INSPECT_EVAL_MODEL with the arguments of `-M`; `needed` is the
+    error where none is named."""
     source = click.get_current_context().get_parameter_source("model")
     if given["models"] and given["model"] and source is click.core.ParameterSource.COMMANDLINE:
         raise ConfigError("models are given twice: as MODEL and with --model; give them one way")
@@ -316,11 +290,7 @@ def model_roles(given: Sequence[str]) -> dict[str, Any]:
 
 
 def share(value: float | None, *, option: str) -> None:
-    """Refuses what is not strictly between 0 and 1.
-
-    Raises:
-        ConfigError: The number is out of range; one that looks like a percentage is named as a rate.
-    """
+    """Refuses what is not strictly between 0 and 1; what looks like a percentage is named as a rate."""
     if value is not None and not 0 < value < 1:
         raise ConfigError(f"{option} must be above 0 and below 1, not {value:g}{_as_rate(value)}")
 
@@ -329,10 +299,16 @@ def _as_rate(value: float) -> str:
     return f"; for {value:g} % write {value / 100:g}" if 0 < value / 100 < 1 else ""
 
 
+def requests_of(given: Mapping[str, Any]) -> dict[str, str]:
+    """The task's parameter for what is asked, with its value."""
+    parameter, usual = REQUESTS_OF[given["task"]]
+    return {
+        parameter: usual if given["requests"] == REQUESTS_OF["alignment_faking"][1] else given["requests"]
+    }
+
+
 def task_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of the task that `TASK` and `-T` ask for."""
-    parameter, usual = REQUESTS_OF[given["task"]]
-
     further = key_values(given["task_args"], option="-T")
     interventions = further.pop("interventions", None)
     if interventions is None:
@@ -343,17 +319,14 @@ def task_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
         "interventions": interventions,
         **({"baseline_repeats": repeats} if repeats > 1 else {}),
         **{name: given[name] for name in named},
-        parameter: usual if given["requests"] == REQUESTS_OF["alignment_faking"][1] else given["requests"],
+        **requests_of(given),
         **further,
     }
 
 
 def assumed_rates(given: Sequence[float] | None) -> tuple[float, float]:
-    """Accepted rates of the monitored and the unmonitored arm; without any, those at which a gap varies most.
-
-    Raises:
-        ConfigError: A rate is outside 0 to 1, or both are 0 or 1, so that nothing could ever vary.
-    """
+    """Accepted rates of the monitored and the unmonitored arm; without any, those at which a gap varies
+    most."""
     monitored, unmonitored = given or (0.5, 0.5)
     for rate in (monitored, unmonitored):
         if not 0 <= rate <= 1:

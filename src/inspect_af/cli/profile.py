@@ -77,17 +77,8 @@ def report(
     strength: str | None = None,
     plan: Plan | None = None,
 ) -> None:
-    """Profiles the logs, prints a summary, or every table where no page is written, and writes files.
-
-    Args:
-        sources: Log files, directories or globs, local or remote.
-        json_file: Where the profile goes as JSON, None for nowhere; local or remote, as the other two.
-        html_file: Where the page goes.
-        directory: Where figures and tables go.
-        strength: See `profile_logs`.
-        plan: See `profile_logs`.
-    """
-
+    """Profiles the logs, prints a summary, or every table where no page is written, and writes files: the
+    JSON, the page, and figures and tables into a directory. Any place may be remote, or None for nowhere."""
     draw = ExcerptDraw(seed=Thresholds().seed)
     try:
         found = profile_logs(sources, strength=strength, plan=plan, progress=show_progress, watch=draw.watch)
@@ -127,15 +118,8 @@ def write_text(place: str | Path, text: str) -> None:
 
 
 def write_files(place: str | Path, write: Callable[[Path], Sequence[Path]]) -> None:
-    """Writes to a place, local or remote, and says what was written.
-
-    Args:
-        place: File or directory, such as `profile.json` or `s3://bucket/profile.json`.
-        write: Writes to the path that it is given and returns the files.
-
-    Raises:
-        ConfigError: A remote place cannot be written to.
-    """
+    """Writes to a place, local or remote, and says what was written; `write` returns the files that it wrote
+    to the path that it is given."""
     # A directory that is made may be a misspelt one, so it is named.
     parents = () if is_remote(place) else reversed(Path(place).parents)
     missing = [path for path in parents if not path.exists()]
@@ -228,11 +212,7 @@ def convergence(
 
 
 def model_names(given: Sequence[str]) -> dict[str, str]:
-    """`["af-hf/./tiny=tiny"]` as `{"af-hf/./tiny": "tiny"}`.
-
-    Raises:
-        ConfigError: An item is not of the form MODEL=NAME.
-    """
+    """`["af-hf/./tiny=tiny"]` as `{"af-hf/./tiny": "tiny"}`."""
     names: dict[str, str] = {}
     for item in given:
         # A model's arguments hold equals signs, names do not.

@@ -37,6 +37,7 @@ from inspect_af.cli.options import (
     key_values,
     planned_model,
     progress,
+    requests_of,
     write_json,
 )
 from inspect_af.config import is_directory, is_remote, write_whole, writing
@@ -80,7 +81,7 @@ from inspect_af.steering.sweep import SweepRun, read_cells, run_sweep, sweep_rep
 from inspect_af.steering.vector import load_vector, random_controls, with_validation
 from inspect_af.tasks.contrast_writing import Assembled, Writing, assemble_pairs, write_in_rounds
 from inspect_af.tasks.evals import Evals, EvalTask, check_models, default_log_dir, run_evals
-from inspect_af.types import REQUESTS_OF, Family
+from inspect_af.types import Family
 
 ENGINES = ("transformers", "vllm")
 
@@ -428,7 +429,7 @@ def sweep(**given: Any) -> int:
             lines = [found.text() for found in usable]
             (directory / "usable.txt").write_text(visible("\n".join(lines)) + "\n", encoding="utf-8")
             logs = read_logs(directories, progress=show_progress)
-            cells, (_, asked) = read_cells(logs), _requests(given)
+            (asked,), cells = requests_of(given).values(), read_cells(logs)
             report = sweep_report(
                 cells, usable, model=given["model"], requests=asked, n_logs=len(logs.headers)
             )
@@ -438,12 +439,6 @@ def sweep(**given: Any) -> int:
     if not finished:
         say(f"some samples have not finished; repeat the command to go on (logs in {log_dir})")
     return 0 if finished else 1
-
-
-def _requests(given: Mapping[str, Any]) -> tuple[str, str]:
-    """The task's parameter for what is asked, and its value."""
-    parameter, usual = REQUESTS_OF[given["task"]]
-    return parameter, usual if given["requests"] == REQUESTS_OF["alignment_faking"][1] else given["requests"]
 
 
 def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
@@ -459,10 +454,9 @@ def _asked(given: Mapping[str, Any], runs: Sequence[SweepRun | None]) -> Evals:
             }
             args |= {"vector_tier": given["tier"]} if given["tier"] else {}
         models.append(planned_model(given["model"], args))
-    parameter, asked = _requests(given)
     task = {
         "interventions": "none",
-        parameter: asked,
+        **requests_of(given),
         "run_seed": given["run_seed"],
         **({"judges": "concept"} if given["grader"] else {}),
         **key_values(given["task_args"], option="-T"),

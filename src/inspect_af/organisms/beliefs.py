@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from inspect_af.config import number
-from inspect_af.errors import one_of
+from inspect_af.errors import check_one_of
 from inspect_af.materials import (
     CONTROLS,
     FOLLOWS,
@@ -85,13 +85,10 @@ BELIEF_ARGUMENTS = tuple(asdict(PlantedBeliefs()))
 
 
 def load_planted_beliefs(**values: float) -> PlantedBeliefs:
-    """
-    Raises:
-        ConfigError: an unknown name, or a value out of range.
-    """
+    """The planted beliefs with these values; a ConfigError where a name is unknown, or a value out of
+    range."""
     for name in values:
-        if name not in BELIEF_ARGUMENTS:
-            raise one_of(name, BELIEF_ARGUMENTS, what="belief argument of an organism")
+        check_one_of(name, BELIEF_ARGUMENTS, what="belief argument of an organism")
     return PlantedBeliefs(**values)
 
 

@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from inspect_af.config import text_digest
-from inspect_af.errors import ConfigError, one_of
+from inspect_af.errors import ConfigError, check_one_of
 from inspect_af.materials import Claim, ItemSet, Pair, Scenario, TagPlace, load_requests
 from inspect_af.organisms import words_of
 from inspect_af.types import (
@@ -115,12 +115,9 @@ class SimulatedOrganism:
     ) -> float:
         """The true acceptance rate in one cell, among replies that can be counted.
 
-        Args:
-            tier: `monitored`; every other tier has the unmonitored rate.
-            intervention: The claim in the prompt; None is the baseline. Placebos move nothing.
-            strength: Strength of that claim.
-            requests: Texts of the requests that are asked. With them the result is the mean over exactly
-                these; without, over the population of requests. They differ only with `request_spread`.
+        Every tier but `monitored` has the unmonitored rate. No intervention is the baseline; placebos move
+        nothing. With the texts of the requests that are asked the result is the mean over exactly these;
+        without, over the population of requests. They differ only with `request_spread`.
         """
         if requests is None:
             return self._rate(tier, intervention, strength)
@@ -157,20 +154,14 @@ class SimulatedOrganism:
 
 
 def load_organism(name: str, **rates: float) -> SimulatedOrganism:
-    """The organism `name` with its default rates, or with those given.
-
-    Raises:
-        ConfigError: an unknown organism, a rate that it does not have, or a value out of range.
-    """
-    kind = ORGANISMS.get(name)
-    if kind is None:
-        raise one_of(name, ORGANISMS, what="organism")
+    """The organism `name` with its default rates, or with those given; a ConfigError where it is unknown,
+    lacks a rate, or a value is out of range."""
+    check_one_of(name, ORGANISMS, what="organism")
+    kind = ORGANISMS[name]
     for key, value in rates.items():
-        if key not in kind.defaults:
-            raise one_of(key, kind.defaults, what=f"argument of the organism {name}")
-        rate = (0.0, kind.ceiling)
-        bounds = {"monitored": rate, "unmonitored": rate, "rate": rate}
-        low, high = (bounds | {"malformed": (0.0, 1.0), "request_spread": (0.0, 3.0)}).get(key, (-1.0, 1.0))
+        check_one_of(key, kind.defaults, what=f"argument of the organism {name}")
+        ends = (0.0, kind.ceiling) if key in ("monitored", "unmonitored", "rate") else (-1.0, 1.0)
+        low, high = {"malformed": (0.0, 1.0), "request_spread": (0.0, 3.0)}.get(key, ends)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise ConfigError(
                 f"{key}={value!r} of the organism {name}: a number from {low:g} to {high:g} is needed"
@@ -265,10 +256,8 @@ class PromptReader:
         self._ordinary = frozenset(request.text for request in load_requests("benign").requests)
 
     def read(self, system: str, user: str) -> Reading:
-        """
-        Raises:
-            ConfigError: the prompt asks for a choice between options that are not among the items.
-        """
+        """What a whole prompt says; a ConfigError where it asks for a choice between options that are not
+        among the items."""
         claim, system_tier, protocol, choice = self._system(system)
         tier = self._tier(user)
         request = self.request(user)

@@ -156,8 +156,11 @@ def corpus_parts(
 def _read(sources: Sequence[Source], text_column: str, counts: Counter[int]) -> Iterator[SourceDocument]:
     """The documents of some sources, counted by the source's place."""
     for place, source in enumerate(sources):
-        is_log = isinstance(source, DocumentLog)
-        for document in log_documents(source) if is_log else file_documents(source, text_column):
+        if isinstance(source, DocumentLog):
+            documents = log_documents(source)
+        else:
+            documents = file_documents(source, text_column)
+        for document in documents:
             counts[place] += 1
             yield document
 

@@ -129,15 +129,15 @@ def load_training_config(file: str | Path) -> TrainingConfig:
 class Run(NamedTuple):
     """A configuration together with what its files say.
 
-    `corpus` is None for a plain JSON Lines file, `held_out` where no documents are held out, `replay_digest`
-    where nothing is trained on beside the corpus.
+    `universe` is None for a plain JSON Lines file, `held_out` where no documents are held out,
+    `replay_digest` where nothing is trained on beside the corpus.
     """
 
     config: TrainingConfig
     train: Path
     held_out: Path | None
-    corpus: CorpusRecord | None
     corpus_digest: str
+    universe: str | None
     replay_digest: str | None
     intervention: Intervention | None
     directness: str | None
@@ -214,15 +214,8 @@ def prepare_run(config: TrainingConfig) -> Run:
         config=config,
         train=train,
         held_out=config.corpus / HELD_OUT if manifest and manifest.held_out_documents else None,
-        corpus=CorpusRecord(
-            digest=manifest.digest,
-            universe=manifest.universe,
-            documents=manifest.documents,
-            tokens=max(1, manifest.tokens),
-        )
-        if manifest
-        else None,
         corpus_digest=manifest.digest if manifest else file_digest(config.corpus)[:16],
+        universe=manifest.universe if manifest else None,
         replay_digest=file_digest(replay)[:16] if replay else None,
         intervention=stated,
         directness=config.directness or (manifest.directness if manifest else None),
@@ -320,7 +313,6 @@ def _train_seed(run: Run, seed: int) -> None:
             if file is not None:
                 texts = load_documents(file, config)
                 counted[what] = {"documents": len(texts), "tokens": tokens_of(texts, config)}
-        universe = run.corpus.universe if run.corpus else None
         losses = trainer.state.log_history
         manifest = AdapterManifest(
             role=config.role,
@@ -333,7 +325,7 @@ def _train_seed(run: Run, seed: int) -> None:
             base=base_shape(base.config),
             fingerprint=base_fingerprint(directory) if directory else None,
             parents=run.parents,
-            corpus=CorpusRecord(digest=run.corpus_digest, universe=universe, **counted["corpus"]),
+            corpus=CorpusRecord(digest=run.corpus_digest, universe=run.universe, **counted["corpus"]),
             replay=(
                 ReplayRecord(digest=run.replay_digest, **counted["replay"]) if run.replay_digest else None
             ),

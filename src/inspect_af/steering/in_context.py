@@ -453,20 +453,16 @@ def in_context_report(
                 cross_log=sum(match.positive.run != match.negative.run for match in chosen),
             )
         )
+    shared = InContextReport.model_fields.keys() & set(JudgedReplies._fields)
     return InContextReport(
         concept=concept,
         source=source,
         other="" if source == "oversight" else next(each for each in replies.concepts if each != concept),
-        model=replies.model,
-        judges=replies.judges,
-        simulated=replies.simulated,
         thresholds=thresholds,
         matching=matching,
-        n_replies=replies.n_replies,
-        left_out=replies.left_out,
         n_positive=sides["positive"],
         n_negative=sides["negative"],
         n_matched=len(matches),
         splits=tuple(splits),
-        logs=replies.logs,
+        **{name: getattr(replies, name) for name in shared},
     )

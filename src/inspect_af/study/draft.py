@@ -41,10 +41,8 @@ _CONDITION_KEYS = ("interventions", "strength", "paraphrase")
 def read_study_plan(file: Path) -> Plan:
     """Reads a finished plan, or a draft that is completed.
 
-    Raises:
-        ConfigError: The file is missing or malformed, a setting is unknown, missing, wrong or secret, or a
-            finished plan was written for other content of its pair, prompt or requests.
-        MaterialsError: Requests, pair or scenario cannot be read.
+    A ConfigError where the file is missing or malformed, a setting is unknown, missing, wrong or secret, or a
+    finished plan was written for other content of its pair, prompt or requests.
     """
     content = parse(read_text(file, what="plan"), "YAML", file)
     refuse_secrets(content)
@@ -99,11 +97,7 @@ def _keys(model: type[BaseModel], at: Sequence[int | str]) -> tuple[str, ...]:
 
 
 def complete_draft(draft: Mapping[str, Any]) -> Plan:
-    """Works out the digests and the conditions of a draft.
-
-    Raises:
-        ConfigError: All that is wrong with it, in one message.
-    """
+    """Works out the digests and the conditions of a draft; a ConfigError names all that is wrong with it."""
     given, args, problems = dict(draft), dict[str, Any](), list[str]()
     task: ScenarioTask = "value_conflict" if given.get("task") == "value_conflict" else "alignment_faking"
     parameter, usual = REQUESTS_OF[task]
@@ -153,10 +147,7 @@ def _refused(task: ScenarioTask, args: Mapping[str, Any]) -> Iterator[str]:
 def plan_parts(task: Task, task_args: Mapping[str, Any], source: str) -> dict[str, Any]:
     """What a plan says about pair, conditions, prompt and requests, read from the task that asks for them.
 
-    Args:
-        task: A task with tiers, with the conditions, the prompt settings and the requests.
-        task_args: Its arguments, for those that the task does not record (`scenario`, `pair`).
-        source: Where the requests come from, as it was given.
+    Some arguments are not recorded by the task (`scenario`, `pair`), nor is where the requests come from.
     """
     meta = TaskMeta.model_validate((task.metadata or {})["inspect_af"])
     claims = dict.fromkeys(planned_claim(sample.metadata or {}) for sample in task.dataset)
@@ -226,12 +217,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]*(?<! )")
 
 
 def plan_problems(plan: Plan) -> list[str]:
-    """Settings that would fail, run nothing, or run the same thing twice.
-
-    Raises:
-        ConfigError: Texts that nothing else is to quote.
-        MaterialsError: The plan's pair cannot be read.
-    """
+    """Settings that would fail, run nothing, or run the same thing twice; a ConfigError names texts that
+    nothing else is to quote."""
     if hostile := list(_texts("", plan.model_dump(mode="json"))):
         raise ConfigError("; ".join(hostile))
     pair = load_pair(plan.pair).summary()
@@ -372,11 +359,8 @@ def _steering(steering: PlannedSteering, pair: PairSummary) -> Iterator[str]:
 
 
 def fix_plan(plan: Plan, file: Path) -> None:
-    """Writes the plan into the study's directory, once; another plan there is refused.
-
-    Raises:
-        ConfigError: The directory belongs to another plan.
-    """
+    """Writes the plan into the study's directory, once; a ConfigError where the directory belongs to another
+    plan."""
     if not file.exists():
         save_plan(plan, file)
         return

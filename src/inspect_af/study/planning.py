@@ -43,20 +43,10 @@ def make_plan(
     headline: str | None,
     thresholds: Thresholds,
 ) -> Plan:
-    """The plan of one task with some models.
+    """The plan of one task with some models; a ConfigError where the headline's strength is not planned.
 
-    Args:
-        task: A task with tiers, with everything that is to be asked.
-        scenario_task: Which one it is.
-        name: Of the study.
-        models: Who is asked.
-        task_args: The task's arguments.
-        generation: How replies are sampled.
-        headline: The strength that decides the verdict.
-        thresholds: By which the verdict is given.
-
-    Raises:
-        ConfigError: The headline's strength is not planned.
+    The task is one with tiers, of the kind `scenario_task`, with everything that is to be asked; the headline
+    is the strength that decides the verdict.
     """
     parts = plan_parts(task, task_args, str(task_args[REQUESTS_OF[scenario_task][0]]))
     strengths = {condition.strength for condition in parts["conditions"]}
@@ -79,10 +69,8 @@ def make_plan(
 def write_plan(plan: Plan, file: Path, *, force: bool) -> tuple[Plan, str | None]:
     """Writes a plan, keeping the cost of the same plan where the file has one and this one has none.
 
-    Returns the plan as it was written, and what happened to the earlier cost, None where there was none.
-
-    Raises:
-        ConfigError: The file holds something else, which somebody may have run already, without `force`.
+    Returns the plan as it was written, and what happened to the earlier cost, None where there was none. A
+    ConfigError where the file holds something else, which somebody may have run already, without `force`.
     """
     estimate, note = plan.estimate, None
     if not force and is_file(file):
@@ -153,14 +141,9 @@ def estimate_plan(
 ) -> Estimate:
     """What a plan will take, and what it can detect.
 
-    Args:
-        plan: What is to be run.
-        task: The task that asks for it.
-        reply_tokens: Assumed length of a reply.
-        price: Dollars per million input and output tokens, None for what is known.
-        rates: Assumed accepted rates of the monitored and the unmonitored arm.
+    `reply_tokens` is the assumed length of a reply, `price` dollars per million input and output tokens (None
+    for what is known), `rates` are the assumed accepted rates of the monitored and the unmonitored arm.
     """
-
     pair = load_pair(plan.pair)
     meta = TaskMeta.model_validate((task.metadata or {})["inspect_af"])
     scenario = load_scenario(plan.prompt.scenario or SCENARIO_OF.get(plan.task), pair=plan.pair)

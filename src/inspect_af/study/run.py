@@ -155,10 +155,8 @@ def _digests(paths: Sequence[str]) -> dict[str, str]:
 def run_step(out: Path, key: str, command: Callable[[Sequence[str]], int]) -> int:
     """Runs one step, unless it is done; waits for another process that does so.
 
-    `command` runs `inspect-af` with arguments. Returns its exit status, 0 where the step is done.
-
-    Raises:
-        ConfigError: There is no such study or step.
+    `command` runs `inspect-af` with arguments. Returns its exit status, 0 where the step is done. A
+    ConfigError where there is no such study or step.
     """
     try:
         content = json.loads((out / STEPS_FILE).read_text(encoding="utf-8"))
@@ -276,15 +274,9 @@ def run_study(
 ) -> dict[str, Status]:
     """Has Snakemake run every chosen step that is not done; a failure stops only what needs the step.
 
-    Args:
-        study: The study.
-        chosen: Keys of the steps that may be run.
-        show: Told about everything that happens.
-        jobs: Steps at a time; None for one, or what `options` say.
-        options: Further options of Snakemake.
-
-    Returns:
-        The state of every step at the end.
+    `chosen` are keys of the steps that may be run, and `show` is told about everything that happens. There
+    are so many `jobs` at a time, by default one, or what Snakemake's `options` say. Gives the state of every
+    step.
 
     Raises:
         ConfigError: Another process works on this study, or Snakemake refuses its options.

@@ -125,11 +125,8 @@ class Step(Frozen):
 
 
 def chosen_steps(steps: Sequence[Step], only: Sequence[str], skip: Sequence[str]) -> tuple[Step, ...]:
-    """The steps that `only` and `skip` leave; all where both are empty.
-
-    Raises:
-        ConfigError: A pattern fits no step.
-    """
+    """The steps that `only` and `skip` leave, all where both are empty; a ConfigError where a pattern fits no
+    step."""
     for pattern in (*only, *skip):
         if not any(step.matches([pattern]) for step in steps):
             kinds = ", ".join(dict.fromkeys(step.kind for step in steps))
@@ -148,11 +145,8 @@ def total_load(steps: Iterable[Step]) -> Load:
 
 
 def check_budget(plan: Plan, load: Load) -> None:
-    """Refuses what is estimated to take more than the plan allows.
-
-    Raises:
-        ConfigError: The estimate is above the budget, or a cost is limited and a price unknown.
-    """
+    """Refuses, by a ConfigError, what is estimated to take more than the plan allows, or may cost more since
+    a price is unknown."""
     budget = plan.budget
     if budget is None:
         return
@@ -231,11 +225,7 @@ class Subject(NamedTuple):
         return tuple(map(str, given)) if isinstance(given, list) else tuple(str(given).split(","))
 
     def base(self, method: str) -> str:
-        """Directory or hub name of the weights.
-
-        Raises:
-            ConfigError: The provider has none.
-        """
+        """Directory or hub name of the weights; a ConfigError where the provider has none."""
         found = base_model(self.planned.model)
         if found is None:
             raise ConfigError(
@@ -257,11 +247,8 @@ class Subject(NamedTuple):
 def build_steps(plan: Plan, out: Path) -> tuple[Step, ...]:
     """Everything that a plan asks for, in an order in which it can be done; the report is the last.
 
-    Paths begin with the study's directory, `out`.
-
-    Raises:
-        ConfigError: All that is wrong with the plan, or that a subject or a setting does not allow.
-        MaterialsError: The plan's pair cannot be read.
+    Paths begin with the study's directory, `out`. A ConfigError names all that is wrong with the plan, or
+    that a subject or a setting does not allow.
     """
     problems = plan_problems(plan)
     named = zip(subject_names(plan.subjects), plan.subjects, strict=True)
@@ -587,16 +574,8 @@ def _steering_steps(plan: Plan, steering: PlannedSteering, subjects: Sequence[Su
 def _concept_steps(
     plan: Plan, steering: PlannedSteering, subject: Subject, label: str, pairs: str, needs: tuple[str, ...]
 ) -> Iterator[Step]:
-    """Activations, vector, controls and sweeps of one concept.
-
-    Args:
-        plan: The study's plan.
-        steering: Its section.
-        subject: Whose activations.
-        label: The concept, or `oversight`.
-        pairs: Its contrast pairs, where they do not come from the subject's own replies.
-        needs: Key of the step that makes them, where one does.
-    """
+    """Activations, vector, controls and sweeps of one concept, or of `oversight`, from contrast pairs that
+    are a file (which the step `needs` makes, where one does) or come from the subject's own replies."""
     directory, name = subject.directory / "steering", f"{subject.name}/{slug(label)}"
     if steering.in_context or label == OVERSIGHT:
         pairs, logs, needs = str(directory / f"{label}.jsonl"), subject.logs("prompt"), (f"pairs/{name}",)
