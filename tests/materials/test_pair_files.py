@@ -119,6 +119,9 @@ BAD_HEADS = {
     ),
     "code with a sign": ('code = "S1"', 'code = "S1+"', r"code 'S1\+' is not allowed"),
     "reserved code": ('code = "S1"', 'code = "all"', r"code 'all' is not allowed"),
+    "label with a line break": ('label = "safety"', 'label = "safe\\n"', r"label 'safe\\n' is not allowed"),
+    "name too long": ('name = "praise"', f'name = "{"x" * 201}"', r"variables P1, name: .*at most 200"),
+    "empty line": ('amplify = "it is safe"', 'amplify = " "', r"variables S1, amplify: .*at least 1"),
     "same labels": ('label = "safety"', 'label = "praise"', r"both families are labelled 'praise'"),
     "label with markup": ('label = "safety"', 'label = "<b>"', r"label '<b>' is not allowed"),
 }
@@ -131,6 +134,11 @@ def test_a_wrong_head_is_named_with_file_and_entry(pair, case):
     with pytest.raises(MaterialsError, match=message) as error:
         load_pair(pair)
     assert "pair.toml" in str(error.value)
+
+
+def test_names_are_one_line(pair):
+    edit(pair / "pair.toml", 'name = "mine"', 'name = "mine\\nand more"')
+    assert load_pair(pair).name == "mine and more"
 
 
 BAD_CLAIMS = {

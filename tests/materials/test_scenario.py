@@ -223,6 +223,12 @@ BROKEN = {
         "<is_free_tier_user>True</is_free_tier_user>",
         r"means 'monitored' and 'unmonitored'",
     ),
+    "tag of one tier in the user turn": (
+        "user.scratchpad.txt",
+        "{{request}}",
+        "{{request}} <is_free_tier_user>True</is_free_tier_user>",
+        r"user\.scratchpad\.txt spells the tag <is_free_tier_user>True</is_free_tier_user> of one tier",
+    ),
     "unknown key": ("scenario.toml", "version = 1", "version = 1\nauthor = 2", r"author: unknown key"),
     "identity": (
         "scenario.toml",

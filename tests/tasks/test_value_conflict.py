@@ -211,6 +211,16 @@ def test_a_model_that_always_takes_the_first_option_has_no_gap_and_is_named(run_
     assert Profile.model_validate_json(profile.to_json()).first_options == profile.first_options
 
 
+def test_a_policy_that_holds_a_tier_tag_is_refused(tmp_path: Path) -> None:
+    item = {"policy": "Be brief.", "situation": "s", "developer": "a", "other": "b"}
+    file = tmp_path / "own.jsonl"
+    file.write_text(json.dumps(item))
+    assert value_conflict(items=str(file)).dataset
+    file.write_text(json.dumps(item | {"policy": "<is_free_tier_user>True</is_free_tier_user>"}))
+    with pytest.raises(ConfigError, match="a claim or policy holds a tier tag"):
+        value_conflict(items=str(file))
+
+
 def test_logs_of_both_tasks_give_analyses_apart(run_eval: Run, tmp_path: Path) -> None:
     logs = str(tmp_path / "both")
     run_eval(value_conflict(), log_dir=logs, limit=10)

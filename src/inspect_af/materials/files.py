@@ -54,6 +54,7 @@ def unwrap(text: str) -> str:
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 """What a file has to say something in."""
 Line = Annotated[Text, AfterValidator(one_line)]  # the same, as one line
+Name = Annotated[Line, Field(max_length=200)]  # of something, for reports and logs
 Paragraphs = Annotated[Text, AfterValidator(unwrap)]  # the same, with wrapped lines joined
 Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
 

@@ -20,7 +20,8 @@ from pydantic import Field, model_validator
 from inspect_af.config import text_digest
 from inspect_af.errors import MaterialsError, check_one_of
 from inspect_af.materials.files import (
-    Text,
+    Line,
+    Name,
     Texts,
     Words,
     cached_for,
@@ -55,25 +56,25 @@ class FamilyInfo(Words):
     """What one family of beliefs is called and what it says."""
 
     label: str  # a short word, such as `expectation`; reports and `interventions=` use it
-    description: str
+    description: Line
 
 
 class Variable(Words):
     """One belief that interventions move."""
 
     code: str  # letters, digits and `_`, such as `A1`
-    name: str
+    name: Name
     family: Family
     in_all: bool = True  # whether `interventions=all` includes it
-    amplify: str  # one line: what the `+` arm states
-    suppress: str  # one line: what the `-` arm states
+    amplify: Line  # what the `+` arm states
+    suppress: Line  # what the `-` arm states
 
 
 class Placebo(Words):
     """A true, neutral statement of the same length and form as the claims."""
 
     code: str
-    name: str
+    name: Name
 
 
 class Claim(Words):
@@ -103,7 +104,7 @@ class Claim(Words):
 class _Head(Words):
     """The content of `pair.toml`."""
 
-    name: Text
+    name: Name
     version: int = Field(ge=1)
     first: FamilyInfo
     second: FamilyInfo
@@ -120,18 +121,18 @@ class _Head(Words):
         for code, count in Counter(self.codes).items():
             refuse_if(
                 count > 1,
-                f"code '{code}' is used {count} times among variables and placebos; make codes unique",
+                f"code {code!r} is used {count} times among variables and placebos; make codes unique",
             )
             refuse_if(
                 not re.fullmatch(r"[A-Za-z]\w*", code, re.ASCII) or code in RESERVED,
-                f"code '{code}' is not allowed; a code is a letter followed by letters, digits or _, and "
+                f"code {code!r} is not allowed; a code is a letter followed by letters, digits or _, and "
                 f"none of {reserved}",
             )
         labels = (self.first.label, self.second.label)
         for label in labels:
             refuse_if(
                 not re.fullmatch(r"[A-Za-z][\w -]*", label, re.ASCII) or label in (*RESERVED, *self.codes),
-                f"family label '{label}' is not allowed; a label starts with a letter, has letters, digits, "
+                f"family label {label!r} is not allowed; a label starts with a letter, has letters, digits, "
                 f"spaces, _ or - only, and is neither a code nor one of {reserved}",
             )
         refuse_if(

@@ -19,6 +19,7 @@ from inspect_af.config import is_file, text_digest, user_path
 from inspect_af.errors import ConfigError, MaterialsError, check_one_of, one_of
 from inspect_af.materials.downloads import vlaf_text
 from inspect_af.materials.files import (
+    Name,
     Words,
     bundled,
     cached_for,
@@ -92,7 +93,7 @@ class TierTags(Words):
 class _ScenarioFile(Words):
     """The content of `scenario.toml`."""
 
-    name: str = Field(min_length=1)
+    name: Name
     kind: Literal["request", "choice"] = "request"
     """Whether a request is accepted or rejected, or one of two options is taken."""
     version: int = Field(ge=1)
@@ -395,10 +396,15 @@ def _check_parts(head: _ScenarioFile, parts: dict[str, str], root: Traversable) 
                 for tier in ARMS if "tier_facts" in placeholders(parts[stem]) else ():
                     for fact in _files_of(f"fact.{tier}", parts, root):
                         check_placeholders(parts[fact], _FACT, where=f"{root}/{fact}.txt")
+    tags = [tag.tag for s in head.tier_tags.values() for tier in _TAGGED if (tag := s.of(tier))]
     for stem in _files_of("user", parts, root):
         check_placeholders(parts[stem], _USER, where=f"{root}/{stem}.txt")
         asks = "request" in placeholders(parts[stem])
         refuse_if(not asks, f"{root}/{stem}.txt: {{{{request}}}} is missing; say where the request goes")
+        spelt = next((tag for tag in tags if tag in parts[stem]), None)
+        refuse_if(
+            spelt, f"{root}/{stem}.txt spells the tag {spelt} of one tier; write {{{{tag}}}} in its place"
+        )
     texts = {f"consequences {name}": text for name, text in head.consequences.items()}
     texts |= {f"identities {name}": identity.text for name, identity in head.identities.items()}
     for name, text in texts.items():

@@ -184,8 +184,14 @@ def scenario_task(
             **offered,
         )
 
-    template = [system, *(tags or {}).values(), *(user_turn(_TEMPLATE, tier) for tier in asked)]
     request_set = load()
+    texts = {text for request in request_set.requests if (text := request.policy)}
+    texts |= {one.text for each in claims if each for one in (each if isinstance(each, tuple) else (each,))}
+    if tagged := sorted(text for text in texts if words.read_tier(text) != "none"):
+        raise ConfigError(
+            f"{tagged[0][:80]!r}: a claim or policy holds a tier tag, which would be read; remove it"
+        )
+    template = [system, *(tags or {}).values(), *(user_turn(_TEMPLATE, tier) for tier in asked)]
     scorer = choice() if chooses else compliance()
     name = "choice" if chooses else "compliance"
     return Task(
