@@ -224,9 +224,11 @@ def write_whole(place: str | Path, content: str | Iterable[str | bytes | memoryv
     """Writes a file so that a reader sees either all of it or what was there before.
 
     Raises:
-        ConfigError: A remote place cannot be written to.
+        ConfigError: It is a directory, or a remote place that cannot be written to.
     """
     with writing(place) as file:
+        if file.is_dir():
+            raise ConfigError(f"{place} is a directory; give a file")
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
         try:

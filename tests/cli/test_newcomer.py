@@ -13,6 +13,8 @@ import pytest
 from inspect_ai.log import EvalError, list_eval_logs, read_eval_log
 
 from inspect_af.cli import main
+from inspect_af.config import write_whole
+from inspect_af.errors import ConfigError
 from inspect_af.materials import load_scenario
 from inspect_af.tasks import alignment_faking
 
@@ -62,6 +64,19 @@ def test_an_environment_file_that_is_no_text_is_one_message(
     assert main(["profile"]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"inspect-af: {here / '.env'} ") and error.count("\n") == 1
+
+
+def test_a_directory_for_a_file_and_a_file_for_a_directory_are_one_message(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "d.jsonl").mkdir()
+    for out, problem in (("d.jsonl", "is a directory; give a file"), ("r.csv/x.jsonl", "a file is where")):
+        assert main(["organism", "documents", "--n", "3", "--out", out]) == 1
+        assert problem in capsys.readouterr().err
+    assert main(["plan", "af-organism/null", *SMALL[:2], "--interventions", "none", "--out", "."]) == 1
+    assert capsys.readouterr().err.startswith("inspect-af: . ")
+    with pytest.raises(ConfigError, match="is a directory; give a file"):
+        write_whole(".", "text")
 
 
 def test_several_models_by_option_or_by_position_become_one_profile(here: Path) -> None:

@@ -110,7 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.filename is None and error.errno not in _NO_ROOM:
             raise
         place = "a file could not be written" if error.filename is None else error.filename
-        say(f"inspect-af: {place}: {error.strerror}", err=True)
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file is where a directory is needed" if in_the_way else error.strerror
+        say(f"inspect-af: {place}: {reason}", err=True)
         return 1
     except (KeyboardInterrupt, click.Abort) as stopped:
         note = str(stopped.__cause__ or stopped)
