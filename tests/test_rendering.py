@@ -164,15 +164,45 @@ def test_templates_that_write_today_write_one_date_unless_told_otherwise(tmp_pat
     assert undated.metadata == {"rendered_digest": undated.digest}
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("strftime_now('%e %h %C %I:%M%p')", "26 Jul 20 12:00AM"),
+        ("strftime_now(format='%-d. %B %y').upper()", "26. JULY 24"),
+        ("strftime_now('100%% %Y') ~ strftime_now('%Y') | int", "100% 20242024"),
+    ],
+)
+def test_a_date_is_the_fixed_one_in_whatever_way_it_is_written(
+    written: str, read: str, tmp_path: Path
+) -> None:
+    made = renderer(tmp_path, f"{{{{ {written} }}}}|" + TURNS + OPENING)
+    assert made.tokenizer.decode(made.render(ASKED, provider="p").ids).startswith(f"{read}|<system>")
+
+
+def test_a_template_that_drops_what_a_user_wrote_is_refused(tmp_path: Path) -> None:
+    asked = [*ASKED, ChatMessageAssistant(content="hm"), ChatMessageUser(content="And now?")]
+    dropping = "{{ messages[0].content }}{{ messages[-1].content }}" + OPENING
+    with pytest.raises(ConfigError, match="leaves a user's message out"):
+        renderer(tmp_path, dropping).render(asked, provider="p")
+
+
+def test_several_templates_without_a_default_are_an_error_that_says_the_way_out(tmp_path: Path) -> None:
+    made = renderer(tmp_path, TURNS)
+    made.tokenizer.chat_template = {"rag": TURNS, "tools": TURNS}
+    with pytest.raises(ConfigError, match=r"no default.*-M chat_template=FILE"):
+        made.render(ASKED, provider="p")
+
+
 def test_a_templates_own_variables_are_given_by_name(tmp_path: Path) -> None:
     template = "{{ date_string }}" + TURNS + OPENING
     made = renderer(tmp_path, template, given={"template_args.date_string": "29 Nov 2026"})
     assert made.tokenizer.decode(made.render(ASKED, provider="p").ids).startswith("29 Nov 2026<system>")
     for arguments in ({"template_args": {"date_string": "x"}}, {"template_args.date_string": "x"}):
         assert read_template(arguments) == ChatTemplate(arguments=(("date_string", "x"),))
-    wrong = renderer(tmp_path, template, given={"template_args.date_strng": "x"})
-    with pytest.raises(ConfigError, match=r"template_args\.date_strng='x' would change nothing"):
-        wrong.render(ASKED, provider="p")
+    for name in ("date_strng", "date"):
+        wrong = renderer(tmp_path, template, given={f"template_args.{name}": "x"})
+        with pytest.raises(ConfigError, match=rf"template_args\.{name}='x' would change nothing"):
+            wrong.render(ASKED, provider="p")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +212,11 @@ def test_a_templates_own_variables_are_given_by_name(tmp_path: Path) -> None:
         ({"template_args": "x"}, "template_args.NAME=VALUE"),
         ({"template_args.a b": 1}, "has a name such as"),
         ({"template_date": "soon"}, "a day such as"),
-        ({"chat_template": "/no/such/file"}, "cannot be read"),
+        ({"template_args.messages": "x"}, "is set by rendering"),
+        ({"template_args.a": float("nan")}, "a finite number"),
+        ({"template_args.a": "\ud800"}, "give text"),
+        ({"chat_template": "/no/such/file"}, "cannot read the chat_template"),
+        ({"chat_template": "/dev/zero"}, "a pipe, socket or device"),
     ],
 )
 def test_a_malformed_argument_is_refused_with_what_is_allowed(given: dict[str, Any], message: str) -> None:

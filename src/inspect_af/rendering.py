@@ -16,13 +16,12 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, Content, ContentReasoning, ContentText
 
-from inspect_af.config import text_digest, true_or_false
+from inspect_af.config import read_text, text_digest, true_or_false, user_path
 from inspect_af.errors import ConfigError, MissingExtraError
 from inspect_af.reply import Span, find_reasoning, native_reasoning, open_family, still_open, without_spans
 
@@ -41,10 +40,8 @@ CONTINUED = "continued"
 
 _MARKER = "inspectafmessagemarker"
 _MOST_BYTES = 2**26
-_DIRECTIVES = (
-    "%%",
-    *(f"%{minus}{letter}" for letter in "aAbBcdeDFGHIjmMpRSTuUVwWxXyYzZ" for minus in ("", "-")),
-)
+_DIRECTIVE = re.compile(r"%[-_0^#]*[A-Za-z]")
+_GIVEN = ("messages", "add_generation_prompt", "strftime_now")  # what rendering itself gives a template
 
 
 class ChatTemplate(NamedTuple):
@@ -138,17 +135,21 @@ def read_template(arguments: Mapping[str, Any]) -> ChatTemplate:
             raise ConfigError(
                 f"template_args.{name}={value!r}: a template's variable has a name such as date_string"
             )
+        if name in _GIVEN:
+            raise ConfigError(f"template_args.{name}={value!r}: {name} is set by rendering; leave it out")
         if isinstance(value, dt.date):  # as Inspect reads 2026-11-29 on a command line
             variables[name] = value.isoformat()
+            continue
+        try:
+            json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"template_args.{name}={value!r}: {error}; give text, a finite number, true, false or a list"
+            ) from error
     if "thinking" in given:
         variables.setdefault("enable_thinking", true_or_false(given["thinking"], "thinking"))
     file, day = given.get("chat_template"), given.get("template_date", FIXED_DATE)
-    try:
-        text = None if file is None else Path(str(file)).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"chat_template={file}: cannot be read ({error}); give a file with a template"
-        ) from error
+    text = None if file is None else read_text(user_path(str(file)), what="chat_template")
     try:
         date = None if day == "today" else dt.date.fromisoformat(str(day))
     except ValueError:
@@ -182,21 +183,28 @@ def template_source(tokenizer: Any, template: ChatTemplate) -> str | None:
     """A chat template with its variables set and a fixed date for the clock; None where there is none.
 
     Raises:
-        ConfigError: A variable does not occur in the template.
+        ConfigError: A variable does not occur in the template, or there are several templates and no default.
     """
     if not template.text and not tokenizer.chat_template:
         return None
-    source = template.text or str(tokenizer.get_chat_template())
+    try:
+        source = template.text or str(tokenizer.get_chat_template())
+    except ValueError as error:
+        raise ConfigError(f"{error} Give one with -M chat_template=FILE") from error
     for name, value in template.arguments:
-        if name not in source and name != "enable_thinking":
+        if not re.search(rf"\b{name}\b", source) and name != "enable_thinking":
             raise ConfigError(
                 f"template_args.{name}={value!r} would change nothing: the chat template has no {name}"
             )
     before = "".join(f"{{% set {name} = {value!r} %}}" for name, value in template.arguments)
     if template.date is not None and "strftime_now" in source:
         day = dt.datetime.combine(template.date, dt.time())
-        replaced = "".join(f"|replace({one!r}, {day.strftime(one)!r})" for one in _DIRECTIVES)
-        before += f"{{% macro strftime_now(format) -%}}{{{{ format{replaced} }}}}{{%- endmacro %}}"
+        by = [(one, day.strftime(one)) for one in sorted(set(_DIRECTIVE.findall(source)))]
+        before += (
+            f"{{% macro strftime_now(format) %}}{{% set at = namespace(text=format) %}}"
+            f"{{% for one, by in {[('%%', _MARKER), *by, (_MARKER, '%')]!r} %}}"
+            f"{{% set at.text = at.text|replace(one, by) %}}{{% endfor %}}{{{{ at.text }}}}{{% endmacro %}}"
+        )
     # An expression, since a line break behind a block would go with the block.
     return f"{before}{{{{ '' }}}}{source}" if before else source
 
@@ -262,9 +270,11 @@ class Renderer:
             raise ConfigError(f"{provider} needs a user or system message to answer")
         text = self.text(turns)
         for turn in turns:
-            if turn["role"] == "system" and turn["content"].strip() not in text:
+            # What the assistant said before may lose its reasoning.
+            if turn["role"] != "assistant" and turn["content"].strip() not in text:
+                what = "the system prompt" if turn["role"] == "system" else "a user's message"
                 raise ConfigError(
-                    f"the model's chat template leaves the system prompt out; give one that holds it with "
+                    f"the model's chat template leaves {what} out or changes it; give one that holds it with "
                     f"{self._remedy}"
                 )
         ids, opened = self._ids(text), open_family(self._end(turns))
