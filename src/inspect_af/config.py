@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tomllib
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -93,10 +94,15 @@ def number(given: object, name: str, *, least: float | None = None, most: float 
         ConfigError: No number, not a finite one, or one out of bounds.
     """
     low, high = -math.inf if least is None else least, math.inf if most is None else most
-    usable = isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
+    usable = is_number(given)
     if not usable or not low <= given <= high:  # type: ignore[operator]  # `usable` says that it is a number
         raise ConfigError(f"{name}={given!r}: a number{_bounds(least, most)} is needed")
     return float(given)  # type: ignore[arg-type]
+
+
+def is_number(given: object) -> bool:
+    """Whether it is a number that a float can hold; true and false, NaN and infinities are none."""
+    return isinstance(given, int | float) and not isinstance(given, bool) and abs(given) <= sys.float_info.max
 
 
 def _bounds(least: float | None, most: float | None) -> str:

@@ -137,7 +137,7 @@ class Steer(Frozen):
     source: Literal["ooc", "ic", "claims", "oversight", "random"]
     digest: str  # First 16 hexadecimal digits of the vector file's sha256
     multiplier: float
-    layers: str  # Layer range as given, such as `20-40`
+    layers: str  # Such as `20-40`, or `all` that the vector has
     dose: float | None = None  # ||multiplier * v_l|| / mean ||h_l||, averaged over the selected layers
     typical_dose: float | None = None
     """The same against the norm that h_l would have if all its features were as large as the middle one,

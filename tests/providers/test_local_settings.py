@@ -55,6 +55,15 @@ def test_one_layer_arrives_as_a_number(files: dict[str, Path]) -> None:
     assert isinstance(treatment, Steer) and treatment.layers == "1"
 
 
+def test_layers_are_one_condition_however_they_are_written(files: dict[str, Path]) -> None:
+    def found(layers: object) -> tuple[str, object]:
+        applied = read(vector=str(files["vector"]), multiplier=2, layers=layers).applied
+        return applied.key, applied.treatments
+
+    assert len({found(layers) for layers in ("all", "0-2", "2,1,0", "0-1,1-2", [0, 1, 2])}) == 1
+    assert found("0-1") == found("1,0") != found("all")
+
+
 def test_an_organism_and_an_intervention_are_told_apart(files: dict[str, Path]) -> None:
     paths = [str(files["first"]), str(files["second"])]
     applied = read(adapter=paths, adapter_role=["organism", "intervention"], intervention="A1+").applied
@@ -109,7 +118,11 @@ def test_everything_that_changes_replies_changes_the_key(files: dict[str, Path])
         ({"max_requests": 0}, ConfigError, "max_requests=0"),
         ({"max_batch_tokens": "many"}, ConfigError, "whole number"),
         ({"thinking": "no"}, ConfigError, "true or false"),
-        ({"chat_template": "/no/such/file"}, ConfigError, "cannot be read"),
+        ({"chat_template": "/no/such/file"}, ConfigError, "cannot read the chat_template"),
+        ({"vector": "VECTOR", "multiplier": 10**400}, ConfigError, "finite number"),
+        ({"vector": "/dev/zero", "multiplier": 1}, TreatmentError, "there is no file of that name"),
+        ({"vector": "a\x00b", "multiplier": 1}, TreatmentError, "there is no file of that name"),
+        ({"vector": "\ud800", "multiplier": 1}, TreatmentError, "there is no file of that name"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_reason(

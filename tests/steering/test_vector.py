@@ -285,6 +285,8 @@ def test_controls_have_the_vectors_norm_at_each_layer_and_no_direction_of_it() -
     third = controls[2].header
     assert third.fit == RandomFit(seed=3, index=3, matched_to=wide.digest)
     assert (third.concept, third.family, third.source) == ("random-expectation-3", None, "random")
+    turned = make_vector(wide.header.model_copy(update={"orthogonal_to": "0" * 16}), wide.values)
+    assert random_controls(turned, 1, seed=3)[0].header.orthogonal_to is None
     assert controls[0].treatment(2.0).dose == pytest.approx(wide.treatment(2.0).dose)
 
 

@@ -347,8 +347,8 @@ def _steered(given: Mapping[str, Any]) -> Steered | None:
         with suppress(ValueError):
             multiplier = float(multiplier)
     vector = load_vector(file)
-    layers = ",".join(_listed(given, "layers")) or "all"
-    vector.treatment(multiplier, layers)  # complains now rather than at the first sample
+    # Complains now rather than at the first sample.
+    layers = vector.treatment(multiplier, ",".join(_listed(given, "layers")) or "all").layers
     if (tier := given.get("vector_tier")) is not None:
         check_one_of(tier, ARMS, what="vector_tier")
     return Steered(vector, float(multiplier), layers, tier, file)

@@ -21,7 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from inspect_af.config import Record, is_remote, reaching, require, user_path, write_whole, writing
+from inspect_af.config import (
+    Record,
+    is_file,
+    is_number,
+    is_remote,
+    reaching,
+    require,
+    shown,
+    user_path,
+    write_whole,
+    writing,
+)
 from inspect_af.errors import ConfigError, InspectAFError, TreatmentError, problems
 from inspect_af.steering.pairs import Locus, PairSource, Split
 from inspect_af.types import Family, Steer, Tier
@@ -308,6 +319,8 @@ class SteeringVector:
                 stream's size can hold, so that nothing would be steered, or less of the stream than one of
                 the vector's size can.
         """
+        selected = self.selected(layers)  # the same layers are one condition however they are written
+        layers = "all" if selected == self.header.layers else shown_layers(selected)
         doses = self.doses(multiplier, layers)
         if multiplier and doses.max() < 2.0**-24:
             raise TreatmentError(
@@ -411,7 +424,7 @@ def load_vector(path: str | Path) -> SteeringVector:
     A TreatmentError where the file cannot be read, is not safetensors (pickle and torch files are refused
     unread), its header is missing or does not fit, a value is not finite, or a layer is zero.
     """
-    place, where = user_path(path), f"vector {path}"
+    place, where = user_path(path), f"vector {shown(path)}"
     with TemporaryDirectory() as folder:
         here = place
         if is_remote(place):  # a safetensors file is mapped into memory
@@ -451,6 +464,7 @@ def random_controls(vector: SteeringVector, n: int, *, seed: int) -> tuple[Steer
             "source": "random",
             "fit": RandomFit(seed=seed, index=index, matched_to=vector.digest),
             "validation": None,
+            "orthogonal_to": None,
         }
         controls.append(make_vector(vector.header.model_copy(update=changes), drawn))
     return tuple(controls)
@@ -467,7 +481,7 @@ def _checked(header: VectorHeader, values: Float32Array, content: bytes, where: 
 
 
 def _finite(value: float, what: str = "multiplier") -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise ConfigError(f"{what} {value!r}; a finite number is needed, such as 4 or -1.5")
     return float(value)
 
@@ -494,6 +508,8 @@ def open_tensors(
     `where` is what errors, of the type `error`, call the file: it is missing, unreadable or of another
     format, or its header or an array does not fit.
     """
+    if not is_file(path):  # a pipe would be waited for, a device read for ever
+        raise error(f"{where}: cannot be read (there is no file of that name); check the path")
     try:
         with path.open("rb") as opened:
             start = opened.read(9)
