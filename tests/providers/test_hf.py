@@ -347,6 +347,12 @@ def test_what_it_cannot_honour_is_refused(model: Callable[..., Any]) -> None:
     for config in ({"frequency_penalty": 0.5}, {"logit_bias": {5: 10.0}}, {"best_of": 3}):
         with pytest.raises(ConfigError, match="af-hf has no"):
             ask(made, **config)
+    impossible: dict[str, Any] = {"max_tokens": 0, "num_choices": 0, "temperature": -1.0, "top_k": -5}
+    for name, value in (impossible | {"top_p": 1.5, "top_logprobs": -1}).items():
+        with pytest.raises(ConfigError, match=f"{name}={value}: a number"):
+            ask(made, **{name: value})
+    with pytest.raises(ConfigError, match="temperature=nan"):
+        ask(made, temperature=float("nan"))
     with pytest.raises(ConfigError, match="no tools"):
         tool = ToolInfo(name="search", description="Searches.")
         asyncio.run(made.generate(ASKED, tools=[tool]))

@@ -46,6 +46,8 @@ def test_likeliest_tokens_are_given_with_log_probabilities_only() -> None:
 def test_what_would_be_dropped_silently_is_refused() -> None:
     with pytest.raises(ConfigError, match="no best_of"):
         request_body(GenerateConfig(best_of=2), steer=None)
+    with pytest.raises(ConfigError, match="max_tokens=0: a number of at least 1"):
+        request_body(GenerateConfig(max_tokens=0), steer=None)
 
 
 def test_what_means_nothing_to_vllm_is_warned_about() -> None:

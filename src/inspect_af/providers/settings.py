@@ -95,6 +95,15 @@ _REFUSED = {
     "trust_remote_code": "code from a model's repository is not run",
     "lora_modules": "give adapter=DIR to the conditions that use one",
 }
+_BOUNDS = {
+    "max_tokens": (1, None),
+    "num_choices": (1, None),
+    "temperature": (0, None),
+    "top_p": (0, 1),
+    "top_k": (-1, None),  # as in vLLM, 0 and -1 are all tokens
+    "top_logprobs": (0, None),
+}
+"""Least and most of numbers in Inspect's generation settings."""
 _IGNORED = ("effort", "reasoning_effort", "reasoning_mode", "reasoning_tokens", "verbosity")
 
 
@@ -577,8 +586,12 @@ def check_config(config: GenerateConfig, provider: str, refused: Iterable[str], 
     """Refuses options that would be dropped silently, and warns of those that mean nothing here.
 
     Raises:
-        ConfigError: An option that changes replies and that the provider does not have.
+        ConfigError: An option that changes replies and that the provider does not have, or a number that none
+            can be.
     """
+    for name, (least, most) in _BOUNDS.items():
+        if (value := getattr(config, name)) is not None:
+            number(value, name, least=least, most=most)
     for name in refused:
         value = getattr(config, name, None)
         if value and (name, value) != ("best_of", 1):
