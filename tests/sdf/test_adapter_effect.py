@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from tests.local_models import save_model  # noqa: E402
 
 from inspect_af.cli import main  # noqa: E402
-from inspect_af.errors import TreatmentError  # noqa: E402
+from inspect_af.errors import ConfigError, TreatmentError  # noqa: E402
 from inspect_af.sdf.adapters import adapter_digest, check_base, check_effect, load_adapter  # noqa: E402
 from inspect_af.sdf.base_model import BaseFiles, BaseShape, base_digest, compare_names  # noqa: E402
 from inspect_af.sdf.combine import LoadedAdapters, compose, merge_adapters  # noqa: E402
@@ -443,6 +443,20 @@ def test_a_base_of_another_name_needs_a_word_and_one_of_other_dimensions_is_neve
     narrow = SHAPE.model_copy(update={"d_model": 64})
     with pytest.raises(TreatmentError, match="width of 48"):
         check_base(adapter, narrow, name=given, any_name=True)
+
+
+def test_a_base_that_is_replaced_under_its_name_is_another_model_in_one_process(tmp_path: Path) -> None:
+    import shutil
+
+    folder = save_model(tmp_path / "base")
+    first, early = reply(folder, "af-hf"), get_model(f"af-hf/{folder}", memoize=False, dtype="float32")
+    shutil.rmtree(folder)
+    save_model(folder, seed=1)
+    assert reply(folder, "af-hf") != first
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    assert reply(folder, "af-hf") == reply(copy, "af-hf")
+    with pytest.raises(ConfigError, match="has changed since it was read"):
+        asyncio.run(early.generate("hello"))
 
 
 def test_the_word_about_the_base_is_recorded_with_the_subject(base: Path, tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ import torch
 from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 
 from inspect_af.errors import ConfigError, TreatmentError
-from inspect_af.providers.settings import Applied, ModelKey
+from inspect_af.providers.settings import Applied, ModelKey, check_unchanged
 from inspect_af.sdf.adapters import Adapter, adapter_digest, check_base, refuse_other_base
-from inspect_af.sdf.combine import LoadedAdapters
+from inspect_af.sdf.combine import LoadedAdapters, LoadedBase
 from inspect_af.steering.model import additions, decoder_layers, steering, text_config
 
 NAME = "af_shared_prefix"  # Under which the attention is registered with transformers
@@ -56,6 +56,7 @@ class LocalModel:
         device, dtype = _device_map(key.device), getattr(torch, key.dtype, key.dtype)
         if dtype != "auto" and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise ConfigError(f"dtype {key.dtype!r}; one of auto, float32, bfloat16, float16")
+        check_unchanged(key.name, key.base)
         loaded = {"revision": key.revision, "trust_remote_code": False}
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(key.name, **loaded)

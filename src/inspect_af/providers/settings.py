@@ -50,7 +50,9 @@ from inspect_af.sdf.adapters import (
     check_base,
     check_effect,
     check_parents,
+    check_sum,
     load_adapter,
+    refuse_other_base,
 )
 from inspect_af.sdf.base_model import BaseFiles, base_directory, digest_if_local
 from inspect_af.sdf.hub import hub_directory
@@ -210,6 +212,8 @@ class ModelKey(NamedTuple):
     revision: str | None = None
     dtype: str = "auto"
     device: str = "auto"
+    base: str | None = None
+    """Digest of the directory, by which one whose content was replaced is told from what it was."""
 
 
 class Limits(NamedTuple):
@@ -251,8 +255,19 @@ def read_settings(model: str, arguments: Mapping[str, Any]) -> Settings:
             raise one_of(name, (ORGANISM, *ARGUMENTS), what="argument of af-hf")
     given = with_organism(model, {name: value for name, value in arguments.items() if value is not None})
     limits = {n: whole_number(given.get(n, usual), n, least=1) for n, usual in Limits()._asdict().items()}
-    key = {name: str(given[name]) for name in ModelKey._fields[1:] if name in given}
-    return Settings(_applied(given), ModelKey(model, **key), Limits(**limits), read_template(given))
+    key = {name: str(given[name]) for name in ("revision", "dtype", "device") if name in given}
+    loaded = ModelKey(model, **key, base=digest_if_local(model))
+    return Settings(_applied(given), loaded, Limits(**limits), read_template(given))
+
+
+def check_unchanged(model: str, base: str | None) -> None:
+    """Makes sure, before a model is loaded, that its directory holds what it held when its digest was taken.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if base is not None and digest_if_local(model) != base:
+        raise ConfigError(f"the model {model} has changed since it was read; start again")
 
 
 def with_organism(model: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -379,6 +394,7 @@ class Launch(NamedTuple):
     log: Path | None
     start_timeout: float
     capture: bool
+    base: str | None = None  # Digest of the model's directory
 
 
 class VLLMSettings(NamedTuple):
@@ -440,6 +456,7 @@ def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> VLLMSettings
             log=Path(str(given["server_log"])) if "server_log" in given else None,
             start_timeout=seconds["start_timeout"],
             capture=true_or_false(given.get("capture", False), "capture"),
+            base=digest_if_local(model),
         ),
         template=read_template(template),
         tokenizer=(str(options.get("tokenizer", model)), None if revision is None else str(revision)),

@@ -30,7 +30,7 @@ from inspect_af.config import write_whole
 from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, TreatmentError
 from inspect_af.format import say
 from inspect_af.providers import vllm_supervisor
-from inspect_af.providers.settings import Launch
+from inspect_af.providers.settings import Launch, check_unchanged
 from inspect_af.providers.vllm_plugin.wire import PROBE_ARGUMENT, PROBE_MARK, ServerInfo
 from inspect_af.sdf.adapters import (
     CONFIG,
@@ -518,6 +518,7 @@ class Server:
             self._closing.clear()
 
     def _start(self) -> tuple[Endpoint, ServerInfo, str]:
+        check_unchanged(self.launch.model, self.launch.base)
         if self._log is None:
             # Not in the workspace, which goes when the server does: after a failure somebody reads it.
             handle, path = tempfile.mkstemp(prefix="inspect-af-vllm-", suffix=".log")
