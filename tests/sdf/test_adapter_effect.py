@@ -411,6 +411,10 @@ SHAPE = BaseShape(d_model=48, layers=3, model_type="llama")
         ("neuralmagic/Meta-Llama-3.1-70B-Instruct-FP8-dynamic", "meta-llama/Llama-3.1-70B-Instruct"),
         ("RedHatAI/Llama-3.3-70B-Instruct-quantized.w4a16", "meta-llama/Llama-3.3-70B-Instruct"),
         ("nvidia/Llama-3.3-70B-Instruct-NVFP4", "meta-llama/Llama-3.3-70B-Instruct"),
+        ("a/Llama-3.1-8B-GPTQ-4bit-32g-actorder", "mlx-community/Llama-3.1-8B-MLX-4bit"),
+        ("a/Llama-3.1-8B-Q4_K_M-GGUF", "b/Llama-3.1-8B-i1-GGUF"),
+        ("a/Llama-3.1-8B_AWQ", "b/Llama-3.1-8B-bnb-nf4-4bit"),
+        ("a/Llama-3.1-8B-bf16", "b/Llama-3.1-8B-FP8-Block"),
     ],
 )
 def test_renamed_and_requantised_bases_are_taken_and_noted(

@@ -24,10 +24,12 @@ from inspect_af.errors import TreatmentError
 NameMatch = Literal["same", "renamed", "local", "other"]
 
 _QUANTISED = (
-    r"(unsloth|bnb|[2-8]bit|gptq|awq|int[48]|fp[48]|nvfp4|mxfp4|gguf|quantized|w\d+a\d+|quantized\.w\d+a\d+|"
-    r"[\d.]+bpw|exl[23]|hqq|aqlm|autoround)"
+    r"(unsloth|bnb|mlx|hqq|aqlm|gguf|gptq|awq|quantized|torchao|autoround|exl[23]|[1-8]bits?|int[48]|nf4|"
+    r"(bf|fp?)16|(nv|mx)?fp[48](a\d+)?|w\d+a\d+|[\d.]+bpw|i?q\d(_\w+)?)"
 )
-_SUFFIXES = re.compile(rf"(-{_QUANTISED}(-(dynamic|static|kv|mlx))*)+$")
+# What stands behind them: dynamic or static scales, group sizes, kernels.
+_QUALIFIED = r"(dynamic|static|block|kv|mlx|marlin|actorder|inc|ov|dwq|i1|\d+g|gs?\d+|h\d+|\d+x\d+)"
+_SUFFIXES = re.compile(rf"([-_.](i1-)?{_QUANTISED}([-_.]{_QUALIFIED})*)+$")
 _FINAL_NORM = re.compile(r"(?!.*\.\d+\.)(?:.*\.)?(?:norm|ln_f|final_layernorm|final_layer_norm)\.weight")
 _NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _TOKENIZER_FILES = (
