@@ -75,7 +75,8 @@ class LocalModel:
                 f"{key.name} takes its attention from a table of its own, in which af-hf's is not. "
                 f"{_ELSEWHERE}"
             ) from error
-        except (OSError, ValueError) as error:
+        # The last three come from devices and quantisations that are not there.
+        except (OSError, ValueError, ImportError, RuntimeError, AssertionError) as error:
             raise ConfigError(
                 f"af-hf cannot load {key.name!r} (revision {key.revision or 'default'}, dtype {key.dtype}, "
                 f"device {key.device}): {error}"

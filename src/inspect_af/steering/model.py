@@ -79,7 +79,8 @@ def load_model(
             use_safetensors=True,
             **source,
         )
-    except (OSError, ValueError) as error:
+    # The last three come from devices and quantisations that are not there.
+    except (OSError, ValueError, ImportError, RuntimeError, AssertionError) as error:
         raise ConfigError(f"model {name!r} cannot be loaded: {error}") from error
     model.train(False)
     return LoadedModel(model, tokenizer, name, revision)
