@@ -117,7 +117,11 @@ def test_an_adapter_that_fails_halfway_leaves_no_condition_behind(
         ("bias", "all"),
         ("init_lora_weights", "pissa_niter_4"),
         ("init_lora_weights", "olora"),
+        ("init_lora_weights", "lora_ga"),
         ("alora_invocation_tokens", [5, 6]),
+        ("layer_replication", [[0, 2]]),
+        ("kasa_config", {}),
+        ("a_field_of_tomorrow", 1),
     ],
 )
 def test_an_adapter_that_changes_the_base_is_refused_and_the_base_stays_itself(
@@ -133,3 +137,46 @@ def test_an_adapter_that_changes_the_base_is_refused_and_the_base_stays_itself(
     with pytest.raises(TreatmentError, match=f"{setting}.*cannot be taken off"):
         ours(local, changing)
     assert torch.equal(ours(local), before)
+
+
+@pytest.mark.parametrize("name", ["model.embed_tokens.weight", "lm_head.weight"])
+def test_a_whole_array_that_would_overwrite_the_bases_is_refused_and_a_copy_of_it_is_taken(
+    name: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from inspect_af.providers.settings import read_vllm_settings
+
+    folder = save_adapter(files["base"], tmp_path / "whole")
+    weights, file = load_file(files["base"] / "model.safetensors"), folder / "adapter_model.safetensors"
+    own = load_file(file)
+    local = LocalModel(ModelKey(str(files["base"]), device="cpu"))
+    before = ours(local)
+    save_file({**own, f"base_model.model.{name}": weights[name] * 1.5}, file)
+    with pytest.raises(TreatmentError, match=f"{name} in place of the base's.*cannot be taken off"):
+        ours(local, folder)
+    with pytest.raises(TreatmentError, match=f"{name} in place of the base's"):
+        read_vllm_settings(str(files["base"]), {"adapter": str(folder), "adapter_role": "organism"})
+    save_file({**own, f"base_model.model.{name}": weights[name]}, file)
+    assert not torch.equal(ours(local, folder), before)
+    assert torch.equal(ours(local), before)
+
+
+def test_an_adapter_that_peft_cannot_put_beside_another_leaves_both_models_usable(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(files["base"])
+    config = LoraConfig(r=4, target_modules=["q_proj"], trainable_token_indices=TOKENS[:4])
+    wrapped = get_peft_model(base, config)
+    for parameter in wrapped.parameters():
+        parameter.data = parameter.data + (0.1 if parameter.requires_grad else 0.0)
+    wrapped.save_pretrained(tmp_path / "tokens")
+    local = LocalModel(ModelKey(str(files["base"]), device="cpu"))
+    before = ours(local)
+    tokens = ours(local, tmp_path / "tokens")
+    with pytest.raises(TreatmentError, match="trainable_token_indices"):
+        ours(local, files["first"])
+    assert torch.equal(ours(local, tmp_path / "tokens"), tokens) and torch.equal(ours(local), before)

@@ -111,6 +111,10 @@ INERT: dict[str, tuple[Callable[[Tensors], Tensors] | None, dict[str, Any]]] = {
     "one B is missing": (without("layers.1.self_attn.q_proj.lora_B"), {}),
     "all B are missing": (without("lora_B"), {}),
     "a layer is missing": (without("layers.2."), {}),
+    "a layer of a pattern is missing": (
+        without("layers.2."),
+        {"target_modules": r"model\.layers\.\d\.self_attn\.[qvo]_proj"},
+    ),
     "B is zero": (mapped("lora_B", torch.zeros_like), {}),
     "B is minus zero": (mapped("lora_B", lambda v: -torch.zeros_like(v)), {}),
     "A is zero": (mapped("lora_A", torch.zeros_like), {}),
@@ -225,6 +229,28 @@ def test_a_saved_module_or_the_length_of_rows_acts_where_it_differs_from_the_bas
         check_effect(folder, BaseFiles(base))
 
 
+def test_two_adapters_that_cancel_one_another_are_refused(base: Path, tmp_path: Path) -> None:
+    one, other, third = (write(base, tmp_path / name) for name in "abc")
+    change(other, mapped("lora_B", lambda value: -value), r=4, lora_alpha=8.0)
+    change(third, mapped("lora_B", lambda value: -value), lora_alpha=9)
+    treated = {"adapter_role": "organism,intervention,intervention", "intervention": "A1+,A1-"}
+    for provider in ("af-hf", "af-vllm"):
+        with pytest.raises(TreatmentError, match="cancel one another"):
+            reply(base, provider, one, other)
+        with pytest.raises(TreatmentError, match="cancel one another"):
+            reply(base, provider, third, one, other, **treated)
+    assert reply(base, "af-hf", one, third) != reply(base, "af-hf")
+
+
+def test_dora_of_a_transposed_layer_is_compared_by_its_outputs(tmp_path: Path) -> None:
+    base = save_model(tmp_path / "gpt2", kind="gpt2", n_embd=48, n_layer=2, n_head=4)
+    options = {"target_modules": ["c_attn"], "use_dora": True, "fan_in_fan_out": True}
+    folder = change(write(base, tmp_path / "a", **options), mapped("lora_B", torch.zeros_like))
+    with pytest.raises(TreatmentError, match="would change nothing"):
+        check_effect(folder, BaseFiles(base))
+    check_effect(change(folder, mapped("magnitude", lambda value: value * 2)), BaseFiles(base))
+
+
 def test_a_base_whose_files_leave_out_the_models_own_first_part_is_recognised(
     base: Path, tmp_path: Path
 ) -> None:
@@ -303,6 +329,7 @@ def test_extraction_by_command_refuses_an_adapter_that_does_nothing(
         {"lora_bias": True},
         {"init_lora_weights": "pissa"},
         {"layer_replication": [[0, 2]]},
+        {"kasa_config": {}},
         {"a_field_of_tomorrow": 1},
     ],
 )
@@ -326,8 +353,14 @@ def test_names_defaults_and_order_are_not_in_the_digest(base: Path, tmp_path: Pa
         "use_dora": None,
         "rank_pattern": None,
         "a_field_of_tomorrow": False,
+        "init_lora_weights": "gaussian",
+        "lora_alpha": 8.0,
+        "alpha_pattern": {},
+        "bias": None,
+        "eva_config": {"rho": 2.0},
     }
     assert adapter_digest(change(folder, **inert)) == before
+    assert adapter_digest(change(folder, init_lora_weights=False)) == before
     config = json.loads((folder / "adapter_config.json").read_text())
     short = {k: v for k, v in config.items() if v not in (None, False, {}, "none", True, 16)}
     (folder / "adapter_config.json").write_text(json.dumps(short))

@@ -16,7 +16,6 @@ from inspect_af.providers.settings import read_vllm_settings
 from inspect_af.providers.vllm_server import (
     max_rank,
     rank,
-    refuse_left_out,
     served,
     served_name,
     zero_adapter,
@@ -171,7 +170,7 @@ def test_what_vllm_would_leave_out_of_an_adapter_is_refused_before_a_server_is_s
 ) -> None:
     one = adapter(tmp_path / "a", **field)
     with pytest.raises(TreatmentError, match=next(iter(field))):
-        refuse_left_out(one)
+        read_vllm_settings("m", {"adapter": str(one.path), "adapter_role": "organism"})
 
 
 def test_the_server_is_started_for_the_sum_of_a_conditions_ranks(tmp_path: Path) -> None:

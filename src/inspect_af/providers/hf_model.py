@@ -186,7 +186,7 @@ class LocalModel:
             any_name=condition.any_base,
             override="-M adapter_base=any",
         )
-        refuse_other_base(path)
+        refuse_other_base(path, LoadedBase(self.model))
         if adapter_digest(path) != name:
             raise TreatmentError(f"adapter {path} has changed since it was read; start again")
         try:

@@ -338,6 +338,9 @@ def _adapters(given: Mapping[str, Any]) -> tuple[Adapter, ...]:
     if len({adapter.digest for adapter in adapters}) < len(adapters):
         raise ConfigError(f"adapter={','.join(map(str, paths))}: the same weights are named twice")
     check_parents(adapters)
+    for together in (adapters, [adapter for adapter in adapters if adapter.role == "intervention"]):
+        if len(together) > 1:
+            check_sum([adapter.path for adapter in together])
     return adapters
 
 
@@ -467,9 +470,12 @@ def read_vllm_settings(model: str, arguments: Mapping[str, Any]) -> VLLMSettings
 
 def _check_adapters(applied: Applied, model: str, revision: str | None) -> None:
     """Compares adapters with the base's files, where those are on this machine, before a server starts."""
+    for adapter in applied.adapters:
+        refuse_other_base(adapter.path)
     directory = base_directory(model, revision) if applied.adapters else None
     if directory is None or not (directory / "config.json").is_file():
         return
+    base = BaseFiles(directory)
     for adapter in applied.adapters:
         check_base(
             adapter,
@@ -479,7 +485,8 @@ def _check_adapters(applied: Applied, model: str, revision: str | None) -> None:
             any_name=applied.any_base,
             override="-M adapter_base=any",
         )
-        check_effect(adapter.path, BaseFiles(directory))
+        check_effect(adapter.path, base)
+        refuse_other_base(adapter.path, base)
 
 
 def _option(name: str, value: object) -> tuple[str, str]:

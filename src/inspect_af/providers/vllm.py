@@ -41,7 +41,6 @@ from inspect_af.providers.vllm_server import (
     Endpoint,
     Server,
     ServerError,
-    refuse_left_out,
     server_for,
 )
 from inspect_af.rendering import Renderer, load_tokenizer
@@ -87,8 +86,6 @@ class VLLMAPI(ConditionAPI):
         if base_url is None:  # else the path is one of the server's machine
             check_model_path(model_name, provider="af-vllm")
         settings = read_vllm_settings(model_name, model_args)
-        for adapter in settings.applied.adapters:
-            refuse_left_out(adapter)
         self._settings = settings
         attached = Endpoint.attached(base_url, api_key or os.environ.get("VLLM_API_KEY"))
         self.server: Server = server_for(settings.launch, attached)

@@ -336,27 +336,6 @@ def served(adapters: Sequence[Adapter], directory: Path) -> Path:
     return target
 
 
-_LEFT_OUT = (
-    *("layer_replication", "use_qalora", "use_bdlora", "arrow_config", "kasa_config", "velora_config"),
-    "monteclora_config",
-)
-
-
-def refuse_left_out(adapter: Adapter) -> None:
-    """Refuses what vLLM would leave out of an adapter without a word.
-
-    Raises:
-        TreatmentError: Names it.
-    """
-    refuse_other_base(adapter.path)
-    config = adapter_config(adapter.path)
-    if left_out := [name for name in _LEFT_OUT if config.get(name)]:
-        raise TreatmentError(
-            f"adapter {adapter.path} has {', '.join(left_out)}, which vLLM leaves out; use af-hf for it, or "
-            "merge it into a model directory of its own (PEFT's merge_and_unload) and give that as the model"
-        )
-
-
 def zero_adapter(like: Adapter, directory: Path) -> Path:
     """An adapter of the same shapes whose numbers are all zero; of any dtype, without torch."""
     target = directory / ZERO
@@ -599,7 +578,9 @@ class Server:
                 raise TreatmentError(f"adapter {adapter.path} has changed since it was read; start again")
             # A base of the Hub may have come with the start of the server.
             if directory := base_directory(self.launch.model, dict(self.launch.options).get("revision")):
-                check_effect(adapter.path, BaseFiles(directory))
+                base = BaseFiles(directory)
+                check_effect(adapter.path, base)
+                refuse_other_base(adapter.path, base)
         if adapters:
             return served(adapters, self._folder("adapters"))
         for known in self._conditions.values():

@@ -7,10 +7,12 @@ what they are.
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -317,6 +319,7 @@ _INERT = frozenset(
         "eva_config",
         "corda_config",
         "lora_ga_config",
+        *("lorap_lr_ratio", "lorap_emb_lr"),  # of ms-swift
         "peft_version",
         "revision",
         "runtime_config",
@@ -332,22 +335,39 @@ _DEFAULTS: dict[str, Any] = {
     "megatron_core": "megatron.core",
     "qalora_group_size": 16,
 }
+# Initialisations that the loaded arrays replace without a trace; others begin by changing the base.
+_ORDINARY_INITS = (True, "gaussian", "orthogonal", "eva")
 # Lists whose order means nothing; PEFT writes some of them in another order each time.
 _SETS = ("target_modules", "exclude_modules", "modules_to_save", "layers_to_transform", "target_parameters")
+
+
+def acting(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a configuration that act; absent, null and false ones count as PEFT's default, and so do
+    empty lists and patterns, while empty options, such as `kasa_config`, act."""
+    given = {
+        name: sorted(set(value), key=str) if name in _SETS and isinstance(value, list) else value
+        for name, value in config.items()
+        if name not in _INERT
+        and value not in (None, "")
+        and value is not False
+        and (value or name not in (*_SETS, "rank_pattern", "alpha_pattern", "layers_pattern"))
+    }
+    if given.get("init_lora_weights") in _ORDINARY_INITS:
+        del given["init_lora_weights"]
+    return {**_DEFAULTS, **given}
 
 
 def adapter_digest(folder: Path) -> str:
     """First 16 hexadecimal digits of a sha256 over the weights and each field of the configuration that acts.
 
-    Fields that are absent, null, false or empty count as PEFT's default.
+    Absent, null and false fields count as PEFT's default.
     """
-    given = {name: value for name, value in adapter_config(folder).items() if name not in _INERT}
-    acting = {
-        name: sorted(value, key=str) if name in _SETS and isinstance(value, list) else value
-        for name, value in {**_DEFAULTS, **given}.items()
-        if value not in (None, [], {}, "") and value is not False
-    }
-    return text_digest(f"{file_digest(weights_file(folder))}\n{json.dumps(acting, sort_keys=True)}")
+
+    def whole(text: str) -> float:
+        return int(number) if (number := float(text)).is_integer() else number  # 8.0 acts as 8 does
+
+    fields = json.loads(json.dumps(acting(adapter_config(folder))), parse_float=whole)
+    return text_digest(f"{file_digest(weights_file(folder))}\n{json.dumps(fields, sort_keys=True)}")
 
 
 # Effect
@@ -357,6 +377,7 @@ _MATRIX = re.compile(
     r"(?P<module>.+?)\.lora_(?:embedding_)?(?P<part>[AB](?:\.bias)?|magnitude_vector)(?:\.weight)?"
 )
 _WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module", "base_model"}
+_Matrix = np.ndarray[Any, Any]
 _ROUNDING = 2.0**-24  # half of the last bit of a float32 of size one
 
 
@@ -403,7 +424,7 @@ def check_effect(folder: Path, base: Base | None = None) -> None:
             unexpected += parts.values()
         if not _fits({part: tensors[name].shape for part, name in parts.items()}, config, module):
             missing.append(module)
-    if known is not None and isinstance(config.get("target_modules"), list):
+    if known is not None:
         here = set(matrices) | {name.partition(".")[2] for name in matrices}
         missing += [module for module in sorted(known - here) if _targeted(config, module, named=True)]
     refuse_keys(folder, missing=missing, unexpected=unexpected, total=len(tensors))
@@ -423,25 +444,75 @@ def check_effect(folder: Path, base: Base | None = None) -> None:
         )
 
 
-_CHANGES_BASE = ("pissa", "olora", "corda", "loftq")  # these subtract what they start from
+def check_sum(folders: Sequence[Path]) -> None:
+    """Makes sure that adapters that act together do not cancel one another.
+
+    Raises:
+        TreatmentError: The sum of their low-rank changes is zero, and they do nothing else.
+    """
+    modules: dict[str, list[partial[tuple[_Matrix, _Matrix]]]] = defaultdict(list)
+    for folder in folders:
+        config, file = adapter_config(folder), weights_file(folder)
+        parts: dict[str, dict[str, str]] = defaultdict(dict)
+        for name in tensor_shapes(file):
+            if not (matrix := _MATRIX.fullmatch(name.removeprefix(_PREFIX))) or matrix["part"] not in "AB":
+                return
+            parts[matrix["module"]][matrix["part"]] = name
+        for module, sides in parts.items():
+            modules[module].append(partial(_low_rank, file, config, module, sides))
+
+    def cancel(changes: Sequence[tuple[_Matrix, _Matrix]]) -> bool:
+        if len({(len(b), a.shape[1]) for a, b in changes}) > 1:  # of different bases, which is said later
+            return False
+        return _norm(changes) <= 1e-6 * max(_norm([one]) for one in changes)
+
+    if all(cancel([read() for read in reads]) for reads in modules.values()):
+        raise TreatmentError(
+            f"adapters {', '.join(map(str, folders))} cancel one another, so that together they would change "
+            "nothing; leave them out"
+        )
 
 
-def refuse_other_base(folder: Path) -> None:
-    """Refuses, by a TreatmentError, an adapter with which the base itself would have to change, so that it
-    cannot be taken off."""
-    config = adapter_config(folder)
-    start = config.get("init_lora_weights")
-    for given, changes in (
-        (f"bias={config.get('bias')!r}", config.get("bias", "none") != "none"),
-        (f"init_lora_weights={start!r}", isinstance(start, str) and start.startswith(_CHANGES_BASE)),
-        ("alora_invocation_tokens", bool(config.get("alora_invocation_tokens"))),
-    ):
-        if changes:
-            raise TreatmentError(
-                f"adapter {folder} has {given}, so it cannot be taken off again while other conditions "
-                "share the model; merge it into a model directory of its own (PEFT's merge_and_unload) "
-                "and give that as the model"
-            )
+# Fields that add low-rank changes to weights and do nothing else, and those that put more beside the base.
+_LOW_RANK = frozenset(
+    {
+        *("peft_type", "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "target_modules"),
+        *("exclude_modules", "layers_to_transform", "layers_pattern", "ensure_weight_tying"),
+        *("megatron_core", "qalora_group_size"),
+    }
+)
+_BESIDE = _LOW_RANK | {
+    *("use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "trainable_token_indices"),
+    "target_parameters",
+}
+
+
+def beyond(folder: Path, *, beside: bool = False) -> list[str]:
+    """What a configuration has beyond low-rank changes, as `field=value`; with `beside` only that by which
+    the base itself may change. Fields that are not known here count."""
+    known = _BESIDE if beside else _LOW_RANK
+    fields = acting(adapter_config(folder)).items()
+    return [f"{k}={v!r}" for k, v in fields if k not in known and _DEFAULTS.get(k) != v]
+
+
+def refuse_other_base(folder: Path, base: Base | None = None) -> None:
+    """Refuses an adapter with which the base itself would have to change, so that it cannot be taken off.
+
+    Raises:
+        TreatmentError: Names the field, or the array that would overwrite one of the base's.
+    """
+    config, file = adapter_config(folder), weights_file(folder)
+    changing = beyond(folder, beside=True)
+    if base is not None and not changing:
+        places = {name: name.removeprefix(_PREFIX) for name in tensor_shapes(file)}
+        own = [k for k, at in places.items() if not (_MATRIX.fullmatch(at) or _is_beside(at, config))]
+        changing = [f"{name} in place of the base's" for name in own if _differs(file, config, name, base)]
+    if changing:
+        raise TreatmentError(
+            f"adapter {folder} has {changing[0]}: the base itself may change by that, and it cannot be taken "
+            "off again while other conditions share the model. Merge it into a model directory of its own "
+            "(PEFT's merge_and_unload) and give that as the model"
+        )
 
 
 def refuse_keys(folder: Path, *, missing: Sequence[str], unexpected: Sequence[str], total: int = 0) -> None:
@@ -491,8 +562,8 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _targeted(config: Mapping[str, Any], module: str, *, named: bool = False) -> bool:
-    """Whether a configuration says that a module is changed, by PEFT's rules; with `named` only what a list
-    names counts, while by default a configuration without one targets everything."""
+    """Whether a configuration says that a module is changed, by PEFT's rules; with `named` only a list or a
+    pattern of names counts, while by default a configuration without one targets everything."""
 
     def ends(names: list[str]) -> bool:
         return any(f".{module}".endswith(f".{name}") for name in names)
@@ -525,12 +596,19 @@ def _is_whole(path: str, config: Mapping[str, Any]) -> bool:
     """Whether an array stands in place of one of the base's own, and the configuration or PEFT's habit of
     saving embeddings says so."""
     module, _, last = path.rpartition(".")
-    saved = (*_listed(config.get("modules_to_save")), "embed_tokens", "lm_head")
     return (
-        any(f"{part}." in f"{module}." for part in saved)  # PEFT's rule: `norm` is `input_layernorm` too
-        or last == "trainable_tokens_delta"
+        _is_beside(path, config)
+        or any(f"{part}." in f"{module}." for part in ("embed_tokens", "lm_head"))
         or (last == "bias" and config.get("bias", "none") != "none")
     )
+
+
+def _is_beside(path: str, config: Mapping[str, Any]) -> bool:
+    """Whether PEFT keeps an array beside the base's, so that either can be used."""
+    module, _, last = path.rpartition(".")
+    saved = _listed(config.get("modules_to_save"))
+    # PEFT's rule: `norm` is `input_layernorm` too.
+    return last == "trainable_tokens_delta" or any(f"{part}." in f"{module}." for part in saved)
 
 
 def _fits(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], module: str) -> bool:
@@ -544,31 +622,46 @@ def _fits(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], modu
     return 0 in a or bool(together and rank)
 
 
-def _adds(
-    file: Path, config: Mapping[str, Any], module: str, parts: Mapping[str, str], base: Base | None
-) -> bool:
-    """Whether the matrices of one module change its weight."""
+def _low_rank(
+    file: Path, config: Mapping[str, Any], module: str, parts: Mapping[str, str]
+) -> tuple[_Matrix, _Matrix]:
+    """The matrices A [rank, in] and s B [out, rank] of one module, with s its scaling."""
     a, b = (read_tensor(file, parts[side]) for side in "AB")
     if a is None or b is None:
         raise TreatmentError(
             f"{file}: {module} is stored in a dtype that cannot be read here; save the adapter in float32, "
             "bfloat16 or float16"
         )
-    scale = scaling(config, module)
+    if not (a.size and b.size):
+        return np.zeros((0, 0)), np.zeros((0, 0))
+    return a.reshape(len(a), -1), b.reshape(len(b), -1) * scaling(config, module)
+
+
+def _norm(changes: Sequence[tuple[_Matrix, _Matrix]]) -> float:
+    """Frobenius norm of the sum of s B A."""
+    stacked_a = np.concatenate([a for a, _ in changes])
+    stacked_b = np.concatenate([b for _, b in changes], axis=1)
+    blocks = (stacked_b[at : at + 1024] @ stacked_a for at in range(0, len(stacked_b), 1024))
+    return math.sqrt(sum(float((block**2).sum()) for block in blocks))
+
+
+def _adds(
+    file: Path, config: Mapping[str, Any], module: str, parts: Mapping[str, str], base: Base | None
+) -> bool:
+    """Whether the matrices of one module change its weight."""
     bias = read_tensor(file, parts["B.bias"]) if "B.bias" in parts else None
     weight = base.values(f"{module}.weight") if base is not None else None
     floor = 1e-30 if weight is None else _ROUNDING * float(np.linalg.norm(weight))
-    if a.size and b.size:
-        a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
-        squares = sum(float(((b[at : at + 1024] @ a) ** 2).sum()) for at in range(0, len(b), 1024))
-        if squares**0.5 * abs(scale) > floor:
-            return True
-    if bias is not None and scale and np.any(bias):
+    if _norm([_low_rank(file, config, module, parts)]) > floor:
         return True
-    if "magnitude_vector" in parts and weight is not None and weight.ndim == 2:  # DoRA: rows' lengths
+    if bias is not None and scaling(config, module) and np.any(bias):
+        return True
+    if "magnitude_vector" in parts and weight is not None and weight.ndim == 2:  # DoRA: lengths of outputs
         magnitude = read_tensor(file, parts["magnitude_vector"])
-        norms = np.linalg.norm(weight, axis=1)
-        return magnitude is not None and not np.allclose(magnitude.ravel(), norms, rtol=1e-2, atol=0)
+        norms = np.linalg.norm(weight, axis=0 if config.get("fan_in_fan_out") else 1)
+        if magnitude is None or magnitude.size != norms.size:
+            return True
+        return not np.allclose(magnitude.ravel(), norms, rtol=1e-2, atol=0)
     return False
 
 
@@ -713,15 +806,16 @@ def _regular(pattern: str) -> str:
 
 
 _Number = Annotated[float, Field(strict=True, ge=-1e6, le=1e6)]  # Beyond, weights overflow
+_Rank = Annotated[int, Field(strict=True)]
 _Pattern = Annotated[str, AfterValidator(_regular)]
 
 
 class _LoraConfig(BaseModel):
     """The fields of `adapter_config.json` that are read here."""
 
-    r: _Number = 8
+    r: _Rank = 8
     lora_alpha: _Number = 8
-    rank_pattern: dict[_Pattern, _Number] | None = None
+    rank_pattern: dict[_Pattern, _Rank] | None = None
     alpha_pattern: dict[_Pattern, _Number] | None = None
     target_modules: _Pattern | list[str] | None = None
     exclude_modules: _Pattern | list[str] | None = None

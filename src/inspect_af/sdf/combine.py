@@ -25,6 +25,7 @@ from inspect_af.sdf.adapters import (
     Component,
     adapter_config,
     adapter_digest,
+    beyond,
     check_effect,
     check_parents,
     load_adapter,
@@ -79,8 +80,8 @@ class LoadedAdapters:
         """Loads an adapter, which does not act yet.
 
         Raises:
-            TreatmentError: It would change nothing, or not all of it belongs to this model; the model is as
-                it was before.
+            TreatmentError: It would change nothing, not all of it belongs to this model, or PEFT cannot put
+                it beside what is there; the model is as it was before.
             ValueError, RuntimeError, KeyError: PEFT cannot put it in; parts of it may be in the model.
             MissingExtraError: PEFT is not installed.
         """
@@ -96,6 +97,12 @@ class LoadedAdapters:
 
         check_effect(folder, LoadedBase(self.model))
         first = self._peft is None
+        tokens = [] if first else [c.trainable_token_indices for c in self._peft.peft_config.values()]
+        if any(tokens) and not adapter_config(folder).get("trainable_token_indices"):
+            raise TreatmentError(
+                f"adapter {folder}: PEFT puts no adapter without trainable_token_indices beside one that has "
+                "them; serve them one after the other, in a process each"
+            )
         if first:
             config = LoraConfig.from_pretrained(str(folder))
             config.task_type = None  # wrappers for tasks are not needed, and the class above stays
@@ -377,30 +384,9 @@ def _linear(model: nn.Module, module: str, change: LowRank) -> nn.Linear:
     return layer
 
 
-# What changes the model beyond s B A; an adapter that uses one of these is not a sum of low-rank changes.
-_BEYOND = (
-    *("use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "target_parameters"),
-    *("layer_replication", "use_qalora", "alora_invocation_tokens", "arrow_config", "use_bdlora"),
-    *("velora_config", "monteclora_config", "kasa_config", "megatron_config", "fan_in_fan_out"),
-)
-_ORDINARY_INITS = (
-    True,
-    False,
-    None,
-    "gaussian",
-    "orthogonal",
-    "eva",
-)  # PiSSA's kin change the base's weights
-
-
 def _refuse_beyond(folder: Path) -> None:
-    config = adapter_config(folder)
-    beyond = [name for name in _BEYOND if config.get(name)]
-    beyond += ["bias"] if config.get("bias", "none") != "none" else []
-    beyond += ["init_lora_weights"] if config.get("init_lora_weights") not in _ORDINARY_INITS else []
-    if beyond:
+    if more := beyond(folder):
         raise TreatmentError(
-            f"adapter {folder}: uses {', '.join(f'{name}={config[name]!r}' for name in beyond)}, which is "
-            "more than low-rank changes added to weights; such an adapter cannot be composed, merged or "
-            "stacked here. Serve it alone"
+            f"adapter {folder}: uses {', '.join(more)}, which is more than low-rank changes added to "
+            "weights; such an adapter cannot be composed, merged or stacked here. Serve it alone"
         )
