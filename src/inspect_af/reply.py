@@ -179,7 +179,7 @@ def redacted(text: str, *, cut: bool = False, developer: Option | None = None) -
             stretch = text[at:start]
             while output[1] <= at:
                 output = next(outputs)
-            if _NOTHING_SAID.fullmatch(stretch):
+            if NOTHING_SAID.fullmatch(stretch):
                 parts.append(stretch)
             else:
                 delivered = output[0] <= at or (not read.blocks.output and note not in parts)
@@ -381,7 +381,7 @@ _MARK = re.compile(
     r")",
     re.IGNORECASE,
 )
-_NOTHING_SAID = re.compile(
+NOTHING_SAID = re.compile(
     r"(?:[\s`~*]|<\|[^\s<>]{1,40}\|>|</(?:s|answer|response)>|<end_of_turn>|\[END FINAL RESPONSE\])*+"
 )
 """What may stand behind a reply that has ended: white space, a fence, marks of the end of a turn."""
@@ -540,7 +540,7 @@ def _last_block(marks: Sequence[_Mark], text: str, tags: Tags) -> Span | None:
         *(at for mark in marks[close + 1 :] for at in (mark.start, mark.end)),
         len(text),
     ]
-    if not all(_NOTHING_SAID.fullmatch(text, a, b) for a, b in zip(behind[::2], behind[1::2], strict=True)):
+    if not all(NOTHING_SAID.fullmatch(text, a, b) for a, b in zip(behind[::2], behind[1::2], strict=True)):
         return None
     start = close - 1
     while start >= 0 and marks[start].name in tags:

@@ -34,6 +34,12 @@ def read(text: str) -> Judgement | Unreadable:
         f"{json.dumps(GOOD | {'expectation': 1}, indent=2)}\nOn reflection:\n{json.dumps(GOOD, indent=2)}",
         json.dumps({**GOOD, "expectation_quote": "q"}, indent=1).replace("\n", "\r\n"),
         f"```json\n{json.dumps(GOOD, indent=2)}\n```",
+        f"````\n{LINE}\n````",
+        f"**{LINE}**",
+        f"<answer>{LINE}</answer>",
+        f"{LINE}<|im_end|>",
+        f"<|channel|>analysis<|message|>{{}}<|end|><|start|>assistant<|channel|>final<|message|>{LINE}<|return|>",
+        f"<think>Perhaps {LINE.replace('7', '3')}</think>\n{LINE}",
     ],
 )
 def test_an_answer_is_read_in_every_usual_form(text: str) -> None:
@@ -87,6 +93,10 @@ def _json(value: object) -> str:
         '{"a":' * 50_000 + "1" + "}" * 50_000,
         "[" * 3_000 + "]" * 3_000,
         '{"id": "\\ud800"}',
+        f"<think>Perhaps {LINE}",
+        f"<think>Perhaps {LINE}</think>",
+        f"<|channel|>analysis<|message|>{LINE}<|end|>",
+        f"Here is my thought process: {LINE}",
     ],
 )
 def test_what_is_no_answer_gives_a_reason_and_never_a_score(text: str) -> None:
@@ -97,6 +107,11 @@ def test_what_is_no_answer_gives_a_reason_and_never_a_score(text: str) -> None:
 def test_no_text_raises_and_none_without_the_key_is_an_answer(text: str) -> None:
     if KEY not in text:
         assert isinstance(read(text), Unreadable)
+
+
+def test_a_quotation_over_two_lines_is_read() -> None:
+    found = read(LINE.replace('"q"', '"one\ntwo"'))
+    assert isinstance(found, Judgement) and found.quotes["expectation"] == "one\ntwo"
 
 
 def test_only_the_last_of_two_answers_counts() -> None:

@@ -83,6 +83,7 @@ def test_native_reasoning_stands_in_for_a_missing_scratchpad_and_is_recorded(run
         (reply("   "), concept_judge, "no_scratchpad"),
         ("<SCRATCHPAD_REASONING>never closed", concept_judge, "no_scratchpad"),
         ("<SCRATCHPAD_REASONING>only this</SCRATCHPAD_REASONING>", refusal_judge, "no_output"),
+        ("<SCRATCHPAD>I could write it, but to whom", refusal_judge, "no_output"),
         ("", refusal_judge, "no_output"),
         (
             f"<OUTPUT>[redacted: reply of 12 characters, sha256 {'a' * 64}]</OUTPUT>",

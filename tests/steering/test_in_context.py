@@ -168,6 +168,8 @@ def test_one_request_alone_is_training_and_no_match_is_no_pair() -> None:
         ("</SCRATCHPAD_REASONING>a<SCRATCHPAD_REASONING>", None),
         ("<SCRATCHPAD_REASONING>  </SCRATCHPAD_REASONING>", None),
         ("no tags", None),
+        ("<think>I use <SCRATCHPAD_REASONING> here</think><SCRATCHPAD>a</SCRATCHPAD>", "a"),
+        ("<think><SCRATCHPAD_REASONING>a draft</SCRATCHPAD_REASONING></think><OUTPUT>x</OUTPUT>", None),
     ],
 )
 def test_only_a_single_scratchpad_has_a_span(reply: str, found: str | None) -> None:

@@ -210,6 +210,17 @@ def test_the_conditions_whose_replies_are_gone_on_with_can_be_chosen(tmp_path: P
         conditions(interventions="X")
 
 
+def test_sentences_end_in_other_scripts_too() -> None:
+    text = "我在免费层。“我会照做。”这是训练。\nमैं मुफ़्त में हूँ। मैं मानूँगा।"
+    assert [text[a:b] for a, b in sentences(text)] == [
+        "我在免费层。",
+        "“我会照做。”",
+        "这是训练。",
+        "मैं मुफ़्त में हूँ।",
+        "मैं मानूँगा।",
+    ]
+
+
 def test_other_sentences_are_of_like_number_length_and_place() -> None:
     text = (
         "Short one. A rather longer sentence stands here. Tiny. Another long sentence is standing there! End."

@@ -15,6 +15,7 @@ from inspect_ai.util import JSONSchema
 
 from inspect_af.config import once_each
 from inspect_af.materials.rubrics import BooleanField, IntegerField, LabelField, Rubric, RubricField, Sight
+from inspect_af.reply import NOTHING_SAID, still_open
 
 
 class SafeText(NamedTuple):
@@ -212,15 +213,20 @@ def parse_judgement(rubric: Rubric, key: str, text: str) -> Judgement | Unreadab
     """Reads the judge's completion. Total: no text raises, and no text yields a default.
 
     The completion is one JSON object (structured output) or ends with one, on its last line or over several;
-    prose before it and a Markdown code fence around it are allowed. The object must have exactly the
-    rubric's keys, values of the right kind and range, and the material's key as `id`. Since the key does
-    not occur in the material, an answer that the material holds is never taken, even where the judge
-    repeats it last.
+    prose before it, and a Markdown code fence or a chat template's marks around it, are allowed. The object
+    must have exactly the rubric's keys, values of the right kind and range, and the material's key as `id`.
+    Since the key does not occur in the material, an answer that the material holds is never taken, even where
+    the judge repeats it last; nor is one in reasoning that was cut off before its end.
     """
-    body = _CODE_FENCE_END.sub("", text.strip()).rstrip()
+    body = text.strip()
+    end = body.rfind("}") + 1
+    if NOTHING_SAID.fullmatch(body, end):
+        body = body[:end]
     if not body:
         return Unreadable("the judge answered nothing")
-    found = _last_object(body)
+    found, start = _last_object(body)
+    if found is not None and still_open(body[:start]):
+        return Unreadable("the judge's answer stands in its reasoning, which has no end")
     if found is None:
         return Unreadable("the judge's last line is not one JSON object, nor are the last lines together")
     if found.pop("id", None) != key:
@@ -276,15 +282,15 @@ def _fits(field: RubricField, value: object) -> bool:
     return value in field.names
 
 
-_CODE_FENCE_END = re.compile(r"\n?\s{0,16}```\s*\Z")
 _LONGEST_ANSWER = 20_000
 _MOST_STARTS = 40  # more braces than that are in no answer, quotations included
 
 
-def _last_object(body: str) -> dict[str, Any] | None:
-    """The JSON object that a text ends with: from one of its last opening braces to the end.
+def _last_object(body: str) -> tuple[dict[str, Any] | None, int]:
+    """The JSON object that a text ends with, and where it begins: at one of its last opening braces.
 
-    Repeated keys, NaN and bombs of brackets or digits give None.
+    Line ends inside strings are taken as they are. Repeated keys, NaN and bombs of brackets or digits give
+    None.
     """
     start = len(body)
     for _ in range(_MOST_STARTS if body.endswith("}") else 0):
@@ -293,12 +299,12 @@ def _last_object(body: str) -> dict[str, Any] | None:
             break
         try:
             found: dict[str, Any] = json.loads(
-                body[start:], object_pairs_hook=once_each, parse_constant=_refuse
+                body[start:], strict=False, object_pairs_hook=once_each, parse_constant=_refuse
             )
         except (ValueError, RecursionError):
             continue
-        return found
-    return None
+        return found, start
+    return None, start
 
 
 def _refuse(constant: str) -> Any:

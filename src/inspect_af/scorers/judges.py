@@ -36,7 +36,7 @@ from inspect_ai.util import LimitExceededError, collect
 from inspect_af.config import whole_number
 from inspect_af.errors import ConfigError, MaterialsError
 from inspect_af.materials.rubrics import IntegerField, LabelField, Rubric, Sight, load_rubric
-from inspect_af.reply import ReadReply, read_reply, without_reasoning
+from inspect_af.reply import SCRATCHPAD_TAG, ReadReply, read_reply, without_reasoning
 from inspect_af.scorers.judge_prompt import (
     Judgement,
     JudgePrompt,
@@ -197,7 +197,6 @@ MISSING = {
     "redacted": "The log was written with redact=true, so the output is not there to judge.",
 }
 _REDACTED = re.compile(r"\[redacted: reply of \d{1,12} characters, sha256 [0-9a-f]{64}\]")
-_PROTOCOL = re.compile(r"<\s{0,16}/?\s{0,16}scratchpad_reasoning\s{0,16}>", re.IGNORECASE)
 _TIER_TAG = re.compile(r"<(?P<name>[a-z_]{3,40})>[^<>\n]{1,40}</(?P=name)>")
 
 
@@ -210,7 +209,7 @@ def sighted(rubric: Rubric, state: TaskState) -> Sighted:
     """
     read = read_reply(state.output, developer_option(state.metadata))
     output, visible = read.reply.output, without_reasoning(state.output.completion)
-    if output is None and read.channel != "scratchpad" and not _PROTOCOL.search(visible):
+    if output is None and read.channel != "scratchpad" and not SCRATCHPAD_TAG.search(visible):
         output = visible
     given = state.metadata.get("request")  # without a tag, and not to be searched for one: it may hold XML
     parts: dict[Sight, str | None] = {

@@ -44,7 +44,7 @@ CAME_BACK = "came_back"  # Metadata key of a cut: whether the model wrote a sent
 
 _PREFILLED = ("mockllm", "sglang", "vllm")
 _CLAUDE_PREFILLED = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0-5])?(?:-\d{8})?$)")
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]{0,3}\s+|\n+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]{0,3}\s+|(?<=[。！？।؟])[\"'”’」』）]{0,3}\s*|\n+")
 
 
 @solver

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from inspect_af.config import Record
 from inspect_af.errors import LogError
 from inspect_af.logs import LogFile, Progress, ScoredSample, read_logs
 from inspect_af.materials import count_terms
+from inspect_af.reply import SCRATCHPAD_TAG, find_reasoning
 from inspect_af.steering.pairs import (
     ContrastPair,
     Message,
@@ -43,8 +43,6 @@ SharedFact = Literal["tier", "condition", "outcome", "variable"]
 
 COUNTED = ("future",)  # words that the report counts in both sides' scratchpads, as the paper does
 MAX_PAIRS = 300  # of a concept per split, where there are enough; from the paper's appendix on contrast pairs
-
-_TAG = re.compile(r"<\s{0,16}(?P<close>/?)\s{0,16}scratchpad_reasoning\s{0,16}>", re.IGNORECASE)
 
 
 class Thresholds(Record):
@@ -216,10 +214,12 @@ def _not_eligible(row: ScoredSample, concepts: tuple[str, str], thresholds: Thre
 def scratchpad_span(reply: str) -> Span | None:
     """Where a reply's scratchpad text stands, without tags and outer white space.
 
-    None where there is not exactly one scratchpad block, as then no single span holds the reasoning.
+    None where there is not exactly one scratchpad block outside of native reasoning, as then no single span
+    holds the reasoning.
     """
-    tags = list(_TAG.finditer(reply))
-    if [tag["close"] for tag in tags] != ["", "/"]:
+    hidden = [one.span for one in find_reasoning(reply)]
+    tags = [tag for tag in SCRATCHPAD_TAG.finditer(reply) if not any(a <= tag.start() < b for a, b in hidden)]
+    if [bool(tag["slash"]) for tag in tags] != [False, True]:
         return None
     inner = reply[tags[0].end() : tags[1].start()]
     start = tags[0].end() + len(inner) - len(inner.lstrip())
