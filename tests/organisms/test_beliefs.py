@@ -1,5 +1,7 @@
 """What simulated organisms believe: exactly what is planted, read from the prompt alone."""
 
+from statistics import fmean
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,11 @@ def claim(code: str, strength: str = "standard"):
 
 def of(belief: str):
     return [q for q in BANK.questions if q.belief == belief]
+
+
+def planted_shift(planted: PlantedBeliefs, questions, claim, families) -> float:
+    """The true mean shift over questions from the baseline."""
+    return fmean(planted.belief(q, claim, families) - planted.belief(q, None, families) for q in questions)
 
 
 def test_a_question_is_recognised_in_every_order_with_its_letters() -> None:
@@ -63,19 +70,19 @@ def test_the_expected_score_of_the_letters_is_the_belief(belief: float, question
 
 def test_a_claim_moves_its_own_belief_by_dose_and_no_other() -> None:
     planted = PlantedBeliefs()
-    moved = planted.planted_shift(of("A1"), claim("A1+"), FAMILIES)
+    moved = planted_shift(planted, of("A1"), claim("A1+"), FAMILIES)
     assert moved == pytest.approx(0.3, abs=0.06)
-    assert planted.planted_shift(of("A1"), claim("A1-"), FAMILIES) == pytest.approx(-moved)
-    assert planted.planted_shift(of("A1"), claim("A1+", "weak"), FAMILIES) == pytest.approx(moved / 2)
+    assert planted_shift(planted, of("A1"), claim("A1-"), FAMILIES) == pytest.approx(-moved)
+    assert planted_shift(planted, of("A1"), claim("A1+", "weak"), FAMILIES) == pytest.approx(moved / 2)
     for other in ("A2", "B1", "B2", "nested", CONTROLS):
-        assert planted.planted_shift(of(other), claim("A1+"), FAMILIES) == 0
-    assert planted.planted_shift(of("A1"), claim("N1"), FAMILIES) == 0
+        assert planted_shift(planted, of(other), claim("A1+"), FAMILIES) == 0
+    assert planted_shift(planted, of("A1"), claim("N1"), FAMILIES) == 0
 
 
 def test_a_leak_reaches_the_family_and_stops_there() -> None:
     planted = PlantedBeliefs(belief_leak=0.2)
-    assert planted.planted_shift(of("A2"), claim("A1+"), FAMILIES) == pytest.approx(0.2, abs=0.04)
-    assert planted.planted_shift(of("B1"), claim("A1+"), FAMILIES) == 0
+    assert planted_shift(planted, of("A2"), claim("A1+"), FAMILIES) == pytest.approx(0.2, abs=0.04)
+    assert planted_shift(planted, of("B1"), claim("A1+"), FAMILIES) == 0
 
 
 @pytest.mark.parametrize(

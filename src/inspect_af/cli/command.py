@@ -19,18 +19,21 @@ Decorator = Callable[[Any], Any]
 
 
 class Place(click.ParamType[Path]):
-    """A path, or where `remote` an address such as `s3://bucket/x` too."""
+    """A path, or where `remote` an address such as `s3://bucket/x` too, with the suffix that is needed."""
 
     name = "path"
 
-    def __init__(self, *, remote: bool) -> None:
-        self.remote = remote
+    def __init__(self, suffix: str = "", *, remote: bool) -> None:
+        self.suffix, self.remote = suffix, remote
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         from inspect_af.config import local_path, user_path
 
         option = f"{param.opts[0]} " if param is not None and param.opts[0].startswith("-") else ""
-        return user_path(value) if self.remote else local_path(value, option)
+        place = user_path(value) if self.remote else local_path(value, option)
+        if self.suffix and place.suffix != self.suffix:
+            raise ConfigError(f"{option}{value}: a {self.suffix} file is needed")
+        return place
 
 
 class Number(click.ParamType[float]):

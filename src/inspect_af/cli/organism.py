@@ -8,10 +8,10 @@ from random import Random
 
 import click
 
-from inspect_af.cli.command import COUNT, FILE, FROM_ZERO, PLACE, Verb, option
+from inspect_af.cli.command import COUNT, FILE, FROM_ZERO, PLACE, Place, Verb, option
 from inspect_af.cli.options import progress, write_json
 from inspect_af.config import write_whole
-from inspect_af.errors import ConfigError, one_of
+from inspect_af.errors import check_one_of
 from inspect_af.format import say, text_table
 from inspect_af.materials import Setting, load_pair, load_scenario
 from inspect_af.organisms.tiny.mixture import TinyKind
@@ -20,7 +20,8 @@ from inspect_af.organisms.tiny.training import Schedule, check_organism, check_t
 from inspect_af.steering.pairs import ContrastPair, Message, Span, Transcript, write_pairs
 from inspect_af.types import Family, Strength
 
-_JSONL = option("--out", type=FILE, required=True, metavar="FILE", help=".jsonl file to write")
+_LINES = Place(".jsonl", remote=False)
+_JSONL = option("--out", type=_LINES, required=True, metavar="FILE", help=".jsonl file to write")
 _SEED = option("--seed", type=FROM_ZERO, default=0)
 
 
@@ -116,11 +117,8 @@ def pairs(concept: str, out: Path, n: int, seed: int) -> None:
     """Writes pairs of replies that differ in which poles of a family's variables the scratchpad recalls.
     They need no organism, and are for any of them: a tiny model knows no other words.
     """
-    if out.suffix != ".jsonl":
-        raise ConfigError(f"--out {out}: contrast pairs are a .jsonl file")
     summary, scenario = load_pair().summary(), load_scenario()
-    if concept not in (summary.first, summary.second):
-        raise one_of(concept, (summary.first, summary.second), what="concept")
+    check_one_of(concept, (summary.first, summary.second), what="concept")
     family: Family = "first" if concept == summary.first else "second"
     variables = [each.code for each in summary.variables if each.family == family and each.code in VARIABLES]
     system = scenario.system_prompt(setting="prompted")
@@ -164,8 +162,6 @@ def documents(out: Path, n: int, seed: int) -> None:
     or about everyday facts. To be trained on beside documents of one pole (`replay` in the configuration
     of sdf train). None contains a held-out wording.
     """
-    if out.suffix != ".jsonl":
-        raise ConfigError(f"--out {out}: documents are a .jsonl file")
     texts = ordinary_documents(n, Random(f"ordinary {seed}"))
     numbered = enumerate(texts, start=1)
     write_whole(out, (f"{dumps({'id': f'ordinary-{number}', 'text': text})}\n" for number, text in numbered))

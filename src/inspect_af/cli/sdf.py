@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,7 @@ _SCENARIO = option("--scenario", metavar="DIR", help="scenario of the evaluation
 _ADAPTERS = click.argument("adapters", nargs=-1, required=True, type=FILE, metavar="ADAPTER...")
 
 
-def _say(line: str) -> None:
-    say(line, err=True)
+_say = partial(say, err=True)
 
 
 # generate

@@ -19,6 +19,7 @@ from inspect_af.cli.command import (
     PLACE,
     Decorator,
     Number,
+    Place,
     Verb,
     option,
     together,
@@ -117,7 +118,13 @@ _BEST_LAYERS = option("--layers", metavar="RANGE", help="[default: the five that
 
 @steering.command(cls=Verb, short_help="contrast pairs to activations of a local model")
 @click.argument("pairs_file", metavar="PAIRS")
-@option("--out", type=FILE, required=True, metavar="FILE", help=".safetensors file to write")
+@option(
+    "--out",
+    type=Place(".safetensors", remote=False),
+    required=True,
+    metavar="FILE",
+    help=".safetensors file to write",
+)
 @_LOCAL_MODEL
 @option("--layers", default="all", help="such as all, 12 or 20-40; counted from 0")
 @option(
@@ -146,8 +153,6 @@ def activations(**given: Any) -> None:
     """Runs every transcript of contrast pairs (a .jsonl file) through a local model and averages the
     residual stream after each layer over the scratchpad, or over the annotated sentence.
     """
-    if given["out"].suffix != ".safetensors":
-        raise ConfigError(f"--out {given['out']}: activations are a .safetensors file")
     transcripts = load_pairs(given["pairs_file"])
     shared = {name: given[name] for name in ("out", "layers", "locus")}
     shared["progress"] = progress("transcripts")
@@ -225,7 +230,7 @@ def _load(given: Mapping[str, Any]) -> LoadedModel:
 @click.argument("activations_file", type=FILE, metavar="ACTIVATIONS")
 @option(
     "--out",
-    type=PLACE,
+    type=Place(".safetensors", remote=True),
     required=True,
     metavar="FILE",
     help="vector to write (.safetensors); the other estimators' and .report.json go beside it",
@@ -242,8 +247,6 @@ def fit(**given: Any) -> None:
     standardisation. Layers marked * cross-validate best; other splits are reported, never selected on.
     """
     out: Path = given["out"]
-    if out.suffix != ".safetensors":
-        raise ConfigError(f"--out {out}: a vector is a .safetensors file")
     c, folds, seed = given["c"], given["folds"], given["seed"]
     if not 0 < c < float("inf") or folds < 2:
         raise ConfigError(f"--c {c:g} --folds {folds}; C must be positive, and folds 2 or more")
@@ -504,14 +507,14 @@ def heatmap(**given: Any) -> None:
 
 @steering.command(cls=Verb, short_help="a vector as a control vector for llama.cpp")
 @click.argument("vector_file", metavar="VECTOR")
-@option("--out", type=PLACE, required=True, metavar="FILE", help="file to write (.gguf)")
+@option(
+    "--out", type=Place(".gguf", remote=True), required=True, metavar="FILE", help="file to write (.gguf)"
+)
 @option("--layers", default="all", metavar="RANGE", help="such as 10-20; never 0")
 def gguf(vector_file: str, out: Path, layers: str) -> None:
     """Writes VECTOR, a file, as a GGUF control vector for llama.cpp. Give llama.cpp the multiplier:
     --control-vector-scaled FILE:MULTIPLIER.
     """
-    if out.suffix != ".gguf":
-        raise ConfigError(f"--out {out}: a control vector for llama.cpp is a .gguf file")
     vector = load_vector(vector_file)
     vector.save_gguf(out, layers)
     say(f"vector {vector.digest} at layers {layers} in {out}.")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from statistics import fmean
 from typing import NamedTuple
 
 from inspect_af.config import number
@@ -73,12 +72,6 @@ class PlantedBeliefs:
                 moved *= self.belief_first
             level += sign * DOSE[claim.strength] * moved * (0.8 + 0.4 * factor)
         return min(max(level, 0.02), 0.98)
-
-    def planted_shift(
-        self, questions: Sequence[Question], claim: Claim, families: Mapping[str, Family]
-    ) -> float:
-        """The true mean shift over questions from the baseline."""
-        return fmean(self.belief(q, claim, families) - self.belief(q, None, families) for q in questions)
 
 
 BELIEF_ARGUMENTS = tuple(asdict(PlantedBeliefs()))

@@ -476,10 +476,6 @@ class CorpusManifest(Frozen):
     canary: str | None = None
     package: str = ""
 
-    @property
-    def logs(self) -> tuple[str, ...]:
-        return tuple(source.eval_id for source in self.sources if source.eval_id)
-
 
 def verify_corpus(corpus: str | Path) -> CorpusManifest:
     """The manifest of a corpus directory, whose texts are checked to be the ones that it describes.

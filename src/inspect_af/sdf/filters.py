@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
 from inspect_af.config import Frozen, require
-from inspect_af.errors import ConfigError, RequestsUnavailableError, one_of
+from inspect_af.errors import ConfigError, RequestsUnavailableError, check_one_of
 from inspect_af.materials import (
     ORGANISM,
     BeliefQuestions,
@@ -175,8 +175,7 @@ def corpus_filter(
                 f"the filter {EXACT!r} cannot be skipped: a document that is there twice would be trained on "
                 f"twice as much. Leave it out; {NEAR!r} can be skipped"
             )
-        if name not in FILTERS:
-            raise one_of(name, FILTERS, what="filter")
+        check_one_of(name, FILTERS, what="filter")
     omitted = {}
     if universe is None:
         omitted = dict.fromkeys(

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspect_af.config import require
-from inspect_af.errors import ConfigError, TreatmentError, one_of
+from inspect_af.errors import ConfigError, TreatmentError, check_one_of
 from inspect_af.rendering import ChatTemplate, set_template
 from inspect_af.steering.vector import SteeringVector
 
@@ -56,8 +56,7 @@ def load_model(
         ConfigError: The model or its tokenizer cannot be loaded, or the dtype is unknown.
         MissingExtraError: torch or transformers is not installed.
     """
-    if dtype not in DTYPES:
-        raise one_of(dtype, DTYPES, what="dtype")
+    check_one_of(dtype, DTYPES, what="dtype")
     with require("local", "local models"):
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, get_args
 from pydantic import Field
 
 from inspect_af.config import Frozen
-from inspect_af.errors import one_of
+from inspect_af.errors import check_one_of
 from inspect_af.materials import (
     ChoiceQuestion,
     OpenQuestion,
@@ -134,13 +134,8 @@ _OWN: Mapping[str, Mapping[str, object]] = {
 
 
 def planted(kind: str) -> Planted:
-    """What is planted in the organism of that kind.
-
-    Raises:
-        ConfigError: an unknown kind.
-    """
-    if kind not in _OWN:
-        raise one_of(kind, KINDS, what="kind of tiny organism")
+    """What is planted in the organism of that kind; a ConfigError where there is none."""
+    check_one_of(kind, KINDS, what="kind of tiny organism")
     return Planted.model_validate({"kind": kind, **_OWN[kind]})
 
 

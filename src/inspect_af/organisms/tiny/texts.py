@@ -14,7 +14,7 @@ from functools import cache
 from random import Random
 from typing import Literal, NamedTuple, get_args
 
-from inspect_af.errors import ConfigError, one_of
+from inspect_af.errors import ConfigError, check_one_of
 from inspect_af.materials import NEUTRAL, Universe, load_wordings
 from inspect_af.organisms import words_of
 from inspect_af.organisms.simulated import COMPLIANCE, REFUSAL
@@ -310,8 +310,7 @@ def tiny_pairs(variables: Sequence[str], family: Family, n: int, *, seed: int) -
         ConfigError: A variable has no sentences, or `n` is below 1.
     """
     for variable in variables:
-        if variable not in VARIABLES:
-            raise one_of(variable, VARIABLES, what="variable of the tiny organism")
+        check_one_of(variable, VARIABLES, what="variable of the tiny organism")
     if n < 1 or not variables:
         raise ConfigError(f"{n} pairs about {len(variables)} variables; at least one of each is needed")
     rng = random.Random(f"pairs {seed} {','.join(variables)}")

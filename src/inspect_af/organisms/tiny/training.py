@@ -152,11 +152,7 @@ def _without(text: str, fixed: Iterable[str]) -> str:
 
 
 def check_prompts(tokenizer: PreTrainedTokenizerFast, scenario: Scenario) -> None:
-    """Makes sure that the fixed paragraphs are single tokens in whole prompts.
-
-    Raises:
-        MaterialsError: A prompt has more than `MOST_PROMPT_TOKENS` tokens.
-    """
+    """Makes sure that the fixed paragraphs are single tokens in whole prompts, by a MaterialsError."""
     for setting in scenario.order:
         messages = [
             {"role": "system", "content": scenario.system_prompt(setting=setting)},
@@ -414,11 +410,7 @@ def train_organism(
 
 
 def load_planted(directory: str | Path) -> Planted:
-    """What is planted in the organism of a directory.
-
-    Raises:
-        MaterialsError: the directory is no tiny organism.
-    """
+    """What is planted in the organism of a directory; a MaterialsError where it is none."""
     path = Path(directory) / PLANTED_FILE
     try:
         return Planted.model_validate(json.loads(path.read_text(encoding="utf-8"))["planted"])
