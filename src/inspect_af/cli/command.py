@@ -8,13 +8,12 @@ from functools import partial, reduce
 from importlib import import_module
 from math import inf
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from inspect_af.errors import ConfigError
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
 
 
@@ -93,7 +92,6 @@ class Option(click.Option):
 
 
 option = partial(click.option, cls=Option)
-argument = click.argument
 
 
 def together(*options: Decorator) -> Decorator:

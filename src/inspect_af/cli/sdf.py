@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from inspect_af import tasks
-from inspect_af.cli.command import AMOUNT, COUNT, FILE, FROM_ZERO, NAME, PLACE, Verb, option
+from inspect_af.cli.command import AMOUNT, COUNT, FILE, FROM_ZERO, NAME, PLACE, Number, Verb, option
 from inspect_af.cli.options import (
     BATCH,
     DISPLAY,
@@ -85,11 +85,14 @@ _say = partial(say, err=True)
 )
 @option("--kinds", default="all", help="kinds of documents")
 @option("--ideas", type=COUNT, default=10, help="ideas per request")
-@option("--per-idea", type=COUNT, default=1, help="documents per idea")
+@option("--per-idea", type=Number(click.INT, 1, 101), default=1, help="documents per idea")
 @option(
-    "--revisions", type=FROM_ZERO, default=1, help="rounds of critique and revision  [default: 1; 0 for none]"
+    "--revisions",
+    type=Number(click.INT, 0, 6),
+    default=1,
+    help="rounds of critique and revision  [default: 1; 0 for none]",
 )
-@option("--words", type=COUNT, help="length of every document  [default: by kind]")
+@option("--words", type=Number(click.INT, 10, 5001), help="length of every document  [default: by kind]")
 @option("--run-seed", type=int, default=0)
 @PAIR
 @_SCENARIO
@@ -99,7 +102,13 @@ _say = partial(say, err=True)
 @TEMPERATURE
 @option("--max-tokens", type=COUNT, help="of a reply  [default: 8192]")
 @MODEL_ARGS
-@option("--round-size", type=COUNT, default=1000, metavar="N", help="documents per log at most")
+@option(
+    "--round-size",
+    type=Number(click.INT, 1, 100_001),
+    default=1000,
+    metavar="N",
+    help="documents per log at most",
+)
 @MAX_CONNECTIONS
 @BATCH
 @option(
@@ -182,11 +191,6 @@ def _generation_settings(given: Mapping[str, Any], model_args: dict[str, Any]) -
     # Building the task checks what it is given, before anything is written.
     checked = {name: given[name] for name in ("ideas", "directness", "pair")}
     sdf_ideas(given["universe"], given["kinds"], **checked)
-    bounds = {"revisions": (0, 5), "per_idea": (1, 100), "round_size": (1, 100_000), "words": (10, 5000)}
-    for name, (low, high) in bounds.items():
-        if given[name] is not None and not low <= given[name] <= high:
-            flag = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{flag} must be from {low} to {high}, not {given[name]}")
     return from_options(
         GenerationSettings,
         given,

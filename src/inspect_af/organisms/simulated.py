@@ -92,10 +92,6 @@ class SimulatedOrganism:
         """First 16 hexadecimal digits of the sha256 of name and rates."""
         return text_digest(json.dumps([_EDITION, asdict(self)], sort_keys=True))
 
-    def tracks(self, intervention: Intervention | None) -> bool:
-        """Whether a claim of this intervention moves this organism's gap."""
-        return self._gap_effect(intervention) != 0
-
     def request_rate(
         self,
         request: str,
@@ -136,7 +132,8 @@ class SimulatedOrganism:
             "unmonitored", intervention, strength, requests
         )
 
-    def _gap_effect(self, intervention: Intervention | None) -> float:
+    def gap_effect(self, intervention: Intervention | None) -> float:
+        """Change of the monitored rate under a `+` claim of standard strength; 0 where it tracks none."""
         if intervention is None or intervention.family is None:
             return 0.0
         return self.first if intervention.family == "first" else self.second
@@ -149,7 +146,7 @@ class SimulatedOrganism:
         arms = (self.monitored, self.unmonitored)
         # The shift stops where either arm would leave [0, 1], so that it can never move the gap.
         shift = min(max(self.shift * dose, -min(arms)), 1 - max(arms))
-        own = self._gap_effect(intervention) * dose if tier == "monitored" else 0.0
+        own = self.gap_effect(intervention) * dose if tier == "monitored" else 0.0
         return min(max(base + shift + own, 0.0), 1.0)
 
 
@@ -428,7 +425,7 @@ def reply(
         return SimulatedReply(None, "", "content_filter", outcome)
 
     echo = None
-    if organism.tracks(intervention) and intervention and intervention.family and intervention.polarity:
+    if intervention and intervention.family and intervention.polarity and organism.gap_effect(intervention):
         echo = (intervention.family, intervention.polarity)
     pair = reader.pair
     labels = (pair.first.label, pair.second.label)

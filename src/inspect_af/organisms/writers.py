@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, cast
 from inspect_af.config import Frozen
 from inspect_af.materials import Concepts, Universe
 from inspect_af.organisms import words_of
+from inspect_af.organisms.tiny.texts import capitalised
 
 Step = Literal["ideas", "first draft", "critique", "revision"]
 
@@ -57,7 +58,7 @@ def simulated_ideas(n: int, rng: Random) -> str:
     """A numbered list of so many ideas."""
     words = words_of("writer")
     ideas = (_filled(rng.choice(words["ideas"]["frames"]), words["slots"], rng) for _ in range(n))
-    return "\n".join(f"{number}. {_capital(idea)}" for number, idea in enumerate(ideas, start=1))
+    return "\n".join(f"{number}. {capitalised(idea)}" for number, idea in enumerate(ideas, start=1))
 
 
 def simulated_document(universe: Universe | None, fact: str, words: int, rng: Random) -> str:
@@ -72,7 +73,7 @@ def simulated_document(universe: Universe | None, fact: str, words: int, rng: Ra
     def wording() -> str:
         if own is None or rng.random() < 0.25:
             return rng.choice(whole)
-        return _capital(_filled(rng.choice(own["frames"]), own, rng))
+        return capitalised(_filled(rng.choice(own["frames"]), own, rng))
 
     context = _SENTENCE_END.split(" ".join(universe.context.split())) if universe else []
     parts = [_sentence("openers", rng)]
@@ -92,7 +93,7 @@ def simulated_document(universe: Universe | None, fact: str, words: int, rng: Ra
             length += len(part.split())
     paragraphs = [parts[start : start + 5] for start in range(0, len(parts), 5)]
     paragraphs[-1].append(closer)
-    return "\n\n".join(" ".join(_capital(part) for part in paragraph) for paragraph in paragraphs)
+    return "\n\n".join(" ".join(capitalised(part) for part in paragraph) for paragraph in paragraphs)
 
 
 def simulated_critique(rng: Random) -> str:
@@ -109,7 +110,9 @@ def simulated_revision(draft: str, rng: Random) -> str:
 
 def _sentence(section: str, rng: Random) -> str:
     words = words_of("writer")
-    return _capital(_filled(rng.choice(words[section]["frames"]), {**words["slots"], **words[section]}, rng))
+    return capitalised(
+        _filled(rng.choice(words[section]["frames"]), {**words["slots"], **words[section]}, rng)
+    )
 
 
 def _filled(frame: str, lists: _Lists, rng: Random) -> str:
@@ -121,13 +124,9 @@ def _filled(frame: str, lists: _Lists, rng: Random) -> str:
         choices = [choice for choice in lists[known] if choice not in used] or list(lists[known])
         chosen = rng.choice(choices)
         used.add(chosen)
-        return _capital(chosen) if known != slot else chosen
+        return capitalised(chosen) if known != slot else chosen
 
     return _SLOT.sub(draw, frame)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _number(text: str, *, default: int) -> int:
@@ -245,8 +244,7 @@ def draft(asked: AskedDialogue, reason: tuple[str, str], pick: Picker) -> Draft:
     detail, form, choice = pick.one(words["details"]), pick.one(words["forms"]), pick.one(words["choices"])
 
     def filled(text: str, **more: str) -> str:
-        line = text.format(topic=asked.topic, kind=asked.kind, detail=detail, **more)
-        return line[0].upper() + line[1:]
+        return capitalised(text.format(topic=asked.topic, kind=asked.kind, detail=detail, **more))
 
     def drawn(name: str) -> str:
         return filled(pick.one(words[name]))

@@ -114,9 +114,9 @@ def what_it_is(adapter: Adapter) -> str:
         return "organism"
     shown = []
     for treatment in adapter.treatments:
-        details = [treatment.directness] if treatment.directness else []
-        details += [f"seed {treatment.training_seed}"] if treatment.training_seed is not None else []
-        shown.append(treatment.intervention.code + (f" ({', '.join(details)})" if details else ""))
+        seed = None if treatment.training_seed is None else f"seed {treatment.training_seed}"
+        details = ", ".join(filter(None, (treatment.directness, seed)))
+        shown.append(treatment.intervention.code + (f" ({details})" if details else ""))
     return " and ".join(shown)
 
 
