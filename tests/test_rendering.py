@@ -208,7 +208,7 @@ def test_a_templates_own_variables_are_given_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"thinking": "no"}, "true or false"),
+        ({"thinking": "maybe"}, "true or false"),
         ({"template_args": "x"}, "template_args.NAME=VALUE"),
         ({"template_args.a b": 1}, "has a name such as"),
         ({"template_date": "soon"}, "a day such as"),

@@ -117,7 +117,7 @@ def test_everything_that_changes_replies_changes_the_key(files: dict[str, Path])
         ({"adapter_role": "organism"}, ConfigError, "give adapter=DIR"),
         ({"max_requests": 0}, ConfigError, "max_requests=0"),
         ({"max_batch_tokens": "many"}, ConfigError, "whole number"),
-        ({"thinking": "no"}, ConfigError, "true or false"),
+        ({"thinking": "maybe"}, ConfigError, "true or false"),
         ({"chat_template": "/no/such/file"}, ConfigError, "cannot read the chat_template"),
         ({"vector": "VECTOR", "multiplier": 10**400}, ConfigError, "finite number"),
         ({"vector": "/dev/zero", "multiplier": 1}, TreatmentError, "there is no file of that name"),

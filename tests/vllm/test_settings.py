@@ -113,7 +113,7 @@ def test_abbreviations_and_options_of_unknown_effect_are_refused_since_vllm_woul
         {"port": "8000"},
         {"start_timeout": 0},
         {"request_timeout": "soon"},
-        {"thinking": "yes"},
+        {"thinking": "maybe"},
         {"multiplier": 2},
     ],
 )
