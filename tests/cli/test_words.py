@@ -23,7 +23,9 @@ def test_a_draft_has_nothing_wrong_and_runs(here: Path, capsys: pytest.CaptureFi
     assert main(["pair", "new", "mine"]) == 0
     assert main(["pair", "check", "mine"]) == 0
     assert "mine: nothing is wrong" in capsys.readouterr().out
-    assert load_pair("mine").warnings == (), "the texts of a strength are equally long"
+    drafted = load_pair("mine")
+    assert drafted.warnings == (), "the texts of a strength are equally long"
+    assert len(drafted.placebos) >= 2, "as many as the documentation asks for"
     assert "#" in Path("mine/pair.toml").read_text()
     run = ["run", "af-organism/null", "--requests", "mini", "-T", "pair=mine", "--display", "none"]
     assert main([*run, "--limit", "12"]) == 0
