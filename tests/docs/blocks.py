@@ -7,6 +7,7 @@ A comment stands on the line before a fence, with nothing but other such comment
     <!-- run-with: A => B | C => D --> runs with A replaced by B: a smaller number, a simulated model
     <!-- given: NAME | NAME -->        what is put into the directory first, see `artefacts`
     <!-- file: NAME -->                the block is the content of a file, for the blocks after it
+    <!-- output: REMARK -->            its lines, `...` apart, are among those that the block before prints
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ RUNNABLE = ("bash", "python")
 DATA = ("toml", "yaml", "json")
 
 _FENCE = re.compile(r"(?P<indent> *)(?P<ticks>`{3,})(?P<language>[\w-]*) *$")
-_COMMENT = re.compile(r"<!-- *(?P<key>no-run|run-with|given|file): *(?P<value>.*?) *-->$")
+_COMMENT = re.compile(r"<!-- *(?P<key>no-run|run-with|given|file|output): *(?P<value>.*?) *-->$")
 _INDENTED = re.compile(r"(?: {4,}|\t)(?:inspect|inspect-af|pip|make|python|accelerate) ")
-_SEEMS_A_MARK = re.compile(r"<!-- *(no[-_ ]?run|run[-_ ]?with|given|file)\b", re.IGNORECASE)
+_SEEMS_A_MARK = re.compile(r"<!-- *(no[-_ ]?run|run[-_ ]?with|given|file|output)\b", re.IGNORECASE)
 
 
 class BlockError(ValueError):
@@ -42,6 +43,7 @@ class Block:
     replacements: tuple[tuple[str, str], ...] = ()
     given: tuple[str, ...] = ()
     file: str | None = None
+    output: bool = False
 
     @property
     def place(self) -> str:
@@ -129,6 +131,7 @@ def _block(page: Path, line: int, language: str, text: str, marks: dict[str, str
         replacements=tuple(_replacement(one, where) for one in _listed(marks.get("run-with"))),
         given=tuple(_listed(marks.get("given"))),
         file=marks.get("file"),
+        output="output" in marks,
     )
 
 

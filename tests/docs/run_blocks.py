@@ -43,7 +43,7 @@ class Result(NamedTuple):
 
     place: str
     how: str
-    """`run`, `checked` or `dry run`."""
+    """`run`, `checked`, `compared` or `dry run`."""
     seconds: float
     fault: str | None
 
@@ -89,43 +89,47 @@ def run_page(page: Path, artefacts: Artefacts | None, directory: Path) -> Iterat
     except BlockError as error:
         yield Result(str(shown), "checked", 0.0, str(error))
         return
+    printed = ""
     for block in blocks:
         place, started = f"{shown}:{block.line}", time.monotonic()
         how = "checked"
         try:
             check_block(block)
             if artefacts is not None:
-                how = _run(block, artefacts, directory)
+                how, printed = _run(block, artefacts, directory, printed)
             fault = None
         except (BlockError, CommandError, RuntimeError, subprocess.TimeoutExpired) as error:
             fault = str(error)
-        if fault or block.language in (*RUNNABLE, *DATA):
+        if fault or block.output or block.language in (*RUNNABLE, *DATA):
             yield Result(place, how, time.monotonic() - started, fault)
         if fault and artefacts is not None:
             return  # what follows builds on it
 
 
-def _run(block: Block, artefacts: Artefacts, directory: Path) -> str:
+def _run(block: Block, artefacts: Artefacts, directory: Path, before: str) -> tuple[str, str]:
+    """What became of a block, and what it printed; `before` is what the one before it printed."""
     for name in block.given:
         artefacts.put(name, directory)
+    if block.output:
+        lines = before.splitlines()
+        if stale := [line for line in block.text.splitlines() if line.strip() != "..." and line not in lines]:
+            raise BlockError("not printed by the block before:\n" + "\n".join([*stale, "but:", *lines]))
+        return "compared", before
     if block.file is not None:
         target = directory / block.file
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(block.text, encoding="utf-8")
-        return "written"
+        return "written", ""
     if block.language not in RUNNABLE:
-        return "checked"
+        return "checked", before
     if block.no_run is not None:
-        return _dry_run(block, directory)
+        return _dry_run(block, directory), ""
     if block.language == "python":
-        _execute([sys.executable, "-c", block.to_run], directory)
-    else:
-        # Variables of a block are there in the next one, as in a reader's shell.
-        variables = f"[ ! -e {_STATE} ] || source {_STATE}; set -a"
-        _execute(
-            ["bash", "-eo", "pipefail", "-c", f"{variables}\n{block.to_run}\nexport -p > {_STATE}"], directory
-        )
-    return "run"
+        return "run", _execute([sys.executable, "-c", block.to_run], directory)
+    # Variables of a block are there in the next one, as in a reader's shell.
+    variables = f"[ ! -e {_STATE} ] || source {_STATE}; set -a"
+    script = f"{variables}\n{block.to_run}\nexport -p > {_STATE}"
+    return "run", _execute(["bash", "-eo", "pipefail", "-c", script], directory)
 
 
 def _dry_run(block: Block, directory: Path) -> str:
@@ -141,7 +145,7 @@ def _dry_run(block: Block, directory: Path) -> str:
     return how
 
 
-def _execute(command: Sequence[str], directory: Path) -> None:
+def _execute(command: Sequence[str], directory: Path) -> str:
     done = subprocess.run(
         command,
         cwd=directory,
@@ -156,6 +160,7 @@ def _execute(command: Sequence[str], directory: Path) -> None:
     if done.returncode:
         last = "\n".join(done.stdout.strip().splitlines()[-25:])
         raise RuntimeError(f"{shlex.join(command)}\nexit status {done.returncode}\n{last}")
+    return done.stdout
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -57,6 +57,15 @@ def test_a_block_that_fails_is_found_and_ends_the_page(tmp_path: Path) -> None:
     assert results[0].fault is not None and "no-such-file" in results[0].fault
 
 
+def test_output_on_a_page_that_its_command_does_not_print_is_found(tmp_path: Path) -> None:
+    text = "'''bash\necho '  gap  +41.7'\n'''\n\n<!-- output: its end -->\n'''\n...\n  gap  +4{}.7\n'''\n"
+    (_, right) = run(tmp_path, text.format(1))
+    assert (right.how, right.fault) == ("compared", None)
+    (tmp_path / "stale").mkdir()
+    (_, stale) = run(tmp_path / "stale", text.format(8))
+    assert stale.fault is not None and "+48.7" in stale.fault
+
+
 def test_a_python_block_that_fails_is_found(tmp_path: Path) -> None:
     results = run(tmp_path, "'''python\nassert 1 == 2\n'''\n")
     assert results[0].fault is not None and "AssertionError" in results[0].fault
