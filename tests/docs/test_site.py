@@ -37,6 +37,7 @@ _LOADING_RELATIONS = {
     "icon",
     "modulepreload",
 }
+_LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]+)")
 _ELSEWHERE = re.compile(r"(?:[a-z]+:)?//", re.IGNORECASE)
 
 
@@ -86,6 +87,13 @@ def test_a_page_that_fetches_from_elsewhere_would_be_found() -> None:
         "//cdn.example/x.js",
         "http://css.example/y.css",
     ]
+
+
+def test_every_link_leads_to_a_file_of_the_repository_also_without_the_site() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+    links = [(page, link) for page in pages for link in _LINK.findall(page.read_text(encoding="utf-8"))]
+    assert len(links) > 100
+    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
 
 
 def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
