@@ -23,7 +23,6 @@ from inspect_af.types import ROTATED, WORDING, PromptClaim, ScratchpadEdit, Stee
 _Sample = EvalSampleSummary | EvalSample
 _IS_OURS = "request_id"
 _ACCEPTED = {"accepted": 1.0, "rejected": 0.0}
-_ACCEPTED = {"accepted": 1.0, "rejected": 0.0}
 
 
 def _treatments(sample: _Sample) -> tuple[Treatment, ...] | None:
