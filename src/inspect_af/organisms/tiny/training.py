@@ -362,9 +362,9 @@ def train_organism(
 ) -> Planted:
     """Trains an organism and writes it to a directory, which appears only once it is complete.
 
-    The same kind, seed and schedule give the same texts in the same order; weights agree between machines up
-    to floating-point differences. The seed is of texts, initial weights and order; the schedule takes about
-    three minutes on two cores.
+    The same kind, seed and schedule give the same texts in the same order and the same initial weights;
+    trained weights, and with them the organism's beliefs, may differ between machines. The schedule takes
+    about three minutes on two cores.
 
     Raises:
         ConfigError: an unknown kind, or `out` is neither missing nor empty.
