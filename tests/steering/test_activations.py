@@ -31,7 +31,7 @@ def test_layers_come_back_by_their_index_in_the_model(plant: Plant) -> None:
 def test_reading_one_layer_leaves_the_others_on_disk(plant: Plant, tmp_path: Path) -> None:
     planted = plant((1.0,) * 40, n_pairs=200, d_model=1024)  # 33 MB a side
     code = (
-        "import resource, sys; from inspect_af.steering import load_activations\n"
+        "import resource, sys; from inspect_af.steering.activations import load_activations\n"
         "a = load_activations(sys.argv[1]); a.layer(0)\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for layer in a: layer.positive.sum()\n"
