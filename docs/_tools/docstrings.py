@@ -56,14 +56,15 @@ def _wrapped_docstring(described: Callable[..., object]) -> str | None:
 
 
 def _entries(lines: list[str]) -> dict[str, str]:
+    """Text by name; several names, separated by commas, have one text."""
     entries: dict[str, str] = {}
-    name = None
+    names: list[str] = []
     for line in lines:
         depth = len(line) - len(line.lstrip())
         found = _ENTRY.match(line.strip())
         if depth == 4 and found:
-            name = found[1]
-            entries[name] = found[2]
-        elif name is not None and line.strip():
-            entries[name] += f" {line.strip()}"
+            names = found[1].split(", ")
+            entries |= dict.fromkeys(names, found[2])
+        elif line.strip():
+            entries |= {name: f"{entries[name]} {line.strip()}" for name in names}
     return entries

@@ -31,7 +31,7 @@ from inspect_ai.log import (
 )
 from pydantic import ValidationError
 
-from inspect_af.config import is_directory, is_file, user_path
+from inspect_af.config import complaints, is_directory, is_file, user_path
 from inspect_af.errors import ConfigError, LogError
 
 LOG_SUFFIXES = (".eval", ".json")
@@ -261,11 +261,9 @@ class LogFile:
     def _read(self, wanted: Sequence[tuple[str, int]], without: Collection[str]) -> list[EvalSample]:
         """Samples by id and epoch. Inspect reads the directory of a zip once for all of them; read one by one
         it is read for each, which takes the longer the more samples the log has."""
+        attachments: Literal["core"] | bool = False if "attachments" in without else "core"
         return read_eval_log_samples_by_id(
-            self.location,
-            wanted,
-            exclude_fields=set(without),
-            resolve_attachments=_attachments(without),
+            self.location, wanted, exclude_fields=set(without), resolve_attachments=attachments
         )
 
     def digest(self) -> str:
@@ -276,15 +274,10 @@ class LogFile:
                 return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _attachments(without: Collection[str]) -> Literal["core"] | bool:
-    return False if "attachments" in without else "core"
-
-
 def describe(error: Exception) -> str:
     """One line about an exception: for a validation error its first entry, else its first line."""
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'value'}: {first['msg']}"
+        return complaints(error, "value")[0]
     if isinstance(error, ExceptionGroup):
         return describe(error.exceptions[0])
     lines: list[Any] = str(error).splitlines()

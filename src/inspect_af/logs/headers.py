@@ -85,10 +85,8 @@ class LogHeader(NamedTuple):
     left to the provider is not in it."""
     files: tuple[tuple[str, str], ...] = ()
     """(argument, digest) of files that belong to the subject, such as `chat_template=FILE`."""
-    contents: tuple[tuple[str, str], ...] = ()
-    """(name, digest) of what else the task read."""
-    until_decided: bool = False
-    """Whether the run was to stop once its contrast is decided; it asks `meta.n_requests` at most."""
+    contents: tuple[tuple[str, str], ...] = ()  # (name, digest) of what else the task read
+    until_decided: bool = False  # whether it was to stop once decided; it asks `meta.n_requests` at most
 
     def subject_of(self, meta: SampleMeta) -> Subject:
         """The subject with the organism adapters that a sample recorded."""
@@ -102,8 +100,7 @@ class Skipped(NamedTuple):
 
     location: str
     reason: str
-    other_task: str | None = None
-    """Registry name of its task where it was skipped only because it is of another one."""
+    other_task: str | None = None  # Registry name of its task, where that alone is the reason
 
 
 def read_header(file: LogFile, tasks: tuple[str, ...]) -> LogHeader | Skipped:
@@ -165,23 +162,6 @@ def sampling_of(log: EvalLog) -> dict[str, Any]:
     for config in (log.eval.model_generate_config, log.plan.config):
         given |= config.model_dump(mode="json", exclude_none=True, include=set(SAMPLING_SETTINGS))
     return given
-
-
-def refuse_pooled_files(headers: tuple[LogHeader, ...]) -> None:
-    """Refuses logs of one subject that were made with different content of a file of the same name.
-
-    Raises:
-        LogError: Names two of the logs and both digests.
-    """
-    seen: dict[tuple[Subject, str], tuple[str, str]] = {}
-    for header in headers:
-        for name, digest in header.files:
-            first, location = seen.setdefault((header.subject, name), (digest, header.location))
-            if first != digest:
-                raise LogError(
-                    f"{location} and {header.location} are of the same subject, {header.subject.label}, but "
-                    f"{name} had digest {first} in the one and {digest} in the other; read them apart"
-                )
 
 
 def _subject_files(spec: EvalSpec) -> tuple[tuple[str, str], ...]:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from inspect_af.errors import LogError, OtherTasksError
 from inspect_af.logs.files import HEAVY, LogFile, describe, find_logs
-from inspect_af.logs.headers import LogHeader, Skipped, read_header, refuse_pooled_files
+from inspect_af.logs.headers import LogHeader, Skipped, read_header
 from inspect_af.reply import READING, read_reply
 from inspect_af.types import (
     BASE_DIGEST,
@@ -64,8 +64,7 @@ def show_progress(done: int, total: int) -> None:
 class JudgedConcepts(NamedTuple):
     """The concept judge's scores of one reply."""
 
-    scores: tuple[tuple[str, float], ...]
-    """(concept, score on the rubric's scale), such as ("expectation", 7.0)."""
+    scores: tuple[tuple[str, float], ...]  # Such as ("expectation", 7.0), on the rubric's scale
     judge: str  # model name of the judge
     simulated: bool  # whether the judge is a simulated or mock model
 
@@ -87,16 +86,13 @@ class ScoredSample(NamedTuple):
     epoch: int
     meta: SampleMeta
     outcome: Outcome | None  # None where the sample was not scored (it failed, or the scorer never ran)
-    tag: str | None
-    """`accepted` or `rejected` by the first protocol tag alone (the tag-only estimand), else None."""
+    tag: str | None  # `accepted` or `rejected` by the first protocol tag alone (tag-only estimand), else None
     error: str | None  # what stopped the sample, None where nothing did
-    reading: int | None = None
-    """Version of the reading (`inspect_af.reply.READING`) that gave outcome and tag."""
+    reading: int | None = None  # version of the reading (`reply.READING`) that gave outcome and tag
     judged: JudgedConcepts | None = None
     """What the concept judge found, None where the sample was not judged or the judge could not be read."""
     aware: Awareness | None = None  # What the awareness judge found, likewise
-    option: Option | None = None
-    """The option that was taken; None where none was offered or the reply cannot be counted."""
+    option: Option | None = None  # What was taken; None where none was offered or the reply does not count
 
 
 AnswerMethod = Literal["prefill", "words", "logprobs", "letter", "judge"]
@@ -115,8 +111,7 @@ class BeliefAnswer(NamedTuple):
     letters: Mapping[str, float] = MappingProxyType({})
     """Probability of each option's letter; 1 for the drawn one where there are no probabilities. Empty for
     open questions."""
-    words: float | None = None
-    """The score by the options' own words in place of their letters, where they were asked for."""
+    words: float | None = None  # The score by the options' own words, where they were asked for
 
     @property
     def question(self) -> str:
@@ -147,8 +142,7 @@ class DirectReply(NamedTuple):
     epoch: int
     meta: SampleMeta
     arm: RequestArm
-    judged: JudgedOutput | None
-    """None where the reply could not be judged, which is missing data and no refusal."""
+    judged: JudgedOutput | None  # None where it could not be judged, which is missing data and no refusal
     unscored: str | None  # why there is no judgement, None where there is one
     grader: str | None  # model name of the judge
     simulated_judge: bool
@@ -163,8 +157,7 @@ class EditedReply(NamedTuple):
     original: Outcome | None  # What that reply counted as
     names_tier: bool  # Whether the reasoning says which tier it was written in
     left_out: str | None  # Why the model was not asked, None where it was
-    came_back: bool | None
-    """Whether the model wrote a sentence of the family again; None where none was taken out."""
+    came_back: bool | None  # Whether a sentence of the family was written again; None where none was cut
 
 
 # What is wrong with logs.
@@ -193,8 +186,7 @@ class ReadNotes(NamedTuple):
     skipped: tuple[Skipped, ...] = ()
     incomplete: tuple[Incomplete, ...] = ()
     bad_rows: tuple[BadRows, ...] = ()
-    readings: tuple[tuple[int, int], ...] = ()
-    """(version of the reading by which replies count, number of replies)."""
+    readings: tuple[tuple[int, int], ...] = ()  # (Version of the reading by which they count, replies)
 
     def joined_with(self, more: ReadNotes) -> ReadNotes:
         readings = Counter(dict(self.readings)) + Counter(dict(more.readings))
@@ -214,17 +206,10 @@ MakeRow = Callable[[LogHeader, LogFile, EvalSampleSummary], Row]
 used, which leaves the sample out with that reason."""
 
 
-class TaskLog(NamedTuple, Generic[Row]):
-    """One log with its rows."""
-
-    header: LogHeader
-    rows: tuple[Row, ...]
-
-
 class TaskLogs(NamedTuple, Generic[Row]):
-    """All logs of a task among some sources, and what was wrong with some of them."""
+    """All logs of a task among some sources with their rows, and what was wrong with some of them."""
 
-    logs: tuple[TaskLog[Row], ...]
+    logs: tuple[tuple[LogHeader, tuple[Row, ...]], ...]
     notes: ReadNotes
 
 
@@ -257,48 +242,28 @@ def read_logs(
 
 
 def read_belief_logs(sources: Sequence[str | Path]) -> TaskLogs[BeliefAnswer]:
-    """Reads every log of the beliefs task that the sources name; logs of other tasks are passed over.
-
-    Args:
-        sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
-
-    Raises:
-        LogError: A source does not exist.
-    """
+    """Reads every log of the beliefs task; a LogError where a source does not exist."""
     return _read_all(sources, BELIEFS, _belief_answer)
 
 
 def read_direct_logs(sources: Sequence[str | Path]) -> TaskLogs[DirectReply]:
-    """Reads every log of the direct_requests task that the sources name; other tasks' logs are passed over.
-
-    Args:
-        sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
-
-    Raises:
-        LogError: A source does not exist.
-    """
+    """Reads every log of the direct_requests task; a LogError where a source does not exist."""
     return _read_all(sources, DIRECT_REQUESTS, _direct_reply)
 
 
 def read_scratchpad_logs(sources: Sequence[str | Path]) -> TaskLogs[EditedReply]:
-    """Reads every log of the scratchpad task that the sources name; other tasks' logs are passed over.
-
-    Args:
-        sources: `.eval` and `.json` files, directories (searched recursively), globs and URLs.
-
-    Raises:
-        LogError: A source does not exist.
-    """
+    """Reads every log of the scratchpad task; a LogError where a source does not exist."""
     return _read_all(sources, SCRATCHPAD, _edited_reply)
 
 
 def _read_all(sources: Sequence[str | Path], task: str, row: MakeRow[Row]) -> TaskLogs[Row]:
+    """Every log of one task, `sources` being as for `read_logs`; logs of other tasks are passed over."""
     reader = LogReader(sources, task, row)
-    logs = [TaskLog(header, tuple(rows)) for header, rows in reader.each()]
+    logs = [(header, tuple(rows)) for header, rows in reader.each()]
     unreadable = {one.location for one in reader.notes.skipped}
     # A broken log may be of any task, so every reader reports it; one of another task is for others.
     skipped = tuple(one for one in reader.notes.skipped if one.other_task is None)
-    read = tuple(log for log in logs if log.header.location not in unreadable)
+    read = tuple(log for log in logs if log[0].location not in unreadable)
     return TaskLogs(read, reader.notes._replace(skipped=skipped))
 
 
@@ -311,7 +276,8 @@ class LogReader(Generic[Row]):
     iterated again, and then reads the files again.
 
     Raises:
-        LogError: While it is read, where logs of one subject were made with different weights of its name.
+        LogError: Logs of one subject were made with different content under the same name, which for its
+            weights shows while samples are read.
     """
 
     def __init__(
@@ -325,11 +291,13 @@ class LogReader(Generic[Row]):
         found = [read_header(LogFile(location), tasks) for location in find_logs(sources)]
         self.headers = tuple(one for one in found if isinstance(one, LogHeader))
         """The headers of all usable logs, in the order in which their samples are read."""
-        refuse_pooled_files(self.headers)
         self._unusable = tuple(one for one in found if isinstance(one, Skipped))
         self.notes = ReadNotes(skipped=self._unusable)
         """What was skipped, incomplete or left out so far; complete after the iteration."""
-        self._bases: dict[Subject, tuple[str, str]] = {}  # Digest, and the first log that has it
+        self._contents: dict[tuple[Subject, str], tuple[str, str]] = {}  # Digest, and the first log with it
+        for header in self.headers:
+            for name, digest in header.files:
+                self._refuse_other_content(header, name, digest)
         self._row = row
         self._progress = progress or (lambda done, total: None)
 
@@ -360,6 +328,15 @@ class LogReader(Generic[Row]):
         self.notes = self.notes._replace(incomplete=_still_open(self.notes.incomplete, self.headers, held))
         return n_read
 
+    def _refuse_other_content(self, header: LogHeader, name: str, digest: str) -> None:
+        """Refuses logs of one subject that were made with different content under the same name."""
+        first, location = self._contents.setdefault((header.subject, name), (digest, header.location))
+        if first != digest:
+            raise LogError(
+                f"{location} and {header.location} are of the same subject, {header.subject.label}, but "
+                f"{name} had digest {first} in the one and {digest} in the other; read them apart"
+            )
+
     def _rows(self, header: LogHeader, tally: _Tally) -> Iterator[Row]:
         file = LogFile(header.location)
         try:
@@ -368,12 +345,7 @@ class LogReader(Generic[Row]):
             tally.failure = _reason(error, header)
             return
         for base in {str(known) for each in summaries if (known := each.metadata.get(BASE_DIGEST))}:
-            first, where = self._bases.setdefault(header.subject, (base, header.location))
-            if first != base:
-                raise LogError(
-                    f"{where} and {header.location} are of the same subject, {header.subject.label}, but the "
-                    f"model's files had digest {first} in the one and {base} in the other; read them apart"
-                )
+            self._refuse_other_content(header, "the model's files", base)
         if invalid:
             tally.bad["marked as invalid in Inspect"] += invalid
         summaries.reverse()
@@ -491,29 +463,19 @@ def _belief_answer(header: LogHeader, _: LogFile, summary: EvalSampleSummary) ->
     uuid, epoch, meta = _identity(header, summary, score)
     if meta.category is None:
         raise LogError("the sample does not say which belief its question is about")
-    if score is None:
-        return BeliefAnswer(uuid, epoch, meta, None, None, _no_score(summary))
-    number = score.value.get("score") if isinstance(score.value, Mapping) else score.value
-    about = score.metadata or {}
-    if not isinstance(number, int | float) or math.isnan(number):
-        reason = str(about.get("unscored") or score.reason or "unscored")
+    value, about = (None, {}) if score is None else (score.value, score.metadata or {})
+    number = value.get("score") if isinstance(value, Mapping) else value
+    if score is None or not isinstance(number, int | float) or math.isnan(number):
+        reason = str(about.get("unscored") or score.reason or "unscored") if score else _no_score(summary)
         return BeliefAnswer(uuid, epoch, meta, None, None, reason)
     if not 0 <= number <= 1:
         raise LogError(f"a belief score of {number}; it lies between 0 and 1")
     method = about.get("method")
     if method not in get_args(AnswerMethod):
         raise LogError(f"unknown method {method!r}; one of {', '.join(get_args(AnswerMethod))}")
-    words = about.get("words")
-    return BeliefAnswer(
-        uuid,
-        epoch,
-        meta,
-        float(number),
-        cast(AnswerMethod, method),
-        None,
-        letters_of(score),
-        float(words) if isinstance(words, int | float) else None,
-    )
+    words = float(about["words"]) if isinstance(about.get("words"), int | float) else None
+    scored = float(number), cast(AnswerMethod, method), None
+    return BeliefAnswer(uuid, epoch, meta, *scored, letters_of(score), words)
 
 
 def letters_of(score: Score) -> dict[str, float]:

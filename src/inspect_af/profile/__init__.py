@@ -1,22 +1,15 @@
 """Comparative motivation profiles: from counted replies to gaps, sensitivities and a verdict."""
 
 from inspect_af.profile.beliefs import (
-    BeliefCheck,
     BeliefMean,
     BeliefMove,
-    CheckedBeliefs,
-    Selectivity,
     SelectivityMatrix,
-    SelectivityRow,
     belief_check,
     selectivity_from_logs,
 )
 from inspect_af.profile.counts import (
-    ESTIMANDS,
-    ConceptScore,
     ConceptScores,
     ConditionCounts,
-    Estimand,
     OutcomeCounter,
     Outcomes,
     RequestSet,
@@ -26,15 +19,13 @@ from inspect_af.profile.counts import (
 from inspect_af.profile.direct import (
     DirectArm,
     DirectReport,
-    DirectRequests,
     DirectRow,
     direct_requests_from_logs,
 )
-from inspect_af.profile.effects import NuisanceReport, VariantRow, nuisance_reports
+from inspect_af.profile.effects import nuisance_reports
 from inspect_af.profile.intervals import Estimate
 from inspect_af.profile.power import (
     POWER_QUANTITIES,
-    Pilot,
     PowerQuantity,
     Variance,
     assumed_variance,
@@ -43,7 +34,6 @@ from inspect_af.profile.power import (
     requests_needed,
 )
 from inspect_af.profile.profile import (
-    SideTables,
     build_profile,
     contrast_is_decided,
     profile_logs,
@@ -51,66 +41,35 @@ from inspect_af.profile.profile import (
 )
 from inspect_af.profile.result import (
     CLOSING_LINE,
-    SCHEMA,
-    Comparison,
-    ConditionRow,
-    DosePoint,
-    DoseTrend,
-    EffectRow,
     MethodProfile,
     Profile,
-    Sensitivity,
-    VariableRow,
 )
-from inspect_af.profile.scratchpad import CutRow, ScratchpadReport, TransplantRow, scratchpads_from_logs
+from inspect_af.profile.scratchpad import scratchpads_from_logs
 from inspect_af.profile.verdict import VerdictCode
 from inspect_af.thresholds import BeliefThresholds, Thresholds
 
 __all__ = [
     "CLOSING_LINE",
-    "ESTIMANDS",
     "POWER_QUANTITIES",
-    "SCHEMA",
-    "BeliefCheck",
     "BeliefMean",
     "BeliefMove",
     "BeliefThresholds",
-    "CheckedBeliefs",
-    "Comparison",
-    "ConceptScore",
     "ConceptScores",
     "ConditionCounts",
-    "ConditionRow",
-    "CutRow",
     "DirectArm",
     "DirectReport",
-    "DirectRequests",
     "DirectRow",
-    "DosePoint",
-    "DoseTrend",
-    "EffectRow",
-    "Estimand",
     "Estimate",
     "MethodProfile",
-    "NuisanceReport",
     "OutcomeCounter",
     "Outcomes",
-    "Pilot",
     "PowerQuantity",
     "Profile",
     "RequestSet",
-    "ScratchpadReport",
-    "Selectivity",
     "SelectivityMatrix",
-    "SelectivityRow",
-    "Sensitivity",
     "Setting",
-    "SideTables",
     "Thresholds",
-    "TransplantRow",
-    "VariableRow",
     "Variance",
-    "VariantRow",
     "VerdictCode",
     "assumed_variance",
     "belief_check",

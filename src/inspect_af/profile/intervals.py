@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,6 @@ class Estimate(Frozen):
 
     @property
     def is_nonzero(self) -> bool:
-        """Whether there is an interval and 0 is not in it."""
         return bool(sign_of(self))
 
 
@@ -265,11 +264,14 @@ class Bootstrap:
     """The shared resample of one request set.
 
     Args:
-        rates: accepted rate of every arm, [arm]; NaN where an arm has no scored reply.
-        pseudo_weights: share of a request that a pseudo-request counts as, [arm], from 0 to 1.
-        units: unit that each request belongs to, [request]; None resamples the requests themselves.
-        drawer: makes the draws; replaced only to reuse them between analyses of equal shape.
-        widening: by which every interval is wider than that of a run of fixed size.
+        rates: Accepted rate of every arm, [arm]; NaN where an arm has no scored reply.
+        pseudo_weights: Share of a request that a pseudo-request counts as, [arm], from 0 to 1.
+        n_requests: Requests of the set.
+        n_resamples: How often they are drawn.
+        seed: Of the draws.
+        units: Unit that each request belongs to, [request]; None resamples the requests themselves.
+        drawer: Makes the draws; replaced only to reuse them between analyses of equal shape.
+        widening: By which every interval is wider than that of a run of fixed size.
     """
 
     def __init__(
@@ -284,9 +286,7 @@ class Bootstrap:
         drawer: Drawer = draw,
         widening: float = 1.0,
     ) -> None:
-        self.widening = widening
-        self._n_requests = n_requests
-        self._units = units
+        self.widening, self._n_requests, self._units = widening, n_requests, units
         self._n_units = n_requests if units is None else int(units.max()) + 1
         self._draw = partial(drawer, self._n_units, len(rates), n_resamples, seed)
         p = np.where(np.isnan(rates), 0.5, rates)
@@ -295,7 +295,6 @@ class Bootstrap:
 
     @cached_property
     def draws(self) -> Draws:
-        """How often each unit was drawn, the same for all statistics."""
         return self._draw()
 
     def n_units(self, statistic: Statistic) -> int:
@@ -361,7 +360,6 @@ class Bootstrap:
 
 
 def _largest(shift: Float32Array, error: FloatArray) -> Float32Array:
-    """Sorted maximum over statistics of |shift| / error, [resample]; those without error do not count."""
     moving = error > 0
     if not moving.any():
         return np.zeros(shift.shape[1], dtype=np.float32)
@@ -386,59 +384,29 @@ class Estimator(Bootstrap):
     Args:
         rates: Accepted rate of every arm and request, [arm, request]; NaN where no reply was scored.
         thresholds: Levels, resamples and seed.
-        units: As for `Bootstrap`, and so the drawer and the widening.
-        drawer: See there.
-        widening: See there.
+        options: `units`, `drawer` and `widening` of `Bootstrap`.
     """
 
-    def __init__(
-        self,
-        rates: FloatArray,
-        thresholds: Thresholds,
-        *,
-        units: IntArray | None = None,
-        drawer: Drawer = draw,
-        widening: float = 1.0,
-    ) -> None:
-        super().__init__(
-            known_mean(rates, axis=1),
-            np.array([reply_share(own) for own in rates]),
-            rates.shape[1],
-            n_resamples=thresholds.n_resamples,
-            seed=thresholds.seed,
-            units=units,
-            drawer=drawer,
-            widening=widening,
-        )
+    def __init__(self, rates: FloatArray, thresholds: Thresholds, **options: Any) -> None:
+        means, weights = known_mean(rates, axis=1), np.array([reply_share(own) for own in rates])
+        resamples = {"n_resamples": thresholds.n_resamples, "seed": thresholds.seed}
+        super().__init__(means, weights, rates.shape[1], **resamples, **options)
         self.thresholds = thresholds
-        self.grouped = units is not None
+        self.grouped = self._units is not None
 
     def joint(self, statistics: Sequence[Statistic]) -> Joint:
         """Estimates in the order of the statistics; bounds are None with fewer than two complete requests."""
         found = np.full((len(statistics), 6), np.nan)
         known = [k for k, statistic in enumerate(statistics) if statistic.n >= 2]
         if known:
-            resampled = self.studentise([statistics[k] for k in known])
-            found[known] = np.stack(
-                [
-                    *resampled.interval(self.thresholds.confidence),
-                    *resampled.interval(self.thresholds.equivalence_confidence),
-                    *resampled.simultaneous(self.thresholds.confidence),
-                ],
-                axis=1,
-            )
+            resampled, at = self.studentise([statistics[k] for k in known]), self.thresholds
+            single = *resampled.interval(at.confidence), *resampled.interval(at.equivalence_confidence)
+            found[known] = np.stack([*single, *resampled.simultaneous(at.confidence)], axis=1)
+        names = ("low", "high", "equivalence_low", "equivalence_high")
         rows = [[optional(bound) for bound in row] for row in found]
         estimates = tuple(
-            Estimate(
-                estimate=statistic.value,
-                low=row[0],
-                high=row[1],
-                equivalence_low=row[2],
-                equivalence_high=row[3],
-                se=self._se(statistic),
-                n=statistic.n,
-            )
-            for statistic, row in zip(statistics, rows, strict=True)
+            Estimate(estimate=s.value, se=self._se(s), n=s.n, **dict(zip(names, row, strict=False)))
+            for s, row in zip(statistics, rows, strict=True)
         )
         return Joint(estimates, tuple((row[4], row[5]) for row in rows))
 

@@ -21,8 +21,6 @@ from inspect_af.profile.verdict import PerUnitState, Verdict, VerdictCode
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import Family, Method, Polarity
 
-SCHEMA = "inspect_af.profile/2"
-
 _NO_LONGER = ("at_equal_shifts", "equal_shifts_refusal")  # Keys of the first schema without a successor
 
 CLOSING_LINE = (

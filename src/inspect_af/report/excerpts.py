@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 from bisect import insort
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
-from inspect_ai.log import read_eval_log_sample
-
-from inspect_af.errors import ConfigError
-from inspect_af.logs import LogHeader, ScoredSample
+from inspect_af.errors import ConfigError, LogError
+from inspect_af.logs import LogFile, LogHeader, ScoredSample
 from inspect_af.profile.counts import Watcher
 from inspect_af.reply import read_reply
 from inspect_af.types import TIERS, Outcome, Tier
@@ -29,8 +28,7 @@ class Excerpt(NamedTuple):
     condition: str
     tier: Tier
     outcome: Outcome
-    reasoning: str | None
-    """Scratchpad or native reasoning, cut at `LONGEST_EXCERPT`; None where the reply has neither."""
+    reasoning: str | None  # Scratchpad or native, cut at `LONGEST_EXCERPT`; None where there is neither
     n_characters: int  # Length of the reasoning before it was cut
     location: str  # Path or URL of the log
     sample_id: str
@@ -64,8 +62,7 @@ class ExcerptDraw(Watcher):
     def __init__(self, *, seed: int, per_condition: int = 2) -> None:
         if per_condition < 1:
             raise ConfigError(f"per_condition must be at least 1, not {per_condition}")
-        self._seed = seed
-        self._per_condition = per_condition
+        self._seed, self._per_condition = seed, per_condition
         # By subject, condition and prompt, then by tier: replies without their reasoning, by rank.
         self._kept: dict[tuple[str, str, str], dict[Tier, list[tuple[str, Excerpt]]]] = {}
 
@@ -73,14 +70,12 @@ class ExcerptDraw(Watcher):
         """Reads the replies that were drawn, one sample at a time. A sample that cannot be read is listed."""
         drawn: list[Excerpt] = []
         unreadable: list[str] = []
+        opened = lru_cache(maxsize=1)(LogFile)  # conditions of one log follow one another
         for one in self._chosen():
             try:
-                sample = read_eval_log_sample(
-                    one.location, id=one.sample_id, epoch=one.epoch, exclude_fields={"events", "store"}
-                )
-            except Exception as error:  # noqa: BLE001 - a log can break between two readings, in any layer
-                reason = str(error).partition("\n")[0][:200]
-                unreadable.append(f"{one.location}: sample {one.sample_id}, epoch {one.epoch}: {reason}")
+                sample = opened(one.location).sample(one.sample_id, one.epoch)
+            except LogError as error:  # a log can break between two readings
+                unreadable.append(str(error))
                 continue
             reasoning = read_reply(sample.output).reasoning
             cut = None if reasoning is None else reasoning[:LONGEST_EXCERPT]

@@ -13,7 +13,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 from pydantic import ValidationError
 
-from inspect_af.config import Frozen, once_each
+from inspect_af.config import Frozen, complaints, once_each
 from inspect_af.materials import Concept, Concepts, ConceptSplit, PlannedDialogue, count_terms, load_concepts
 
 
@@ -64,8 +64,7 @@ def read_written(answer: str) -> WrittenPair | NoPair:
     try:
         pair = WrittenPair.model_validate(json.loads(text, strict=False, object_pairs_hook=once_each))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        return NoPair(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return NoPair(complaints(error)[0])
     except (ValueError, RecursionError) as error:
         return NoPair(f"not valid JSON: {str(error)[:120]}")
     for character in "".join(part for side in (pair.a, pair.b) for _, part in side):

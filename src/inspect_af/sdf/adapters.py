@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from inspect_af.config import (
     Record,
     Written,
+    complaints,
     file_digest,
     is_directory,
     is_file,
@@ -847,10 +848,7 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     try:
         _LoraConfig.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise TreatmentError(
-            f"{file}: {first['loc'][0]}: {first['msg']}; give the file that PEFT wrote"
-        ) from error
+        raise TreatmentError(f"{file}: {complaints(error)[0]}; give the file that PEFT wrote") from error
     return content
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, get_args
 import yaml
 from pydantic import ValidationError
 
-from inspect_af.config import Frozen, text_digest
+from inspect_af.config import Frozen, complaints, text_digest
 from inspect_af.errors import ConfigError, InspectAFError
 from inspect_af.logs.headers import subject_of
 from inspect_af.materials import OVERSAMPLE, load_pair, load_scenario, load_universe
@@ -265,7 +265,7 @@ def build_steps(plan: Plan, out: Path) -> tuple[Step, ...]:
         try:
             steps += part()
         except ValidationError as error:
-            problems += [f"sdf.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+            problems += [f"sdf.{each}" for each in complaints(error)]
             problems[-1] += ". See docs/sdf_training.md for the settings"
         except InspectAFError as error:
             problems.append(error.message)

@@ -92,8 +92,7 @@ def beliefs(
             be read by words.
         wordings: Questions in the place of the pair's own: a directory with CODE.toml and controls.toml, or
             `tiny` for those in the words of tiny organisms.
-        setting: See `alignment_faking`.
-        identity: See `alignment_faking`.
+        setting, identity: See `alignment_faking`.
         scenario: Directory with a scenario of your own.
         pair: Directory with a hypothesis pair of your own, whose `beliefs/` has the questions.
         run_seed: Seed of the run; see `alignment_faking`.

@@ -52,9 +52,7 @@ def contrast_pairs(
 
     Args:
         concept: Label of a family of the pair, or `both`.
-        train: How many pairs are wanted of the split `train`.
-        held_out: Likewise of `held-out`.
-        keyword_hard: Likewise of `keyword-hard`.
+        train, held_out, keyword_hard: How many pairs are wanted of that split.
         oversample: Dialogues to write per wanted pair, 1 or more.
         seed: Decides which topics a split has, and the seed of each generation.
         skip: How many dialogues of each split's sequence to pass over, because earlier rounds wrote them.

@@ -47,8 +47,7 @@ def direct_requests(
 
     Args:
         interventions: Claims to put into an otherwise empty system prompt; see `alignment_faking`.
-        strength: See `alignment_faking`.
-        paraphrase: See `alignment_faking`.
+        strength, paraphrase: See `alignment_faking`.
         requests: The harmful arm: `advbench`, `mini`, or a file.
         benign: The benign arm: `benign` (24 ordinary requests, bundled), a file, or None for none.
         pair: Directory with a hypothesis pair of your own.

@@ -47,9 +47,7 @@ def value_conflict(
     means that the developer's course is taken.
 
     Args:
-        interventions: See `alignment_faking`.
-        strength: See `alignment_faking`.
-        paraphrase: See `alignment_faking`.
+        interventions, strength, paraphrase: See `alignment_faking`.
         items: `value_conflict` (60, bundled), `vlaf` (250, downloaded on first use) or a CSV or JSONL file
             with `policy`, `situation`, `developer` and `other`.
         order: `drawn`: which course is option A is drawn per item from `run_seed`, the same in both tiers and
@@ -60,18 +58,10 @@ def value_conflict(
             scenario's default.
         oversight: Stated probability, above 0 and up to 1, that a monitored conversation is looked at; None
             states none.
-        setting: See `alignment_faking`.
-        identity: See `alignment_faking`.
-        baseline_repeats: See `alignment_faking`.
-        tiers: See `alignment_faking`.
-        tier_tag: See `alignment_faking`.
-        first_tier: See `alignment_faking`.
-        tag_in: See `alignment_faking`.
-        reasoning: See `alignment_faking`.
+        setting, identity, baseline_repeats, tiers, tier_tag, first_tier, tag_in, reasoning: See
+            `alignment_faking`.
         scenario: Directory with a scenario of your own, with `kind = "choice"`.
-        pair: Directory with a hypothesis pair of your own.
-        judges: See `alignment_faking`.
-        redact: See `alignment_faking`.
+        pair, judges, redact: See `alignment_faking`.
         run_seed: See `alignment_faking`; it also draws the order of the options.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from inspect_af.config import Frozen
+from inspect_af.config import Frozen, complaints
 from inspect_af.errors import ConfigError
 
 STEER_ARGUMENT = "af_steer"
@@ -120,7 +120,7 @@ def plugin_config(additional_config: object) -> PluginConfig | None:
     try:
         return PluginConfig.model_validate(additional_config["af"])
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'af'}: {e['msg']}" for e in error.errors())
+        found = "; ".join(complaints(error, "af"))
         raise ConfigError(
             f"--additional-config af: {found}; it takes {', '.join(PluginConfig.model_fields)}"
         ) from error
