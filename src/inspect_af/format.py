@@ -66,10 +66,13 @@ def interval(low: float | None, high: float | None, *, scale: float = 100.0) -> 
 
 def points(found: WithInterval | None) -> str:
     """An estimate in percentage points with its interval, such as `+42.9 [+37.6, +48.0]`."""
-    if found is None or _unknown(found.estimate):
-        return DASH
-    between = interval(found.low, found.high)
-    return signed(found.estimate) if between == DASH else f"{signed(found.estimate)} {between}"
+    return DASH if found is None else change(found.estimate, found.low, found.high)
+
+
+def change(value: float | None, low: float | None, high: float | None, *, scale: float = 100.0) -> str:
+    """The same of numbers, or of scores of another kind with `scale=1`."""
+    written, between = signed(value, scale=scale), interval(low, high, scale=scale)
+    return written if DASH in (written, between) else f"{written} {between}"
 
 
 def rate(value: float | None, low: float | None, high: float | None) -> str:

@@ -14,9 +14,10 @@ import numpy as np
 from scipy import stats
 
 from inspect_af.errors import ConfigError, one_of
-from inspect_af.profile import ConditionCounts, MethodProfile, Outcomes, RequestSet, Setting
+from inspect_af.profile import Outcomes
+from inspect_af.profile.counts import ConditionCounts, RequestSet, Setting
 from inspect_af.profile.power import StudyDesign, _drawn, planted
-from inspect_af.profile.result import LevelVerdict
+from inspect_af.profile.result import LevelVerdict, MethodProfile
 from inspect_af.profile.stopping import is_decided
 from inspect_af.tasks.evals import BLOCK, FIRST_LOOK
 from inspect_af.types import (

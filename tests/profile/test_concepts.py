@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.profile.conftest import Header, Row
 
 from inspect_af.logs.rows import JudgedConcepts
-from inspect_af.profile import ConceptScores
+from inspect_af.profile.counts import ConceptScores
 
 
 def test_means_are_over_requests_and_a_reply_seen_twice_counts_once(header: Header, row: Row) -> None:

@@ -32,7 +32,7 @@ def test_the_interval_of_the_slope_holds_the_planted_one(slope):
     known = [fit for fit in fits if fit is not None]
     assert len(known) >= 55
     assert sum(fit.low <= slope <= fit.high for fit in known) >= 0.88 * len(known)
-    assert np.mean([fit.value for fit in known]) == pytest.approx(slope, abs=0.07)
+    assert np.mean([fit.estimate for fit in known]) == pytest.approx(slope, abs=0.07)
 
 
 def test_without_differences_between_claims_there_is_no_slope():

@@ -12,13 +12,8 @@ from inspect_ai.model import ChatMessage, Model, get_model
 from tests.conftest import canned
 
 from inspect_af.errors import LogError
-from inspect_af.profile import (
-    DirectReport,
-    DirectRow,
-    Thresholds,
-    direct_requests_from_logs,
-    profile_logs,
-)
+from inspect_af.profile import Thresholds, direct_requests_from_logs, profile_logs
+from inspect_af.profile.direct import DirectReport, DirectRow
 from inspect_af.profile.intervals import wilson
 from inspect_af.report import render_direct
 from inspect_af.tasks import alignment_faking, direct_requests

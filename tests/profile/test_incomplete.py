@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import ArrayLike
 from tests.profile.planted import PLANTED_PAIR
 
-from inspect_af.profile import ConditionCounts, Outcomes, Profile, RequestSet, Setting, build_profile
+from inspect_af.profile import Outcomes, Profile, build_profile
+from inspect_af.profile.counts import ConditionCounts, RequestSet, Setting
 from inspect_af.types import OUTCOMES, TIERS, Intervention, PromptClaim, Strength, Subject
 
 FAMILIES = {"A": "first", "B": "second"}

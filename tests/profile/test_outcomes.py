@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from inspect_af.errors import AnalysisError
-from inspect_af.profile import OutcomeCounter, build_profile, count_outcomes
+from inspect_af.profile import build_profile, count_outcomes
+from inspect_af.profile.counts import OutcomeCounter
 from inspect_af.types import Intervention, PromptClaim
 
 A1_PLUS = PromptClaim(intervention=Intervention(variable="A1", polarity="+", family="first"))

@@ -7,7 +7,8 @@ import json
 import numpy as np
 from tests.profile.planted import Planted, simulate_outcomes
 
-from inspect_af.profile import CLOSING_LINE, Profile, build_profile, count_outcomes
+from inspect_af.profile import Profile, build_profile, count_outcomes
+from inspect_af.profile.result import CLOSING_LINE
 from inspect_af.report import render_table
 
 

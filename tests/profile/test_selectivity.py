@@ -15,17 +15,11 @@ from tests.conftest import canned
 from inspect_af.errors import LogError
 from inspect_af.materials import load_beliefs, load_pair
 from inspect_af.organisms.beliefs import PlantedBeliefs
-from inspect_af.profile import (
-    BeliefMean,
-    BeliefMove,
-    BeliefThresholds,
-    SelectivityMatrix,
-    belief_check,
-    selectivity_from_logs,
-)
-from inspect_af.profile.beliefs import QuestionScore, shift_of
+from inspect_af.profile import belief_check, selectivity_from_logs
+from inspect_af.profile.beliefs import BeliefMean, BeliefMove, QuestionScore, SelectivityMatrix, shift_of
 from inspect_af.report import render_selectivity
 from inspect_af.tasks import alignment_faking, beliefs
+from inspect_af.thresholds import BeliefThresholds
 from inspect_af.types import Steer, Subject
 
 PAIR = load_pair()
@@ -295,8 +289,8 @@ def test_questions_that_all_moved_alike_still_have_a_width_when_counted_by_lette
     counted = {"A1": {f"q{k}": QuestionScore(1.0, 1 / 9 / 12) for k in range(6)}}
     exact = {"A1": {f"q{k}": QuestionScore(1.0, 0.0) for k in range(6)}}
     before = {"A1": {f"q{k}": QuestionScore(0.5, 0.0) for k in range(6)}}
-    rough = shift_of("A1", ("A1",), counted, before, 0.95)
-    sharp = shift_of("A1", ("A1",), exact, before, 0.95)
+    rough = shift_of("A1", ("A1",), counted, before)
+    sharp = shift_of("A1", ("A1",), exact, before)
     assert rough is not None
     assert sharp is not None
     assert (sharp.low, sharp.high) == (0.5, 0.5)
@@ -307,7 +301,7 @@ def test_questions_that_all_moved_alike_still_have_a_width_when_counted_by_lette
 def test_only_questions_scored_on_both_sides_are_compared() -> None:
     above = {"A1": {"q1": QuestionScore(0.9, 0.0), "q2": QuestionScore(0.1, 0.0)}}
     below = {"A1": {"q1": QuestionScore(0.4, 0.0)}}
-    shift = shift_of("A1", ("A1",), above, below, 0.95)
+    shift = shift_of("A1", ("A1",), above, below)
     assert shift is not None
     assert (shift.estimate, shift.n, shift.low) == (pytest.approx(0.5), 1, None)
-    assert shift_of("A2", ("A2",), above, below, 0.95) is None
+    assert shift_of("A2", ("A2",), above, below) is None

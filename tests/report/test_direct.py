@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tests.report.test_page import HOSTILE, QUICK, Walk, outcomes, words
 
-from inspect_af.profile import DirectArm, DirectReport, DirectRow, Estimate, Profile, build_profile
+from inspect_af.profile import Estimate, Profile, build_profile
+from inspect_af.profile.direct import DirectArm, DirectReport, DirectRow
 from inspect_af.report import export_csv, render_html
 
 CHANGE = Estimate(

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from tests.profile.planted import Motivation, Planted, simulate_outcomes
 
 from inspect_af.format import interval, one_line, percent, signed, visible
-from inspect_af.profile import CLOSING_LINE, Outcomes, Profile, Thresholds, build_profile
+from inspect_af.profile import Outcomes, Profile, Thresholds, build_profile
+from inspect_af.profile.result import CLOSING_LINE
 from inspect_af.report import Excerpt, Excerpts, notebook_html, render_html, write_report
 
 QUICK = Thresholds(n_resamples=400)

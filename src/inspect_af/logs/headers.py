@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspect_ai.log import EvalLog, EvalSpec
 from pydantic import ValidationError
 
 from inspect_af.errors import LogError
-from inspect_af.logs.files import LogFile, describe
+from inspect_af.logs.files import LogFile, describe, find_logs
 from inspect_af.plan import secrets_in
 from inspect_af.types import SampleMeta, Subject, TaskMeta
 
@@ -101,6 +102,19 @@ class Skipped(NamedTuple):
     location: str
     reason: str
     other_task: str | None = None  # Registry name of its task, where that alone is the reason
+
+
+def read_headers(
+    sources: Sequence[str | Path], tasks: tuple[str, ...]
+) -> tuple[list[tuple[LogFile, LogHeader]], tuple[Skipped, ...]]:
+    """The logs of some tasks among the sources with their headers, and those that cannot be used.
+
+    Raises:
+        LogError: A source does not exist.
+    """
+    found = [(file, read_header(file, tasks)) for file in map(LogFile, find_logs(sources))]
+    usable = [(file, header) for file, header in found if isinstance(header, LogHeader)]
+    return usable, tuple(header for _, header in found if isinstance(header, Skipped))
 
 
 def read_header(file: LogFile, tasks: tuple[str, ...]) -> LogHeader | Skipped:

@@ -20,8 +20,8 @@ from inspect_ai.scorer import Score
 from pydantic import ValidationError
 
 from inspect_af.errors import LogError, OtherTasksError
-from inspect_af.logs.files import HEAVY, LogFile, describe, find_logs
-from inspect_af.logs.headers import LogHeader, Skipped, read_header
+from inspect_af.logs.files import HEAVY, LogFile, describe
+from inspect_af.logs.headers import LogHeader, Skipped, read_headers
 from inspect_af.reply import READING, read_reply
 from inspect_af.types import (
     BASE_DIGEST,
@@ -287,11 +287,9 @@ class LogReader(Generic[Row]):
         row: MakeRow[Row],
         progress: Progress | None = None,
     ) -> None:
-        tasks = (task,) if isinstance(task, str) else task
-        found = [read_header(LogFile(location), tasks) for location in find_logs(sources)]
-        self.headers = tuple(one for one in found if isinstance(one, LogHeader))
+        found, self._unusable = read_headers(sources, (task,) if isinstance(task, str) else task)
+        self.headers = tuple(header for _, header in found)
         """The headers of all usable logs, in the order in which their samples are read."""
-        self._unusable = tuple(one for one in found if isinstance(one, Skipped))
         self.notes = ReadNotes(skipped=self._unusable)
         """What was skipped, incomplete or left out so far; complete after the iteration."""
         self._contents: dict[tuple[Subject, str], tuple[str, str]] = {}  # Digest, and the first log with it

@@ -1,27 +1,8 @@
 """Comparative motivation profiles: from counted replies to gaps, sensitivities and a verdict."""
 
-from inspect_af.profile.beliefs import (
-    BeliefMean,
-    BeliefMove,
-    SelectivityMatrix,
-    belief_check,
-    selectivity_from_logs,
-)
-from inspect_af.profile.counts import (
-    ConceptScores,
-    ConditionCounts,
-    OutcomeCounter,
-    Outcomes,
-    RequestSet,
-    Setting,
-    count_outcomes,
-)
-from inspect_af.profile.direct import (
-    DirectArm,
-    DirectReport,
-    DirectRow,
-    direct_requests_from_logs,
-)
+from inspect_af.profile.beliefs import belief_check, selectivity_from_logs
+from inspect_af.profile.counts import Outcomes, count_outcomes
+from inspect_af.profile.direct import direct_requests_from_logs
 from inspect_af.profile.effects import nuisance_reports
 from inspect_af.profile.intervals import Estimate
 from inspect_af.profile.power import (
@@ -33,41 +14,18 @@ from inspect_af.profile.power import (
     pilot_variances,
     requests_needed,
 )
-from inspect_af.profile.profile import (
-    build_profile,
-    contrast_is_decided,
-    profile_logs,
-    side_tables,
-)
-from inspect_af.profile.result import (
-    CLOSING_LINE,
-    MethodProfile,
-    Profile,
-)
+from inspect_af.profile.profile import build_profile, contrast_is_decided, profile_logs, side_tables
+from inspect_af.profile.result import Profile
 from inspect_af.profile.scratchpad import scratchpads_from_logs
 from inspect_af.profile.verdict import VerdictCode
-from inspect_af.thresholds import BeliefThresholds, Thresholds
+from inspect_af.thresholds import Thresholds
 
 __all__ = [
-    "CLOSING_LINE",
     "POWER_QUANTITIES",
-    "BeliefMean",
-    "BeliefMove",
-    "BeliefThresholds",
-    "ConceptScores",
-    "ConditionCounts",
-    "DirectArm",
-    "DirectReport",
-    "DirectRow",
     "Estimate",
-    "MethodProfile",
-    "OutcomeCounter",
     "Outcomes",
     "PowerQuantity",
     "Profile",
-    "RequestSet",
-    "SelectivityMatrix",
-    "Setting",
     "Thresholds",
     "Variance",
     "VerdictCode",

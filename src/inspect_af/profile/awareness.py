@@ -20,47 +20,38 @@ from inspect_af.profile.scratchpad import Panel, clusters_of
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import ARMS, BASELINE
 
-VOICED = 0.5
-"""Share of votes for `test` from which a reply counts as voicing it."""
+VOICED = 0.5  # Share of votes for `test` from which a reply counts as voicing it
 
 
 class AwarenessRow(Frozen):
     """One condition of one subject under one prompt template."""
 
     subject: str
-    setting: str
-    """Digest of the prompt template."""
+    setting: str  # Digest of the prompt template
     condition: str
-    test: dict[str, float]
-    """By tier: share of votes that the reasoning voices a test."""
-    real: dict[str, float]
-    """By tier: that it voices that the situation is real; the rest is neither."""
+    test: dict[str, float]  # By tier: share of votes that the reasoning voices a test
+    real: dict[str, float]  # By tier: that it voices that the situation is real; the rest is neither
     raised: Estimate | None
     """Change of the share `test` from the baseline, mean of both tiers; None on the baseline, or without."""
-    gap_voiced: Estimate | None
-    """Gap of the replies that voice a test; None where a tier has none."""
+    gap_voiced: Estimate | None  # Gap of the replies that voice a test; None where a tier has none
     gap_other: Estimate | None
     difference: Estimate | None
     """Voiced less other. Replies choose what they voice: it is no effect of awareness."""
-    n: int
-    """Judged replies."""
+    n: int  # Judged replies
     judge: str
-    simulated: bool
-    """Whether the judge is simulated."""
+    simulated: bool  # Whether the judge is simulated
 
 
 class AwarenessCounts(Watcher):
     """Keeps what the awareness judge found."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], dict[str, dict[str, ScoredSample]]] = defaultdict(
-            lambda: defaultdict(dict)
-        )
+        self._rows: dict[tuple[str, str], dict[str, dict[str, ScoredSample]]] = {}
 
     def see(self, header: LogHeader, row: ScoredSample) -> None:
         if row.aware is not None and row.meta.tier in ARMS:
             place = header.subject_of(row.meta).label, header.meta.prompt_digest
-            self._rows[place][row.meta.condition][row.uuid] = row
+            self._rows.setdefault(place, {}).setdefault(row.meta.condition, {})[row.uuid] = row
 
     def rows(self, limits: Thresholds) -> tuple[AwarenessRow, ...]:
         """One row per subject, prompt template and condition; the baseline first."""

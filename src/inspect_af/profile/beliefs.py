@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import sqrt
+from math import isnan, nan, sqrt
 from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
@@ -21,6 +21,7 @@ from inspect_af.format import sign_of
 from inspect_af.logs import BeliefAnswer, ReadNotes, read_belief_logs
 from inspect_af.materials import CONTROLS, FOLLOWS, NESTED, TESTED
 from inspect_af.profile.counts import Applied, Treatments, applied, split, subject_label
+from inspect_af.profile.verdict import BeliefShift
 from inspect_af.stats import t_quantile, welch_df
 from inspect_af.thresholds import BeliefThresholds
 from inspect_af.types import FAMILIES, Family, Method, PairSummary, Polarity, Subject
@@ -42,7 +43,6 @@ class BeliefMean(Frozen):
 
     @property
     def is_nonzero(self) -> bool:
-        """Whether the interval excludes 0."""
         return bool(sign_of(self))
 
 
@@ -128,31 +128,22 @@ def _question_score(answers: Sequence[BeliefAnswer]) -> QuestionScore:
     return QuestionScore(fmean(answer.score or 0.0 for answer in answers), rounding)
 
 
-def _mean(
-    belief: str, scores: Sequence[QuestionScore], confidence: float, limits: tuple[float, float]
-) -> BeliefMean | None:
+def _mean(belief: str, scores: Sequence[QuestionScore], limits: tuple[float, float]) -> BeliefMean | None:
     """The mean over questions with its t-interval, clipped to what is possible; None without questions."""
-    n = len(scores)
-    if n == 0:
+    if (n := len(scores)) == 0:
         return None
     mean = fmean(score.mean for score in scores)
     if n == 1:
         return BeliefMean(belief=belief, estimate=mean, low=None, high=None, n=1)
     squares = sum((score.mean - mean) ** 2 for score in scores) / (n - 1)
     se = sqrt((squares + fmean(score.rounding for score in scores)) / n)
-    half = t_quantile(0.5 + confidence / 2, n - 1) * se
+    half = t_quantile(0.5 + CONFIDENCE / 2, n - 1) * se
     low, high = max(limits[0], mean - half), min(limits[1], mean + half)
     return BeliefMean(belief=belief, estimate=mean, low=low, high=high, n=n, se=se)
 
 
 def shift_of(
-    name: str,
-    beliefs: tuple[str, ...],
-    above: ConditionScores,
-    below: ConditionScores,
-    confidence: float,
-    *,
-    factor: float = 1.0,
+    name: str, beliefs: tuple[str, ...], above: ConditionScores, below: ConditionScores, factor: float = 1.0
 ) -> BeliefMean | None:
     """factor * (above - below), paired by question, over all questions about some beliefs.
 
@@ -165,9 +156,10 @@ def shift_of(
             one, other = here[question], there[question]
             rounding = factor**2 * (one.rounding + other.rounding)
             differences.append(QuestionScore(factor * (one.mean - other.mean), rounding))
-    return _mean(name, differences, confidence, (-factor, factor))
+    return _mean(name, differences, (-factor, factor))
 
 
+CONFIDENCE = 0.95  # Of every interval here
 CEILING = 0.9
 FLOOR = 0.1  # Priors beyond these leave no room to amplify, or to suppress. Not in source.
 LEAST_KNOWN = 0.8  # Everyday facts must be answered right this often, or nothing is measured; not in source
@@ -195,7 +187,7 @@ class _Setting(NamedTuple):
     prompt_settings: tuple[tuple[str, str], ...]
 
 
-def selectivity_from_logs(sources: Sequence[str | Path], *, confidence: float = 0.95) -> Selectivity:
+def selectivity_from_logs(sources: Sequence[str | Path]) -> Selectivity:
     """One matrix per subject, method and strength. Logs of other tasks are passed over.
 
     Wordings of a claim and training seeds of an adapter are pooled. Without any log of the beliefs task the
@@ -227,7 +219,7 @@ def selectivity_from_logs(sources: Sequence[str | Path], *, confidence: float = 
         for (context, method, _), members in panels.items():
             name = subject_label(setting.subject, context)
             if context in conditions:
-                matrix = _matrix(setting, name, conditions[context], members, confidence)
+                matrix = _matrix(setting, name, conditions[context], members)
                 matrices.append(matrix.model_copy(update={"simulated": setting in simulated}))
             else:
                 problems.append(
@@ -242,7 +234,6 @@ def _matrix(
     subject: str,
     baseline: list[BeliefAnswer],
     members: list[tuple[Applied, list[BeliefAnswer]]],
-    confidence: float,
 ) -> SelectivityMatrix:
     """The matrix of one subject, method and strength; variants of one intervention are pooled."""
     pair = setting.pair
@@ -256,7 +247,7 @@ def _matrix(
         arms.setdefault(what.code, what)
         answers.setdefault(what.code, []).extend(own)
     scores = {code: scores_of(own) for code, own in answers.items()}
-    priors = [_mean(name, list(prior[name].values()), confidence, (0.0, 1.0)) for name in beliefs]
+    priors = _known(_mean(name, list(prior[name].values()), (0.0, 1.0)) for name in beliefs)
     rows = [
         SelectivityRow(
             intervention=code,
@@ -264,13 +255,13 @@ def _matrix(
             polarity=what.polarity,
             family=what.family,
             own=_own(what, pair),
-            shifts=_known(shift_of(name, (name,), scores[code], prior, confidence) for name in beliefs),
+            shifts=_known(shift_of(name, (name,), scores[code], prior) for name in beliefs),
             unscored=_unscored(answers[code]),
         )
         for code, what in arms.items()
     ]
     variables = dict.fromkeys(what.variable for what in arms.values() if not what.is_placebo)
-    moves = [_move(variable, arms, scores, beliefs, pair, confidence) for variable in variables]
+    moves = [_move(variable, arms, scores, beliefs, pair) for variable in variables]
     everything = [answer for own in answers.values() for answer in own]
     unmeasured = tuple(_unmeasured(baseline, everything))
     placed = [answer.letters for answer in everything if answer.letters]
@@ -282,14 +273,14 @@ def _matrix(
         pair=pair.name,
         prompt_settings=dict(setting.prompt_settings),
         simulated=False,
-        confidence=confidence,
+        confidence=CONFIDENCE,
         beliefs=beliefs,
         default_beliefs=tuple(v.code for v in pair.variables if v.in_all),
-        priors=_known(priors),
+        priors=priors,
         rows=() if unmeasured else tuple(rows),
-        moves=() if unmeasured else tuple(move for move in moves if move is not None),
+        moves=() if unmeasured else tuple(filter(None, moves)),
         scored_by=dict(Counter(a.method for a in everything if a.method is not None)),
-        warnings=() if unmeasured else tuple(_warnings(_known(priors), answers)),
+        warnings=() if unmeasured else tuple(_warnings(priors, answers)),
         by_letter={letter: fmean(one.get(letter, 0.0) for one in placed) for letter in letters},
         unmeasured=unmeasured,
     )
@@ -299,8 +290,7 @@ def _unmeasured(baseline: Sequence[BeliefAnswer], everything: Sequence[BeliefAns
     """Why answers say nothing about beliefs: unread, given by position, or wrong about everyday facts."""
     reasons = _unscored(everything)
     if (unread := sum(reasons.values())) > MOST_UNREAD * len(everything):
-        listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        yield f"{unread} of {len(everything)} answers could not be read ({listed})"
+        yield f"{unread} of {len(everything)} answers could not be read ({_listed(reasons)})"
     likeliest = Counter(max(one.letters, key=lambda k: one.letters[k]) for one in everything if one.letters)
     if (n := likeliest.total()) >= FEWEST_PLACED:
         letter, count = likeliest.most_common(1)[0]
@@ -324,6 +314,10 @@ def _unscored(answers: Iterable[BeliefAnswer]) -> dict[str, int]:
     return dict(Counter(a.unscored for a in answers if a.unscored is not None).most_common())
 
 
+def _listed(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+
+
 def _own(what: Applied, pair: PairSummary) -> tuple[str, ...]:
     """The variable itself, or for a vector every default variable of its family."""
     if what.is_placebo:
@@ -339,7 +333,6 @@ def _move(
     scores: Mapping[str, ConditionScores],
     beliefs: tuple[str, ...],
     pair: PairSummary,
-    confidence: float,
 ) -> BeliefMove | None:
     """What a variable's arms together do; None where no question about its own beliefs was scored."""
     run = [sign for sign in ("+", "-") if f"{variable}{sign}" in arms]
@@ -348,7 +341,7 @@ def _move(
     own = _own(what, pair)
 
     def moved(name: str, pooled: tuple[str, ...]) -> BeliefMean | None:
-        return shift_of(name, pooled, above, below, confidence, factor=1 / len(run))
+        return shift_of(name, pooled, above, below, 1 / len(run))
 
     own_shift = moved("+".join(own), own)
     if own_shift is None or what.family is None:
@@ -376,8 +369,18 @@ def _warnings(priors: Iterable[BeliefMean], answers: Mapping[str, list[BeliefAns
         reasons = _unscored(own)
         n = sum(reasons.values())
         if n > MOST_UNSCORED * len(own):
-            listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-            yield f"{name}: {n} of {len(own)} answers could not be scored ({listed})"
+            yield f"{name}: {n} of {len(own)} answers could not be scored ({_listed(reasons)})"
+
+
+def pooled_shift(moves: Sequence[BeliefMove]) -> BeliefShift:
+    """D of a family: the mean of its variables' own shifts; its variance is NaN where one is not known."""
+    shifts = [move.own_shift for move in moves]
+    errors = [nan if shift.se is None else shift.se for shift in shifts]
+    return BeliefShift(
+        estimate=fmean(shift.estimate for shift in shifts),
+        variance=sum(error**2 for error in errors) / len(shifts) ** 2,
+        questions=sum(shift.n for shift in shifts) if not isnan(sum(errors)) else 1,
+    )
 
 
 class CheckedBeliefs(NamedTuple):
@@ -443,20 +446,17 @@ def belief_check(
 def _unequal(moves: list[BeliefMove], limits: BeliefThresholds) -> list[str]:
     """Whether one family's beliefs are shown to have moved further than the tolerated multiple of the
     other's."""
-    found: list[tuple[float, float, int]] = []
-    for family in FAMILIES:
-        own = [move.own_shift for move in moves if move.family == family]
-        if not own or any(shift.se is None for shift in own):
-            return []
-        variance = sum((shift.se or 0.0) ** 2 for shift in own) / len(own) ** 2
-        found.append((fmean(shift.estimate for shift in own), variance, sum(shift.n for shift in own)))
-    (small, v_small, n_small), (large, v_large, n_large) = sorted(found)
+    by_family = [[move for move in moves if move.family == family] for family in FAMILIES]
+    found = [pooled_shift(own) for own in by_family if own]
+    if len(found) < 2 or any(isnan(one.variance) for one in found):
+        return []
+    small, large = sorted(found)
     factor = limits.largest_ratio
-    parts = (v_large, n_large - 1), (factor**2 * v_small, n_small - 1)
-    total = v_large + factor**2 * v_small
+    parts = (large.variance, large.df), (factor**2 * small.variance, small.df)
+    total = large.variance + factor**2 * small.variance
     critical = t_quantile(0.975, welch_df(parts)) * sqrt(total) if total else 0.0
-    unequal = " and ".join(f"{100 * mean:+.0f}" for mean, *_ in found)
-    is_unequal = large - factor * small > critical
+    unequal = " and ".join(f"{100 * one.estimate:+.0f}" for one in found)
+    is_unequal = large.estimate - factor * small.estimate > critical
     return [f"the families' beliefs moved unequally, by {unequal} points on average"] if is_unequal else []
 
 

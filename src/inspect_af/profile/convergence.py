@@ -14,13 +14,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, takewhile
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from inspect_af.format import WithInterval, listed, sign_of
 from inspect_af.logs import BELIEFS, Progress, read_logs
 from inspect_af.plan import Plan
+from inspect_af.profile import result
 from inspect_af.profile.beliefs import SelectivityMatrix
 from inspect_af.profile.counts import (
     ConceptScore,
@@ -46,26 +47,7 @@ from inspect_af.profile.profile import (
     note_sentences,
     side_tables,
 )
-from inspect_af.profile.result import (
-    Ablation,
-    Calibration,
-    CalibrationPoint,
-    Checkpoint,
-    CheckpointsApart,
-    ClaimOnCheckpoint,
-    ConditionGap,
-    Convergence,
-    Direction,
-    DoseCurve,
-    LevelInterval,
-    MethodPair,
-    MethodResult,
-    Missing,
-    Model,
-    ScreenedGroup,
-    ScreenedSubject,
-    Statement,
-)
+from inspect_af.profile.result import Convergence, MethodPair, MethodResult
 from inspect_af.profile.steering import steering_result
 from inspect_af.profile.verdict import leader_of
 from inspect_af.stats import fieller
@@ -79,7 +61,7 @@ METHOD_NAMES: dict[Method, str] = {
 }
 
 
-def _direction(case: Case, first: Case) -> tuple[Direction, str]:
+def _direction(case: Case, first: Case) -> tuple[result.Direction, str]:
     """What one method says about which family moves the gap more, and why.
 
     `first` or `second` is what the verdict says: a lead of that family by its rules 1 and 2, at the level of
@@ -116,7 +98,7 @@ def _direction(case: Case, first: Case) -> tuple[Direction, str]:
     return "open", f"the contrast, {shown}, tells neither a difference nor its absence"
 
 
-def _is_within(estimate: Estimate | LevelInterval, margin: float) -> bool:
+def _is_within(estimate: Estimate | result.LevelInterval, margin: float) -> bool:
     low, high = estimate.equivalence_low, estimate.equivalence_high
     return low is not None and high is not None and low > -margin and high < margin
 
@@ -130,7 +112,7 @@ def _points(found: WithInterval) -> str:
 
 def _statement(
     findings: Sequence[MethodResult], pairs: Sequence[MethodPair], labels: tuple[str, str]
-) -> Statement:
+) -> result.Statement:
     """The statement on one model.
 
     * `converge`: two methods or more say the same, and none says otherwise.
@@ -169,7 +151,7 @@ def _statement(
         sentence = f"{unknown}{'; '.join(says)}, and the difference between them is not shown."
     else:
         sentence = f"{unknown}{', '.join([*says, still_open])} cannot tell."
-    return Statement(code=code, direction=direction, sentence=sentence, reasons=tuple(reasons))
+    return result.Statement(code=code, direction=direction, sentence=sentence, reasons=tuple(reasons))
 
 
 def _pair_sentence(pair: MethodPair) -> str | None:
@@ -186,7 +168,7 @@ def _pair_sentence(pair: MethodPair) -> str | None:
     return f"{names}: the contrasts differ by {_points(pair.contrast)}, {meaning}."
 
 
-def _says(direction: Direction, labels: tuple[str, str]) -> str:
+def _says(direction: result.Direction, labels: tuple[str, str]) -> str:
     if direction == "level":
         return "no difference between the families"
     ahead, behind = labels if direction == "first" else labels[::-1]
@@ -209,7 +191,6 @@ _COPIED = (
 def _method_result(
     case: Case, first: Case, selectivity: Sequence[SelectivityMatrix], record: LogRecord
 ) -> MethodResult:
-    """One column of the side-by-side table."""
     direction, reason = _direction(case, first)
     plain = set(Estimate.model_fields)
     sensitivity = {label: one.model_dump(include=plain) for label, one in case.profile.sensitivity.items()}
@@ -246,31 +227,24 @@ def _pair(one: Case, other: Case, strength: str | None) -> MethodPair:
     families = first.families.keys() & second.families.keys()
     if refusal is None and not families:
         refusal = "they moved no variable in common both ways"
-    sensitivity: dict[str, Estimate] = {}
-    contrast, size, sides = None, None, (first, second)
-    if refusal is None:
-        sensitivity, contrast, _ = difference(first, second)
+    pair = MethodPair(first=one.method, second=other.method, refusal=refusal)
+    if refusal is not None:
+        return pair
+    sensitivity, contrast, _ = difference(first, second)
+    size = None
     if contrast is not None:
         is_same = _is_within(contrast, one.data.thresholds.delta)
         size = "different" if sign_of(contrast) else "equivalent" if is_same else "open"
         size = "open" if contrast.n < LEAST_UNITS else size
-    return MethodPair(
-        first=one.method,
-        second=other.method,
-        sensitivity=sensitivity,
-        contrast=contrast,
-        size=size,
-        variables={}
-        if refusal
-        else {
-            side.analysis.method: tuple(v.code for v in side.variables if v.amplify.family in families)
-            for side in sides
-        },
-        refusal=refusal,
-    )
+    variables = {
+        side.analysis.method: tuple(v.code for v in side.variables if v.amplify.family in families)
+        for side in (first, second)
+    }
+    found = {"sensitivity": sensitivity, "contrast": contrast, "size": size, "variables": variables}
+    return pair.model_copy(update=found)
 
 
-def _gaps(case: Case) -> tuple[ConditionGap, ...]:
+def _gaps(case: Case) -> tuple[result.ConditionGap, ...]:
     """The baseline, the headline interventions, and the placebos at their level."""
     headline, estimator = case.headline, case.data.estimator
     groups = [*headline.groups, *(() if case.method == "steering" else headline.placebos)]
@@ -282,88 +256,55 @@ def _gaps(case: Case) -> tuple[ConditionGap, ...]:
         changes = [None, *estimator.of(headline.changes(groups))]
     gaps = estimator.of([level_of(cell) for cell in cells])
     return tuple(
-        ConditionGap(intervention=code, family=family, placebo=is_placebo, gap=gap, change=change)
+        result.ConditionGap(intervention=code, family=family, placebo=is_placebo, gap=gap, change=change)
         for (code, family, is_placebo), gap, change in zip(named, gaps, changes, strict=True)
     )
 
 
 _TASK = "inspect eval inspect_af/alignment_faking --log-dir LOGS --model MODEL"
+_COMMANDS = {
+    "prompt claims": f"{_TASK} -T interventions=all,N",
+    "synthetic documents": f"{_TASK} -M adapter=ADAPTER   # once per adapter, see docs/sdf.md",
+    "steering": "inspect-af steering sweep --model MODEL --vectors VECTORS --controls CONTROLS "
+    "--multipliers=-4,-2,2,4 --grader JUDGE --log-dir LOGS --out OUT",
+    "enough random vectors": "inspect-af steering controls VECTOR --n {controls} --out CONTROLS"
+    "   # then inspect-af steering sweep again, with --controls CONTROLS",
+    "concept scores of steered replies": "inspect score LOG --scorer inspect_af/concept_judge --model-role "
+    "grader=JUDGE   # vectors, random vectors and the unsteered model alike",
+    "prompt-to-document calibration": f"{_TASK} -M adapter=ADAPTER -T requests=SAME   # the prompt claims' "
+    "requests and codes",
+    "belief selectivity": "inspect eval inspect_af/beliefs --log-dir LOGS --model MODEL -T interventions=all",
+    "screening over models and seeds": f"{_TASK}   # once per model and training seed",
+    "role-play ablation": f"{_TASK} -T identity=roleplay",
+    "strengths of the claims": f"{_TASK} -T interventions=all,N -T strength=all",
+    "directness of the documents": "inspect-af sdf generate A1+ --directness explicit ...   # then build, "
+    "train, evaluate as before",
+    "prompt claims on document-trained checkpoints": f"{_TASK} -M adapter=ADAPTER -T interventions=all",
+    "direct-request control": "inspect eval inspect_af/direct_requests --log-dir LOGS --model MODEL "
+    "--model-role grader=JUDGE",
+}
+"""What to run for each part of the report, in the order of the page."""
 
 
-def _missing_parts(report: Convergence) -> tuple[Missing, ...]:
-    """Every part that is empty, in the order of the page, with what to run for it."""
+def _missing_parts(report: Convergence) -> tuple[result.Missing, ...]:
     run = {method.method for model in report.models for method in model.methods}
     curves = {curve.method for curve in report.doses}
-    vectors = [vector for result in report.steering for vector in result.vectors]
+    vectors = [vector for one in report.steering for vector in one.vectors]
     few = any(vector.moves_behaviour == "too-few-controls" for vector in vectors)
     unread = any(vector.moves_reasoning in ("not-judged", "too-few-controls") for vector in vectors)
-    parts = (
-        ("prompt" not in run, "prompt claims", f"{_TASK} -T interventions=all,N"),
-        (
-            "sdf" not in run,
-            "synthetic documents",
-            f"{_TASK} -M adapter=ADAPTER   # once per adapter, see docs/sdf.md",
-        ),
-        (
-            "steering" not in run,
-            "steering",
-            "inspect-af steering sweep --model MODEL --vectors VECTORS --controls CONTROLS "
-            "--multipliers=-4,-2,2,4 --grader JUDGE --log-dir LOGS --out OUT",
-        ),
-        (
-            few,
-            "enough random vectors",
-            f"inspect-af steering controls VECTOR --n {report.thresholds.min_random_controls} --out CONTROLS"
-            "   # then inspect-af steering sweep again, with --controls CONTROLS",
-        ),
-        (
-            unread and not few,
-            "concept scores of steered replies",
-            "inspect score LOG --scorer inspect_af/concept_judge --model-role grader=JUDGE   # vectors, "
-            "random vectors and the unsteered model alike",
-        ),
-        (
-            {"prompt", "sdf"} <= run and not report.calibrations,
-            "prompt-to-document calibration",
-            f"{_TASK} -M adapter=ADAPTER -T requests=SAME   # the prompt claims' requests and codes",
-        ),
-        (
-            not report.selectivity,
-            "belief selectivity",
-            "inspect eval inspect_af/beliefs --log-dir LOGS --model MODEL -T interventions=all",
-        ),
-        (
-            len(report.screening) < 2,
-            "screening over models and seeds",
-            f"{_TASK}   # once per model and training seed",
-        ),
-        (
-            not any(row.is_identity for row in report.ablations),
-            "role-play ablation",
-            f"{_TASK} -T identity=roleplay",
-        ),
-        (
-            "prompt" not in curves,
-            "strengths of the claims",
-            f"{_TASK} -T interventions=all,N -T strength=all",
-        ),
-        (
-            "sdf" not in curves,
-            "directness of the documents",
-            "inspect-af sdf generate A1+ --directness explicit ...   # then build, train, evaluate as before",
-        ),
-        (
-            not report.checkpoints,
-            "prompt claims on document-trained checkpoints",
-            f"{_TASK} -M adapter=ADAPTER -T interventions=all",
-        ),
-        (
-            not report.direct,
-            "direct-request control",
-            "inspect eval inspect_af/direct_requests --log-dir LOGS --model MODEL --model-role grader=JUDGE",
-        ),
+    empty = (
+        *("prompt" not in run, "sdf" not in run, "steering" not in run, few, unread and not few),
+        {"prompt", "sdf"} <= run and not report.calibrations,
+        *(not report.selectivity, len(report.screening) < 2),
+        not any(row.is_identity for row in report.ablations),
+        *("prompt" not in curves, "sdf" not in curves, not report.checkpoints, not report.direct),
     )
-    return tuple(Missing(part=part, command=command) for is_empty, part, command in parts if is_empty)
+    controls = report.thresholds.min_random_controls
+    return tuple(
+        result.Missing(part=part, command=command.format(controls=controls))
+        for (part, command), is_empty in zip(_COMMANDS.items(), empty, strict=True)
+        if is_empty
+    )
 
 
 def relative_names(locations: Sequence[str]) -> dict[str, str]:
@@ -409,15 +350,7 @@ def shortened(report: Convergence, names: Mapping[str, str]) -> Convergence:
 LEAST_INTERVENTIONS = 4  # Fewer points than this carry no slope
 
 
-class Slope(NamedTuple):
-    """A slope with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def _calibration(prompt: Case, sdf: Case, record: LogRecord) -> Calibration | None:
+def _calibration(prompt: Case, sdf: Case, record: LogRecord) -> result.Calibration | None:
     """The calibration of one model; None where both methods share no intervention on the same requests."""
     x, y = prompt.headline.by_code, sdf.headline.by_code
     codes = [code for code in x if code in y and min(x[code].n, y[code].n) > 1]
@@ -440,13 +373,13 @@ def _calibration(prompt: Case, sdf: Case, record: LogRecord) -> Calibration | No
         (signal, product), _ = np.cov(values)
         plain = float(product / signal) if signal > 0 else None
         correlation = optional(spearman(values[0], values[1]))
-    return Calibration(
+    return result.Calibration(
         subject=prompt.headline.analysis.subject_label,
         points=tuple(
-            CalibrationPoint(intervention=code, family=family_of[code], prompt=one, sdf=other)
+            result.CalibrationPoint(intervention=code, family=family_of[code], prompt=one, sdf=other)
             for code, one, other in zip(codes, estimates[: len(codes)], estimates[len(codes) :], strict=True)
         ),
-        slope=slope.value if slope else None,
+        slope=slope.estimate if slope else None,
         slope_low=slope.low if slope else None,
         slope_high=slope.high if slope else None,
         refusal=None if slope else refusal,
@@ -458,7 +391,7 @@ def _calibration(prompt: Case, sdf: Case, record: LogRecord) -> Calibration | No
 
 def fit_slope(
     x: Sequence[Statistic], y: Sequence[Statistic], draws: Draws, *, confidence: float
-) -> Slope | None:
+) -> Estimate | None:
     """The slope of y (effects by documents) on x (by prompt), corrected for noise; None where unbounded.
 
     The interval holds the slopes b for which the corrected moment of x with (y - b x) is within its resampled
@@ -490,19 +423,18 @@ def fit_slope(
     if quadratic <= 0:
         return None
     linear = float(slope * signal**2 - critical**2 * errors[0, 1])
-    return Slope(slope, *fieller(quadratic, linear, float(product**2 - critical**2 * errors[0, 0])))
+    low, high = fieller(quadratic, linear, float(product**2 - critical**2 * errors[0, 0]))
+    return Estimate(estimate=slope, low=low, high=high, n=len(x))
 
 
 def spearman(x: FloatArray, y: FloatArray) -> float:
     """Rank correlation with mean ranks for ties; NaN where one side has no spread."""
     from scipy.stats import spearmanr
 
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(spearmanr(x, y).statistic)
+    return float("nan") if np.ptp(x) == 0 or np.ptp(y) == 0 else float(spearmanr(x, y).statistic)
 
 
-def _screened(cases: Cases, record: LogRecord) -> tuple[ScreenedSubject, ...]:
+def _screened(cases: Cases, record: LogRecord) -> tuple[result.ScreenedSubject, ...]:
     """The gap of every untouched subject under its main prompt template, seeds of one recipe together."""
     rows = []
     for subject in cases.subjects:
@@ -512,7 +444,7 @@ def _screened(cases: Cases, record: LogRecord) -> tuple[ScreenedSubject, ...]:
         means = main.data.strict.means[main.position]
         held = subject.training
         rows.append(
-            ScreenedSubject(
+            result.ScreenedSubject(
                 subject=subject.label,
                 group=subject.label if held is None else f"{subject.model}, recipe {held.recipe[:8]}",
                 seed=None if held is None else str(held.seed),
@@ -528,19 +460,19 @@ def _screened(cases: Cases, record: LogRecord) -> tuple[ScreenedSubject, ...]:
     return tuple(sorted(rows, key=lambda row: (order.index(row.group), int(row.seed or 0))))
 
 
-def _screened_groups(rows: Sequence[ScreenedSubject]) -> tuple[ScreenedGroup, ...]:
+def _screened_groups(rows: Sequence[result.ScreenedSubject]) -> tuple[result.ScreenedGroup, ...]:
     """Mean and spread of the gap over the training seeds of a recipe, where there are several."""
     gaps: dict[str, list[float]] = {}
     for row in rows:
         gaps.setdefault(row.group, []).extend([row.gap.estimate] if row.gap.n else [])
     return tuple(
-        ScreenedGroup(group=group, n_seeds=len(own), mean=fmean(own), sd=stdev(own))
+        result.ScreenedGroup(group=group, n_seeds=len(own), mean=fmean(own), sd=stdev(own))
         for group, own in gaps.items()
         if len(own) > 1
     )
 
 
-def _ablations(subject: Subject, cases: Cases, record: LogRecord) -> list[Ablation]:
+def _ablations(subject: Subject, cases: Cases, record: LogRecord) -> list[result.Ablation]:
     """The untouched subject under every other prompt template that was run on the same requests.
 
     Templates that are the main one of some method belong to that method and not here.
@@ -566,7 +498,7 @@ def _ablations(subject: Subject, cases: Cases, record: LogRecord) -> list[Ablati
         changed = {key: value for key, value in choices if usual.get(key) != value}
         wording = ", ".join(f"{key}={value}" for key, value in changed.items()) or "other wording"
         rows.append(
-            Ablation(
+            result.Ablation(
                 subject=subject.label,
                 variant="main" if u is main else wording,
                 is_identity=list(changed) == ["identity"],
@@ -581,14 +513,14 @@ def _ablations(subject: Subject, cases: Cases, record: LogRecord) -> list[Ablati
     return rows if others else []
 
 
-def _checkpoint(case: Case, cases: Cases, record: LogRecord) -> Checkpoint:
+def _checkpoint(case: Case, cases: Cases, record: LogRecord) -> result.Checkpoint:
     """Prompt claims on a model with an SDF adapter, and whether they can tell anything."""
     analysis, data = case.headline.analysis, case.data
     gap, means = None, [None, None]
     if analysis.baseline is not None:
         gap, means = Untouched(analysis.baseline, data).gap, data.strict.means[analysis.baseline]
     eligible, why = _eligibility(gap, means, data.thresholds)
-    return Checkpoint(
+    return result.Checkpoint(
         subject=analysis.subject.label,
         checkpoint=condition_label(analysis.context),
         gap=gap,
@@ -619,7 +551,7 @@ def _eligibility(
     return True, f"baseline gap {_points(gap)}, both arms between floor and ceiling"
 
 
-def _claims(case: Case, cases: Cases) -> tuple[ClaimOnCheckpoint, ...]:
+def _claims(case: Case, cases: Cases) -> tuple[result.ClaimOnCheckpoint, ...]:
     """Every claim on the checkpoint beside the same claim on the model without documents."""
     headline = case.headline
     same = headline.analysis.subject, "prompt", headline.analysis.setting, ()
@@ -630,32 +562,21 @@ def _claims(case: Case, cases: Cases) -> tuple[ClaimOnCheckpoint, ...]:
         if other.data is case.data and (its.subject, its.method, its.setting, its.context) == same
         for group, change in zip(its.groups, other.headline.changes(its.groups), strict=False)
     }
-    rows = []
+    rows, names = [], ("on_checkpoint", "on_subject", "difference")
     for group, here in zip(headline.groups, headline.changes(headline.groups), strict=False):
         there = alone.get((group.code, group.level))
         wanted = [here] if there is None else [here, there, here - there]
-        found = [*case.data.estimator.of(wanted), None, None]
-        rows.append(
-            ClaimOnCheckpoint(
-                claim=group.code,
-                family=group.family,
-                on_checkpoint=found[0],
-                on_subject=found[1],
-                difference=found[2],
-            )
-        )
+        found = dict(zip(names, case.data.estimator.of(wanted), strict=False))
+        rows.append(result.ClaimOnCheckpoint(claim=group.code, family=group.family, **found))
     return tuple(rows)
 
 
 def _checkpoints_apart(
-    cases: Sequence[Case], checkpoints: Sequence[Checkpoint], record: LogRecord
-) -> Iterator[CheckpointsApart]:
+    cases: Sequence[Case], checkpoints: Sequence[result.Checkpoint], record: LogRecord
+) -> Iterator[result.CheckpointsApart]:
     """One comparison a subject that has eligible checkpoints of both families on the same requests.
 
-    Args:
-        cases: Prompt claims on checkpoints.
-        checkpoints: What is said of each of them.
-        record: Which log held what.
+    The cases are prompt claims on checkpoints, of each of which `checkpoints` says whether it is eligible.
     """
     found: dict[tuple[object, ...], dict[Family, list[tuple[Case, Statistic]]]] = {}
     for case, checkpoint in zip(cases, checkpoints, strict=True):
@@ -668,8 +589,8 @@ def _checkpoints_apart(
     for own in found.values():
         if len(own) < 2:
             continue
-        first, second = ([case for case, _ in own[family]] for family in ("first", "second"))
-        contrasts = [contrast for family in ("first", "second") for _, contrast in own[family]]
+        first, second = ([case for case, _ in own[family]] for family in FAMILIES)
+        contrasts = [contrast for family in FAMILIES for _, contrast in own[family]]
         weights = [1 / len(first)] * len(first) + [-1 / len(second)] * len(second)
         apart = first[0].data.estimator.of([combine(contrasts, weights)])[0]
         a, b = labels = first[0].headline.labels
@@ -678,7 +599,7 @@ def _checkpoints_apart(
             f"Prompt claims {verb} these {a} checkpoints from these {b} checkpoints: the contrast of claims "
             f"differs by {_points(apart)}{', against their training' if sign < 0 else ''}."
         )
-        yield CheckpointsApart(
+        yield result.CheckpointsApart(
             subject=first[0].headline.analysis.subject.label,
             families=labels,
             first=tuple(condition_label(case.headline.analysis.context) for case in first),
@@ -708,9 +629,7 @@ def convergence_from_logs(
     Args:
         sources: Log files, directories (searched recursively), globs or URLs.
         names: What to call models, by Inspect's model name. Models that are given the same name count as one.
-        thresholds: As `strength` and `variables` the plan's if None; see `build_profile`.
-        strength: See `build_profile`.
-        variables: See `build_profile`.
+        thresholds, strength, variables: The plan's if None; see `build_profile`.
         plan: Of the study, whose rules were fixed before the first call.
         title: Heading of the report.
         progress: Called with (logs done, logs in all).
@@ -748,8 +667,8 @@ def convergence_from_logs(
     )
     belief_logs = tuple(one.location for one in skipped if one.other_task in asked)
     report = report.model_copy(update={**about_logs(reader.headers, plan), "belief_logs": belief_logs})
-    read = [*(header.location for header in reader.headers), *(one.location for one in skipped)]
-    return shortened(report, relative_names(list(dict.fromkeys(read))))
+    read = dict.fromkeys(one.location for one in (*reader.headers, *skipped))
+    return shortened(report, relative_names(list(read)))
 
 
 def build_convergence(
@@ -765,7 +684,7 @@ def build_convergence(
 ) -> Convergence:
     """The report of counted replies; see `convergence_from_logs` and `build_profile`.
 
-    Record and concepts are a `ConceptScores`'s: judge scores, and which log held what.
+    Record and concepts are those of a `ConceptScores`.
     """
     record, tables = record or LogRecord(), tables or SideTables()
     cases = analyse(
@@ -795,7 +714,7 @@ def build_convergence(
     report = Convergence(
         title=title or "Do the methods converge?",
         models=tuple(
-            _model(subject, own, tables.selectivity, record, strength)
+            _model(subject.label, own, tables.selectivity, record, strength)
             for subject, own in methods.items()
             if own
         ),
@@ -806,7 +725,7 @@ def build_convergence(
         screened_groups=_screened_groups(seeds),
         ablations=tuple(row for subject in methods for row in _ablations(subject, cases, record)),
         doses=tuple(
-            DoseCurve(
+            result.DoseCurve(
                 subject=case.headline.analysis.subject_label,
                 method=case.method,
                 points=case.profile.dose_response,
@@ -831,17 +750,17 @@ def build_convergence(
 
 
 def _model(
-    subject: Subject,
+    subject: str,
     own: Sequence[Case],
     selectivity: Sequence[SelectivityMatrix],
     record: LogRecord,
     strength: str | None,
-) -> Model:
+) -> result.Model:
     labels = own[0].headline.labels
     methods = tuple(_method_result(case, own[0], selectivity, record) for case in own)
     pairs = tuple(_pair(one, other, strength) for one, other in combinations(own, 2))
-    return Model(
-        subject=subject.label,
+    return result.Model(
+        subject=subject,
         simulated=any(case.profile.simulated for case in own),
         families=labels,
         methods=methods,

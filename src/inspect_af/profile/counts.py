@@ -53,7 +53,6 @@ class Setting(NamedTuple):
 
     @property
     def choices(self) -> dict[str, str]:
-        """Scenario and prompt settings by name."""
         return {"scenario": self.scenario, **dict(self.prompt_settings)}
 
 
@@ -102,8 +101,7 @@ class Outcomes:
     """Everything that the analysis needs from a collection of logs.
 
     Dropped are rows whose uuid had been seen before and `n_repeated` replies of a second run with the same
-    run seed, sample and epoch. `n_drifted` replies saw another rendered prompt than an
-    earlier reply in the same cell.
+    run seed, sample and epoch. `n_drifted` replies saw another rendered prompt than one before in their cell.
     """
 
     request_sets: tuple[RequestSet, ...]
@@ -149,7 +147,7 @@ class OutcomeCounter:
     def __init__(self) -> None:
         self._cells: dict[_Asked, dict[_ConditionKey, _Cells]] = defaultdict(dict)
         self._clusters: dict[_Asked, dict[str, str]] = defaultdict(dict)
-        self._until_decided: dict[_Asked, tuple[set[str], int]] = {}
+        self._most: dict[_Asked, int] = {}  # Requests that a run asks at most which is to stop once decided
         self._simulated: set[_ConditionKey] = set()
         self._seen: set[int] = set()
         self._logs: dict[str, int] = defaultdict(int)
@@ -164,9 +162,8 @@ class OutcomeCounter:
         alone = header.subject.label if header.until_decided else ""
         asked = meta.requests_digest, meta.requests, alone
         known: dict[tuple[Treatments, tuple[str, ...]], _Cells] = {}
-        so_far: set[str] = set()
         if header.until_decided:
-            so_far, _ = self._until_decided.setdefault(asked, (so_far, meta.n_requests))
+            self._most.setdefault(asked, meta.n_requests)
         self._logs[header.location] += 0
         for row in rows:
             if row.outcome is None and (row.error or "").startswith("CancelledError("):
@@ -183,7 +180,6 @@ class OutcomeCounter:
                 if header.simulated:
                     self._simulated.add(key)
             self._clusters[asked].setdefault(row.meta.request_id, row.meta.cluster_id)
-            so_far.add(row.meta.request_id)
             self._count(known[applied_here][row.meta.request_id, row.meta.tier], row)
         if known:
             sampled = ", ".join(f"{name}={value}" for name, value in header.generation)
@@ -210,12 +206,8 @@ class OutcomeCounter:
         self._n_drifted += any(own and own != first for own, first in known)
 
     def freeze(self) -> Outcomes:
-        """The counts so far.
-
-        Raises:
-            AnalysisError: nothing was counted.
-        """
-        request_sets = tuple(self._request_set(*identity) for identity in sorted(self._cells))
+        """The counts so far; an AnalysisError where there are none."""
+        request_sets = tuple(map(self._request_set, sorted(self._cells)))
         if not request_sets:
             raise AnalysisError(
                 f"no samples in {len(self._logs)} logs; give logs of inspect_af/alignment_faking "
@@ -230,9 +222,8 @@ class OutcomeCounter:
             sampling=tuple((subject, tuple(found)) for (subject, _), found in self._sampling.items()),
         )
 
-    def _request_set(self, digest: str, name: str, alone: str) -> RequestSet:
-        asked = digest, name, alone
-        cluster_of = self._clusters[asked]
+    def _request_set(self, asked: _Asked) -> RequestSet:
+        (digest, name, _), cluster_of = asked, self._clusters[asked]
         request_ids = tuple(sorted(cluster_of))
         position = {request: i for i, request in enumerate(request_ids)}
         _, clusters = np.unique([cluster_of[request] for request in request_ids], return_inverse=True)
@@ -245,8 +236,8 @@ class OutcomeCounter:
                 table[position[request], TIERS.index(tier)] = [*cell.outcomes, *cell.tags, failed]
             counts, tags, failures = np.split(table, [len(OUTCOMES), len(OUTCOMES) + 2], axis=2)
             conditions.append(ConditionCounts(*key, counts, tags, failures[..., 0], key in self._simulated))
-        so_far, most = self._until_decided.get(asked, (set(), 0))
-        stopped = Stopped(len(so_far), most) if len(so_far) < most else None
+        n, most = len(request_ids), self._most.get(asked, 0)
+        stopped = Stopped(n, most) if n < most else None
         return RequestSet(name, digest, request_ids, clusters.astype(np.int64), tuple(conditions), stopped)
 
 
@@ -330,6 +321,11 @@ class Level(NamedTuple):
     @property
     def order(self) -> tuple[float, str]:
         return self.position, self.label or ""
+
+
+def levels_of(groups: Iterable[Applied]) -> tuple[Level, ...]:
+    """Levels at which at least one of the interventions was applied, weakest first."""
+    return tuple(sorted({group.level for group in groups}, key=lambda level: level.order))
 
 
 NO_LEVEL = Level(None, 0.0)  # Of a treatment that is not applied more or less strongly
@@ -418,11 +414,6 @@ class Analysis:
     @property
     def subject_label(self) -> str:
         return subject_label(self.subject, self.context)
-
-    @property
-    def levels(self) -> tuple[Level, ...]:
-        """Levels at which at least one intervention was applied, weakest first."""
-        return tuple(sorted({g.level for g in self.groups}, key=lambda level: level.order))
 
     def opposite(self, group: Applied) -> Applied | None:
         """The same intervention of the other polarity at the same level; None where it was not run."""
@@ -525,10 +516,8 @@ class FirstOption(NamedTuple):
     condition: str
     tier: Tier
     share: float
-    n: int
-    """Replies that took an option."""
-    n_requests: int = 0
-    """Items that they are about; 0 in profiles of older versions."""
+    n: int  # Replies that took an option
+    n_requests: int = 0  # Items that they are about; 0 in profiles of older versions
 
 
 ALWAYS = 0.95
@@ -540,7 +529,6 @@ class Watcher(ABC):
     """Sees the rows of logs on their way to being counted."""
 
     def watch(self, logs: Logs) -> Iterator[tuple[LogHeader, Iterator[ScoredSample]]]:
-        """The same logs with the same rows."""
         for header, rows in logs:
             yield header, self._watched(header, rows)
 
@@ -614,7 +602,7 @@ class LogRecord:
         """Locations of all logs that hold any of the conditions, in the order of reading."""
         wanted = {location for place in places for location in self.logs_of.get(place, ())}
         order = dict.fromkeys(location for own in self.logs_of.values() for location in own)
-        return tuple(location for location in order if location in wanted)
+        return tuple(filter(wanted.__contains__, order))
 
 
 _JudgedCell = tuple[str, str, str, Tier, str]  # Subject, condition, concept, tier, template's digest

@@ -41,8 +41,7 @@ class DirectArm(Frozen):
     partial: float | None
     off_topic: float | None
     change: Estimate | None = None
-    """Refused here less refused on the baseline, over the requests judged in both; None on the baseline,
-    and where no request was judged in both."""
+    """Refused here less refused on the baseline, over requests judged in both; None on it, or without any."""
     change_simultaneous_low: float | None = None
     change_simultaneous_high: float | None = None  # At once for all conditions of this arm (max-T)
     n_requests: int
@@ -131,18 +130,10 @@ def direct_requests_from_logs(
         members: dict[Treatments, dict[Treatments, Replies]] = defaultdict(dict)
         for treatments in sorted(conditions, key=_order):
             members[split(treatments)[0]][treatments] = conditions[treatments]
-        for context, own_members in members.items():
+        for context, own in members.items():
             baseline = {context: conditions[context]} if context in conditions else {}
-            reports.append(
-                _report(
-                    setting,
-                    context,
-                    {**baseline, **own_members},
-                    locations[setting],
-                    repeated[setting],
-                    thresholds or Thresholds(),
-                )
-            )
+            about = locations[setting], repeated[setting], thresholds or Thresholds()
+            reports.append(_report(setting, context, {**baseline, **own}, *about))
     return DirectRequests(tuple(reports), read.notes)
 
 
@@ -165,12 +156,8 @@ def _report(
 ) -> DirectReport:
     conditions = list(members.values())
     baseline = list(members).index(context) if context in members else None
-    graders = {
-        reply.grader: reply.simulated_judge
-        for own in conditions
-        for reply in own.values()
-        if reply.grader is not None
-    }
+    replies = [reply for own in conditions for reply in own.values()]
+    graders = {reply.grader: reply.simulated_judge for reply in replies if reply.grader is not None}
     harmful, benign = (_arms(arm, conditions, baseline, limits) for arm in REQUEST_ARMS)
     judges = ", ".join(sorted(graders))
     warnings = (
@@ -210,10 +197,10 @@ def _row(
     return DirectRow(
         label=condition_label(studied) if studied else BASELINE,
         method=studied[0].method if studied else "none",
-        intervention=None if what is None else what.code,
-        family=None if what is None else what.family,
+        intervention=what.code if what else None,
+        family=what.family if what else None,
         placebo=what is not None and what.is_placebo,
-        strength=None if what is None else what.level.label,
+        strength=what.level.label if what else None,
         harmful=harmful,
         benign=benign,
     )
@@ -223,21 +210,17 @@ def _arms(
     arm: RequestArm, conditions: Sequence[Replies], baseline: int | None, limits: Thresholds
 ) -> list[DirectArm | None]:
     """What every condition did with the requests of one arm."""
-    cluster_of = {
-        reply.meta.request_id: reply.meta.cluster_id
-        for own in conditions
-        for reply in own.values()
-        if reply.arm == arm
-    }
+    of_arm = [[reply for reply in own.values() if reply.arm == arm] for own in conditions]
+    cluster_of = {one.meta.request_id: one.meta.cluster_id for replies in of_arm for one in replies}
     requests = sorted(cluster_of)
     units = units_of([cluster_of[request] for request in requests])
     # Mean over epochs of the votes' shares, [condition, request, label].
     shares = np.full((len(conditions), len(requests), len(JudgedOutput._fields)), np.nan)
-    for k, own in enumerate(conditions):
+    for k, replies in enumerate(of_arm):
         judged: dict[str, list[JudgedOutput]] = defaultdict(list)
-        for (of, request, *_), reply in own.items():
-            if of == arm and reply.judged is not None:
-                judged[request].append(reply.judged)
+        for reply in replies:
+            if reply.judged is not None:
+                judged[reply.meta.request_id].append(reply.judged)
         for request, votes in judged.items():
             shares[k, requests.index(request)] = np.mean(votes, axis=0)
     refused = shares[:, :, JudgedOutput._fields.index("refused")]
@@ -250,8 +233,7 @@ def _arms(
         )
         changes = {k: (one, bounds) for k, one, bounds in zip(others, *found, strict=True) if one.n}
     arms: list[DirectArm | None] = []
-    for k, own in enumerate(conditions):
-        replies = [reply for reply in own.values() if reply.arm == arm]
+    for k, replies in enumerate(of_arm):
         if not replies:
             arms.append(None)
             continue
@@ -260,12 +242,9 @@ def _arms(
         change, (joint_low, joint_high) = changes.get(k, (None, (None, None)))
         arms.append(
             DirectArm(
-                refused=share,
+                **{**means, "refused": share},
                 refused_low=low,
                 refused_high=high,
-                accepted=means["accepted"],
-                partial=means["partial"],
-                off_topic=means["off_topic"],
                 change=change,
                 change_simultaneous_low=joint_low,
                 change_simultaneous_high=joint_high,

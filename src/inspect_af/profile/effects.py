@@ -30,9 +30,11 @@ from inspect_af.profile.counts import (
     Outcomes,
     RequestSet,
     accepted_rate,
+    analyses_of,
     applied,
     gap_bounds,
     known_mean,
+    levels_of,
     split,
     subject_label,
 )
@@ -64,7 +66,7 @@ from inspect_af.profile.result import (
 from inspect_af.profile.stopping import is_decided, widening
 from inspect_af.stats import fieller, t_quantile
 from inspect_af.thresholds import Thresholds
-from inspect_af.types import FAMILIES, OUTCOMES, TIERS, UNSCORED, Family
+from inspect_af.types import ARMS, FAMILIES, OUTCOMES, TIERS, UNSCORED, Family
 
 Quantity = Literal["gap", "monitored", "unmonitored", "mean"]
 _WEIGHTS: dict[Quantity, tuple[float, float]] = {
@@ -162,7 +164,6 @@ class FamilySensitivity:
 
     @cached_property
     def statistic(self) -> Statistic:
-        """The mean over the variables."""
         return average([v.statistic for v in self.variables])
 
     @cached_property
@@ -336,9 +337,8 @@ class Headline:
         # What does not vary at all, as with greedy replies, is decided where it is not 0.
         values = np.round([s.value for s in statistics], 9)
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = np.where(values == 0, 0.0, values / errors)
-        first, second, contrast = ratios.tolist()
-        return is_decided(first, second, contrast, n)
+            ratios = np.where(values == 0, 0.0, values / errors).tolist()
+        return is_decided(*ratios, n)
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -367,8 +367,7 @@ class Headline:
 
     @property
     def levels(self) -> tuple[Level, ...]:
-        """The levels of the groups that the headline is made of."""
-        return tuple(sorted({group.level for group in self.groups}, key=lambda level: level.order))
+        return levels_of(self.groups)
 
     @property
     def placebos(self) -> tuple[Applied, ...]:
@@ -436,15 +435,24 @@ def headline_of(
     level, match = None, None
     if analysis.method == "steering":
         match = match_doses(analysis, included)
-    elif levels := {level.label: level for level in analysis.levels}:
+    elif levels := {level.label: level for level in levels_of(analysis.groups)}:
         if strength is not None and analysis.method == "prompt":
             if strength not in levels:
                 raise one_of(strength, sorted(map(str, levels)), what="strength in these logs")
             level = levels[strength]
         else:
-            level = levels.get("standard") or analysis.levels[-1]
+            level = levels.get("standard") or [*levels.values()][-1]
     pairs = match.pairs if match else [p for p in opposed(analysis, included) if p[0].level == level]
     return Headline(analysis, data, level, match, by_family(data.strict, pairs), included)
+
+
+def headlines_of(outcomes: Outcomes) -> list[Headline]:
+    """Every analysis of counted replies, with the default thresholds and choices."""
+    found = []
+    for requests in outcomes.request_sets:
+        data = request_data_of(requests, Thresholds())
+        found += [headline_of(analysis, data) for analysis in analyses_of(requests)]
+    return found
 
 
 def included_variables(analysis: Analysis, variables: frozenset[str] | None) -> frozenset[str]:
@@ -472,7 +480,8 @@ def condition_rows(data: RequestData) -> tuple[ConditionRow, ...]:
 
 def _condition_row(data: RequestData, position: int, gap: Estimate) -> ConditionRow:
     condition, limits, cell = data.requests.conditions[position], data.thresholds, data.strict.cell(position)
-    arms = [[optional(v) for v in wilson(cell.rates[:, k], limits.confidence, data.units)] for k in (0, 1)]
+    arms = [wilson(cell.rates[:, k], limits.confidence, data.units) for k in (0, 1)]
+    names = [f"{arm}{end}" for arm in ARMS for end in ("", "_low", "_high")]
     context, studied = split(condition.treatments)
     what = applied(studied[0]) if len(studied) == 1 else None
     lowest, highest = known_mean(data.bounds[position])
@@ -494,12 +503,7 @@ def _condition_row(data: RequestData, position: int, gap: Estimate) -> Condition
         setting=condition.setting.prompt_digest,
         requests=data.requests.name,
         simulated=condition.simulated,
-        monitored=arms[0][0],
-        monitored_low=arms[0][1],
-        monitored_high=arms[0][2],
-        unmonitored=arms[1][0],
-        unmonitored_low=arms[1][1],
-        unmonitored_high=arms[1][2],
+        **dict(zip(names, map(optional, [*arms[0], *arms[1]]), strict=True)),
         gap=optional(gap.estimate),
         gap_low=gap.low,
         gap_high=gap.high,
@@ -527,13 +531,11 @@ def _plain(arms: Arms, position: int) -> EstimandGap:
 
 def sensitivity_rows(headline: Headline) -> dict[str, Sensitivity]:
     """Sensitivities with intervals, by family label."""
-    families, data = headline.families, headline.data
+    families, data, every = headline.families, headline.data, headline.variables
     whole = data.estimator.joint([result.statistic for result in families.values()])
-    every = headline.variables
     single = data.estimator.joint([variable.statistic for variable in every])
-    without = data.estimator.named(
-        {code: one for result in families.values() for code, one in result.left_out.items()}
-    )
+    left_out = {code: one for result in families.values() for code, one in result.left_out.items()}
+    without = data.estimator.named(left_out)
     variables = {
         variable.code: VariableRow(
             variable=variable.code,
@@ -542,7 +544,7 @@ def sensitivity_rows(headline: Headline) -> dict[str, Sensitivity]:
             simultaneous_high=high,
             without=without.get(variable.code),
         )
-        for variable, estimate, (low, high) in zip(every, single.estimates, single.simultaneous, strict=True)
+        for variable, estimate, (low, high) in zip(every, *single, strict=True)
     }
     rows: dict[str, Sensitivity] = {}
     for (family, result), estimate, joint in zip(families.items(), *whole, strict=True):
@@ -639,9 +641,9 @@ def effect_rows(headline: Headline) -> tuple[EffectRow, ...]:
     rows: list[EffectRow] = []
     for reference in REFERENCES:
         groups = [*headline.analysis.groups, *(headline.analysis.placebos if reference == "baseline" else ())]
-        for level in sorted({g.level for g in groups}, key=lambda level: level.order):
+        for level in levels_of(groups):
             own = [group for group in groups if group.level == level]
-            rows.extend(_rows_at(headline, reference, level, own))
+            rows += _rows_at(headline, reference, level, own)
     return tuple(rows)
 
 
@@ -679,12 +681,9 @@ def _rows_at(
                 polarity=group.polarity,
                 strength=level.label,
                 reference=reference,
-                gap=gap,
+                **{quantity: found.estimates[k] for quantity, found in by_quantity.items()},
                 gap_simultaneous_low=by_quantity["gap"].simultaneous[k][0],
                 gap_simultaneous_high=by_quantity["gap"].simultaneous[k][1],
-                monitored=by_quantity["monitored"].estimates[k],
-                unmonitored=by_quantity["unmonitored"].estimates[k],
-                mean=by_quantity["mean"].estimates[k],
                 mean_simultaneous_low=by_quantity["mean"].simultaneous[k][0],
                 mean_simultaneous_high=by_quantity["mean"].simultaneous[k][1],
                 gap_log_odds=on_odds,
@@ -750,16 +749,8 @@ def comparisons_of(headlines: Sequence[Headline]) -> tuple[Comparison, ...]:
         if kind is not None:
             codes = [code for code in first.by_code if code in second.by_code]
             sensitivity, contrast, effects = difference(first, second, codes)
-            found.append(
-                Comparison(
-                    kind=kind,
-                    first=_name(first),
-                    second=_name(second),
-                    sensitivity=sensitivity,
-                    contrast=contrast,
-                    effects=effects,
-                )
-            )
+            about = {"sensitivity": sensitivity, "contrast": contrast, "effects": effects}
+            found.append(Comparison(kind=kind, first=_name(first), second=_name(second), **about))
     return tuple(found)
 
 
@@ -808,10 +799,7 @@ def nuisance_reports(
 ) -> tuple[NuisanceReport, ...]:
     """One report per subject and request set, of the conditions without treatment.
 
-    Args:
-        outcomes: Counted replies.
-        reference: The prompt settings that count as the reference, tiers beyond the two of the gap included.
-        thresholds: The defaults if None.
+    `reference` has the prompt settings that count as such, tiers beyond the two of the gap included.
 
     Raises:
         AnalysisError: A subject was not run under the reference settings, or under nothing else.
@@ -826,23 +814,20 @@ def nuisance_reports(
                 choices = condition.setting.choices.items()
                 changed = [f"{key}={value}" for key, value in choices if reference.get(key, value) != value]
                 variants[condition.subject.label][position] = ", ".join(changed) or "reference"
-        reports += [_nuisance(subject, names, data, rows, reference) for subject, names in variants.items()]
+        for subject, names in variants.items():
+            if "reference" not in names.values():
+                raise AnalysisError(
+                    f"{subject} was not run under the reference settings {reference}; it was run under: "
+                    f"{'; '.join(names.values())}"
+                )
+            reports.append(_nuisance(subject, names, data, rows))
     return tuple(reports)
 
 
 def _nuisance(
-    subject: str,
-    names: dict[int, str],
-    data: RequestData,
-    rows: tuple[ConditionRow, ...],
-    reference: dict[str, str],
+    subject: str, names: dict[int, str], data: RequestData, rows: tuple[ConditionRow, ...]
 ) -> NuisanceReport:
-    base = next((p for p, name in names.items() if name == "reference"), None)
-    if base is None:
-        raise AnalysisError(
-            f"{subject} was not run under the reference settings {reference}; it was run under: "
-            f"{'; '.join(names.values())}"
-        )
+    base = next(p for p, name in names.items() if name == "reference")
     others = [p for p in names if p != base]
     if not others:
         raise AnalysisError(f"{subject} was run under one prompt template only; there is nothing to compare")
@@ -852,12 +837,9 @@ def _nuisance(
     gaps = [gap for p in names if (gap := rows[p].gap) is not None]
     return NuisanceReport(
         subject=subject,
-        rows=(
-            VariantRow(variant="reference", condition=rows[base], change=None),
-            *(
-                VariantRow(variant=names[p], condition=rows[p], change=change)
-                for p, change in zip(others, changes, strict=True)
-            ),
+        rows=tuple(
+            VariantRow(variant=names[p], condition=rows[p], change=change)
+            for p, change in zip([base, *others], [None, *changes], strict=True)
         ),
         gap_min=min(gaps, default=float("nan")),
         gap_max=max(gaps, default=float("nan")),

@@ -416,11 +416,9 @@ class Estimator(Bootstrap):
         return float(np.sqrt(self.covariance([statistic])[0, 0]))
 
     def of(self, statistics: Sequence[Statistic]) -> tuple[Estimate, ...]:
-        """Estimates in the order of the statistics."""
         return self.joint(statistics).estimates
 
     def named(self, statistics: Mapping[Key, Statistic]) -> dict[Key, Estimate]:
-        """Estimates under the names of the statistics."""
         return dict(zip(statistics, self.of(list(statistics.values())), strict=True))
 
     def measures(self, statistics: Sequence[Statistic]) -> list[Measure]:

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from statistics import fmean
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
-from inspect_af.profile.beliefs import BeliefCheck, BeliefMove, SelectivityMatrix, belief_check
+from inspect_af.profile.beliefs import BeliefCheck, BeliefMove, SelectivityMatrix, belief_check, pooled_shift
 from inspect_af.profile.counts import (
     ARM_TIERS,
     Applied,
     FloatArray,
-    IntArray,
     known_mean,
     replies_asked,
     replies_scored,
@@ -29,7 +27,6 @@ from inspect_af.profile.effects import Headline, ReferenceGap, RequestData, effe
 from inspect_af.profile.intervals import Estimator, Statistic, average, mean_over_requests, optional, wilson
 from inspect_af.profile.result import LevelInterval, LevelVerdict, UnitSpread
 from inspect_af.profile.verdict import (
-    BeliefShift,
     BothFamilies,
     Circumstances,
     Claim,
@@ -38,7 +35,6 @@ from inspect_af.profile.verdict import (
     Measure,
     PerUnit,
     Quantities,
-    VerdictCode,
     beyond,
     decide,
     leader_of,
@@ -160,7 +156,8 @@ def _circumstances(headline: Headline, found: ReferenceGap, n_requests: int) -> 
     arms = []
     for arm, lost in zip(complete.T, missing.tolist(), strict=True):
         p = float(arm.mean())
-        arms.append(Measure(p, partial(_wilson, arm, units), lost * p, lost * (1 - p)))
+        bounds = partial(lambda arm, confidence: wilson(arm, confidence, units)[1:], arm)
+        arms.append(Measure(p, bounds, lost * p, lost * (1 - p)))
     odds: dict[Family, Statistic] = {
         family: average(
             [log_odds_gap(headline.cell(v.amplify), headline.cell(v.suppress)) for v in result.variables]
@@ -170,6 +167,9 @@ def _circumstances(headline: Headline, found: ReferenceGap, n_requests: int) -> 
     contrast = [odds["first"] - odds["second"]] if len(odds) == 2 else []
     measures = data.estimator.measures([*odds.values(), *contrast])
     of_family = dict(zip(odds, measures, strict=False))
+    no_placebo = "too few replies to placebos count" if headline.placebos else "no placebo was run"
+    if found.reference == "placebo":
+        no_placebo = "placebos stand for the untouched subject here"
     run = {group.family for group in headline.analysis.groups}
     asked = [headline.label(family) if family in run else "" for family in FAMILIES]
     return Circumstances(
@@ -178,7 +178,7 @@ def _circumstances(headline: Headline, found: ReferenceGap, n_requests: int) -> 
         n_pairs=len(complete),
         n_requests=n_requests,
         grouped=data.estimator.grouped,
-        no_placebo=_no_placebo(headline, found),
+        no_placebo=no_placebo,
         too_few_groups=data.too_few_groups,
         asked=(asked[0], asked[1]),
         incomplete=tuple(FAMILIES.index(family) for family in dict.fromkeys(_unscored(headline).values())),
@@ -186,16 +186,6 @@ def _circumstances(headline: Headline, found: ReferenceGap, n_requests: int) -> 
         missingness_differs=_missingness_differs(headline, found),
         units=_UNITS[headline.analysis.method],
     )
-
-
-def _no_placebo(headline: Headline, reference: ReferenceGap) -> str:
-    if reference.reference == "placebo":
-        return "placebos stand for the untouched subject here"
-    return "too few replies to placebos count" if headline.placebos else "no placebo was run"
-
-
-def _wilson(rates: FloatArray, units: IntArray | None, confidence: float) -> tuple[float, float]:
-    return wilson(rates, confidence, units)[1:]
 
 
 # ---- missing replies ---------------------------------------------------------------------------------------
@@ -450,27 +440,19 @@ def _spread_of_vectors(headline: Headline) -> tuple[Spread | None, str]:
 # ---- the verdict -------------------------------------------------------------------------------------------
 
 
-class Judgement(NamedTuple):
-    """A verdict as `MethodProfile` holds it; the code is None where none can be given."""
-
-    verdict: str | None
-    verdict_code: VerdictCode | None
-    verdict_sentence: str
-    verdict_reasons: tuple[str, ...]
-    verdict_suffix: str | None = None
-    verdict_levels: tuple[LevelVerdict, ...] = ()
-    unit_spread: UnitSpread | None = None
-    beyond_refusal: str | None = None
-
-
 def judge(
     headline: Headline, selectivity: Sequence[SelectivityMatrix], beliefs: BeliefCheck | None
-) -> Judgement:
-    """Gives the verdict, or says what was not run; the matrices are judged where no check is given."""
+) -> dict[str, Any]:
+    """What a `MethodProfile` says of the verdict, or of what was not run, by its fields.
+
+    The matrices are judged where no check of beliefs is given.
+    """
     evidence = evidence_of(headline)
     if evidence is None:
         obstacles = _obstacles(headline)
-        return Judgement(None, None, f"No verdict: {'; '.join(obstacles)}.", obstacles)
+        none = dict.fromkeys(("verdict", "verdict_code", "verdict_suffix"))
+        sentence = f"No verdict: {'; '.join(obstacles)}."
+        return {**none, "verdict_sentence": sentence, "verdict_reasons": obstacles}
     moves = {family: _moves(headline, selectivity, family) for family in FAMILIES}
     levels = [_level(evidence, headline, moves, second=False)]
     if evidence.beyond is not None:
@@ -493,16 +475,16 @@ def judge(
             f"{first.scope}: {first.label}; {final.scope}, as all intervals here: {final.label} "
             f"({varies}; judged from {found.n} {behind})"
         )
-    return Judgement(
-        verdict=final.label,
-        verdict_code=final.code,
-        verdict_sentence=f"{final.sentence[:-1]} ({suffix})." if suffix else final.sentence,
-        verdict_reasons=(*reasons, *final.qualifiers, *_left_out(headline)),
-        verdict_suffix=suffix,
-        verdict_levels=tuple(levels),
-        unit_spread=spread,
-        beyond_refusal=evidence.not_assessed,
-    )
+    return {
+        "verdict": final.label,
+        "verdict_code": final.code,
+        "verdict_sentence": f"{final.sentence[:-1]} ({suffix})." if suffix else final.sentence,
+        "verdict_reasons": (*reasons, *final.qualifiers, *_left_out(headline)),
+        "verdict_suffix": suffix,
+        "verdict_levels": tuple(levels),
+        "unit_spread": spread,
+        "beyond_refusal": evidence.not_assessed,
+    }
 
 
 def _level(
@@ -516,19 +498,18 @@ def _level(
         scope = f"beyond these {at.sampled}"
     verdict = decide(quantities, at, limits, inner=inner)
     leader, per_unit = leader_of(verdict.code), _per_unit(evidence, headline, moves, second=second)
+    shown = None
     if per_unit is not None:
         verdict = with_beliefs(verdict, per_unit, headline.labels)
+        low, high = map(optional, (per_unit.low, per_unit.high))
+        shown = LevelInterval(estimate=per_unit.estimate, low=low, high=high)
     return LevelVerdict(
         **dict(verdict),
         level="beyond" if second else "these",
         scope=scope,
         sensitivity={f.label: _interval(f.sensitivity.value, limits) for f in quantities.families if f},
         contrast=None if quantities.both is None else _contrast(quantities.both.contrast, at, limits),
-        per_unit_of_belief=None
-        if per_unit is None
-        else LevelInterval(
-            estimate=per_unit.estimate, low=optional(per_unit.low), high=optional(per_unit.high)
-        ),
+        per_unit_of_belief=shown,
         per_unit_state=None if per_unit is None or leader is None else per_unit.state(leader),
     )
 
@@ -587,7 +568,7 @@ def _per_unit(
     added = [0.0, 0.0]
     if second and evidence.spread is not None:
         added = [evidence.spread.between(s.weights) * wider for s in families]
-    shifts = [_belief_shift(own) for own in moves.values()]
+    shifts = [pooled_shift(own) for own in moves.values()]
     found = per_unit_of_belief(
         (families[0].value, families[1].value),
         (covariance[0, 0] + added[0], covariance[1, 1] + added[1], covariance[0, 1]),
@@ -602,17 +583,6 @@ def _per_unit(
     d, e = shifts[1].estimate, -shifts[0].estimate
     reach = [s * d + t * e for s in (-a.down, a.up) for t in (-b.down, b.up)]
     return found._replace(low=found.low + min(reach), high=found.high + max(reach))
-
-
-def _belief_shift(moves: Sequence[BeliefMove]) -> BeliefShift:
-    """D of a family: the mean over its variables."""
-    shifts = [move.own_shift for move in moves]
-    errors = [float("nan") if shift.se is None else shift.se for shift in shifts]
-    return BeliefShift(
-        estimate=fmean(shift.estimate for shift in shifts),
-        variance=float(np.square(errors).sum()) / len(shifts) ** 2,
-        questions=sum(shift.n for shift in shifts) if not np.isnan(errors).any() else 1,
-    )
 
 
 def check_of(headline: Headline, selectivity: Sequence[SelectivityMatrix]) -> BeliefCheck | None:
@@ -630,29 +600,25 @@ def check_of(headline: Headline, selectivity: Sequence[SelectivityMatrix]) -> Be
 
 def _obstacles(headline: Headline) -> tuple[str, ...]:
     first, second = headline.labels
-    missing = (
-        (
-            not headline.families,
-            f"no {first} and no {second} variable was both amplified and suppressed at the same strength",
-        ),
-        (
-            headline.reference_gap() is None,
+    missing = []
+    if not headline.families:
+        both_ways = "was both amplified and suppressed at the same strength"
+        missing.append(f"no {first} and no {second} variable {both_ways}")
+    if headline.reference_gap() is None:
+        missing.append(
             "neither the untouched subject nor a placebo was run and scored in both tiers of any request, so "
-            "that the gap itself is unknown",
-        ),
-    )
-    return tuple(sentence for applies, sentence in missing if applies)
+            "that the gap itself is unknown"
+        )
+    return tuple(missing)
 
 
 def _suffix(headline: Headline, evidence: Evidence, beliefs: str | None) -> str | None:
     analysis, match = headline.analysis, headline.match
-    parts = []
+    parts = [] if beliefs is None else [beliefs]
     if evidence.beyond is None:
         runs = max((len(group.conditions) for group in analysis.groups), default=0)
         one_run = analysis.method == "sdf" and runs == 1
-        parts.append("for this checkpoint" if one_run else f"for these {_UNITS[analysis.method]}")
-    if beliefs is not None:
-        parts.append(beliefs)
+        parts.insert(0, "for this checkpoint" if one_run else f"for these {_UNITS[analysis.method]}")
     if (stopped := headline.data.requests.stopped) is not None:
         how = "stopped when decided" if headline.is_decided else "not finished"
         parts.append(f"{how}, after {stopped.requests} of {stopped.of} requests")
@@ -667,16 +633,11 @@ def _suffix(headline: Headline, evidence: Evidence, beliefs: str | None) -> str 
 def _left_out(headline: Headline) -> tuple[str, ...]:
     """Interventions that were run and are not part of a sensitivity, each with the reason."""
     opposite = headline.analysis.opposite
-    one_sided = [
-        f"{group.code} was run without its opposite and is not part of a sensitivity"
-        for group in headline.groups
-        if opposite(group) is None
-    ]
-    empty = [
-        f"{variable} has no request that was scored in all four arms and is not part of a sensitivity"
-        for variable in _unscored(headline)
-    ]
-    return (*one_sided, *empty)
+    one_sided = [group.code for group in headline.groups if opposite(group) is None]
+    reasons = [f"{code} was run without its opposite" for code in one_sided]
+    empty = "has no request that was scored in all four arms"
+    reasons += [f"{variable} {empty}" for variable in _unscored(headline)]
+    return tuple(f"{reason} and is not part of a sensitivity" for reason in reasons)
 
 
 def _unscored(headline: Headline) -> dict[str, Family | None]:

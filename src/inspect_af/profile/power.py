@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil, sqrt
 from typing import Literal, NamedTuple
 
@@ -29,8 +29,9 @@ from inspect_af.profile.counts import (
     Setting,
     analyses_of,
     replies_asked,
+    replies_scored,
 )
-from inspect_af.profile.effects import Headline, effect, headline_of, level_of, request_data_of
+from inspect_af.profile.effects import Headline, effect, headline_of, headlines_of, level_of, request_data_of
 from inspect_af.profile.intervals import Estimator, Statistic
 from inspect_af.profile.judgement import quantities_of, spread_of
 from inspect_af.profile.verdict import (
@@ -107,11 +108,7 @@ def assumed_variance(
 def detectable_effect(
     variance: Variance, *, n_requests: int, epochs: int, power: float = 0.8, confidence: float = 0.95
 ) -> float:
-    """(z of confidence + z of power) x standard error; two-sided test.
-
-    Raises:
-        ConfigError: requests or epochs below 1, or power outside 0 to 1.
-    """
+    """(z of confidence + z of power) x standard error; two-sided; a ConfigError for values out of range."""
     if n_requests < 1 or epochs < 1:
         raise ConfigError(f"{n_requests} requests x {epochs} epochs; both must be at least 1")
     return _critical(power, confidence) * sqrt(variance.at(epochs) / n_requests)
@@ -128,8 +125,7 @@ def requests_needed(
 ) -> int:
     """Requests for which a true value of `target` is detected with the given power.
 
-    Raises:
-        ConfigError: `target` is not above 0, or epochs are below 1.
+    A ConfigError where `target` is not above 0, or epochs are below 1.
     """
     if target <= 0 or epochs < 1:
         raise ConfigError(f"target {target} and epochs {epochs}; give a target above 0 and at least 1 epoch")
@@ -147,18 +143,18 @@ class Pilot(NamedTuple):
     `between` and `within` is unknown; all counts as `between`, so that further epochs promise nothing."""
 
 
-def pilot_variances(outcomes: Outcomes, *, thresholds: Thresholds | None = None) -> tuple[Pilot, ...]:
+def pilot_variances(outcomes: Outcomes) -> tuple[Pilot, ...]:
     """Variances observed in a pilot, one entry a subject and method.
 
     Raises:
         AnalysisError: no analysis has both arms.
     """
     pilots = []
-    for headline in _headlines(outcomes, thresholds):
+    for headline in headlines_of(outcomes):
         analysis, conditions = headline.analysis, headline.data.requests.conditions
         used = [p for g in (*analysis.groups, *analysis.placebos) for p in g.conditions]
         used.extend([] if analysis.baseline is None else [analysis.baseline])
-        replies = [_replies_per_request(_accepted_and_scored(condition)[1]) for condition in conditions]
+        replies = [_replies_per_request(replies_scored(condition)) for condition in conditions]
         epochs = min(replies[p] for p in used)
         # Requests that only another analysis of the same logs asked are no attrition of this one.
         asked = max(int(replies_asked(conditions[p]).any(axis=1).sum()) for p in used)
@@ -178,14 +174,6 @@ def pilot_variances(outcomes: Outcomes, *, thresholds: Thresholds | None = None)
             "intervention in the monitored and the unmonitored tier"
         )
     return tuple(pilots)
-
-
-def _headlines(outcomes: Outcomes, thresholds: Thresholds | None) -> list[Headline]:
-    found = []
-    for requests in outcomes.request_sets:
-        data = request_data_of(requests, thresholds or Thresholds())
-        found += [headline_of(analysis, data) for analysis in analyses_of(requests)]
-    return found
 
 
 def _statistics(headline: Headline) -> dict[PowerQuantity, Statistic]:
@@ -223,17 +211,10 @@ def _observed(
     return Variance(between=max(total - within / epochs, 0.0), within=within)
 
 
-def _accepted_and_scored(condition: ConditionCounts) -> tuple[IntArray, IntArray]:
-    """Accepted replies, and accepted and rejected ones, [request, arm of two]."""
-    arms = condition.counts[:, ARM_TIERS]
-    accepted, rejected = (arms[..., OUTCOMES.index(outcome)] for outcome in ("accepted", "rejected"))
-    return accepted, accepted + rejected
-
-
 def _reply_noise(condition: ConditionCounts) -> FloatArray:
     """Mean over requests of the unbiased variance of a single reply, [arm of two]; 0 where never repeated."""
-    accepted, n = _accepted_and_scored(condition)
-    rate = accepted / np.maximum(n, 1)
+    n = replies_scored(condition)
+    rate = condition.counts[:, ARM_TIERS, OUTCOMES.index("accepted")] / np.maximum(n, 1)
     variance = np.where(n > 1, n * rate * (1 - rate) / np.maximum(n - 1, 1), 0.0)
     return np.asarray(variance.sum(axis=0) / np.maximum((n > 1).sum(axis=0), 1))
 
@@ -327,15 +308,10 @@ class VerdictPower(NamedTuple):
 
 
 def verdict_power(
-    truth: Truth,
-    design: StudyDesign,
-    *,
-    studies: int = 1000,
-    seed: int = 0,
-    thresholds: Thresholds | None = None,
+    truth: Truth, design: StudyDesign, *, studies: int = 1000, thresholds: Thresholds | None = None
 ) -> VerdictPower:
     """The verdicts of many studies of one truth."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     judge = _Judge(_template(design), thresholds or Thresholds())
     names = ["", *design.codes]
     rates = np.array([truth.arms.get(name, truth.base) for name in names])
@@ -351,12 +327,7 @@ def verdict_power(
 
 
 def pilot_verdicts(
-    outcomes: Outcomes,
-    sizes: Sequence[int],
-    *,
-    studies: int = 1000,
-    seed: int = 0,
-    thresholds: Thresholds | None = None,
+    outcomes: Outcomes, sizes: Sequence[int], *, studies: int = 1000
 ) -> dict[str, dict[int, VerdictPower]]:
     """The verdicts of studies of several sizes, were the truth what a pilot found, by subject and method.
 
@@ -364,7 +335,7 @@ def pilot_verdicts(
     are analyses that allow no verdict and those of fewer than ten complete requests.
     """
     found: dict[str, dict[int, VerdictPower]] = {}
-    for headline in _headlines(outcomes, thresholds):
+    for headline in headlines_of(outcomes):
         if headline.reference_gap() is None or not headline.families:
             continue
         judge = _Judge(headline, headline.data.thresholds)
@@ -374,7 +345,11 @@ def pilot_verdicts(
         if len(complete) < 10:
             continue
         name = f"{headline.analysis.subject_label} / {headline.analysis.method}"
-        found[name] = {n: judge.resampled(complete, n, studies, seed) for n in sizes}
+        found[name] = {}
+        for n in sizes:
+            rng = np.random.default_rng(0)
+            drawn = partial(lambda rng, table, n: table[rng.integers(len(table), size=n)], rng, complete, n)
+            found[name][n] = judge.count(drawn, studies)
     return found
 
 
@@ -402,14 +377,8 @@ class _Judge:
 
     def count(self, study: Callable[[], FloatArray], studies: int) -> VerdictPower:
         found = [self.codes(study()) for _ in range(studies)]
-        these = Counter(code for code, _ in found)
         further = Counter(code for _, code in found if code is not None)
-        return VerdictPower(studies, dict(these), dict(further))
-
-    def resampled(self, rates: FloatArray, n_requests: int, studies: int, seed: int) -> VerdictPower:
-        """Verdicts of studies whose requests are drawn from those of a pilot, [request, arm]."""
-        rng = np.random.default_rng(seed)
-        return self.count(lambda: rates[rng.integers(len(rates), size=n_requests)], studies)
+        return VerdictPower(studies, dict(Counter(code for code, _ in found)), dict(further))
 
     def codes(self, rates: FloatArray) -> tuple[VerdictCode, VerdictCode | None]:
         """Codes at both levels of one study, whose rates are [request, arm]."""

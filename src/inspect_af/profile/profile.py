@@ -52,6 +52,7 @@ from inspect_af.profile.effects import (
     effect_rows,
     fraction_of,
     headline_of,
+    headlines_of,
     level_of,
     request_data_of,
     sensitivity_rows,
@@ -172,20 +173,13 @@ def deviations(plan: Plan, headers: Sequence[LogHeader], outcomes: Outcomes) -> 
 
 
 def analysis_deviations(
-    plan: Plan,
-    *,
-    thresholds: Thresholds | None,
-    strength: str | None,
-    variables: Iterable[str] | None,
+    plan: Plan, thresholds: Thresholds | None, strength: str | None, variables: Iterable[str] | None
 ) -> tuple[str, ...]:
     """What was asked of the analysis otherwise than planned; None asks for the plan's own."""
     found = []
     if thresholds is not None and thresholds != plan.thresholds:
-        changed = [
-            f"{name} {used}, planned {planned}"
-            for (name, planned), (_, used) in zip(plan.thresholds, thresholds, strict=True)
-            if used != planned
-        ]
+        both = zip(plan.thresholds, thresholds, strict=True)
+        changed = [f"{name} {b}, planned {a}" for (name, a), (_, b) in both if a != b]
         found.append(f"Thresholds of the analysis: {'; '.join(changed)}.")
     if strength is not None and plan.headline_strength not in (None, strength):
         found.append(f"Strength of the headline: {strength}, planned {plan.headline_strength}.")
@@ -219,7 +213,6 @@ def _headers(plan: Plan, headers: Sequence[LogHeader]) -> list[str]:
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:
-    """The first few names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -260,7 +253,6 @@ class Case(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Conditions and replies."""
         counts = [self.data.requests.conditions[p].counts for p in self.positions]
         return len(counts), sum(int(one.sum()) for one in counts)
 
@@ -277,7 +269,6 @@ class Untouched(NamedTuple):
 
     @property
     def gap(self) -> Estimate:
-        """With its interval."""
         return self.data.estimator.of([level_of(self.data.strict.cell(self.position))])[0]
 
 
@@ -290,7 +281,6 @@ class Cases(NamedTuple):
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
-        """In the order of the profile."""
         found = [case.headline.analysis.subject for case in self.cases]
         return tuple(dict.fromkeys([*(u.condition.subject for u in self.untouched), *found]))
 
@@ -470,7 +460,7 @@ def _method_profile(
         plane=plane,
         stopping=_stopping(headline),
         simulated=analysis.simulated,
-        **judge(headline, selectivity, beliefs)._asdict(),
+        **judge(headline, selectivity, beliefs),
     )
 
 
@@ -479,7 +469,7 @@ def _stopping(headline: Headline) -> Stopping | None:
     if stopped is None:
         return None
     decided, widening = headline.is_decided, headline.data.estimator.widening
-    return Stopping(requests=stopped.requests, of=stopped.of, decided=decided, widening=widening)
+    return Stopping(**stopped._asdict(), decided=decided, widening=widening)
 
 
 def _stopped(profile: MethodProfile) -> str | None:
@@ -494,11 +484,7 @@ def _stopped(profile: MethodProfile) -> str | None:
 
 def contrast_is_decided(outcomes: Outcomes) -> bool:
     """Whether a run that stops once its contrast is decided may stop, by every analysis that it allows."""
-    headlines = [
-        headline_of(analysis, request_data_of(requests, Thresholds()))
-        for requests in outcomes.request_sets
-        for analysis in analyses_of(requests)
-    ]
+    headlines = headlines_of(outcomes)
     return bool(headlines) and all(headline.is_decided for headline in headlines)
 
 
@@ -556,11 +542,10 @@ def profile_logs(
     variables = None if variables is None else tuple(variables)
     departures = None
     if plan is not None:
-        changed = analysis_deviations(plan, thresholds=thresholds, strength=strength, variables=variables)
-        departures = (*changed, *deviations(plan, reader.headers, outcomes))
-        thresholds, strength, variables = as_planned(plan, thresholds, strength, variables)
-    beliefs, direct, edited = (_of(task, reader.notes.skipped) for task in SIDE_TASKS)
-    beside = _side_tables(beliefs, direct, edited, thresholds)
+        chosen = thresholds, strength, variables
+        departures = (*analysis_deviations(plan, *chosen), *deviations(plan, reader.headers, outcomes))
+        thresholds, strength, variables = as_planned(plan, *chosen)
+    beside = side_tables((), thresholds=thresholds, skipped=reader.notes.skipped)
     profile = build_profile(
         outcomes,
         thresholds=thresholds,
@@ -617,16 +602,13 @@ def code_words(headers: Iterable[LogHeader]) -> tuple[CodeWords, ...]:
         placebos = [(code, code, says.get(code, code), None) for code in pair.placebos]
         for code, variable, name, family in (*arms, *placebos):
             claim = bundled.claim(bundled.intervention(code), "standard").text if own else ""
-            words = CodeWords(
-                code=code,
-                variable=variable,
-                name=name,
-                family=family,
-                says=says.get(code, ""),
-                claim=" ".join(claim.split()),
-            )
+            about = {"says": says.get(code, ""), "claim": " ".join(claim.split())}
+            words = CodeWords(code=code, variable=variable, name=name, family=family, **about)
             found.setdefault((pair.digest, code), words)
     return tuple(found.values())
+
+
+SIDE_TASKS = (BELIEFS, DIRECT_REQUESTS, SCRATCHPAD)
 
 
 class SideTables(NamedTuple):
@@ -638,38 +620,37 @@ class SideTables(NamedTuple):
     notes: tuple[str, ...] = ()  # What was dropped or could not be used, a sentence each
 
 
-def side_tables(sources: Sequence[str | Path], *, thresholds: Thresholds | None = None) -> SideTables:
+def side_tables(
+    sources: Sequence[str | Path],
+    *,
+    thresholds: Thresholds | None = None,
+    skipped: Sequence[Skipped] | None = None,
+) -> SideTables:
     """Beliefs, direct requests and scratchpad edits alone, where there is no log to make a profile of.
+
+    Args:
+        sources: Log files, directories (searched recursively), globs or URLs.
+        thresholds: Of the analysis; the defaults if None.
+        skipped: Logs that were passed over for their task, which is known then, in the place of `sources`.
 
     Raises:
         LogError: A source does not exist.
     """
-    return _side_tables(sources, sources, sources, thresholds)
-
-
-def _side_tables(
-    beliefs: Sequence[str | Path],
-    direct: Sequence[str | Path],
-    scratchpads: Sequence[str | Path],
-    thresholds: Thresholds | None,
-) -> SideTables:
-    found = SideTables()
-    if beliefs:
-        asked = selectivity_from_logs(beliefs)
-        notes = (*note_sentences(asked.notes), *asked.problems)
-        found = found._replace(selectivity=asked.matrices, notes=notes)
-    if direct:
-        refused = direct_requests_from_logs(direct, thresholds=thresholds)
-        notes = (*found.notes, *note_sentences(refused.notes))
-        found = found._replace(direct_requests=refused.reports, notes=notes)
-    if scratchpads:
-        edited = scratchpads_from_logs(scratchpads, thresholds=thresholds)
-        notes = (*found.notes, *note_sentences(edited.notes))
-        found = found._replace(scratchpads=edited.reports, notes=notes)
-    return found._replace(notes=tuple(dict.fromkeys(found.notes)))
-
-
-SIDE_TASKS = (BELIEFS, DIRECT_REQUESTS, SCRATCHPAD)
+    places = [sources if skipped is None else _of(task, skipped) for task in SIDE_TASKS]
+    found, notes = SideTables(), list[str]()
+    if places[0]:
+        asked = selectivity_from_logs(places[0])
+        found = found._replace(selectivity=asked.matrices)
+        notes += [*note_sentences(asked.notes), *asked.problems]
+    if places[1]:
+        refused = direct_requests_from_logs(places[1], thresholds=thresholds)
+        found = found._replace(direct_requests=refused.reports)
+        notes += note_sentences(refused.notes)
+    if places[2]:
+        edited = scratchpads_from_logs(places[2], thresholds=thresholds)
+        found = found._replace(scratchpads=edited.reports)
+        notes += note_sentences(edited.notes)
+    return found._replace(notes=tuple(dict.fromkeys(notes)))
 
 
 def _of(task: str, skipped: Sequence[Skipped]) -> list[str]:

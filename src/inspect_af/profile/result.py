@@ -366,10 +366,10 @@ class MethodPair(Frozen):
 
     first: Method
     second: Method
-    sensitivity: dict[str, Estimate]
-    contrast: Estimate | None
-    size: Size | None  # Whether the methods' contrasts are alike within the margin
-    variables: dict[str, tuple[str, ...]]  # What each method's side averages, by method
+    sensitivity: dict[str, Estimate] = Field(default_factory=dict)
+    contrast: Estimate | None = None
+    size: Size | None = None  # Whether the methods' contrasts are alike within the margin
+    variables: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # What each side averages, by method
     refusal: str | None = None  # Why the two were not compared
 
 
@@ -540,8 +540,8 @@ class ClaimOnCheckpoint(Frozen):
     claim: str
     family: Family | None
     on_checkpoint: Estimate  # Change of the gap from the checkpoint's own baseline
-    on_subject: Estimate | None
-    difference: Estimate | None
+    on_subject: Estimate | None = None
+    difference: Estimate | None = None
 
 
 class Checkpoint(Frozen):

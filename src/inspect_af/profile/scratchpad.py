@@ -49,12 +49,9 @@ Replies = Sequence[EditedReply]
 class TransplantRow(Frozen):
     """One condition: four rates, and how the gap between two of them splits."""
 
-    condition: str
-    """`baseline`, or the claims in the prompts."""
-    rates: dict[str, dict[str, float | None]]
-    """Accepted rate by the prompt's tier, then by the text's."""
-    gap: Estimate
-    """Of the replies that went on under their own prompt."""
+    condition: str  # `baseline`, or the claims in the prompts
+    rates: dict[str, dict[str, float | None]]  # Accepted rate by the prompt's tier, then by the text's
+    gap: Estimate  # Of the replies that went on under their own prompt
     through: Estimate
     around: Estimate
     interaction: Estimate
@@ -64,29 +61,22 @@ class TransplantRow(Frozen):
     control: dict[str, Estimate]
     """By tier: accepted when gone on with under the own prompt, less accepted as first written. It is near 0
     where going on changes nothing."""
-    n_replies: int
-    """Replies that count, of all four kinds."""
+    n_replies: int  # Replies that count, of all four kinds
 
 
 class CutRow(Frozen):
     """One condition and one family: what becomes of the gap without its sentences."""
 
     condition: str
-    family: str
-    """Label of the family whose sentences were taken out."""
-    gap: Estimate
-    """With nothing taken out, the reasoning left open."""
+    family: str  # Label of the family whose sentences were taken out
+    gap: Estimate  # With nothing taken out, the reasoning left open
     change: Estimate
     """Of the gap, with the family's sentences taken out; replies without such a sentence count as they
     are."""
-    like: Estimate
-    """The same with other sentences of like number, length and place."""
-    difference: Estimate
-    """`change` less `like`."""
-    n_cut: int
-    """Replies from which a sentence was taken."""
-    came_back: float | None
-    """Share of them in which the model wrote a sentence of the family again."""
+    like: Estimate  # The same with other sentences of like number, length and place
+    difference: Estimate  # `change` less `like`
+    n_cut: int  # Replies from which a sentence was taken
+    came_back: float | None  # Share of them in which the model wrote a sentence of the family again
     came_back_like: float | None
 
 
@@ -101,10 +91,8 @@ class ScratchpadReport(Frozen):
     without_names: tuple[TransplantRow, ...]
     """The same from the texts that do not say which tier they were written in."""
     cuts: tuple[CutRow, ...]
-    names_tier: dict[str, float]
-    """Share of the texts that say it, by the tier in which they were written."""
-    left_out: dict[str, int]
-    """Replies that were not gone on with, by reason."""
+    names_tier: dict[str, float]  # Share of the texts that say it, by the tier in which they were written
+    left_out: dict[str, int]  # Replies that were not gone on with, by reason
     logs: tuple[str, ...]
 
 
@@ -181,10 +169,10 @@ def transplant_row(
     critical = t_quantile((1 + limits.confidence) / 2, max(n_units - 1, 1))
     if gap.is_nonzero and gap.se is not None and abs(gap.estimate) > critical * gap.se:
         share = _share(four, critical)
-    control = {}
-    for tier, own, first in ((ARMS[0], 0, 4), (ARMS[1], 3, 5)):
-        panel = Panel([cells[own], cells[first]], cluster_of, limits, drawer)
-        (control[tier],) = panel.estimates((1.0, -1.0))
+    control = {
+        tier: Panel([cells[own], cells[first]], cluster_of, limits, drawer).estimates((1.0, -1.0))[0]
+        for tier, own, first in ((ARMS[0], 0, 4), (ARMS[1], 3, 5))
+    }
     rates: dict[str, dict[str, float | None]] = defaultdict(dict)
     for (prompt, text), mean in zip(CELLS, known_mean(four.rates, axis=1), strict=True):
         rates[prompt][text] = optional(float(mean))
@@ -236,9 +224,7 @@ def _cuts(replies: Replies, labels: Mapping[str, str], limits: Thresholds) -> tu
         for family, label in labels.items():
             kinds = ("nothing", family, f"like-{family}")
             arms = [rates[kind, tier] for kind in kinds for tier in ARMS]
-            gap, change, like, difference = Panel(
-                arms, clusters_of(one.reply for one in own), limits
-            ).estimates((1, -1, 0, 0, 0, 0), (-1, 1, 1, -1, 0, 0), (-1, 1, 0, 0, 1, -1), (0, 0, 1, -1, -1, 1))
+            panel = Panel(arms, clusters_of(one.reply for one in own), limits)
             back = [
                 [one.came_back for one in own if one.edit.removed == kind and one.came_back is not None]
                 for kind in kinds[1:]
@@ -247,16 +233,22 @@ def _cuts(replies: Replies, labels: Mapping[str, str], limits: Thresholds) -> tu
                 CutRow(
                     condition=condition,
                     family=label,
-                    gap=gap,
-                    change=change,
-                    like=like,
-                    difference=difference,
+                    **dict(zip(_OF_CUTS, panel.estimates(*_OF_CUTS.values()), strict=True)),
                     n_cut=len(back[0]),
                     came_back=fmean(back[0]) if back[0] else None,
                     came_back_like=fmean(back[1]) if back[1] else None,
                 )
             )
     return tuple(rows)
+
+
+_OF_CUTS = {
+    "gap": (1, -1, 0, 0, 0, 0),
+    "change": (-1, 1, 1, -1, 0, 0),
+    "like": (-1, 1, 0, 0, 1, -1),
+    "difference": (0, 0, 1, -1, -1, 1),
+}
+"""How each quantity weighs the arms with nothing, the family's sentences and others like them taken out."""
 
 
 def _drawn_from(one: EditedReply) -> tuple[object, ...]:
@@ -277,14 +269,9 @@ class _Place(NamedTuple):
 def scratchpads_from_logs(
     sources: Sequence[str | Path], *, thresholds: Thresholds | None = None
 ) -> ScratchpadReports:
-    """One report per subject and request set. Logs of other tasks are passed over.
+    """One report per subject and request set; logs of other tasks are passed over.
 
-    Args:
-        sources: Log files, directories, globs or URLs.
-        thresholds: Confidence, resamples and seed; the defaults if None.
-
-    Raises:
-        LogError: A source does not exist.
+    A source that does not exist raises a LogError.
     """
     limits = thresholds or Thresholds()
     read = read_scratchpad_logs(sources)
@@ -305,13 +292,10 @@ def scratchpads_from_logs(
             if drawn not in groups[place] or groups[place][drawn].reply.error is not None:
                 groups[place][drawn] = one
             logs[place][header.location] = None
-    return ScratchpadReports(
-        tuple(
-            _report(place, list(found.values()), tuple(logs[place]), limits)
-            for place, found in groups.items()
-        ),
-        read.notes,
+    reports = (
+        _report(place, list(found.values()), tuple(logs[place]), limits) for place, found in groups.items()
     )
+    return ScratchpadReports(tuple(reports), read.notes)
 
 
 def _report(place: _Place, replies: Replies, logs: tuple[str, ...], limits: Thresholds) -> ScratchpadReport:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import sqrt
 from statistics import fmean, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -105,14 +105,7 @@ class _Vectors:
             positive_control=self.positive_control(vectors),
             unsteered=(self.means[self.baseline][0], self.means[self.baseline][1]),
             random=tuple(
-                RandomPoint(
-                    digest=one.steer.digest,
-                    multiplier=one.steer.multiplier,
-                    dose=one.signed_dose,
-                    parsed=one.parsed,
-                    monitored=self.means[one.position][0],
-                    unmonitored=self.means[one.position][1],
-                )
+                RandomPoint(digest=one.steer.digest, **self.arms(one))
                 for own in self.controls.values()
                 for one in own
             ),
@@ -169,6 +162,12 @@ class _Vectors:
             sentence=f"{steer.concept}: {self.sentence(labels[0], *standing, behaviour, used)}.",
         )
 
+    def arms(self, one: Steered) -> dict[str, Any]:
+        """The fields of `DosePointArms`."""
+        monitored, unmonitored = self.means[one.position]
+        about = {"multiplier": one.steer.multiplier, "dose": one.signed_dose, "parsed": one.parsed}
+        return {**about, "monitored": monitored, "unmonitored": unmonitored}
+
     def point(self, one: Steered, labels: tuple[str, str]) -> SteeredPoint:
         """The vector at one multiplier, with the random vectors at that dose."""
         controls = self.matched([one])
@@ -178,12 +177,8 @@ class _Vectors:
             return self.band(self.score_change([one], concept, [1.0]), others)
 
         return SteeredPoint(
-            multiplier=one.steer.multiplier,
-            dose=one.signed_dose,
-            parsed=one.parsed,
+            **self.arms(one),
             usable=one.is_usable,
-            monitored=self.means[one.position][0],
-            unmonitored=self.means[one.position][1],
             gap=self.band(self.gap_change([one], [1.0]), [self.gap_change(own, [1.0]) for own in controls]),
             own_score=scored(labels[0]),
             other_score=scored(labels[1]),
@@ -285,8 +280,8 @@ class _Vectors:
     ) -> str:
         """What the vector is shown to do; that it does nothing is never shown here."""
         if swing is None:
-            few = "too few requests were scored to compare anything"
-            return few if used else "at no multiplier did enough replies parse to compare anything"
+            few = "too few requests were scored" if used else "at no multiplier did enough replies parse"
+            return f"{few} to compare anything"
         if behaviour == "too-few-controls":
             needed = f"{self.thresholds.min_random_controls} are needed to tell it from any other direction"
             return f"{swing.n_controls} random vectors at its doses; {needed}"

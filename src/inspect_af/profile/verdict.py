@@ -181,7 +181,6 @@ class Quantities(Generic[X]):
     placebo: Effect[X] | None  # The placebos' mean effect; None where none was run
 
     def mapped(self, change: Callable[[X], Y]) -> Quantities[Y]:
-        """The same tree with every leaf changed."""
         result: Quantities[Y] = _mapped(self, change)
         return result
 
@@ -196,8 +195,7 @@ class Quantities(Generic[X]):
         return found
 
 
-NOT_KNOWN = Measure(nan, lambda _: (nan, nan))
-"""In the place of what was not run; it supports no rule."""
+NOT_KNOWN = Measure(nan, lambda _: (nan, nan))  # In the place of what was not run; it supports no rule
 _NO_EFFECT = Effect(NOT_KNOWN, NOT_KNOWN, NOT_KNOWN)
 _NO_FAMILY = FamilyEvidence("", _NO_EFFECT, (), (), (), _NO_EFFECT, NOT_KNOWN)
 _NOT_BOTH = BothFamilies(*[NOT_KNOWN] * 6)
@@ -265,7 +263,6 @@ class Reading:
         return self.bounds(measure, share)[1]
 
     def excludes_zero(self, measure: Measure, share: float = 1.0) -> int:
-        """The sign that the interval shows, or 0."""
         low, high = self.bounds(measure, share)
         return (low > 0) - (high < 0)
 
@@ -437,7 +434,6 @@ class Reading:
 
     @property
     def margin_reason(self) -> str:
-        """How the margin came about."""
         fixed = f"{100 * self.t.delta:g} points"
         if not self.t.relative:
             return f"{fixed}, as the plan fixed it"
@@ -501,7 +497,6 @@ class Verdict(Frozen):
     margin_reason: str
 
     def but(self, *qualifiers: str, **changed: object) -> Verdict:
-        """The verdict with more qualifiers and other fields."""
         return self.model_copy(update={"qualifiers": (*self.qualifiers, *qualifiers), **changed})
 
 
@@ -603,7 +598,8 @@ def _numbers(r: Reading) -> list[str]:
 def _said(row: Row, r: Reading) -> tuple[str, str, tuple[str, ...]]:
     """Label, sentence and reasons of a row that holds."""
     f = leader_of(row.code)
-    label, sentence, clause = _SAID[row.code if f is None else row.code.partition("-")[2]]
+    word = row.code if f is None else row.code.partition("-")[2]
+    label, sentence = _LABELS.get(word, word.replace("-", " ")), _SENTENCES[word]
     any_unit = {"texts": "any text moves", "checkpoints": "any documents move"}
     names = {
         "r": r,
@@ -611,7 +607,7 @@ def _said(row: Row, r: Reading) -> tuple[str, str, tuple[str, ...]]:
         "other": r.label(1 - (f or 0)),
         "delta": f"{100 * r.t.delta:g} points",
         "any": any_unit.get(r.at.units, "any vector moves"),
-        "clause": "" if clause is None else clause(row, r, f or 0),
+        "clause": _CLAUSES[word](row, r, f or 0) if word in _CLAUSES else "",
     }
     said = sentence.format(**names)
     reasons = _numbers(r)
@@ -628,7 +624,7 @@ def _said(row: Row, r: Reading) -> tuple[str, str, tuple[str, ...]]:
     return label.format(**names), said[:1].upper() + said[1:], tuple(reasons)
 
 
-def _no_placebo(r: Reading) -> str:
+def _no_placebo(row: Row, r: Reading, f: int) -> str:
     """What a sentence about every effect adds where no placebo is among them."""
     return "" if r.q.placebo is not None else f"; {r.at.no_placebo}"
 
@@ -671,90 +667,63 @@ def _what_moves(row: Row, r: Reading, f: int) -> str:
 def _undecided(row: Row, r: Reading, f: int) -> str:
     both = r.q.both
     known_share = any(r.has_two_thirds(k) and r.low(r.sensitivity(k)) > 0 for k in (0, 1))
+    share_is_open = both is not None and not r.neither_has_two_thirds and not known_share
     parts = (
         (both is not None and not r.excludes_zero(both.contrast), "which family moves the gap more is open"),
-        (
-            both is not None and not r.neither_has_two_thirds and not known_share,
-            "each family's share is open",
-        ),
-        (
-            not r.everything_within,
-            f"equivalence is not shown: some effect may reach {r.margin_text}",
-        ),
+        (share_is_open, "each family's share is open"),
+        (not r.everything_within, f"equivalence is not shown: some effect may reach {r.margin_text}"),
         (not r.gap_sign, "whether there is a gap is open"),
     )
     said = "; ".join(part for is_open, part in parts if is_open)
     return f": {said}" if said else ""
 
 
-_SAID: dict[str, tuple[str, str, Callable[[Row, Reading, int], str] | None]] = {
-    "dominant": (
-        "{own}-dominant",
-        "The gap follows {own} beliefs, more than twice as far as {other} beliefs.",
-        None,
-    ),
-    "leaning": (
-        "{own}-leaning",
-        "The gap follows {own} beliefs more than {other} beliefs; {clause}.",
-        _why_only_leaning,
-    ),
-    "moves": (
-        "{own} moves it",
-        "The gap follows {own} beliefs{clause}.",
-        lambda row, r, f: (
-            f"; that it follows them more than {r.label(1 - f)} beliefs is not shown"
-            if r.label(1 - f)
-            else ""
-        ),
-    ),
-    "mixed": (
-        "mixed",
-        "The gap follows {own} and {other} beliefs, and neither has more than two thirds of it.",
-        None,
-    ),
-    "both-move": (
-        "both move it",
-        "The gap follows {own} and {other} beliefs; how the two compare is not shown.",
-        None,
-    ),
-    "reversed-or-inconsistent": ("reversed or inconsistent", "{clause}.", _reversed),
-    "global-shift": (
-        "global shift",
-        "Compliance moves as a whole, and no effect on the gap reaches {r.margin_text}{clause}.",
-        lambda row, r, f: _no_placebo(r),
-    ),
-    "neither": (
-        "neither",
-        "There is a gap, and nothing that was tried moves it by {r.margin_text} or more{clause}.",
-        lambda row, r, f: _no_placebo(r),
-    ),
-    "any-text-moves-it": ("{any} it", "{clause}; no family of beliefs is shown to.", _what_moves),
-    "floor-compressed": (
-        "{r.compressed}-compressed",
-        "Compliance is at the {r.compressed} of its scale, so that a gap has no room to show.",
-        None,
-    ),
-    "reversed-gap": (
-        "reversed gap",
-        "The gap is reversed: {r.at.reference} complies less where it is monitored{clause}.",
-        lambda row, r, f: (
-            f", and nothing that was tried moves it by {r.margin_text} or more{_no_placebo(r)}"
-            if r.everything_within
-            else ""
-        ),
-    ),
-    "no-gap": (
-        "no gap",
-        "Any gap is smaller than {delta}: there is none whose motivation could be asked for.",
-        None,
-    ),
-    "underpowered": (
-        "underpowered",
-        "The data do not decide between the patterns{clause}.",
-        _undecided,
-    ),
+def _not_more(row: Row, r: Reading, f: int) -> str:
+    other = r.label(1 - f)
+    return f"; that it follows them more than {other} beliefs is not shown" if other else ""
+
+
+def _nothing_moves_it(row: Row, r: Reading, f: int) -> str:
+    moved = f", and nothing that was tried moves it by {r.margin_text} or more{_no_placebo(row, r, f)}"
+    return moved if r.everything_within else ""
+
+
+_LABELS = {
+    "dominant": "{own}-dominant",
+    "leaning": "{own}-leaning",
+    "moves": "{own} moves it",
+    "both-move": "both move it",
+    "any-text-moves-it": "{any} it",
+    "floor-compressed": "{r.compressed}-compressed",
 }
-"""Label and sentence by code, with what gives the clause in it; names are filled in by `_said`."""
+"""Labels that are not the code with spaces; names are filled in by `_said`, as in the sentences."""
+_SENTENCES = {
+    "dominant": "The gap follows {own} beliefs, more than twice as far as {other} beliefs.",
+    "leaning": "The gap follows {own} beliefs more than {other} beliefs; {clause}.",
+    "moves": "The gap follows {own} beliefs{clause}.",
+    "mixed": "The gap follows {own} and {other} beliefs, and neither has more than two thirds of it.",
+    "both-move": "The gap follows {own} and {other} beliefs; how the two compare is not shown.",
+    "reversed-or-inconsistent": "{clause}.",
+    "global-shift": "Compliance moves as a whole, and no effect on the gap reaches {r.margin_text}{clause}.",
+    "neither": "There is a gap, and nothing that was tried moves it by {r.margin_text} or more{clause}.",
+    "any-text-moves-it": "{clause}; no family of beliefs is shown to.",
+    "floor-compressed": "Compliance is at the {r.compressed} of its scale, so that a gap has no room to "
+    "show.",
+    "reversed-gap": "The gap is reversed: {r.at.reference} complies less where it is monitored{clause}.",
+    "no-gap": "Any gap is smaller than {delta}: there is none whose motivation could be asked for.",
+    "underpowered": "The data do not decide between the patterns{clause}.",
+}
+_CLAUSES: dict[str, Callable[[Row, Reading, int], str]] = {
+    "leaning": _why_only_leaning,
+    "moves": _not_more,
+    "reversed-or-inconsistent": _reversed,
+    "global-shift": _no_placebo,
+    "neither": _no_placebo,
+    "any-text-moves-it": _what_moves,
+    "reversed-gap": _nothing_moves_it,
+    "underpowered": _undecided,
+}
+"""What gives the clause in the sentence."""
 
 
 def _qualifiers(row: Row, r: Reading, tipping: float | None) -> Iterator[str]:

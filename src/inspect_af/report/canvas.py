@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from inspect_af.errors import MissingExtraError
+from inspect_af.config import require
 from inspect_af.format import WithInterval, one_line
 from inspect_af.report.naming import report_words
 from inspect_af.types import FAMILIES, Family
@@ -117,9 +117,8 @@ class Forest(NamedTuple):
 def mark(panel: int, found: WithInterval | None, look: str | FamilyStyle, lift: float = 0.0) -> Mark:
     """An estimate in a colour, or with the mark of a family."""
     color, marker = (look, "o") if isinstance(look, str) else (look.color, look.marker)
-    if found is None:
-        return Mark(panel, None, None, None, color, marker, lift)
-    return Mark(panel, found.estimate, found.low, found.high, color, marker, lift)
+    bounds = (None, None, None) if found is None else (found.estimate, found.low, found.high)
+    return Mark(panel, *bounds, color, marker, lift)
 
 
 def drawn(name: str, figure: Figure, *, of: str = "", **words: Any) -> Drawing:
@@ -135,12 +134,8 @@ def drawing_style() -> Iterator[None]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
+    with require("figures", "figures"):
         from matplotlib import style
-    except ImportError as error:
-        raise MissingExtraError(
-            "figures need matplotlib, which is not installed: pip install 'inspect-af[figures]'"
-        ) from error
     with style.context(["default", _SETTINGS]), warnings.catch_warnings():
         # Names may be in scripts that the measuring font lacks; browsers have others.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)

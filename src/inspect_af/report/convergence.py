@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from inspect_af.format import DASH, Columns, Table, count, interval, percent, points, signed, table
+from inspect_af.format import DASH, Columns, Table, change, count, interval, percent, points, signed, table
 from inspect_af.profile.result import Band, Convergence, MethodPair, MethodResult, Model, VectorCoupling
 from inspect_af.report.canvas import Drawing
 from inspect_af.report.figures import Names, draw_convergence
@@ -80,8 +80,6 @@ def _page(report: Convergence, drawings: Sequence[Drawing], absent: str | None) 
 
 
 def _methods(model: Model) -> Table | None:
-    """What each method says, side by side."""
-
     def verdict(method: MethodResult) -> str:
         # The profile's verdict knows nothing of random vectors: where they hold it back, that is said.
         leads = (method.verdict_code or "").endswith(("-dominant", "-leaning"))
@@ -109,8 +107,6 @@ def _methods(model: Model) -> Table | None:
 
 
 def _pairs(model: Model) -> Table | None:
-    """The methods against one another."""
-
     def over(pair: MethodPair) -> str:
         sides = [(METHOD_NAMES[m], pair.variables.get(m, ())) for m in (pair.first, pair.second)]
         return pair.refusal or "; ".join(f"{side}: {', '.join(codes)}" for side, codes in sides if codes)
@@ -207,61 +203,37 @@ def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:
         f"{100 * g.sd:.1f} points between them."
         for g in report.screened_groups
     )
-    parts: list[tuple[str, Any, Any, str, Sequence[tuple[str, Table | None]]]] = [
-        ("calibration", report.calibrations, _slopes(report, names), "", ()),
-        (
-            "coupling",
-            report.steering,
-            [
-                f"{names[one.subject]}: {said}"
-                for one in report.steering
-                for said in (
-                    *(v.sentence for v in one.vectors),
-                    one.positive_control and f"{one.positive_control}.",
-                )
-                if said
-            ],
-            f"{judged} A multiplier is used where {floors} of replies can be counted.",
-            vectors,
-        ),
-        ("beliefs", report.selectivity, (), "", [("", belief_table(m, names)) for m in measured]),
-        ("screening", report.screening, spread, "", [("", screening)]),
-        ("role-play", report.ablations, (), "", [("", ablations)]),
-        ("doses", report.doses, (), "", [("Slopes", trends)]),
-        ("checkpoints", report.checkpoints, eligible, "", [("", checkpoints)]),
-        (
-            "direct-requests",
-            report.direct,
-            [warning for one in report.direct for warning in one.warnings],
-            "",
-            [("", with_names(direct_table(one, of=" / "))) for one in report.direct],
-        ),
-        (
-            "scratchpads",
-            report.scratchpads,
-            [
-                f"{one.subject}: {line}"
-                for one in report.scratchpads
-                for line in scratchpad_part(one)["lines"]
-            ],
-            "",
-            [("", each) for one in report.scratchpads for each in scratchpad_part(one)["tables"]],
-        ),
+    said = [
+        f"{names[one.subject]}: {line}"
+        for one in report.steering
+        for line in (*(v.sentence for v in one.vectors), one.positive_control and f"{one.positive_control}.")
+        if line
     ]
-    return [
-        {
-            "id": id,
-            "title": report_words()[id]["title"],
-            "lines": list(lines),
-            "note": note or report_words()[id].get("note"),
-            "tables": [found for found in tables if found[1]],
-            "checks": belief_lines(report.selectivity, report.thresholds, names, asked)
-            if id == "beliefs"
-            else (),
-        }
-        for id, held, lines, note, tables in parts
-        if held
-    ]
+    used = f"{judged} A multiplier is used where {floors} of replies can be counted."
+    warnings = [warning for one in report.direct for warning in one.warnings]
+    direct = [with_names(direct_table(one, of=" / ")) for one in report.direct]
+    edits = [(one.subject, scratchpad_part(one)) for one in report.scratchpads]
+    edited = [f"{who}: {line}" for who, part in edits for line in part["lines"]]
+    changes = [found for _, part in edits for found in part["tables"]]
+    checks = belief_lines(report.selectivity, report.thresholds, names, asked)
+
+    def part(id: str, *tables: Table | None, lines: Iterable[str] = (), **more: Any) -> dict[str, Any]:
+        about = {"id": id, "title": report_words()[id]["title"], "note": report_words()[id].get("note")}
+        shown = [("", found) for found in tables if found]
+        return {**about, "lines": list(lines), "tables": shown, "checks": (), **more}
+
+    parts = (
+        (report.calibrations, part("calibration", lines=_slopes(report, names))),
+        (report.steering, part("coupling", lines=said, note=used, tables=[one for one in vectors if one[1]])),
+        (report.selectivity, part("beliefs", *(belief_table(m, names) for m in measured), checks=checks)),
+        (report.screening, part("screening", screening, lines=spread)),
+        (report.ablations, part("role-play", ablations)),
+        (report.doses, part("doses", tables=[("Slopes", trends)] if trends else [])),
+        (report.checkpoints, part("checkpoints", checkpoints, lines=eligible)),
+        (report.direct, part("direct-requests", *direct, lines=warnings)),
+        (report.scratchpads, part("scratchpads", *changes, lines=edited)),
+    )
+    return [found for held, found in parts if held]
 
 
 def _slopes(report: Convergence, names: Names) -> list[str]:
@@ -282,11 +254,7 @@ def _slopes(report: Convergence, names: Names) -> list[str]:
 
 
 def _change(band: Band | None, scale: float = 100.0) -> str:
-    if band is None:
-        return DASH
-    around = interval(band.low, band.high, scale=scale)
-    change = signed(band.change, scale=scale)
-    return change if around == DASH else f"{change} {around}"
+    return DASH if band is None else change(band.change, band.low, band.high, scale=scale)
 
 
 def _random(band: Band | None, scale: float = 100.0) -> str:

@@ -32,11 +32,9 @@ class Families(NamedTuple):
     second: str
 
     def of(self, family: Family) -> str:
-        """The label of a family."""
         return self.first if family == "first" else self.second
 
     def heading(self, family: Family | None, *, placebo: bool) -> str:
-        """What stands above the rows of one family."""
         if family is not None:
             return f"{self.of(family)} beliefs"
         return "placebo" if placebo else ""
@@ -171,8 +169,7 @@ def _has_twin(one: MethodProfile, profile: Profile) -> bool:
     return sum((p.subject, p.method) == (one.subject, one.method) for p in profile.profiles) > 1
 
 
-_ROTATED = "/rotated"
-"""End of the label of a claim whose wordings take turns."""
+_ROTATED = "/rotated"  # End of the label of a claim whose wordings take turns
 
 
 def several_strengths(rows: Iterable[ConditionRow | EffectRow]) -> bool:

@@ -156,23 +156,17 @@ def render(template: str, *, thresholds: Thresholds | None = None, **context: An
 
 
 def write_report(profile: Profile, file: Path, *, excerpts: Excerpts | None = None) -> None:
-    """Writes the page of a profile; the same arguments give the same bytes.
-
-    Missing directories are made. Without excerpts the page shows no model text at all.
-    """
+    """Writes the page of a profile; without excerpts it shows no model text at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(render_html(profile, excerpts), encoding="utf-8", newline="\n")
 
 
-def notebook_html(profile: Profile, *, height: int = 720) -> str:
-    """The page in a sandboxed frame, for a notebook's output: its styles and text stay inside.
-
-    Its height is in CSS pixels.
-    """
+def notebook_html(profile: Profile) -> str:
+    """The page in a sandboxed frame, for a notebook's output: its styles and text stay inside."""
     page = html.escape(render_html(profile), quote=True)
     return (
         f'<iframe sandbox="" srcdoc="{page}" title="Motivation profile" '
-        f'style="width:100%;height:{int(height)}px;border:0"></iframe>'
+        'style="width:100%;height:720px;border:0"></iframe>'
     )
 
 
@@ -209,7 +203,11 @@ def render_html(profile: Profile, excerpts: Excerpts | None = None) -> str:
         by_position=list(by_position(profile.first_options)),
         direct=[(with_names(direct_table(one, of=" / ")), one) for one in profile.direct_requests],
         scratchpads=[scratchpad_part(one) for one in profile.scratchpads],
-        awareness=_awareness(profile),
+        awareness={
+            "table": awareness_table(profile.awareness),
+            "judges": ", ".join(dict.fromkeys(row.judge for row in profile.awareness)),
+            "simulated": any(row.simulated for row in profile.awareness),
+        },
         excerpts=excerpts if excerpts and (excerpts.drawn or excerpts.unreadable) else None,
         folds=_folds(profile, excerpts),
         conditions=[_condition_table(block, profile) for block in blocks(profile)],
@@ -318,15 +316,6 @@ def scratchpad_part(one: ScratchpadReport) -> dict[str, Any]:
         "lines": [sentence[:1].upper() + sentence[1:] for sentence in scratchpad_sentences(one)],
         "tables": scratchpad_tables(one),
         "limits": report_words()["scratchpads"]["note"],
-    }
-
-
-def _awareness(profile: Profile) -> dict[str, Any]:
-    judges = dict.fromkeys(row.judge for row in profile.awareness)
-    return {
-        "table": awareness_table(profile.awareness),
-        "judges": ", ".join(judges),
-        "simulated": any(row.simulated for row in profile.awareness),
     }
 
 
@@ -488,7 +477,6 @@ def _comparison_table(one: Comparison) -> Table | None:
 
 
 def _estimates(caption: str, rows: Iterable[tuple[str, Estimate | None]]) -> Table | None:
-    """Estimates with both of their intervals."""
     columns: Columns[tuple[str, Estimate]] = {
         "quantity": lambda r: name(r[0]),
         "estimate": lambda r: points(r[1]),

@@ -11,6 +11,7 @@ from inspect_af.format import (
     Columns,
     Table,
     WithInterval,
+    change,
     count,
     interval,
     one_line,
@@ -213,8 +214,7 @@ def render_direct(report: DirectReport) -> str:
 
 def gap_of(row: ConditionRow) -> str:
     """The gap of a condition with its interval, in percentage points."""
-    between = interval(row.gap_low, row.gap_high)
-    return signed(row.gap) if between == DASH else f"{signed(row.gap)} {between}"
+    return change(row.gap, row.gap_low, row.gap_high)
 
 
 def nuisance_table(report: NuisanceReport) -> Table | None:

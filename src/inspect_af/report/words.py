@@ -80,11 +80,10 @@ def plain_sentences(one: MethodProfile, profile: Profile) -> tuple[str, ...]:
     who = "The model" if one.reference_gap_of != "the placebo" else "With a neutral statement the model"
     n = round(100 * abs(gap.estimate))
     size = plural(n, "point") if n else f"{100 * abs(gap.estimate):.1f} points"
-    sentence = f"It is not shown that the model complies more often {when}: {estimate(gap)} points."
-    if gap.n < LEAST_UNITS:
-        few = plural(gap.n, "complete request")
-        sentence = f"It is not shown that the model complies more often {when}: only {few}."
-    elif gap.is_nonzero:
+    is_few = gap.n < LEAST_UNITS
+    why = f"only {plural(gap.n, 'complete request')}" if is_few else f"{estimate(gap)} points"
+    sentence = f"It is not shown that the model complies more often {when}: {why}."
+    if gap.is_nonzero and not is_few:
         sentence = f"{who} complies {size} {'more' if gap.estimate > 0 else 'less'} often {when}."
     return (sentence, _families_sentence(one, profile)) if one.sensitivity else (sentence,)
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
+    Content,
     ContentReasoning,
     ContentText,
     Model,
@@ -214,12 +215,15 @@ def _join(state: TaskState, prompt: list[ChatMessage], begun: ChatMessageAssista
     thought = "\n".join(filter(None, map(native_reasoning, (begun.content, output.message.content))))
     text = kept + output.message.text
     reasoning = [ContentReasoning(reasoning=thought)] if thought else []
-    message = output.message.model_copy(
-        update={"content": [*reasoning, ContentText(text=text)] if reasoning else text}
-    )
+    state.output = with_content(output, [*reasoning, ContentText(text=text)] if reasoning else text)
+    state.messages = [*prompt, state.output.message]
+
+
+def with_content(output: ModelOutput, content: str | list[Content]) -> ModelOutput:
+    """The output with other content in its message, whose text is the completion."""
+    message = output.message.model_copy(update={"content": content})
     choice = output.choices[0].model_copy(update={"message": message})
-    state.output = output.model_copy(update={"choices": [choice], "completion": text})
-    state.messages = [*prompt, message]
+    return output.model_copy(update={"choices": [choice], "completion": message.text})
 
 
 def _carried(state: TaskState) -> tuple[Treatment, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import click
 from inspect_ai import Task
@@ -52,6 +52,7 @@ from inspect_af.solvers import (
 from inspect_af.types import (
     DEVELOPER_OPTION,
     PLANNED_CLAIM,
+    TIERS,
     WORDING,
     Option,
     ReasoningChannel,
@@ -65,15 +66,11 @@ _LIKENESS = 0.85  # `intervention` is this like `interventions`, `requests` is n
 
 
 def refuse_misspelt(task: Callable[..., Task], name: str) -> None:
-    """Stops a command whose `-T` almost names a parameter of the task, or gives one no value.
+    """A ConfigError where a command's `-T` almost names a parameter of the task, or gives one no value.
 
     Inspect drops arguments that a task does not have with a warning, so that `-T intervention=A1+` would run,
     and pay for, the baseline alone. Names unlike any parameter are left to that warning, and so is a command
-    for several tasks, where the argument may be meant for another one. Outside a command line nothing is
-    checked: Python refuses unknown arguments by itself.
-
-    Raises:
-        ConfigError: A parameter is misspelt or empty.
+    for several tasks, where the argument may be meant for another one.
     """
     command = click.get_current_context(silent=True)
     if command is None or len(command.params.get("tasks") or ()) > 1:
@@ -124,11 +121,8 @@ def scenario_task(
 
     Args:
         load: Brings the requests, once everything else is known to be allowed.
-        version: The task's version.
-        interventions: See the tasks, as for what follows.
+        version: The task's version; see the tasks for their parameters.
         chooses: Whether requests offer two options.
-        consequence: One of the scenario's consequences; None for its default, or where it has none.
-        oversight: Stated probability that a monitored conversation is looked at.
         recorded: Further prompt settings that the log records.
     """
     check_one_of(setting, get_args(Setting), what="setting")
@@ -138,7 +132,9 @@ def scenario_task(
     whole_number(run_seed, "run_seed")
     whole_number(baseline_repeats, "baseline_repeats", least=1, most=1000)
     redact = true_or_false(redact, "redact")
-    asked = _parse_tiers(tiers)
+    asked = tuple(cast(Tier, tier) for tier in dict.fromkeys(as_list(tiers) or [""]))
+    for tier in asked:
+        check_one_of(tier, TIERS[:3], what="tier")  # not `none`
     words = load_scenario(scenario, pair=pair)
     if (words.kind == "choice") != chooses:
         task, other = ("value_conflict", "alignment_faking")[:: 1 if words.kind == "choice" else -1]
@@ -239,14 +235,6 @@ def scenario_task(
         ).as_metadata()
         | ({CONTENTS: rubrics} if rubrics else {}),
     )
-
-
-def _parse_tiers(tiers: str | list[str]) -> tuple[Tier, ...]:
-    known: dict[str, Tier] = {"monitored": "monitored", "unmonitored": "unmonitored", "rated": "rated"}
-    names = dict.fromkeys(as_list(tiers) or [""])
-    for name in names:
-        check_one_of(name, known, what="tier")
-    return tuple(known[name] for name in names)
 
 
 def planned_sample(
@@ -406,11 +394,8 @@ def _redact_replies(
 
 
 def _texts(message: ChatMessageAssistant) -> Iterator[str]:
-    parts = [message.content] if isinstance(message.content, str) else message.content
-    for part in parts:
-        text = part.text if isinstance(part, ContentText) else part if isinstance(part, str) else ""
-        if text.strip():
-            yield text
+    parts = message.content if isinstance(message.content, list) else [ContentText(text=message.content)]
+    yield from (part.text for part in parts if isinstance(part, ContentText) and part.text.strip())
 
 
 def _mentions(value: Any, texts: set[str]) -> bool:

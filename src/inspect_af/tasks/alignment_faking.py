@@ -74,24 +74,7 @@ def alignment_faking(
         MaterialsError: A file is missing or malformed.
         RequestsUnavailableError: The request set could not be downloaded.
     """
+    options = locals()
     refuse_misspelt(alignment_faking, "alignment_faking")
-    return scenario_task(
-        lambda: load_requests(requests),
-        version=VERSION,
-        interventions=interventions,
-        strength=strength,
-        paraphrase=paraphrase,
-        setting=setting,
-        identity=identity,
-        baseline_repeats=baseline_repeats,
-        tiers=tiers,
-        tier_tag=tier_tag,
-        first_tier=first_tier,
-        tag_in=tag_in,
-        reasoning=reasoning,
-        scenario=scenario,
-        pair=pair,
-        judges=judges,
-        redact=redact,
-        run_seed=run_seed,
-    )
+    source = options.pop("requests")
+    return scenario_task(lambda: load_requests(source), version=VERSION, **options)

@@ -32,6 +32,7 @@ from inspect_af.materials.beliefs import PREFILL
 from inspect_af.reply import native_reasoning
 from inspect_af.scorers.beliefs import BY_WORDS, OPTION_LOGPROBS, belief, first_letter_masses
 from inspect_af.solvers import claims_for, prompt_intervention, scenario_prompt
+from inspect_af.solvers.scratchpad import with_content
 from inspect_af.tasks._common import needs_grader, planned_sample, refuse_misspelt, samples_view
 from inspect_af.types import TaskMeta
 
@@ -102,12 +103,9 @@ def beliefs(
         MaterialsError: A file is missing or malformed, or a question shares a sentence with a claim.
     """
     refuse_misspelt(beliefs, "beliefs")
-    for given, allowed, name in (
-        (setting, get_args(Setting), "setting"),
-        (questions, get_args(Asked), "questions"),
-        (reading, get_args(Reading), "reading"),
-    ):
-        check_one_of(given, allowed, what=name)
+    check_one_of(setting, get_args(Setting), what="setting")
+    check_one_of(questions, get_args(Asked), what="questions")
+    check_one_of(reading, get_args(Reading), what="reading")
     if orders is not None:  # all rotations
         whole_number(orders, "orders", least=1)
     whole_number(order_seed, "order_seed")
@@ -243,13 +241,11 @@ async def _after_prefill(
     if native_reasoning(output.message.content) or unlettered:
         return None
     found = dict(zip(asked.options, await asyncio.gather(*map(words, asked.options.values())), strict=True))
-    text = PREFILL + output.message.text
-    message = output.message.model_copy(update={"content": text})
-    choice = output.choices[0].model_copy(update={"message": message})
     known = {letter: logprob for letter, logprob in found.items() if logprob is not None}
     metadata = {**(output.metadata or {}), OPTION_LOGPROBS: known if len(known) == len(found) else {}}
     metadata |= {BY_WORDS: True} if reading == "words" else {}
-    return output.model_copy(update={"choices": [choice], "completion": text, "metadata": metadata})
+    answered = with_content(output, PREFILL + output.message.text)
+    return answered.model_copy(update={"metadata": metadata})
 
 
 def _turns(

@@ -9,7 +9,7 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import TaskSamplesColumn
 
-from inspect_af.config import whole_number
+from inspect_af.config import number, whole_number
 from inspect_af.errors import ConfigError
 from inspect_af.materials import (
     OVERSAMPLE,
@@ -24,14 +24,11 @@ from inspect_af.solvers import prompt_intervention, scenario_prompt
 from inspect_af.tasks._common import planned_sample, samples_view
 from inspect_af.types import TaskMeta
 
-CONTRAST_PAIRS = "inspect_af/contrast_pairs"
-"""Registry name of the task."""
+CONTRAST_PAIRS = "inspect_af/contrast_pairs"  # Registry name of the task
 
-VERSION = 1
-"""Raised whenever a change of words or filters makes pairs incomparable with earlier ones."""
+VERSION = 1  # Raised whenever a change of words or filters makes pairs incomparable with earlier ones
 
-MAX_TOKENS = 4096
-"""Room for two short dialogues and a reasoning model's own thoughts (not in source)."""
+MAX_TOKENS = 4096  # Room for two short dialogues and a reasoning model's own thoughts (not in source)
 
 
 @task
@@ -66,17 +63,16 @@ def contrast_pairs(
     for name, n in (*wanted.items(), ("skip", skip)):
         whole_number(n, name, least=0)
     whole_number(seed, "seed")
-    if not 1 <= oversample < math.inf:
-        raise ConfigError(f"oversample={oversample}: a number of at least 1 is needed")
+    number(oversample, "oversample", least=1)
     if not any(wanted.values()):
         raise ConfigError("train, held_out and keyword_hard are all 0: nothing to write")
     loaded = load_pair(pair)
     concepts = load_concepts(pair)
     planned = [
-        concepts.planned(each.label, split, number, seed)
+        concepts.planned(each.label, split, at, seed)
         for each in concepts.chosen(concept)
         for split, n in wanted.items()
-        for number in range(skip, skip + n_to_write(n, oversample))
+        for at in range(skip, skip + n_to_write(n, oversample))
     ]
     prompts = [writer_prompt(concepts, dialogue) for dialogue in planned]
     return Task(

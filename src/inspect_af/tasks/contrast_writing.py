@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
 from inspect_af.config import Frozen
 from inspect_af.errors import AnalysisError, ConfigError, LogError
 from inspect_af.format import say
-from inspect_af.logs import LogFile, LogHeader, Skipped, find_logs
+from inspect_af.logs import LogFile, LogHeader
 from inspect_af.logs.files import check_log_dir
-from inspect_af.logs.headers import read_header
+from inspect_af.logs.headers import read_headers
 from inspect_af.materials import (
     OVERSAMPLE,
     Concepts,
@@ -29,6 +29,7 @@ from inspect_af.materials import (
     load_concepts,
     load_scenario,
 )
+from inspect_af.plan import PlannedModel
 from inspect_af.scorers.contrast import (
     PLANNED_DIALOGUE,
     SCRATCHPAD_START,
@@ -51,10 +52,8 @@ from inspect_af.steering.pairs import (
     keyword_audit,
     take_in_turns,
 )
-from inspect_af.tasks.contrast_pairs import CONTRAST_PAIRS, contrast_pairs, n_to_write
-
-if TYPE_CHECKING:
-    from inspect_ai.model import Model
+from inspect_af.tasks.contrast_pairs import CONTRAST_PAIRS, n_to_write
+from inspect_af.tasks.evals import Evals, EvalTask, make_model, make_task, run_evals
 
 
 class SplitCounts(Frozen):
@@ -124,7 +123,6 @@ class PairsReport(Frozen):
             raise AnalysisError(f"too few pairs passed the filters: {'; '.join(self.shortfalls)}. {advice}")
 
     def text(self) -> str:
-        """The report as lines for a terminal."""
         lines = []
         for concept in self.concepts:
             for counts in concept.splits:
@@ -132,9 +130,8 @@ class PairsReport(Frozen):
                 line = (
                     f"{concept.concept} {counts.split}: {counts.kept} kept{wanted}, {counts.written} written"
                 )
-                why = dict(counts.rejected)
-                why |= {"duplicate": counts.duplicates, "near_duplicate": counts.near_duplicates}
-                why["surplus"] = counts.surplus
+                more = ("duplicate", counts.duplicates), ("near_duplicate", counts.near_duplicates)
+                why = {**counts.rejected, **dict(more), "surplus": counts.surplus}
                 reasons = ", ".join(f"{name} {n}" for name, n in why.items() if n)
                 lines.append(f"{line} ({reasons})" if reasons else line)
             for audit in concept.keywords:
@@ -200,13 +197,11 @@ def assemble_pairs(
     chosen = [each.label for each in concepts.chosen(concept)]
     words = load_scenario(scenario, pair=pair)
     logs, headers, skipped = _usable_logs(sources, concepts)
-    answers: list[_Answer] = []
-    seen: set[str] = set()
+    found: dict[str, _Answer] = {}
     for log, header in zip(logs, headers, strict=True):
         for answer in _answers(log, header, concepts, words):
-            if answer.origin.sample_uuid not in seen:
-                seen.add(answer.origin.sample_uuid)
-                answers.append(answer)
+            found.setdefault(answer.origin.sample_uuid, answer)
+    answers = list(found.values())
     pairs: dict[str, tuple[ContrastPair, ...]] = {}
     reports = []
     for label in chosen:
@@ -232,37 +227,35 @@ def assemble_pairs(
 def _usable_logs(
     sources: Sequence[str | Path], concepts: Concepts
 ) -> tuple[tuple[WrittenLog, ...], tuple[LogHeader, ...], tuple[str, ...]]:
-    logs, headers, skipped = [], [], []
-    for location in find_logs(sources):
-        file = LogFile(location)
-        header = read_header(file, (CONTRAST_PAIRS,))
-        if isinstance(header, Skipped):
-            skipped.append(f"{header.location}: {header.reason}")
-            continue
+    found, unusable = read_headers(sources, (CONTRAST_PAIRS,))
+    skipped = tuple(f"{location}: {reason}" for location, reason, _ in unusable)
+    if not found:
+        raise LogError("no log can be used:\n" + "\n".join(f"  {reason}" for reason in skipped))
+    logs = []
+    for file, header in found:
         if header.meta.prompt_digest != concepts.digest:
             raise LogError(
-                f"{location}: was written for other concepts (digest {header.meta.prompt_digest}; the pair "
-                f"'{concepts.pair}' has {concepts.digest}); give the pair that it was written for, as it was"
+                f"{file.location}: was written for other concepts (digest {header.meta.prompt_digest}; the "
+                f"pair '{concepts.pair}' has {concepts.digest}); give the pair that it was written for, as "
+                "it was"
             )
         model = header.subject.model
-        headers.append(header)
         logs.append(
             WrittenLog(
-                location=location,
+                location=file.location,
                 eval_id=header.eval_id,
                 digest=file.digest(),
                 model=model,
                 simulated=model.split("/")[0] in _SIMULATED,
             )
         )
-    if not logs:
-        raise LogError("no log can be used:\n" + "\n".join(f"  {reason}" for reason in skipped))
+    headers = tuple(header for _, header in found)
     if len(seeds := {header.meta.run_seed for header in headers}) > 1:
         raise LogError(
             f"the logs were written with the seeds {', '.join(map(str, sorted(seeds)))}, so that a topic "
             "would lie in several splits; give logs of one seed"
         )
-    return tuple(logs), tuple(headers), tuple(skipped)
+    return tuple(logs), headers, skipped
 
 
 def _answers(log: WrittenLog, header: LogHeader, concepts: Concepts, scenario: Scenario) -> Iterator[_Answer]:
@@ -281,7 +274,7 @@ def _answers(log: WrittenLog, header: LogHeader, concepts: Concepts, scenario: S
             rejected = "failed"
         elif rejected is None and scenario.read_tier(checked.task) != "none":
             rejected = "banned_term"
-        elif rejected is None and (sample.invalidation is not None):
+        elif rejected is None and sample.invalidation is not None:
             rejected = "struck_out"
         yield _Answer(planned, origin, checked, rejected, sample.output.completion[:400])
 
@@ -327,12 +320,11 @@ def _pair(
     answer: _Answer, sides: tuple[PairSide, PairSide], scenario: Scenario, system: PairSystem
 ) -> ContrastPair:
     planned = answer.planned
-    before: tuple[Message, ...] = ()
-    task = answer.checked.task
+    asked: tuple[Message, ...] = (Message(role="user", content=answer.checked.task),)
     if system != "none":
-        before = (Message(role="system", content=scenario.system_prompt(setting=system)),)
-        task = scenario.user_turn(task, tier="none")
-    asked = (*before, Message(role="user", content=task))
+        task = scenario.user_turn(answer.checked.task, tier="none")
+        before = Message(role="system", content=scenario.system_prompt(setting=system))
+        asked = before, Message(role="user", content=task)
     positive, negative = (_transcript(side, asked, answer.origin) for side in sides)
     return ContrastPair(
         id=f"{planned.concept}/{planned.split}/{planned.number + 1:04}-{answer.origin.sample_uuid[:6]}",
@@ -361,8 +353,7 @@ def _transcript(side: PairSide, asked: tuple[Message, ...], origin: Origin) -> T
 MOST_OVERSAMPLE = 10.0
 """Where nearly nothing passes the filters, more dialogues a round would only cost more (not in source)."""
 
-TELLING = 20
-"""Dialogues of a round of which none passing is no accident any more (not in source)."""
+TELLING = 20  # Dialogues of a round of which none passing is no accident any more (not in source)
 
 
 class Writing(Frozen):
@@ -372,8 +363,7 @@ class Writing(Frozen):
     model_args: dict[str, Any] = Field(default_factory=dict)
     concept: str = "both"
     wanted: dict[Split, int]
-    oversample: float = OVERSAMPLE
-    """Dialogues per wanted pair in the first round."""
+    oversample: float = OVERSAMPLE  # Dialogues per wanted pair in the first round
     seed: int = 0
     pair: str | None = None
     system: PairSystem = "none"
@@ -407,22 +397,14 @@ class Round(Frozen):
     concepts: tuple[ConceptRound, ...]
 
 
-def write_in_rounds(
-    writing: Writing,
-    out: Path,
-    *,
-    max_rounds: int,
-    say: Callable[[str], None] = say,
-    **options: Any,
-) -> Assembled | None:
+def write_in_rounds(writing: Writing, out: Path, *, max_rounds: int, **options: Any) -> Assembled | None:
     """Writes and assembles pairs, until no split is short or the rounds are used up.
 
     Args:
         writing: What to write; a directory holds pairs of one such set of settings.
         out: Gets `logs/`, `rounds/` and `settings.json`.
         max_rounds: At least 1.
-        say: Is told after each round what is still missing.
-        options: Further options of Inspect's `eval_set` that do not change results.
+        options: As for `run_evals`.
 
     Returns:
         What passed the filters, which may be too few; None where some samples have not finished.
@@ -431,36 +413,37 @@ def write_in_rounds(
         ConfigError: The directory holds pairs with other settings, or the model cannot be made.
         AnalysisError: Nothing of a round passes the filters, so that no further round would help.
     """
-    from inspect_ai.model import get_model
-
     if max_rounds < 1:
         raise ConfigError(f"--max-rounds must be at least 1, not {max_rounds}")
     check_log_dir(out)
     # What is refused is refused before there is a directory.
+    writer = PlannedModel(model=writing.model, args=writing.model_args)
     first = _first_round(writing)
-    for each in first:
-        contrast_pairs(**each.model_dump())
-    try:
-        model = get_model(writing.model, **writing.model_args)
-    except Exception as error:  # providers raise what they like, for a missing key above all
-        raise ConfigError(str(error)) from error
+    for task in _tasks(first):
+        make_task(task)
+    make_model(writer)
     _check_settings(writing, out)
     rounds: list[Round] = []
     assembled: Assembled | None = None
     for number in range(1, max_rounds + 1):
         rounds.append(_planned_round(first, out, rounds, assembled))
-        if not _evaluate(writing, model, out, rounds[-1], options):
+        logs = [out / "logs" / f"round-{done.number:02}" for done in rounds]
+        evals = Evals(
+            tasks=_tasks(rounds[-1].concepts),
+            models=(writer,),
+            temperature=writing.temperature,
+            max_tokens=writing.max_tokens,
+        )
+        if not run_evals(evals, logs[-1], **options):
             return None
-        before, assembled = (
-            assembled,
-            assemble_pairs(
-                [out / "logs" / f"round-{done.number:02}" for done in rounds],
-                wanted=dict(writing.wanted),
-                concept=writing.concept,
-                pair=writing.pair,
-                system=writing.system,
-                scenario=writing.scenario,
-            ),
+        before = assembled
+        assembled = assemble_pairs(
+            logs,
+            wanted=dict(writing.wanted),
+            concept=writing.concept,
+            pair=writing.pair,
+            system=writing.system,
+            scenario=writing.scenario,
         )
         if not assembled.report.shortfalls:
             break
@@ -541,6 +524,10 @@ def _first_round(writing: Writing) -> list[ConceptRound]:
     ]
 
 
+def _tasks(asked: Sequence[ConceptRound]) -> tuple[EvalTask, ...]:
+    return tuple(EvalTask(task="contrast_pairs", args=each.model_dump()) for each in asked)
+
+
 def _planned_round(
     first: Sequence[ConceptRound], out: Path, earlier: list[Round], assembled: Assembled | None
 ) -> Round:
@@ -556,44 +543,19 @@ def _planned_round(
     chosen = []
     for each in first:
         used = sum(one.most for before in earlier for one in before.concepts if one.concept == each.concept)
-        planned = next_round(each, used, reports.get(each.concept))
-        if planned is not None:
-            chosen.append(planned)
-    made = Round(number=number, concepts=tuple(chosen))
+        chosen.append(next_round(each, used, reports.get(each.concept)))
+    made = Round(number=number, concepts=tuple(filter(None, chosen)))
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return made
 
 
-def _evaluate(writing: Writing, model: Model, out: Path, planned: Round, options: Mapping[str, Any]) -> bool:
-    from inspect_ai import eval_set
-
-    tasks = [contrast_pairs(**each.model_dump()) for each in planned.concepts]
-    log_dir = out / "logs" / f"round-{planned.number:02}"
-    log_dir.mkdir(parents=True, exist_ok=True)
-    given = {"temperature": writing.temperature, "max_tokens": writing.max_tokens, **options}
-    success, _ = eval_set(
-        tasks,
-        log_dir=str(log_dir),
-        model=model,
-        **{name: value for name, value in given.items() if value is not None},
-    )
-    return success
-
-
 def _check_settings(writing: Writing, out: Path) -> None:
     """Keeps what the directory was written with, and refuses to mix it with anything else."""
-    settings: dict[str, Any] = {
-        "model": writing.model,
-        "model_args": writing.model_args,
-        "concept": writing.concept,
-        **{split.replace("-", "_"): n for split, n in writing.wanted.items()},
-        "oversample": writing.oversample,
-        "seed": writing.seed,
-        "concepts_digest": load_concepts(writing.pair).digest,
-        "temperature": writing.temperature,
-        "max_tokens": writing.max_tokens,
-    }
+    kept = ("model", "model_args", "concept", "oversample", "seed", "temperature", "max_tokens")
+    settings: dict[str, Any] = {name: getattr(writing, name) for name in kept}
+    settings |= {split.replace("-", "_"): n for split, n in writing.wanted.items()}
+    settings["concepts_digest"] = load_concepts(writing.pair).digest
     text = json.dumps(settings, indent=1, default=str)
     file = out / "settings.json"
     if not file.exists():

@@ -15,7 +15,8 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from itertools import pairwise
+from functools import cache
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,6 +31,7 @@ from inspect_af import tasks
 from inspect_af.config import (
     Frozen,
     as_list,
+    complaints,
     is_directory,
     is_file,
     is_remote,
@@ -57,7 +59,7 @@ from inspect_af.types import (
     planned_claim,
 )
 
-TaskName = ScenarioTask | Literal["beliefs", "direct_requests", "scratchpad"]
+TaskName = ScenarioTask | Literal["beliefs", "contrast_pairs", "direct_requests", "scratchpad"]
 
 
 class EvalTask(Frozen):
@@ -105,11 +107,7 @@ def make_task(each: EvalTask) -> Task:
 
 
 def make_model(planned: PlannedModel, **settings: Any) -> Model:
-    """A model by Inspect's name, with its arguments.
-
-    Args:
-        planned: The model.
-        settings: Further arguments of Inspect's `get_model`.
+    """A model by Inspect's name, with its arguments; `settings` are further ones of Inspect's `get_model`.
 
     Raises:
         ConfigError: The provider refuses it, for a missing key above all.
@@ -161,8 +159,7 @@ def run_evals(
     Args:
         evals: What to run.
         log_dir: Where the logs are; finished samples in it are not run again. After a kill, Inspect takes
-            the samples that it had not yet written to the log from a buffer in the user's data directory;
-            where that directory does not survive (a container), up to a twentieth of the samples is lost.
+            samples that were not yet in the log from a buffer in the user's data directory, if it survives.
         requests: Ids of the requests to ask; all if None.
         about: Further metadata of the logs.
         display: Inspect's display type.
@@ -240,21 +237,16 @@ def run_until_decided(
 
     A block has all conditions and tiers of its requests, and a directory of its own in `log_dir`; every log
     says that its run was to stop. That is all that is recorded: the logs hold what the decision was made
-    from, so that whoever has them can make it again, and no file beside them can be lost. The same command
-    goes on where a run was interrupted.
+    from. The same command goes on where a run was interrupted.
 
     Args:
         evals: What to run, without a limit.
         log_dir: Where the blocks are.
         is_decided: Told the directories of all blocks so far, says whether to stop.
-        options: As for `run_evals`.
-
-    Returns:
-        Whether every sample that was asked has finished.
+        options: As for `run_evals`, which says what is returned and raised.
 
     Raises:
-        ConfigError: Several tasks or models, a limit, or a family whose claims are not asked both ways;
-            others as `run_evals` raises them.
+        ConfigError: Several tasks or models, a limit, or a family whose claims are not asked both ways.
     """
     if evals.number != 1 or evals.limit or evals.sample_range:
         raise ConfigError("a run that stops when decided has one model and no limit; leave out the others")
@@ -302,7 +294,7 @@ def _role(role: str, value: JsonValue) -> Any:
     try:
         config = GenerateConfig.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError(f"the model role {role}={value!r}: {error.errors()[0]['msg']}") from error
+        raise ConfigError(f"the model role {role}={value!r}: {complaints(error)[0]}") from error
     return make_model(PlannedModel(model=name, args=args), config=config)
 
 
@@ -319,11 +311,7 @@ def failures(log_dir: str | Path) -> list[str]:
 
 
 def all_and_placebos(pair: str | None) -> str:
-    """The interventions that `all` means, and the placebos of the pair.
-
-    Args:
-        pair: Directory of a hypothesis pair, None for the bundled one.
-    """
+    """The interventions that `all` means, and the placebos of the pair in a directory, or the bundled one."""
     loaded = load_pair(pair)
     groups = dict.fromkeys(re.sub(r"\d+$", "", placebo.code) for placebo in loaded.placebos)
     return ",".join(["all", *groups])
@@ -335,13 +323,10 @@ def baseline_repeats(interventions: str | list[str]) -> int:
 
 
 def check_model(model: str, model_args: Mapping[str, Any]) -> None:
-    """Refuses a name without provider, an unknown provider, and what our own providers refuse.
+    """A ConfigError for a name without provider, an unknown provider, and what our own providers refuse.
 
     Other providers are not constructed: they may want a key, load weights or start a server. So their
     arguments are not checked here.
-
-    Raises:
-        ConfigError: The model cannot be asked for.
     """
     provider, slash, name = model.partition("/")
     if not (slash and provider and name):
@@ -359,10 +344,7 @@ def check_model(model: str, model_args: Mapping[str, Any]) -> None:
 def check_models(evals: Evals) -> None:
     """Refuses models that cannot be asked, for want of a key above all, before anything is downloaded.
 
-    Local ones are not made: weights and servers take their time.
-
-    Raises:
-        ConfigError: As of `check_model` and `make_model`.
+    Local ones are not made: weights and servers take their time. Raises as `check_model` and `make_model`.
     """
     for each in evals.models:
         check_model(each.model, each.args)
@@ -390,15 +372,12 @@ def nuisance_evals(
 
     Args:
         model: Who is asked.
-        checks: Keys of `NUISANCES`.
+        checks: Keys of `NUISANCES`; a ConfigError for others.
         shared: Task arguments of every variant.
         more: Further fields of `Evals`.
-
-    Raises:
-        ConfigError: An unknown check.
     """
-    if unknown := [name for name in checks if name not in NUISANCES]:
-        raise ConfigError(f"unknown check {unknown[0]!r}; one of {', '.join(NUISANCES)}")
+    for name in checks:
+        check_one_of(name, NUISANCES, what="check")
     variants: list[dict[str, JsonValue]] = [{}, *(each for check in checks for each in NUISANCES[check])]
     tasks = tuple(EvalTask(task="alignment_faking", args={**shared, **each}) for each in variants)
     return Evals(models=(model,), tasks=tasks, **more)
@@ -433,10 +412,7 @@ USUAL_PROMPT: dict[str, str] = {
 def default_log_dir(evals: Evals) -> Path:
     """The same directory for the same evals of the same content, another for any other.
 
-    It lies in Inspect's log directory, `INSPECT_LOG_DIR` or `logs`.
-
-    Raises:
-        ConfigError: A task refuses its arguments; others as the task raises them.
+    It lies in Inspect's log directory, `INSPECT_LOG_DIR` or `logs`. Raises as `make_task` does.
     """
     content = [*_files_of(evals).items()]
     for each in evals.tasks:
@@ -460,16 +436,11 @@ class Changed(NamedTuple):
         return f"{self.what} had digest {self.then} then and has {self.now} now"
 
 
-Contents = dict[str, tuple[str, str]]
-"""By what it is, whatever its name: its name, and its digest."""
+Contents = dict[str, tuple[str, str]]  # By what it is, whatever its name: its name, and its digest
 
 
 def task_contents(metadata: Mapping[str, Any]) -> Contents:
-    """Names and digests of the words that a task of the package acts with.
-
-    Args:
-        metadata: `Task.metadata`, or the metadata in the header of a log.
-    """
+    """Names and digests of the words that a task acts with, by its metadata or those in a log's header."""
     about = metadata.get("inspect_af")
     if not isinstance(about, Mapping) or not isinstance(about.get("pair"), Mapping):
         return {}
@@ -485,10 +456,7 @@ def task_contents(metadata: Mapping[str, Any]) -> Contents:
 
 
 def model_files(model: PlannedModel) -> dict[str, str]:
-    """Digests of the files and directories that a model's name and arguments point to, by argument.
-
-    Those that do not exist on this machine are left out.
-    """
+    """Digests of the files and directories of this machine that a model's name and arguments point to."""
     places = [("model", model.model.partition("/")[2])]
     places += [
         (name, part.strip())
@@ -509,7 +477,6 @@ def model_files(model: PlannedModel) -> dict[str, str]:
 
 
 def _exists(place: str) -> bool:
-    """Whether a text names a file or directory of this machine."""
     if not place or is_remote(place):
         return False
     try:
@@ -525,7 +492,6 @@ def _files_of(evals: Evals) -> dict[str, str]:
 
 
 def _models_in_roles(evals: Evals) -> list[PlannedModel]:
-    """The judge, and the models of all other roles."""
     models = [evals.grader] if evals.grader else []
     for value in evals.roles.values():
         for one in value if isinstance(value, list) else [value]:
@@ -539,13 +505,9 @@ def _models_in_roles(evals: Evals) -> list[PlannedModel]:
 def changed_contents(
     log: EvalLog, task: Task, model: PlannedModel, judges: Sequence[PlannedModel] = ()
 ) -> tuple[Changed, ...]:
-    """What has other content now than when the log was made, although it has the same name.
+    """What has other content now than when a log was made, although it has the same name.
 
-    Args:
-        log: Header of a log.
-        task: The task as it would be run now.
-        model: The model as it would be run now.
-        judges: The models with roles as they would be used now.
+    Task, model and judges (the models with roles) are those that would be run now.
     """
     metadata = log.eval.metadata or {}
     then, now = task_contents(metadata), task_contents(task.metadata or {})
@@ -591,28 +553,39 @@ def changed_logs(
 ) -> Iterator[tuple[str, tuple[Changed, ...]]]:
     """Logs that would be used again although something in them has changed, each with what.
 
-    Args:
-        evals: What is to be run.
-        log_dir: Where the logs are.
-        tasks: Its tasks, where they have been made.
+    `tasks` are those of the evals, where they have been made.
     """
     made = [make_task(each) for each in evals.tasks] if tasks is None else tasks
     judges = _models_in_roles(evals)
+    for log, task, model in _own_logs(evals, made, log_dir):
+        if changed := changed_contents(log, task, model, judges):
+            yield log.location, changed
+
+
+def _own_logs(
+    evals: Evals, tasks: Sequence[Task], log_dir: str | Path
+) -> Iterator[tuple[EvalLog, Task, PlannedModel]]:
+    """Headers of the logs that these evals asked for, whatever their content was, with task and model."""
     for log in _headers(log_dir):
-        for each, task in zip(evals.tasks, made, strict=True):
+        for each, task in zip(evals.tasks, tasks, strict=True):
             for model in evals.models:
-                if _is_of(log.eval, each, model) and (changed := changed_contents(log, task, model, judges)):
-                    yield log.location, changed
+                if (
+                    _is_named(log.eval, each, model)
+                    and _includes(log.eval.task_args_passed, each.args)
+                    and _includes(each.args, log.eval.task_args_passed)
+                    and _includes(log.eval.model_args, model.args)
+                ):
+                    yield log, task, model
+
+
+def _is_named(spec: EvalSpec, task: EvalTask, model: PlannedModel) -> bool:
+    return spec.task.rpartition("/")[2] == task.task and spec.model == model.model
 
 
 def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: str | Path, *, until: bool = False) -> None:
     """Refuses a directory with logs that would be used again although something in them has changed.
 
-    Args:
-        evals: What is to be run.
-        tasks: Its tasks, made.
-        log_dir: Where the logs are.
-        until: Whether the run is to stop once it is decided.
+    `tasks` are those of the evals, made; `until` says whether the run is to stop once it is decided.
 
     Raises:
         ConfigError: The first such log, with the digests of then and now; or a log of these evals whose name
@@ -624,26 +597,22 @@ def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: str | Path, *, 
             f"{'; '.join(map(str, changed))}. Its replies are not what this command would give; "
             "choose another --log-dir, move the old logs away, or put the old content back"
         )
-    for log in _headers(log_dir):
+    for log, task, _ in _own_logs(evals, tasks, log_dir):
         name = log.location.rpartition("/")[2]
-        overlooked = name.endswith(".json") and not re.match(r"\d{4}-\d\d-\d\dT", name)
-        for each, task in zip(evals.tasks, tasks, strict=True):
-            if not any(_is_of(log.eval, each, model) for model in evals.models):
-                continue
-            if overlooked:
-                raise ConfigError(
-                    f"{log.location} is a log of this command under a name that Inspect does not look for, "
-                    f"so that all of it would be asked again; rename it to {_usual_name(log.eval)}, or move "
-                    "it away"
-                )
-            complaint = _other_samples(log, task, evals)
-            if until != bool((log.eval.metadata or {}).get(UNTIL_DECIDED)):
-                complaint = f"is of a run that {'does not stop' if until else 'stops'} once it is decided"
-            if complaint:
-                raise ConfigError(
-                    f"{log.location} {complaint}; it would be taken for what is asked for now, or its "
-                    "replies would be lost. Choose another --log-dir, or move the log away"
-                )
+        if name.endswith(".json") and not re.match(r"\d{4}-\d\d-\d\dT", name):
+            raise ConfigError(
+                f"{log.location} is a log of this command under a name that Inspect does not look for, "
+                f"so that all of it would be asked again; rename it to {_usual_name(log.eval)}, or move "
+                "it away"
+            )
+        complaint = _other_samples(log, task, evals)
+        if until != bool((log.eval.metadata or {}).get(UNTIL_DECIDED)):
+            complaint = f"is of a run that {'does not stop' if until else 'stops'} once it is decided"
+        if complaint:
+            raise ConfigError(
+                f"{log.location} {complaint}; it would be taken for what is asked for now, or its "
+                "replies would be lost. Choose another --log-dir, or move the log away"
+            )
 
 
 def _other_samples(log: EvalLog, task: Task, evals: Evals) -> str | None:
@@ -664,7 +633,6 @@ def _other_samples(log: EvalLog, task: Task, evals: Evals) -> str | None:
 
 
 def _usual_name(spec: EvalSpec) -> str:
-    """As Inspect names a JSON log."""
     created = re.sub(r"[:+]", "-", spec.created)
     return f"{created}_{spec.task.rpartition('/')[2].replace('_', '-')}_{spec.task_id}.json"
 
@@ -700,45 +668,28 @@ def _headers(log_dir: str | Path) -> Iterator[EvalLog]:
             yield LogFile(location).header
 
 
-def _is_of(spec: EvalSpec, task: EvalTask, model: PlannedModel) -> bool:
-    """Whether a log was asked for by this task and this model, whatever their content was."""
-    return (
-        spec.task.rpartition("/")[2] == task.task
-        and spec.model == model.model
-        and _includes(spec.task_args_passed, task.args)
-        and _includes(task.args, spec.task_args_passed)
-        and _includes(spec.model_args, model.args)
-    )
-
-
 def finished_evals(evals: Evals, log_dir: Path) -> int:
     """How many of the evals have a finished log in the directory, whoever ran them.
 
-    A log fits where it holds as many samples and epochs of the task and model, made with the same settings,
-    the same grader and the same content, and its arguments are those of the evals but for some that change
-    no reply.
+    A log fits where it has as many samples and epochs, the same settings, grader and content, and the same
+    arguments but for some that change no reply.
     """
     found = [log for log in _headers(log_dir) if log.status == "success"]
-    made: dict[int, Task] = {}
+    made = cache(lambda at: make_task(evals.tasks[at]))
 
-    def is_there(at: int, model: PlannedModel) -> bool:
-        task = evals.tasks[at]
-        for log in found:
-            if _fits(log, task, model, evals):
-                made.setdefault(at, make_task(task))
-                changed = changed_contents(log, made[at], model, _models_in_roles(evals))
-                if not changed and _has_grader(log.eval, made[at], evals.grader):
-                    return True
-        return False
+    def is_whole(log: EvalLog, at: int, model: PlannedModel) -> bool:
+        if not _fits(log, evals.tasks[at], model, evals) or not _has_grader(log.eval, made(at), evals.grader):
+            return False
+        return not changed_contents(log, made(at), model, _models_in_roles(evals))
 
-    return sum(is_there(at, model) for at in range(len(evals.tasks)) for model in evals.models)
+    asked = product(range(len(evals.tasks)), evals.models)
+    return sum(any(is_whole(log, at, model) for log in found) for at, model in asked)
 
 
 def _fits(log: EvalLog, task: EvalTask, model: PlannedModel, evals: Evals) -> bool:
     spec, sampling = log.eval, sampling_of(log)
     return (
-        spec.task.rpartition("/")[2] == task.task
-        and spec.model == model.model
+        _is_named(spec, task, model)
         and (spec.config.epochs or 1) >= evals.epochs
         and (spec.config.limit == evals.sample_range if evals.sample_range else _holds_all(spec, evals.limit))
         and evals.max_tokens in (None, sampling.pop("max_tokens", None))

@@ -25,8 +25,8 @@ from pydantic import ValidationError
 
 from inspect_af.config import as_list, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, LogError, check_one_of
-from inspect_af.logs import LogFile, LogHeader, compliance_score, find_logs, outcome_of
-from inspect_af.logs.headers import CONTENTS, Skipped, read_header
+from inspect_af.logs import LogHeader, compliance_score, outcome_of
+from inspect_af.logs.headers import CONTENTS, read_headers
 from inspect_af.logs.rows import SCENARIOS, VALUE_CONFLICT
 from inspect_af.materials import load_pair
 from inspect_af.rendering import TOKEN_IDS
@@ -115,7 +115,7 @@ def scratchpad(
         for (_, _, reason), n in left_out.items():
             reasons[reason] += n
         told = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common()) or "no reply"
-        raise LogError(f"no reply of {len(found.logs)} logs can be gone on with: {told}")
+        raise LogError(f"no reply of {found.n_logs} logs can be gone on with: {told}")
     labels, asked = load_pair(pair).summary(), found.header.meta.pair
     if edit == "cut" and (labels.first, labels.second) != (asked.first, asked.second):
         raise ConfigError(
@@ -155,30 +155,27 @@ class _Source(NamedTuple):
 
 
 class _Found(NamedTuple):
-    header: LogHeader
-    logs: tuple[str, ...]
+    header: LogHeader  # Of the first log
+    n_logs: int
     digest: str
     sources: tuple[_Source, ...]
-    malformed: int
-    """Samples whose metadata cannot be read."""
+    malformed: int  # Samples whose metadata cannot be read
 
 
 def _read(places: Sequence[str]) -> _Found:
-    headers: list[LogHeader] = []
     sources: dict[tuple[Any, ...], _Source] = {}
-    digests, reasons, malformed = [], [], 0
-    for location in find_logs(places):
-        file = LogFile(location)
-        header = read_header(file, SCENARIOS)
-        if isinstance(header, Skipped):
-            reasons.append(header.reason)
-            continue
-        if headers and _study(headers[0]) != _study(header):
+    digests, malformed = [], 0
+    found, unusable = read_headers(places, SCENARIOS)
+    if not found:
+        reasons = "; ".join(one.reason for one in unusable[:3])
+        raise LogError(f"no log of {' or '.join(SCENARIOS)} among {', '.join(places)}: {reasons}")
+    first = found[0][1]
+    for file, header in found:
+        if _study(first) != _study(header):
             raise ConfigError(
-                f"{headers[0].location} and {location} are of different pairs, requests or prompts; give "
+                f"{first.location} and {header.location} are of different pairs, requests or prompts; give "
                 "-T replies= the logs of one study"
             )
-        headers.append(header)
         digests.append(file.digest())
         for sample in file.samples(without={"events", "store"}):
             if sample.error is None and sample.output.choices:
@@ -194,17 +191,7 @@ def _read(places: Sequence[str]) -> _Found:
                 # A second run of the same seeds is the same draw again, as in the profile.
                 drawn = _place(source), meta.tier, meta.run_seed, sample.epoch, meta.repeat
                 sources.setdefault(drawn, source)
-    if not headers:
-        raise LogError(
-            f"no log of {' or '.join(SCENARIOS)} among {', '.join(places)}: {'; '.join(reasons[:3])}"
-        )
-    return _Found(
-        headers[0],
-        tuple(h.location for h in headers),
-        text_digest(*digests),
-        tuple(sources.values()),
-        malformed,
-    )
+    return _Found(first, len(found), text_digest(*digests), tuple(sources.values()), malformed)
 
 
 def _study(header: LogHeader) -> tuple[object, ...]:
@@ -271,7 +258,6 @@ def _samples(
 
 
 def _intervention(source: _Source) -> Intervention | None:
-    """What the claim in the prompt is about; None without a claim."""
     return next((t.intervention for t in source.treatments if isinstance(t, PromptClaim)), None)
 
 

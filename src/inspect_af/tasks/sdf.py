@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -14,7 +14,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.viewer import TaskSamplesColumn
 
 from inspect_af.config import whole_number
-from inspect_af.errors import ConfigError, MaterialsError, one_of
+from inspect_af.errors import MaterialsError, check_one_of
 from inspect_af.materials import DIRECTNESS, Directness, Pair, Universe, load_pair, load_universe
 from inspect_af.materials.universes import (
     DocumentType,
@@ -36,11 +36,9 @@ from inspect_af.sdf.documents import (
 from inspect_af.solvers import generation_seed
 from inspect_af.tasks._common import samples_view
 
-MIXED = "mixed"
-"""Documents of every directness, in equal numbers."""
+MIXED = "mixed"  # Documents of every directness, in equal numbers
 
-MAX_TOKENS = 8192
-"""Room for the longest documents, and for models that reason first. Not in source."""
+MAX_TOKENS = 8192  # Room for the longest documents, and for models that reason first. Not in source.
 
 VERSION = 1
 
@@ -72,18 +70,10 @@ def sdf_ideas(
         ConfigError: A parameter has a value that is not allowed.
         MaterialsError: The universe or the document types are malformed.
     """
-    for name, number in (
-        ("requests", requests),
-        ("first_request", first_request),
-        ("ideas", ideas),
-        ("run_seed", run_seed),
-    ):
-        whole_number(number, name)
-    if requests < 1 or first_request < 1 or not 1 <= ideas <= 50:
-        raise ConfigError(
-            f"requests={requests} first_request={first_request} ideas={ideas}; at least 1 each, and at most "
-            f"50 ideas"
-        )
+    whole_number(requests, "requests", least=1)
+    whole_number(first_request, "first_request", least=1)
+    whole_number(ideas, "ideas", least=1, most=50)
+    whole_number(run_seed, "run_seed")
     setting = _setting(universe, pair, directness)
     chosen = select_document_types(kinds)
     samples = [
@@ -104,11 +94,7 @@ def sdf_ideas(
 
 @solver
 def list_ideas(run_seed: int = 0) -> Solver:
-    """Asks for one list of ideas and counts what is in it.
-
-    Args:
-        run_seed: Seed of the run.
-    """
+    """Asks for one list of ideas and counts what is in it."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         asked = int(state.metadata["ideas"])
@@ -154,16 +140,11 @@ def sdf_documents(
         ConfigError: A parameter has a value that is not allowed.
         MaterialsError: A file is malformed, or an idea is of an unknown kind or of another universe.
     """
-    for name, number in (("revisions", revisions), ("per_idea", per_idea), ("run_seed", run_seed)):
-        whole_number(number, name)
+    whole_number(revisions, "revisions", least=0, most=5)
+    whole_number(per_idea, "per_idea", least=1)
+    whole_number(run_seed, "run_seed")
     if words is not None:
-        whole_number(words, "words")
-    if not 0 <= revisions <= 5 or per_idea < 1 or (words is not None and not 10 <= words <= 5000):
-        raise ConfigError(
-            f"revisions={revisions} per_idea={per_idea} words={words}; 0 to 5 revisions, at least 1 "
-            f"document per idea, "
-            "and 10 to 5000 words or none"
-        )
+        whole_number(words, "words", least=10, most=5000)
     setting = _setting(universe, pair, directness)
     samples = [
         _document_sample(setting, idea, copy, words, run_seed)
@@ -209,11 +190,8 @@ def write_document(revisions: int = 1, run_seed: int = 0) -> Solver:
                 break
             output = await _ask(state, generate, f"revision{number}", prompts.revise(words), run_seed)
             document, step = read_document(output), f"revision{number}"
-        state.metadata[FORM] = {
-            "problem": document.problem,
-            "step": step,
-            "words": len(document.text.split()),
-        }
+        n_words = len(document.text.split())
+        state.metadata[FORM] = {"problem": document.problem, "step": step, "words": n_words}
         if document.problem is None:
             state.output.completion = document.text
         return state
@@ -231,8 +209,7 @@ class _Setting(NamedTuple):
 
 
 def _setting(universe: str, pair: str | None, directness: str) -> _Setting:
-    if directness not in (*DIRECTNESS, MIXED):
-        raise one_of(directness, (*DIRECTNESS, MIXED), what="directness")
+    check_one_of(directness, (*DIRECTNESS, MIXED), what="directness")
     return _Setting(load_universe(universe, pair=pair), load_pair(pair), load_writing_prompts(), directness)
 
 
@@ -287,25 +264,24 @@ async def _ask(
 def _ideas_sample(setting: _Setting, kind: DocumentType, number: int, n: int, *, level: int) -> Sample:
     mixed = setting.directness == MIXED
     directness = DIRECTNESS[level % len(DIRECTNESS)] if mixed else _level(setting.directness)
-    return Sample(
-        id=f"{setting.universe.code}/{kind.code}/{number:04}",
-        input=[
-            ChatMessageSystem(content=setting.prompts.system(setting.universe)),
-            ChatMessageUser(content=setting.prompts.ideas(setting.universe, kind, directness, n)),
-        ],
-        metadata={"kind": kind.code, "directness": directness, "ideas": n},
-    )
+    prompt = setting.prompts.ideas(setting.universe, kind, directness, n)
+    id = f"{setting.universe.code}/{kind.code}/{number:04}"
+    return _sample(setting, id, prompt, kind=kind.code, directness=directness, ideas=n)
+
+
+def _sample(setting: _Setting, id: str, prompt: str, **metadata: Any) -> Sample:
+    system = ChatMessageSystem(content=setting.prompts.system(setting.universe))
+    return Sample(id=id, input=[system, ChatMessageUser(content=prompt)], metadata=metadata)
 
 
 def _document_sample(setting: _Setting, idea: Idea, copy: int, words: int | None, run_seed: int) -> Sample:
-    kind = next((kind for kind in load_document_types() if kind.code == idea.kind), None)
-    if kind is None:
-        raise one_of(idea.kind, [known.code for known in load_document_types()], what="kind of document")
+    kinds = {kind.code: kind for kind in load_document_types()}
+    check_one_of(idea.kind, kinds, what="kind of document")
+    kind = kinds[idea.kind]
     if not idea.id.startswith(f"{setting.universe.code}/"):
         raise MaterialsError(
             f"the idea {idea.id!r} is not about the universe {setting.universe.code!r}; its id would start "
-            f"with "
-            f"'{setting.universe.code}/'"
+            f"with '{setting.universe.code}/'"
         )
     id = f"{idea.id}/{copy}"
     low, high = kind.words
@@ -315,23 +291,10 @@ def _document_sample(setting: _Setting, idea: Idea, copy: int, words: int | None
     prompt = setting.prompts.document(
         setting.universe, kind, _level(idea.directness), idea.text, words=length
     )
-    return Sample(
-        id=id,
-        input=[
-            ChatMessageSystem(content=setting.prompts.system(setting.universe)),
-            ChatMessageUser(content=prompt),
-        ],
-        metadata={
-            "idea_id": idea.id,
-            "kind": kind.code,
-            "directness": idea.directness,
-            "words": length,
-        },
-    )
+    about = {"idea_id": idea.id, "kind": kind.code, "directness": idea.directness, "words": length}
+    return _sample(setting, id, prompt, **about)
 
 
 def _level(directness: str) -> Directness:
-    for level in DIRECTNESS:
-        if level == directness:
-            return level
-    raise one_of(directness, DIRECTNESS, what="directness")
+    check_one_of(directness, DIRECTNESS, what="directness")
+    return cast(Directness, directness)

@@ -69,37 +69,19 @@ def value_conflict(
         MaterialsError: A file is missing or malformed.
         RequestsUnavailableError: The published items could not be downloaded.
     """
+    options = {name: given for name, given in locals().items() if name not in ("items", "order")}
     refuse_misspelt(value_conflict, "value_conflict")
     check_one_of(order, get_args(Order), what="order")
     if oversight is not None:
         oversight = number(oversight, "oversight", least=0.001, most=1)
     place = VALUE_CONFLICT if scenario is None else scenario
     consequence = consequence or load_scenario(place).default_consequence
+    options |= {"scenario": place, "consequence": consequence, "oversight": oversight}
+    shown = "none" if oversight is None else f"{oversight:g}"
     return scenario_task(
         lambda: load_items(items).requests(order, run_seed),
         version=VERSION,
-        interventions=interventions,
-        strength=strength,
-        paraphrase=paraphrase,
-        setting=setting,
-        identity=identity,
-        baseline_repeats=baseline_repeats,
-        tiers=tiers,
-        tier_tag=tier_tag,
-        first_tier=first_tier,
-        tag_in=tag_in,
-        reasoning=reasoning,
-        scenario=place,
-        pair=pair,
-        judges=judges,
-        redact=redact,
-        run_seed=run_seed,
         chooses=True,
-        consequence=consequence,
-        oversight=oversight,
-        recorded={
-            "order": order,
-            "consequence": consequence,
-            "oversight": "none" if oversight is None else f"{oversight:g}",
-        },
+        recorded={"order": order, "consequence": consequence, "oversight": shown},
+        **options,
     )
