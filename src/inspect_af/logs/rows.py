@@ -461,7 +461,8 @@ def _belief_answer(header: LogHeader, _: LogFile, summary: EvalSampleSummary) ->
     uuid, epoch, meta = _identity(header, summary, score)
     if meta.category is None:
         raise LogError("the sample does not say which belief its question is about")
-    value, about = (None, {}) if score is None else (score.value, score.metadata or {})
+    value = None if score is None else score.value
+    about = {} if score is None else score.metadata or {}
     number = value.get("score") if isinstance(value, Mapping) else value
     if score is None or not isinstance(number, int | float) or math.isnan(number):
         reason = str(about.get("unscored") or score.reason or "unscored") if score else _no_score(summary)

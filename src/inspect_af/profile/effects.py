@@ -749,8 +749,16 @@ def comparisons_of(headlines: Sequence[Headline]) -> tuple[Comparison, ...]:
         if kind is not None:
             codes = [code for code in first.by_code if code in second.by_code]
             sensitivity, contrast, effects = difference(first, second, codes)
-            about = {"sensitivity": sensitivity, "contrast": contrast, "effects": effects}
-            found.append(Comparison(kind=kind, first=_name(first), second=_name(second), **about))
+            found.append(
+                Comparison(
+                    kind=kind,
+                    first=_name(first),
+                    second=_name(second),
+                    sensitivity=sensitivity,
+                    contrast=contrast,
+                    effects=effects,
+                )
+            )
     return tuple(found)
 
 

@@ -389,8 +389,8 @@ class Estimator(Bootstrap):
 
     def __init__(self, rates: FloatArray, thresholds: Thresholds, **options: Any) -> None:
         means, weights = known_mean(rates, axis=1), np.array([reply_share(own) for own in rates])
-        resamples = {"n_resamples": thresholds.n_resamples, "seed": thresholds.seed}
-        super().__init__(means, weights, rates.shape[1], **resamples, **options)
+        options |= {"n_resamples": thresholds.n_resamples, "seed": thresholds.seed}
+        super().__init__(means, weights, rates.shape[1], **options)
         self.thresholds = thresholds
         self.grouped = self._units is not None
 
