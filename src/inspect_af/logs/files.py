@@ -60,8 +60,7 @@ def find_logs(sources: Sequence[str | Path]) -> list[str]:
     """The locations of all logs that the sources name, each once, in the order of the sources.
 
     A directory is searched recursively for every `.eval` and every `.json` that is a log, whatever its name;
-    its logs come oldest first, renamed ones last. A file is taken as it is. Directories, files and globs may
-    be remote, such as `s3://bucket/logs/*.eval`.
+    its logs come oldest first, renamed ones last. Sources may be remote, such as `s3://bucket/logs/*.eval`.
 
     Raises:
         LogError: A source does not exist, matches nothing, cannot be reached, or is a directory without logs.

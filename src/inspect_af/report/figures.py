@@ -243,17 +243,10 @@ def _rows(
     lines: Sequence[float | None] = (),
     **words: Any,
 ) -> Drawing | None:
-    """A forest as a figure; None without rows.
+    """A forest as a figure, None without rows; see `forest` and `drawn`.
 
-    Args:
-        name: Of the file.
-        rows: See `forest`.
-        panels: Titles of the panels, from left to right.
-        of: See `drawn`.
-        families: Whose key is drawn above the panels.
-        margin: Half the width of a grey band around 0 in the last panel, in percentage points.
-        lines: Where a dashed line is drawn in each panel, 0 to 1.
-        words: See `drawn`.
+    `families` have their key above the panels; `margin` is half the width of a grey band around 0 in the last
+    panel, in percentage points; `lines` say where a dashed line is drawn in each panel, 0 to 1.
     """
     if not rows:
         return None

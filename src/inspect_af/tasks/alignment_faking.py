@@ -70,8 +70,7 @@ def alignment_faking(
             takes the place of `--seed`.
 
     Raises:
-        ConfigError: A parameter has a value that is not allowed.
-        MaterialsError: A file is missing or malformed.
+        ConfigError, MaterialsError: A parameter is not allowed, or a file is missing or malformed.
         RequestsUnavailableError: The request set could not be downloaded.
     """
     options = locals()

@@ -184,10 +184,8 @@ def answer_belief(
     """Applies the sample's claim as `prompt_intervention` does, and lets the model answer.
 
     Args:
-        pair: Directory with a hypothesis pair of your own.
-        run_seed: Seed of the run.
+        pair, run_seed, reading: See `beliefs`.
         prefill: Begin the reply to a choice, where the provider gives the probabilities that follow.
-        reading: What of them is the answer; see `beliefs`.
 
     Raises:
         ConfigError: Words are to be read and the model's provider does not give their probabilities.

@@ -56,8 +56,7 @@ def direct_requests(
         run_seed: Seed of the run; see `alignment_faking`.
 
     Raises:
-        ConfigError: A parameter has a value that is not allowed.
-        MaterialsError: A file is missing or malformed.
+        ConfigError, MaterialsError: A parameter is not allowed, or a file is missing or malformed.
         RequestsUnavailableError: The request set could not be downloaded.
     """
     refuse_misspelt(direct_requests, "direct_requests")

@@ -133,8 +133,7 @@ def sdf_documents(
         words: Length of every document; drawn from the range of its kind if None.
         per_idea: Documents per idea.
         directness: For the log's header; each idea has its own.
-        pair: See `sdf_ideas`.
-        run_seed: Seed of the run.
+        pair, run_seed: See `sdf_ideas`.
 
     Raises:
         ConfigError: A parameter has a value that is not allowed.
@@ -167,10 +166,6 @@ def write_document(revisions: int = 1, run_seed: int = 0) -> Solver:
     """Drafts a document, then criticises and revises it; the last version becomes the completion.
 
     A reply without a document ends the sample: it is counted as malformed, and no earlier version stands in.
-
-    Args:
-        revisions: See `sdf_documents`.
-        run_seed: Seed of the run.
     """
     prompts = load_writing_prompts()
 

@@ -65,8 +65,7 @@ def value_conflict(
         run_seed: See `alignment_faking`; it also draws the order of the options.
 
     Raises:
-        ConfigError: A parameter has a value that is not allowed.
-        MaterialsError: A file is missing or malformed.
+        ConfigError, MaterialsError: A parameter is not allowed, or a file is missing or malformed.
         RequestsUnavailableError: The published items could not be downloaded.
     """
     options = {name: given for name, given in locals().items() if name not in ("items", "order")}
