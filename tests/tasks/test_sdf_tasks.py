@@ -187,8 +187,8 @@ def test_another_seed_gives_other_documents_and_the_same_seed_the_same(run_eval:
     [
         ({"directness": "blunt"}, "unknown directness 'blunt'; one of oblique, standard, explicit, mixed"),
         ({"kinds": "poem"}, "unknown kind of document 'poem'"),
-        ({"requests": 0}, "at least 1 each"),
-        ({"ideas": 51}, "at most 50 ideas"),
+        ({"requests": 0}, "requests=0: a whole number of at least 1"),
+        ({"ideas": 51}, "ideas=51: a whole number from 1 to 50"),
         ({"universe": "A9+"}, "A9"),
     ],
 )
