@@ -24,7 +24,7 @@ from typing import Any, Literal, cast
 
 import yaml
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # Inspect reads and writes remote logs with it
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic import BaseModel, ConfigDict, ValidatorFunctionWrapHandler, field_validator
 
 from inspect_af.errors import ConfigError, InspectAFError, MissingExtraError, TreatmentError
 
@@ -475,19 +475,6 @@ def parse(text: str, kind: Format, where: object, *, error: type[InspectAFError]
     if complaint := _unusable(content):
         raise error(f"{place} {complaint}")
     return content
-
-
-def complaints(error: ValidationError, whole: str = "the object") -> list[str]:
-    """What pydantic complains of, each with its place: `positive.messages: must end with ...`.
-
-    Args:
-        error: Of a model that was to be made of foreign data.
-        whole: What is named where no single part is at fault.
-    """
-    return [
-        f"{'.'.join(map(str, each['loc'])) or whole}: {each['msg'].removeprefix('Value error, ')}"
-        for each in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
 
 
 def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -52,12 +52,17 @@ class MissingExtraError(InspectAFError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 
 
-def problems(error: ValidationError) -> str:
-    """Everything that is wrong, with the place where it stands: `positive.messages: must end with ...`."""
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'the object'}: {e['msg'].removeprefix('Value error, ')}"
+def complaints(error: ValidationError, whole: str = "the object") -> list[str]:
+    """What pydantic finds wrong, each with its place, or `whole`: `positive.messages: must end with ...`."""
+    return [
+        f"{'.'.join(map(str, e['loc'])) or whole}: {e['msg'].removeprefix('Value error, ')}"
         for e in error.errors()
-    )
+    ]
+
+
+def problems(error: ValidationError, whole: str = "the object") -> str:
+    """All of them in one line."""
+    return "; ".join(complaints(error, whole))
 
 
 def one_of(given: object, allowed: Iterable[object], *, what: str) -> ConfigError:

@@ -18,14 +18,13 @@ from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_v
 from inspect_af.config import (
     Frozen,
     Written,
-    complaints,
     parse,
     read_text,
     text_digest,
     token_count,
     write_whole,
 )
-from inspect_af.errors import ConfigError
+from inspect_af.errors import ConfigError, problems
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import REQUESTS_OF, Method, PromptClaim, ScenarioTask, Strength, Tier
 
@@ -484,7 +483,7 @@ def load_plan(file: Path) -> Plan:
     try:
         plan = Plan.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{file}: {'; '.join(complaints(error))}") from error
+        raise ConfigError(f"{file}: {problems(error)}") from error
     if written != plan.digest:
         raise ConfigError(
             f"{file} was changed after it was written: its digest is {plan.digest}, the file says {written}. "

@@ -31,8 +31,8 @@ from inspect_ai.log import (
 )
 from pydantic import ValidationError
 
-from inspect_af.config import complaints, is_directory, is_file, user_path
-from inspect_af.errors import ConfigError, LogError
+from inspect_af.config import is_directory, is_file, user_path
+from inspect_af.errors import ConfigError, LogError, complaints
 
 LOG_SUFFIXES = (".eval", ".json")
 _AT_ONCE, _IN_A_ROW = 100, 3  # samples read together, once so many were asked for in a row

@@ -13,7 +13,8 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 from pydantic import ValidationError
 
-from inspect_af.config import Frozen, complaints, once_each
+from inspect_af.config import Frozen, once_each
+from inspect_af.errors import complaints
 from inspect_af.materials import Concept, Concepts, ConceptSplit, PlannedDialogue, count_terms, load_concepts
 
 

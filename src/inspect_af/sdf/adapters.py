@@ -22,7 +22,6 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from inspect_af.config import (
     Record,
     Written,
-    complaints,
     file_digest,
     is_directory,
     is_file,
@@ -30,7 +29,7 @@ from inspect_af.config import (
     shown,
     text_digest,
 )
-from inspect_af.errors import ConfigError, TreatmentError, check_one_of
+from inspect_af.errors import ConfigError, TreatmentError, check_one_of, complaints
 from inspect_af.materials import NEUTRAL, load_pair
 from inspect_af.sdf.base_model import (
     BaseShape,

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, get_args
 import yaml
 from pydantic import ValidationError
 
-from inspect_af.config import Frozen, complaints, text_digest
-from inspect_af.errors import ConfigError, InspectAFError
+from inspect_af.config import Frozen, text_digest
+from inspect_af.errors import ConfigError, InspectAFError, complaints
 from inspect_af.logs.headers import subject_of
 from inspect_af.materials import OVERSAMPLE, load_pair, load_scenario, load_universe
 from inspect_af.materials.universes import load_writing_prompts, select_document_types

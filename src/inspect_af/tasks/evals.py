@@ -31,7 +31,6 @@ from inspect_af import tasks
 from inspect_af.config import (
     Frozen,
     as_list,
-    complaints,
     is_directory,
     is_file,
     is_remote,
@@ -40,7 +39,7 @@ from inspect_af.config import (
     text_digest,
     user_path,
 )
-from inspect_af.errors import ConfigError, InspectAFError, LogError, check_one_of
+from inspect_af.errors import ConfigError, InspectAFError, LogError, check_one_of, complaints
 from inspect_af.format import plural
 from inspect_af.logs import LogFile, find_logs
 from inspect_af.logs.files import check_log_dir, describe

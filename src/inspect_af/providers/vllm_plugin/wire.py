@@ -16,8 +16,8 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from inspect_af.config import Frozen, complaints
-from inspect_af.errors import ConfigError
+from inspect_af.config import Frozen
+from inspect_af.errors import ConfigError, problems
 
 STEER_ARGUMENT = "af_steer"
 """`SHA256@MULTIPLIER` or `SHA256@MULTIPLIER@LAYERS`, several joined by `;`; they add up."""
@@ -120,7 +120,7 @@ def plugin_config(additional_config: object) -> PluginConfig | None:
     try:
         return PluginConfig.model_validate(additional_config["af"])
     except ValidationError as error:
-        found = "; ".join(complaints(error, "af"))
+        found = problems(error, "af")
         raise ConfigError(
             f"--additional-config af: {found}; it takes {', '.join(PluginConfig.model_fields)}"
         ) from error
