@@ -667,8 +667,8 @@ def convergence_from_logs(
     )
     belief_logs = tuple(one.location for one in skipped if one.other_task in asked)
     report = report.model_copy(update={**about_logs(reader.headers, plan), "belief_logs": belief_logs})
-    read = dict.fromkeys(one.location for one in (*reader.headers, *skipped))
-    return shortened(report, relative_names(list(read)))
+    read = [*(header.location for header in reader.headers), *(one.location for one in skipped)]
+    return shortened(report, relative_names(list(dict.fromkeys(read))))
 
 
 def build_convergence(

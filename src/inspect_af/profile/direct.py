@@ -130,10 +130,10 @@ def direct_requests_from_logs(
         members: dict[Treatments, dict[Treatments, Replies]] = defaultdict(dict)
         for treatments in sorted(conditions, key=_order):
             members[split(treatments)[0]][treatments] = conditions[treatments]
-        for context, own in members.items():
+        for context, studied in members.items():
             baseline = {context: conditions[context]} if context in conditions else {}
             about = locations[setting], repeated[setting], thresholds or Thresholds()
-            reports.append(_report(setting, context, {**baseline, **own}, *about))
+            reports.append(_report(setting, context, {**baseline, **studied}, *about))
     return DirectRequests(tuple(reports), read.notes)
 
 

@@ -337,8 +337,8 @@ class Headline:
         # What does not vary at all, as with greedy replies, is decided where it is not 0.
         values = np.round([s.value for s in statistics], 9)
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = np.where(values == 0, 0.0, values / errors).tolist()
-        return is_decided(*ratios, n)
+            first, second, contrast = np.where(values == 0, 0.0, values / errors).tolist()
+        return is_decided(first, second, contrast, n)
 
     @property
     def labels(self) -> tuple[str, str]:

@@ -117,8 +117,8 @@ class Forest(NamedTuple):
 def mark(panel: int, found: WithInterval | None, look: str | FamilyStyle, lift: float = 0.0) -> Mark:
     """An estimate in a colour, or with the mark of a family."""
     color, marker = (look, "o") if isinstance(look, str) else (look.color, look.marker)
-    bounds = (None, None, None) if found is None else (found.estimate, found.low, found.high)
-    return Mark(panel, *bounds, color, marker, lift)
+    value, low, high = (None, None, None) if found is None else (found.estimate, found.low, found.high)
+    return Mark(panel, value, low, high, color, marker, lift)
 
 
 def drawn(name: str, figure: Figure, *, of: str = "", **words: Any) -> Drawing:
