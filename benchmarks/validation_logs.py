@@ -2,7 +2,7 @@
 
     python benchmarks/validation_logs.py --epochs 2 --out docs/validation/logs.md
 
-The statistics are validated on thousands of studies by `validation_study.py`; this smaller part shows that
+The statistics are validated on thousands of studies by `validation_coverage.py`; this smaller part shows that
 prompts, provider, scorer, logs and reading lose nothing on the way. All models are simulations.
 """
 
