@@ -47,7 +47,8 @@ three strengths of claims, two placebos, 10 % of the monitored and 3 % of the un
 near-duplicate requests in pairs, which are one unit.
 
 Each line pools its cells: one that failed by itself could hide in it. Where a study has several intervals
-of a kind, their share counts. Brackets hold the 99 % Monte-Carlo (Wilson) interval; a line fails where that lies wholly outside the nominal coverage +-2 points.
+of a kind, their share counts. Brackets hold the 99 % Monte-Carlo (Wilson) interval; a line fails
+where that lies wholly outside the nominal coverage +-2 points.
 
 | interval of | nominal | studies | held the truth | |
 |---|---|---|---|---|
