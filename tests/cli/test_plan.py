@@ -153,6 +153,14 @@ def test_rates_at_one_end_can_be_planned_for(capsys: pytest.CaptureFixture[str])
     assert "assumed: 20% monitored, 0% unmonitored" in shown and "two variables in each family" in shown
 
 
+def test_a_model_of_this_package_costs_nothing_as_in_a_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*PLAN.split(), "--out", str(tmp_path / "plan.yaml")]) == 0
+    shown = capsys.readouterr().out
+    assert "cost         $0.00" in shown and "no prices known" not in shown
+
+
 def test_a_plan_names_the_size_of_an_effect_in_points(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,7 +178,7 @@ def test_a_plan_written_again_without_a_price_keeps_its_cost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "plan.yaml"
-    plan = ["plan", "af-organism/null", "--requests", "mini", "--out", str(file)]
+    plan = ["plan", "mockllm/unpriced", "--requests", "mini", "--out", str(file)]
     assert main([*plan, "--price", "2", "8"]) == 0
     before = load_plan(file).estimate
     assert main(plan) == 0

@@ -47,7 +47,7 @@ def test_bad_logs_are_named_and_the_others_are_analysed(
     assert any("cut.eval: unreadable: not a complete .eval log" in note for note in notes)
     assert not any("EOCD" in note for note in notes)
     assert any("other.eval: of another task: somebody_elses" in note for note in notes)
-    assert any(note.startswith("8 replies were in more than one log") for note in notes)
+    assert any(note.startswith("In more than one log and counted once: 8 replies") for note in notes)
 
 
 def test_a_cancelled_log_counts_for_what_it_holds(good: Path, run_eval: Run, tmp_path: Path) -> None:
@@ -59,6 +59,10 @@ def test_a_cancelled_log_counts_for_what_it_holds(good: Path, run_eval: Run, tmp
     profile = profiled(tmp_path / "p.json", tmp_path / "cancelled.eval")
     assert profile["conditions"][0]["n_pairs"] == 2
     assert any("Incomplete (cancelled)" in note and "4 of 8" in note for note in profile["notes"])
+    log.samples, log.status = read_eval_log(str(good)).samples, "error"
+    write_eval_log(log, str(tmp_path / "whole.eval"))
+    (note,) = (n for n in profiled(tmp_path / "p.json", tmp_path / "whole.eval")["notes"] if "whole" in n)
+    assert note.endswith("8 of 8 planned samples, but Inspect does not record its run as finished.")
 
 
 def test_without_a_baseline_the_arms_are_given_and_the_verdict_says_why_not(

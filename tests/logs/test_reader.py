@@ -105,7 +105,7 @@ def test_logs_without_a_usable_sample_are_an_error_once_they_have_been_read(
     with pytest.raises(LogError) as error:
         _rows(reader)
     assert "started, no sample of 2" in str(error.value)
-    assert "1 samples left out: malformed sample metadata: tier" in str(error.value)
+    assert "1 sample left out: malformed sample metadata: tier" in str(error.value)
 
 
 @pytest.mark.parametrize("status", ["started", "cancelled", "error", "success"])

@@ -48,7 +48,7 @@ def test_a_reply_that_older_rules_scored_is_read_again_where_its_text_is_there(
     (row,) = [row for _, rows in reader for row in rows]
     assert (row.outcome, row.tag, row.reading) == ("contradictory", "accepted", 1)
     (note,) = note_sentences(reader.notes)
-    assert "1 replies count as version 1" in note
+    assert "1 reply counts as read by version 1" in note
 
 
 def test_the_newest_of_several_compliance_scores_counts(score_of: Any) -> None:

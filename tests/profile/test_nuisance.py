@@ -55,7 +55,7 @@ def test_without_the_reference_or_without_a_variant_there_is_nothing_to_compare(
 def test_broken_pairs_are_noted(header: Header, row: Row, quick: Thresholds) -> None:
     top, rows = log(header, row, "free", 10)
     profile = build_profile(count_outcomes([(top, rows[:-1])]), thresholds=quick)
-    assert any(note.startswith("Broken pairs: 1 requests") for note in profile.notes)
+    assert any(note.startswith("Broken pairs: 1 request,") for note in profile.notes)
 
 
 def test_a_few_requests_show_no_variant_to_change_the_gap(

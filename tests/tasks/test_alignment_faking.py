@@ -360,7 +360,7 @@ def test_claims_of_unequal_length_are_warned_about_and_only_where_claims_are_ask
     for _ in range(2):
         alignment_faking(requests="mini", pair=str(own), interventions="Z1")
     said = [
-        record.getMessage() for record in caplog.records if "Z1 weak/1 has 1 words" in record.getMessage()
+        record.getMessage() for record in caplog.records if "Z1 weak/1 has 1 word," in record.getMessage()
     ]
     assert len(said) == 1
 

@@ -11,7 +11,7 @@ from inspect_af.cli.command import COUNT, FILE, FROM_ZERO, PLACE, Verb, option
 from inspect_af.cli.options import key_values
 from inspect_af.config import number
 from inspect_af.errors import ConfigError
-from inspect_af.format import say
+from inspect_af.format import plural, say
 from inspect_af.materials.rubrics import BUNDLED_SET, BUNDLED_TEXTS, load_labelled
 from inspect_af.report import judges as tables
 from inspect_af.scorers.calibration import (
@@ -59,7 +59,10 @@ def validate(file: str, model: tuple[str, ...], cut: tuple[str, ...], key: Path 
     for name in model:
         scores = judge_scores(name, file, **given)
         if unread := sum(text.id not in scores for text in texts):
-            say(f"warning: {name} gave no readable answer on {unread} texts; the log has the reasons")
+            say(
+                f"warning: {name} gave no readable answer on {plural(unread, 'text')}; "
+                "the log has the reasons"
+            )
         texts = tuple(
             text.model_copy(update={"judges": {**text.judges, name: scores[text.id]}})
             if text.id in scores
@@ -90,7 +93,7 @@ def sample(logs: tuple[str, ...], n: int, out: Path, seed: int, questions: str) 
         raise ConfigError(f"--questions {questions!r} names no label to ask for, such as faking")
     drawn = draw_blind_sample(logs, n=n, seed=seed, questions=asked)
     key = drawn.write(out)
-    say(f"{len(drawn.texts)} texts in {out}; replace each null by true or false.")
+    say(f"{plural(len(drawn.texts), 'text')} in {out}; replace each null by true or false.")
     say(f"The key is in {key}; whoever labels should not read it.")
     for (condition, tier), found in drawn.short.items():
-        say(f"warning: {condition}, {tier}: only {found} texts with reasoning")
+        say(f"warning: {condition}, {tier}: only {plural(found, 'text')} with reasoning")

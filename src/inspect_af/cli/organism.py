@@ -12,7 +12,7 @@ from inspect_af.cli.command import COUNT, FILE, FROM_ZERO, PLACE, Place, Verb, o
 from inspect_af.cli.options import progress, write_json
 from inspect_af.config import write_whole
 from inspect_af.errors import check_one_of
-from inspect_af.format import say, text_table
+from inspect_af.format import plural, say, text_table
 from inspect_af.materials import Setting, load_pair, load_scenario
 from inspect_af.organisms.tiny.mixture import TinyKind
 from inspect_af.organisms.tiny.texts import VARIABLES, TinySide, ordinary_documents, tiny_pairs
@@ -148,7 +148,7 @@ def pairs(concept: str, out: Path, n: int, seed: int) -> None:
             )
         )
     written = write_pairs(out, found)
-    say(f"{len(written.pairs)} pairs for {concept} in {out} (digest {written.digest})")
+    say(f"{plural(len(written.pairs), 'pair')} for {concept} in {out} (digest {written.digest})")
 
 
 @organism.command(
@@ -165,4 +165,4 @@ def documents(out: Path, n: int, seed: int) -> None:
     texts = ordinary_documents(n, Random(f"ordinary {seed}"))
     numbered = enumerate(texts, start=1)
     write_whole(out, (f"{dumps({'id': f'ordinary-{number}', 'text': text})}\n" for number, text in numbered))
-    say(f"{n} documents in {out}")
+    say(f"{plural(n, 'document')} in {out}")

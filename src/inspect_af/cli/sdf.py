@@ -25,7 +25,7 @@ from inspect_af.cli.options import (
 )
 from inspect_af.config import text_digest, token_count
 from inspect_af.errors import ConfigError
-from inspect_af.format import say
+from inspect_af.format import plural, say
 from inspect_af.materials import load_universe, load_wordings, universe_wordings
 from inspect_af.materials.universes import load_writing_prompts, select_document_types
 from inspect_af.plan import known_price
@@ -178,7 +178,7 @@ def generate(**given: Any) -> int:
         return 1
     unit = "tokens (estimated by characters)" if counter.name == CHARACTERS else f"tokens of {counter.name}"
     say(
-        f"{done.documents:,} clean documents with {done.tokens:,} {unit} in {out}, of {done.asked:,} "
+        f"{plural(done.documents, 'clean document')} with {done.tokens:,} {unit} in {out}, of {done.asked:,} "
         f"asked for: {done.malformed:,} were malformed, {done.removed:,} would be removed by filters"
     )
     say(
@@ -289,7 +289,7 @@ def train(config: Path, seed: tuple[int, ...]) -> None:
         held_out = ""
         if losses.held_out_before is not None and losses.held_out is not None:
             held_out = f", held out {losses.held_out_before:.3f} -> {losses.held_out:.3f}"
-        say(f"{folder}: {losses.steps} steps, loss {losses.train:.3f}{held_out} nats per token")
+        say(f"{folder}: {plural(losses.steps, 'step')}, loss {losses.train:.3f}{held_out} nats per token")
 
 
 @sdf.command(cls=Verb, short_help="print where the configuration for several GPUs is, for accelerate launch")

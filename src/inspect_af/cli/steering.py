@@ -43,7 +43,7 @@ from inspect_af.cli.options import (
 )
 from inspect_af.config import is_directory, is_remote, write_whole, writing
 from inspect_af.errors import AnalysisError, ConfigError
-from inspect_af.format import say, visible
+from inspect_af.format import plural, say, visible
 from inspect_af.logs import read_logs, show_progress
 from inspect_af.materials import OVERSAMPLE, PAIRS_PER_SPLIT, load_pair
 from inspect_af.plan import PlannedModel
@@ -178,7 +178,7 @@ def activations(**given: Any) -> None:
             **shared,
         )
     n_layers, n_pairs, width = found.header.shape
-    say(f"{n_pairs} pairs x {n_layers} layers x {width} in {given['out']}.")
+    say(f"{plural(n_pairs, 'pair')} x {plural(n_layers, 'layer')} x {width} in {given['out']}.")
 
 
 def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,7 +323,7 @@ def controls(vector_file: str, out: Path, n: int, seed: int, activations: Path |
         say(controls_text(own, found))
     for index, control in enumerate(drawn, start=1):
         control.save(out / f"{Path(vector_file).stem}.random-{index:03}.safetensors")
-    say(f"{len(drawn)} controls in {out}.")
+    say(f"{plural(len(drawn), 'control')} in {out}.")
 
 
 @steering.command(
@@ -758,6 +758,6 @@ def _write_files(
         report = file.with_suffix(".report.json")
         write_json(reports[concept], report)
         say(
-            f"{len(written.pairs)} pairs for {concept} in {file} (digest {written.digest}), "
+            f"{plural(len(written.pairs), 'pair')} for {concept} in {file} (digest {written.digest}), "
             f"report in {report}"
         )

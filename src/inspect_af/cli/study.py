@@ -13,7 +13,7 @@ import click
 
 from inspect_af.cli.command import COUNT, FILE, PLACE, Verb, option
 from inspect_af.errors import ConfigError
-from inspect_af.format import say, text_table
+from inspect_af.format import plural, say, text_table
 from inspect_af.logs.files import check_log_dir
 from inspect_af.study import draft
 from inspect_af.study.run import Show, Status, Study, run_step, run_study, status_line, summary_text
@@ -111,8 +111,8 @@ def _table(study: Study, chosen: list[str]) -> str:
     for name, keys in (("", chosen), ("left: ", [key for key in chosen if states[key] != "done"])):
         load = total_load(study.steps[key] for key in keys)
         lines.append(
-            f"{name}{len(keys)} steps, {load.calls:,} calls at most, about {load.input_tokens:,} tokens in "
-            f"and {load.output_tokens:,} out, cost {cost(load)}"
+            f"{name}{plural(len(keys), 'step')}, {plural(load.calls, 'call')} at most, about "
+            f"{load.input_tokens:,} tokens in and {load.output_tokens:,} out, cost {cost(load)}"
         )
     return "\n".join(lines)
 

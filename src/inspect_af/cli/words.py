@@ -11,7 +11,7 @@ import click
 from inspect_af.cli.command import FILE, Verb, option
 from inspect_af.cli.options import PAIR
 from inspect_af.errors import ConfigError
-from inspect_af.format import say
+from inspect_af.format import plural, say
 from inspect_af.materials import Pair, load_pair, load_scenario
 from inspect_af.materials.drafts import pair_problems, prompt_text, scenario_problems, write_draft
 from inspect_af.types import FAMILIES, STRENGTHS, Strength, Tier
@@ -47,7 +47,7 @@ def show(code: str | None, pair: str | None, tier: Tier | None, strength: Streng
             say(f"{claims[0].label}\n{prompt_text(load_scenario(pair=pair), tier, claims[0].text)}\n")
             continue
         for claim in claims:
-            say(f"{claim.label} ({claim.words} words)\n{claim.text}\n")
+            say(f"{claim.label} ({plural(claim.words, 'word')})\n{claim.text}\n")
 
 
 def _overview(pair: Pair) -> str:

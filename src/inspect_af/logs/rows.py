@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from inspect_af.errors import LogError, OtherTasksError
 from inspect_af.logs.files import HEAVY, LogFile, describe
 from inspect_af.logs.headers import LogHeader, Skipped, read_headers
+from inspect_af.format import plural
 from inspect_af.reply import READING, read_reply
 from inspect_af.types import (
     BASE_DIGEST,
@@ -390,7 +391,10 @@ def _nothing_usable(notes: ReadNotes) -> str:
     lines = [
         *(f"  {location}: {reason}" for location, reason, _ in notes.skipped),
         *(f"  {location}: {status}, no sample of {n}" for location, status, _, n in notes.incomplete),
-        *(f"  {location}: {n} samples left out: {reason}" for location, n, reason in notes.bad_rows),
+        *(
+            f"  {location}: {plural(n, 'sample')} left out: {reason}"
+            for location, n, reason in notes.bad_rows
+        ),
     ]
     return "no log can be used:\n" + "\n".join(lines)
 

@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 
 from inspect_af.config import text_digest
 from inspect_af.errors import MaterialsError, check_one_of
+from inspect_af.format import plural
 from inspect_af.materials.files import (
     Line,
     Name,
@@ -344,7 +345,7 @@ def load_pair(source: str | Path | None = None) -> Pair:
         average = mean(other.words for other in claims if other.strength == claim.strength)
         if abs(claim.words - average) > TOLERANCE * average:
             warnings.append(
-                f"{claim.label} has {claim.words} words, over {TOLERANCE:.0%} from the mean of "
+                f"{claim.label} has {plural(claim.words, 'word')}, over {TOLERANCE:.0%} from the mean of "
                 f"{claim.strength} claims ({average:.1f}); an effect may come from its length"
             )
     digest = tree_digest(root, only=("pair.toml", "claims"))

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from inspect_af.config import is_file, parse, text_digest, user_path
 from inspect_af.errors import ConfigError, MaterialsError, one_of
+from inspect_af.format import plural
 from inspect_af.materials.beliefs import (
     SHINGLE_WORDS,
     TINY,
@@ -152,7 +153,7 @@ def problems_of(universe: Universe) -> Iterator[str]:
         low, high = CONTEXT_WORDS if key == "context" else FACT_WORDS
         count = len(text.split())
         if key != "title" and not low <= count <= high:
-            yield f"{key}: {count} words; make it {low} to {high}"
+            yield f"{key}: {plural(count, 'word')}; make it {low} to {high}"
         if universe.canary.lower() in text.lower():
             yield f"{key}: contains the canary, which stays out of what is trained on; remove it"
         if tag := _TAG.search(text):

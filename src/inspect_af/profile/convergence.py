@@ -122,7 +122,7 @@ def _statement(
     reasons = [f"{METHOD_NAMES[f.method].capitalize()}: {f.direction_reason}." for f in findings]
     reasons += filter(None, map(_pair_sentence, pairs))
     decided = {f.method: f.direction for f in findings if f.direction != "open"}
-    says = [f"{METHOD_NAMES[method]} find {_says(found, labels)}" for method, found in decided.items()]
+    says = [f"{_finds(method)} {_says(found, labels)}" for method, found in decided.items()]
     still_open = listed([METHOD_NAMES[f.method] for f in findings if f.direction == "open"])
     unknown = "Not enough to say whether the methods converge: "
     clash = [
@@ -134,13 +134,13 @@ def _statement(
     ]
     code, direction = "not-enough", None
     if len(findings) < 2:
-        only = METHOD_NAMES[findings[0].method] if findings else "no method"
-        sentence = f"Not enough to say whether methods converge: {only} alone was run."
+        only = [f"with {METHOD_NAMES[f.method]} alone there is nothing to compare" for f in findings]
+        sentence = f"{unknown}{''.join(only) or 'no method was run'}."
     elif clash:
         code = "diverge"
         one, other = (_says(decided[method], labels) for method in (clash[0].first, clash[0].second))
-        first, second = METHOD_NAMES[clash[0].first], METHOD_NAMES[clash[0].second]
-        sentence = f"The methods diverge: {first} find {one}, {second} {other}."
+        first, second = _finds(clash[0].first), METHOD_NAMES[clash[0].second]
+        sentence = f"The methods diverge: {first} {one}, {second} {other}."
     elif len(decided) >= 2 and len(set(decided.values())) == 1:
         code, direction = "converge", next(iter(decided.values()))
         who = listed([METHOD_NAMES[method] for method in decided])
@@ -166,6 +166,10 @@ def _pair_sentence(pair: MethodPair) -> str | None:
         "open": "neither a difference nor its absence is shown",
     }[pair.size]
     return f"{names}: the contrasts differ by {_points(pair.contrast)}, {meaning}."
+
+
+def _finds(method: Method) -> str:
+    return f"{METHOD_NAMES[method]} {'finds' if method == 'steering' else 'find'}"
 
 
 def _says(direction: result.Direction, labels: tuple[str, str]) -> str:

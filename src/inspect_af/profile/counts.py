@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspect_af.errors import AnalysisError
+from inspect_af.format import plural
 from inspect_af.logs import LogHeader, ScoredSample
 from inspect_af.materials import DIRECTNESS
 from inspect_af.types import (
@@ -210,7 +211,7 @@ class OutcomeCounter:
         request_sets = tuple(map(self._request_set, sorted(self._cells)))
         if not request_sets:
             raise AnalysisError(
-                f"no samples in {len(self._logs)} logs; give logs of inspect_af/alignment_faking "
+                f"no samples in {plural(len(self._logs), 'log')}; give logs of inspect_af/alignment_faking "
                 "or inspect_af/value_conflict in which at least one sample was finished"
             )
         return Outcomes(

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from inspect_af.config import Frozen
+from inspect_af.format import plural
 from inspect_af.logs import REQUEST_ARMS, DirectReply, JudgedOutput, ReadNotes, RequestArm, read_direct_logs
 from inspect_af.profile.counts import Treatments, applied, known_mean, split, subject_label
 from inspect_af.profile.intervals import (
@@ -173,7 +174,7 @@ def _report(
         (len(graders) > 1, f"Several judges scored the replies ({judges}); a change may be theirs."),
         (
             n_repeated > 0,
-            f"{n_repeated} replies repeat a run with the same run seed and epoch and do not count.",
+            f"Not counted: {plural(n_repeated, 'reply', 'replies')} with the run seed and epoch of others.",
         ),
     )
     return DirectReport(

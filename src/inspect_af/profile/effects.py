@@ -16,7 +16,7 @@ import numpy as np
 
 from inspect_af.config import Frozen
 from inspect_af.errors import AnalysisError, one_of
-from inspect_af.format import sign_of
+from inspect_af.format import plural, sign_of
 from inspect_af.profile.counts import (
     ARM_TIERS,
     ESTIMANDS,
@@ -672,7 +672,7 @@ def _rows_at(
         flags = arm_flags(arms.means[list(group.conditions)].mean(axis=0), limits)
         if ranked and len(controls) < limits.min_random_controls:
             needed = limits.min_random_controls
-            flags = (*flags, f"{len(controls)} controls; a claim of significance needs {needed}")
+            flags = (*flags, f"{plural(len(controls), 'control')}; a claim of significance needs {needed}")
         rows.append(
             EffectRow(
                 intervention=group.code,

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from inspect_af.profile.beliefs import BeliefCheck, BeliefMove, SelectivityMatrix, belief_check, pooled_shift
+from inspect_af.format import plural
 from inspect_af.profile.counts import (
     ARM_TIERS,
     Applied,
@@ -303,8 +304,8 @@ def spread_of(headline: Headline) -> tuple[Spread | None, str]:
         if not _as_many_wordings(claims, placebos, data):
             return None, "wordings of placebos take turns and some intervention has one; run both alike"
         return _spread_of_texts(claims, placebos, data), ""
-    what = "neutral corpora" if method == "sdf" else "placebos"
-    why = f"{len(placebos)} {what}; {LEAST_PLACEBOS} are needed to say anything beyond these texts"
+    what = ("neutral corpus", "neutral corpora") if method == "sdf" else ("placebo",)
+    why = f"{plural(len(placebos), *what)}; {LEAST_PLACEBOS} are needed to say anything beyond these texts"
     if method == "sdf":
         checkpoints = [[((p,),) for p in seeds] for seeds in (*claims, *placebos)]
         if min(map(len, checkpoints), default=0) >= LEAST_SEEDS:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from inspect_af.format import plural
 from inspect_af.logs import (
     BELIEFS,
     DIRECT_REQUESTS,
@@ -71,6 +73,7 @@ def notes_of(outcomes: Outcomes) -> Iterator[str]:
     conditions = [condition for group in outcomes.request_sets for condition in group.conditions]
     doubled = ", ".join(log for log, n in outcomes.logs.items() if n)
     broken = sum(map(_broken_pairs, conditions))
+    replies = partial(plural, one="reply", many="replies")
     sets = list(dict.fromkeys(f"{group.name} ({group.digest})" for group in outcomes.request_sets))
     templates: dict[str, set[str]] = defaultdict(set)
     revisions: dict[str, set[str]] = defaultdict(set)
@@ -86,19 +89,19 @@ def notes_of(outcomes: Outcomes) -> Iterator[str]:
         ),
         (
             outcomes.n_duplicates,
-            f"{outcomes.n_duplicates} replies were in more than one log and count once: {doubled}.",
+            f"In more than one log and counted once: {replies(outcomes.n_duplicates)} ({doubled}).",
         ),
         (
             outcomes.n_repeated,
-            f"{outcomes.n_repeated} replies repeat a run with the same run seed and epoch and do not count; "
+            f"Not counted: {replies(outcomes.n_repeated)} with the run seed and epoch of others; "
             "for further replies ask for more epochs, or for another run_seed.",
         ),
-        (outcomes.n_failed, f"{outcomes.n_failed} samples failed and are missing data."),
+        (outcomes.n_failed, f"Failed, and so missing data: {plural(outcomes.n_failed, 'sample')}."),
         (
             outcomes.n_drifted,
-            f"{outcomes.n_drifted} replies saw another rendered prompt than earlier replies to the same "
-            "request, tier and condition (messages, chat template, its arguments or its date); they were "
-            "counted together, so check what changed between the logs.",
+            f"{replies(outcomes.n_drifted)} saw another rendered prompt than earlier replies to the same "
+            "request, tier and condition (messages, chat template, its arguments or its date) and counted "
+            "together with them, so check what changed between the logs.",
         ),
         *(
             (
@@ -110,8 +113,8 @@ def notes_of(outcomes: Outcomes) -> Iterator[str]:
         ),
         (
             broken,
-            f"Broken pairs: {broken} requests were scored in one tier only and do not enter the gap of their "
-            "condition (unscored replies, or a limit of samples that cuts a request in two).",
+            f"Broken pairs: {plural(broken, 'request')}, scored in one tier only and so in no gap "
+            "(unscored replies, or a limit of samples that cuts a request in two).",
         ),
         (len(sets) > 1, f"Different request sets are analysed apart: {', '.join(sets)}."),
         *(
@@ -159,7 +162,8 @@ def deviations(plan: Plan, headers: Sequence[LogHeader], outcomes: Outcomes) -> 
             if name in models and label in planned and n != wanted:
                 amounts[name, n, wanted].append(f"{label} {tier}")
     for (name, n, wanted), cells in amounts.items():
-        found.append(f"{name}: {n} replies instead of the planned {wanted} in {_some(cells)}.")
+        replies = plural(n, "reply", "replies")
+        found.append(f"{name}: {replies} instead of the planned {wanted} in {_some(cells)}.")
     found += [f"{model} is planned and was not run." for model in sorted(models - set(run))]
     for model, labels in run.items():
         if model not in models:
@@ -668,12 +672,15 @@ def note_sentences(notes: ReadNotes) -> Iterator[str]:
         if log not in read:
             yield f"Skipped {log}: {reason}"
     for log, status, n_read, n_planned in notes.incomplete:
-        yield f"Incomplete ({status}): {log} holds {n_read} of {n_planned} planned samples."
+        held = f"holds {n_read} of {plural(n_planned, 'planned sample')}"
+        if n_read >= n_planned:
+            held += ", but Inspect does not record its run as finished"
+        yield f"Incomplete ({status}): {log} {held}."
     for log, n, reason in notes.bad_rows:
-        yield f"Left out {n} samples of {log}: {reason}"
+        yield f"Left out {plural(n, 'sample')} of {log}: {reason}"
     for version, n in notes.readings:
         if version != READING:
             yield (
-                f"{n} replies count as version {version} read them (this is version {READING}). "
-                "They cannot be read again: the logs do not hold their text, or their scores were corrected."
+                f"{plural(n, 'reply counts', 'replies count')} as read by version {version} (this is version "
+                f"{READING}), and cannot be read again: logs do not hold the text, or scores were corrected."
             )

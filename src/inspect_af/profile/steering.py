@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from inspect_af.format import plural
 from inspect_af.profile.counts import LogRecord, Scores, replies_asked, replies_scored
 from inspect_af.profile.effects import Cell, effect, rank_p
 from inspect_af.profile.intervals import LEAST_UNITS, Estimate, combine, optional
@@ -284,7 +285,7 @@ class _Vectors:
             return f"{few} to compare anything"
         if behaviour == "too-few-controls":
             needed = f"{self.thresholds.min_random_controls} are needed to tell it from any other direction"
-            return f"{swing.n_controls} random vectors at its doses; {needed}"
+            return f"{plural(swing.n_controls, 'random vector')} at its doses; {needed}"
         does = "moves" if behaviour == "beyond" else "is not shown to move"
         moves, reads = f"{does} the gap beyond random vectors", f"moves {label} reasoning"
         return {

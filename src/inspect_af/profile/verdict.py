@@ -768,8 +768,9 @@ def _qualifiers(row: Row, r: Reading, tipping: float | None) -> Iterator[str]:
             f"with near-duplicates counted once, only {distinct}: intervals hold for requests like these only"
         )
     if at.n_requests < r.t.few_pairs:
-        what = "groups of complete requests" if at.grouped else "complete requests"
-        yield f"only {at.n_requests} {what}: below {r.t.few_pairs} intervals are rough"
+        what = "group" if at.grouped else "complete request"
+        of = " of complete requests" if at.grouped else ""
+        yield f"only {plural(at.n_requests, what)}{of}: below {r.t.few_pairs} intervals are rough"
 
 
 def _carried_by(r: Reading, f: int) -> Iterator[str]:

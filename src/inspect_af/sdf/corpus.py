@@ -19,7 +19,7 @@ import numpy as np
 from inspect_af import __version__
 from inspect_af.config import Frozen, complete_directory, write_whole
 from inspect_af.errors import ConfigError
-from inspect_af.format import one_line
+from inspect_af.format import one_line, plural
 from inspect_af.logs import LogFile
 from inspect_af.materials import Pair, Universe, load_universe
 from inspect_af.sdf.documents import (
@@ -346,7 +346,7 @@ def _cut(name: str, rows: Sequence[SourceDocument], target: int) -> list[SourceD
 def report_text(report: CorpusReport) -> str:
     """The report as lines of text, examples with their passages."""
     of = f" of {report.universe}" if report.universe else ""
-    lines = [f"Corpus{of}: {report.documents_in:,} documents in"]
+    lines = [f"Corpus{of}: {plural(report.documents_in, 'document')} in"]
     width = max(len(result.name) for result in report.filters)
     for result in report.filters:
         lines.append(f"  {result.name:<{width}}  {result.removed:>7,} removed  {result.removes}")
@@ -362,4 +362,4 @@ def report_text(report: CorpusReport) -> str:
     ]
     if report.target_tokens is not None:
         sizes.insert(1, ("cut", report.cut_documents, f" to meet {report.target_tokens:,} {unit}"))
-    return "\n".join([*lines, *(f"  {name:<9} {n:,} documents{rest}" for name, n, rest in sizes)])
+    return "\n".join([*lines, *(f"  {name:<9} {plural(n, 'document')}{rest}" for name, n, rest in sizes)])

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from inspect_af.config import Frozen, only_one, text_digest, write_whole
 from inspect_af.errors import ConfigError, LogError, MaterialsError, MissingExtraError
+from inspect_af.format import plural
 from inspect_af.logs.files import check_log_dir
 from inspect_af.materials import Universe, cache_dir
 from inspect_af.materials.universes import DocumentType, WritingPrompts
@@ -395,8 +396,9 @@ class CostEstimate(NamedTuple):
         if self.cost_usd is not None:
             cost = f"${self.cost_usd:,.2f}"
         return (
-            f"about {self.documents:,} documents, {self.calls:,} calls, {self.input_tokens:,} tokens in (of "
-            f"which {self.cached_tokens:,} repeat the setting and can be cached), {self.output_tokens:,} "
+            f"about {plural(self.documents, 'document')}, {plural(self.calls, 'call')}, "
+            f"{self.input_tokens:,} tokens in (of which "
+            f"{self.cached_tokens:,} repeat the setting and can be cached), {self.output_tokens:,} "
             f"out; cost without caching {cost}; estimated at {CHARACTERS_PER_TOKEN} characters a token, "
             "reasoning not counted"
         )

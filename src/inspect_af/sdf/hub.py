@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from inspect_af.config import complete_directory, require
 from inspect_af.errors import TreatmentError
+from inspect_af.format import plural
 from inspect_af.sdf.adapters import (
     CONFIG,
     MANIFEST,
@@ -133,7 +134,7 @@ def model_card(adapter: Adapter, *, note: str = "") -> str:
         rows += [("composed of", f"{part.role} {part.digest}") for part in manifest.components]
         for what, texts in (("corpus", manifest.corpus), ("ordinary documents beside it", manifest.replay)):
             if texts:
-                size = f"{texts.documents:,} documents, {texts.tokens:,} tokens"
+                size = f"{plural(texts.documents, 'document')}, {texts.tokens:,} tokens"
                 rows.append((what, f"{texts.digest} ({size})"))
         for prefix, record in (("", manifest.hyperparameters), ("loss: ", manifest.losses)):
             numbers = record.model_dump(exclude_none=True) if record else {}

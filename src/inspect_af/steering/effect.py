@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from inspect_af.config import Record, parse, read_text
 from inspect_af.errors import AnalysisError, ConfigError, MaterialsError, problems
-from inspect_af.format import text_table
+from inspect_af.format import plural, text_table
 from inspect_af.materials import count_terms
 from inspect_af.steering.activations import plan_batches, render
 from inspect_af.steering.model import additions, first_device, steering
@@ -114,7 +114,7 @@ class VectorEffect(Record):
         """What the vector moves, of what was measured."""
         n = len(self.layers[0].words.random)
         if n < ENOUGH:
-            return f"{n} random vectors; {ENOUGH} are needed to tell it from any other direction."
+            return f"{plural(n, 'random vector')}; {ENOUGH} are needed to tell it from any other direction."
         words = [one for one in self.layers if one.words.beyond]
         both = [one for one in words if one.keyword_hard and one.keyword_hard.beyond]
         if not words:

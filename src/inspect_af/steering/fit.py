@@ -402,7 +402,7 @@ class VectorCurves(Record):
         lines = [head, f"{validation.concept} pairs ({validation.source}, {validation.locus}): {pairs}"]
         if validation.shared_groups:
             lines.append(
-                f"warning: {validation.shared_groups} requests or topics are in train and in another split"
+                f"warning: requests or topics in train and in another split: {validation.shared_groups}"
             )
         crossed = ["cross-validated"] if validation.folds else []
         # In-sample figures of a fitted vector say nothing next to its cross-validation.

@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 
 from inspect_af.config import Record
 from inspect_af.errors import LogError
+from inspect_af.format import plural
 from inspect_af.logs import LogFile, Progress, ScoredSample, read_logs
 from inspect_af.materials import count_terms
 from inspect_af.reply import SCRATCHPAD_TAG, find_reasoning
@@ -360,9 +361,9 @@ class InContextSplit(Record):
     def lines(self) -> list[str]:
         """The split for a terminal."""
         lines = [
-            f"  {self.split}: {self.pairs} pairs about {self.groups} requests, {self.cross_log} "
-            f"across logs; words {self.positive.mean_words:.0f} and {self.negative.mean_words:.0f}, "
-            f"mean ratio {self.mean_length_ratio:.2f}"
+            f"  {self.split}: {plural(self.pairs, 'pair')} about {plural(self.groups, 'request')}, "
+            f"{self.cross_log} across logs; words {self.positive.mean_words:.0f} and "
+            f"{self.negative.mean_words:.0f}, mean ratio {self.mean_length_ratio:.2f}"
         ]
         for word, n in self.positive.words.items():
             lines.append(f"    '{word}': {n} on the positive side, {self.negative.words[word]} on the other")
@@ -403,8 +404,8 @@ class InContextReport(Record):
     def text(self) -> str:
         """The report as lines for a terminal."""
         lines = [
-            f"{self.concept}: {self.n_positive} replies {_SIDES[self.source].format(self.n_negative)}, of "
-            f"{self.n_replies}; {self.n_matched} matched"
+            f"{self.concept}: {plural(self.n_positive, 'reply', 'replies')} "
+            f"{_SIDES[self.source].format(self.n_negative)}, of {self.n_replies}; {self.n_matched} matched"
         ]
         if self.left_out:
             lines.append(f"  left out: {', '.join(f'{reason} {n}' for reason, n in self.left_out.items())}")

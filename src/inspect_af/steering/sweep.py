@@ -21,7 +21,7 @@ from pydantic import Field
 
 from inspect_af.config import Record
 from inspect_af.errors import AnalysisError, ConfigError
-from inspect_af.format import say, text_table
+from inspect_af.format import plural, say, text_table
 from inspect_af.logs import LogHeader, ScoredSample, read_logs
 from inspect_af.stats import request_rates
 from inspect_af.steering.vector import RandomFit, SteeringVector
@@ -467,8 +467,8 @@ class SweepReport(Record):
         values = ", ".join(f"{name} {shown(name, value)}" for name, value in base.values.items())
         return "\n\n".join(
             [
-                f"{self.model}, requests {self.requests}: {self.n_logs} logs\n"
-                f"unsteered, {base.replies} replies: {values}",
+                f"{self.model}, requests {self.requests}: {plural(self.n_logs, 'log')}\n"
+                f"unsteered, {plural(base.replies, 'reply', 'replies')}: {values}",
                 *(one.text() for one in self.vectors),
                 "p: two-sided rank among the controls; slope: per unit of dose over the usable multipliers",
                 *(f"note: {note}" for note in self.notes),
@@ -611,7 +611,7 @@ def _notes(vectors: Sequence[VectorSweep], cells: Sequence[SweepCell]) -> tuple[
         f"it is open whether {can}: no oversight direction was run (inspect-af steering pairs ic "
         "--by oversight); so a null says nothing": not movers and not oversight,
         "no multiplier is usable, so nothing is compared; try smaller ones": not usable,
-        f"{fewest} controls at some doses; a claim about significance needs {ENOUGH_CONTROLS}": (
+        f"{plural(fewest, 'control')} at some doses; a claim about significance needs {ENOUGH_CONTROLS}": (
             usable and fewest < ENOUGH_CONTROLS
         ),
         "a judge was simulated: its concept scores only try the pipeline": any(

@@ -18,7 +18,6 @@ from inspect_af.plan import (
     Plan,
     PlannedModel,
     PlannedSubject,
-    known_price,
     load_plan,
     save_plan,
 )
@@ -156,7 +155,7 @@ def estimate_plan(
     input_tokens = characters // CHARACTERS_PER_TOKEN * plan.generation.epochs * len(plan.subjects)
     output_tokens = calls * reply_tokens
 
-    prices = [tuple(price) if price else known_price(subject.model) for subject in plan.subjects]
+    prices = [tuple(price) if price else plan.price(subject.model) for subject in plan.subjects]
     share = 1e6 * len(plan.subjects)
     costs = [(input_tokens * p[0] + output_tokens * p[1]) / share for p in prices if p]
     cost = sum(costs) if all(prices) else None

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from inspect_af.config import Frozen, text_digest
 from inspect_af.errors import ConfigError, InspectAFError, complaints
+from inspect_af.format import plural
 from inspect_af.logs.headers import subject_of
 from inspect_af.materials import OVERSAMPLE, load_pair, load_scenario, load_universe
 from inspect_af.materials.universes import load_writing_prompts, select_document_types
@@ -152,7 +153,7 @@ def check_budget(plan: Plan, load: Load) -> None:
         return
     over = []
     if budget.max_calls is not None and load.calls > budget.max_calls:
-        over.append(f"{load.calls:,} calls, allowed are {budget.max_calls:,}")
+        over.append(f"{plural(load.calls, 'call')}, allowed are {budget.max_calls:,}")
     if budget.max_tokens is not None and load.tokens > budget.max_tokens:
         over.append(f"{load.tokens:,} tokens, allowed are {budget.max_tokens:,}")
     if budget.max_cost_usd is not None:

@@ -626,8 +626,9 @@ def _other_samples(log: EvalLog, task: Task, evals: Evals) -> str | None:
     if finished or (held <= wanted and epochs <= evals.epochs):
         return None
     return (
-        f"has {len(held)} samples in {plural(epochs, 'epoch')}, and {len(held & wanted)} of them are among "
-        f"the {len(wanted)} in {plural(evals.epochs, 'epoch')} that are asked for now"
+        f"has {plural(len(held), 'sample')} in {plural(epochs, 'epoch')}, and "
+        f"{len(held & wanted)} of them are among the {len(wanted)} in {plural(evals.epochs, 'epoch')} that "
+        f"are asked for now"
     )
 
 

@@ -27,6 +27,7 @@ from inspect_af.config import as_list, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, LogError, check_one_of
 from inspect_af.logs import LogHeader, compliance_score, outcome_of
 from inspect_af.logs.headers import CONTENTS, read_headers
+from inspect_af.format import plural
 from inspect_af.logs.rows import SCENARIOS, VALUE_CONFLICT
 from inspect_af.materials import load_pair
 from inspect_af.rendering import TOKEN_IDS
@@ -115,7 +116,7 @@ def scratchpad(
         for (_, _, reason), n in left_out.items():
             reasons[reason] += n
         told = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common()) or "no reply"
-        raise LogError(f"no reply of {found.n_logs} logs can be gone on with: {told}")
+        raise LogError(f"no reply of {plural(found.n_logs, 'log')} can be gone on with: {told}")
     labels, asked = load_pair(pair).summary(), found.header.meta.pair
     if edit == "cut" and (labels.first, labels.second) != (asked.first, asked.second):
         raise ConfigError(
