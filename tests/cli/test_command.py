@@ -13,6 +13,7 @@ import pytest
 from inspect_ai._cli.eval import eval_set_command
 
 from inspect_af.cli import VERBS, app, main, parsed
+from inspect_af.cli.command import Option
 from inspect_af.cli.options import INSPECT
 from inspect_af.errors import ConfigError
 
@@ -105,6 +106,15 @@ def test_every_verb_can_be_loaded_and_has_a_help() -> None:
     context = click.Context(app)
     for name in app.list_commands(context):
         assert app.get_command(context, name) is not None
+
+
+def test_no_help_is_cut_and_every_option_that_may_be_repeated_says_so() -> None:
+    for words, command in commands().items():
+        about = command.get_short_help_str(45)
+        assert about and not about.endswith("..."), words
+        for each in command.params:
+            if isinstance(each, Option) and each.multiple and not each.several:
+                assert (each.help or "").count("repeatable") == 1, (words, each.name)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,8 @@ def test_a_run_has_its_requests_logs_and_results_in_the_bucket(
         capsys.readouterr()
         assert main(["profile", source]) == 0
         assert "af-organism/null" in capsys.readouterr().out
+    assert main(["convergence", "s3://things/l"]) == 0
+    assert "not run: prompt claims" in capsys.readouterr().out and not names(bucket, "c/")
     assert main(["convergence", "s3://things/l", "--out", "s3://things/c"]) == 0
     assert {"convergence.html", "convergence.json", "missing.csv"} <= names(bucket, "c/")
 

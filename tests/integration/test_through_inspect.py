@@ -101,6 +101,7 @@ def test_an_old_log_can_be_scored_again_and_profiled(commands: Commands, action:
     ("options", "message"),
     [
         (("-T", "interventions=A9+"), "Error: unknown intervention 'A9+'; one of A1+, A1-"),
+        (("-T", "judges=concept"), "Error: a judge needs a model for the role 'grader'"),
         (("-T", "requests=no/such.csv"), "Error: requests 'no/such.csv' is no file here"),
         (("-M", "monitored=7"), "Error: monitored=7 of the organism expectation: a number from 0 to 1"),
     ],
@@ -114,6 +115,16 @@ def test_a_wrong_value_ends_with_one_message_and_no_traceback(
     assert "Traceback" not in done.output
     assert commands.calls == 0
     assert not list(Path(commands.directory).glob("logs/*.eval"))
+
+
+def test_replies_of_another_model_are_not_gone_on_with(commands: Commands) -> None:
+    assert commands("inspect", "eval", TASK, *MINI, "--limit", 4, "--log-dir", "replies").code == 0
+    edit = ("eval", "inspect_af/scratchpad", "-T", "replies=replies", "--display", "none", "--model")
+    for model, why in (("null", "written by af-organism/expectation"), ("expectation", "role 'grader'")):
+        done = commands("counted inspect", *edit, f"af-organism/{model}", "-T", "edit=cut")
+        assert done.code == 1 and done.output.startswith("Error: ") and why in done.output
+    assert commands.calls == 0
+    assert commands("inspect", *edit, "af-organism/expectation").code == 0
 
 
 def test_a_misspelt_task_parameter_stops_the_command_before_any_call(commands: Commands) -> None:

@@ -82,6 +82,9 @@ class Option(click.Option):
     ) -> None:
         if several:
             more["multiple"] = True
+        elif more.get("multiple"):
+            about, default, words = (more.get("help") or "").partition("  [default")
+            more["help"] = f"{about} (repeatable){default}{words}".lstrip()
         if bare is not None:
             more |= {"is_flag": False, "flag_value": bare}
         more.setdefault(
@@ -101,6 +104,10 @@ def together(*options: Decorator) -> Decorator:
 
 class Verb(click.Command):
     """A command whose options may be abbreviated where that is not ambiguous, listed by group."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The whole first sentence, as long as it is: what stands in a group's list is not cut."""
+        return super().get_short_help_str(limit=10_000)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, self._spelt_out(list(args)))

@@ -35,7 +35,7 @@ def judge() -> None:
 
 @judge.command(cls=Verb)
 @click.argument("file", default=BUNDLED_SET)
-@option("--model", multiple=True, help="run this judge on the texts; repeat to compare judges")
+@option("--model", multiple=True, help="run this judge on the texts")
 @option("--judges", default="concept,faking")
 @option("--votes", type=COUNT, default=20, help="votes of the faking judge")
 @option("--cut", multiple=True, metavar="QUESTION=SCORE", help=_CUTS)

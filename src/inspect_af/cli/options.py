@@ -165,10 +165,8 @@ def sample_limit(text: str | None) -> dict[str, Any]:
 # Options of several verbs that are not Inspect's, or are without its environment variables.
 
 PAIR = option("--pair", metavar="DIR", help="hypothesis pair  [default: bundled]")
-MODEL_ARGS = option(
-    "-M", "model_args", multiple=True, metavar="KEY=VALUE", help="model argument (repeatable)"
-)
-TASK_ARGS = option("-T", "task_args", multiple=True, metavar="KEY=VALUE", help="task parameter (repeatable)")
+MODEL_ARGS = option("-M", "model_args", multiple=True, metavar="KEY=VALUE", help="model argument")
+TASK_ARGS = option("-T", "task_args", multiple=True, metavar="KEY=VALUE", help="task parameter")
 DISPLAY = option("--display", type=click.Choice(_DISPLAYS.split("|")), help="how progress is shown")
 TEMPERATURE = option("--temperature", type=AMOUNT)
 MAX_CONNECTIONS = option("--max-connections", type=COUNT)

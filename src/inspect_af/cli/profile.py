@@ -54,9 +54,11 @@ def profile(
     out: Path | None,
 ) -> None:
     """Reads logs (headers and sample summaries only) and takes of them what it knows:
-    inspect_af/alignment_faking gives arms, gaps, sensitivities and the verdict, replies paired by
-    request; inspect_af/beliefs says whether the interventions moved the beliefs that they name;
-    inspect_af/direct_requests what is refused without the scenario.
+    inspect_af/alignment_faking and value_conflict give arms, gaps, sensitivities and the verdict, replies
+    paired by request, and what their judges (-T judges=) said of the reasoning; beliefs says whether the
+    interventions moved the beliefs that they name; direct_requests what is refused without the scenario;
+    scratchpad how much of the gap goes through the stated reasoning. LOG is a log file, a directory or a
+    glob; without one, the log directory is read (INSPECT_LOG_DIR, else logs).
     """
     report(
         logs or [os.environ.get("INSPECT_LOG_DIR") or "logs"],
@@ -160,13 +162,15 @@ def _print_beside(found: Profile | SideTables, thresholds: Thresholds) -> None:
 
 @click.command(cls=Verb)
 @click.argument("logs", nargs=-1, required=True, metavar="LOG...")
-@option("--out", type=PLACE, required=True, metavar="DIR", help="where the page, JSON, tables and figures go")
-@option("--json", type=PLACE, metavar="FILE", help="write the JSON here as well")
+@option(
+    "--out", type=PLACE, metavar="DIR", help="write the page, the JSON, the tables and the figures into DIR"
+)
+@option("--json", type=PLACE, metavar="FILE", help="write the report as JSON")
 @option(
     "--name",
     multiple=True,
     metavar="MODEL=NAME",
-    help="call a model by another name; models of one name count as one (repeatable)",
+    help="call a model by another name; models of one name count as one",
 )
 @option("--strength", help="strength of claims that counts  [default: standard where run]")
 @option(
@@ -178,7 +182,7 @@ def _print_beside(found: Profile | SideTables, thresholds: Thresholds) -> None:
 @option("--title", help="heading of the report")
 def convergence(
     logs: tuple[str, ...],
-    out: Path,
+    out: Path | None,
     json: Path | None,
     name: tuple[str, ...],
     strength: str | None,
@@ -190,7 +194,7 @@ def convergence(
     among random ones, controls, and whether the methods converge. Parts without logs say what to run. LOG
     is a log file, a directory or a glob.
     """
-    if is_file(out):
+    if out is not None and is_file(out):
         raise ConfigError(f"--out {out} is a file; give a directory")
     report = convergence_from_logs(
         logs,
@@ -203,6 +207,8 @@ def convergence(
     say(render_convergence_text(report))
     if json is not None:
         write_text(json, report.to_json() + "\n")
+    if out is None:
+        return
     with writing(out) as directory:
         written = [f"{out}/{file.name}" for file in write_convergence(report, directory)]
     shown = [file for file in written if file.endswith((".html", ".json"))]

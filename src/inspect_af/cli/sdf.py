@@ -229,7 +229,7 @@ def _generation_settings(given: Mapping[str, Any], model_args: dict[str, Any]) -
 @option("--min-words", type=COUNT, help="[default: 40]")
 @option("--max-words", type=COUNT, help="[default: 8000]")
 @option("--near-duplicate", type=float, metavar="J", help="similarity from which on  [default: 0.8]")
-@option("--skip", multiple=True, metavar="FILTER", help="do not apply this filter (repeatable)")
+@option("--skip", multiple=True, metavar="FILTER", help="do not apply this filter")
 @option("--seed", type=FROM_ZERO)
 @option("--licence", metavar="TEXT", help="licence note of the manifest")
 @option("--allow-shortfall", is_flag=True, help="build with less than asked for")
@@ -274,7 +274,7 @@ def build(**given: Any) -> None:
 
 @sdf.command(cls=Verb, short_help="train LoRA adapters on a corpus")
 @click.argument("config", type=FILE)
-@option("--seed", type=FROM_ZERO, multiple=True, help="only this seed (repeatable)")
+@option("--seed", type=FROM_ZERO, multiple=True, help="only this seed")
 def train(config: Path, seed: tuple[int, ...]) -> None:
     """Trains a LoRA adapter on a corpus for each seed of the configuration, a YAML file
     (docs/sdf_training.md), and goes on after a kill. On several GPUs: accelerate launch --config_file
@@ -310,7 +310,7 @@ def fsdp_config() -> None:
     multiple=True,
     type=FILE,
     metavar="DIR",
-    help="adapter below all of them, before and after (repeatable, in order)",
+    help="adapter below all of them, before and after, in order",
 )
 @option(
     "--wordings",

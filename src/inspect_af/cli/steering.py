@@ -92,10 +92,10 @@ def steering() -> None:
     """Steering vectors from the activations of contrast pairs."""
 
 
-_ADAPTER = "PEFT adapter to merge into the model; may be repeated, applied in order"
+_ADAPTER = "PEFT adapter to merge into the model, in order"
 _MODEL_ARGUMENT = (
     "as af-hf takes it, such as dtype=bfloat16, device=cuda:0, revision=COMMIT, adapter_base=any or "
-    "chat_template=FILE; may be repeated (docs/local_models.md)"
+    "chat_template=FILE (docs/local_models.md)"
 )
 _LOCAL_MODEL = together(
     option("--model", group="Model", type=NAME, required=True, metavar="NAME", help="directory or hub name"),
@@ -141,7 +141,7 @@ _BEST_LAYERS = option("--layers", metavar="RANGE", help="[default: the five that
     group="Engine",
     multiple=True,
     metavar="NAME=VALUE",
-    help="option of the vLLM server, such as tensor_parallel_size=4; may be repeated",
+    help="option of the vLLM server, such as tensor_parallel_size=4",
 )
 @option(
     "--base-url",

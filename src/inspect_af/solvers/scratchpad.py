@@ -67,25 +67,9 @@ def continue_reasoning(run_seed: int = 0, judge: SentenceJudge | None = None) ->
     whole_number(run_seed, "run_seed")
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        refuse_without_prefill(get_model())
         planned = applied_treatments(state.metadata)
-        model, written_by = str(get_model()), state.metadata.get("written_by")
-        if (revision := get_model().model_args.get("revision")) is not None:
-            model = f"{model}@{revision}"
-        if written_by not in (None, model):
-            raise TreatmentError(
-                f"sample {state.sample_id!r}: the reply was written by {written_by}, and {model} is asked to "
-                f"go on with it, which would be another model's reasoning; run that model, or give logs of "
-                f"{model}"
-            )
-        carried = _carried(state)
-        written_under = tuple(t for t in planned if not isinstance(t, PromptClaim | ScratchpadEdit))
-        if carried != written_under:
-            raise TreatmentError(
-                f"sample {state.sample_id!r}: the reply was written with "
-                f"{', '.join(t.label for t in written_under) or 'no adapter or vector'}, the model that "
-                f"goes on has {', '.join(t.label for t in carried) or 'none'}; give the same -M arguments"
-            )
+        refuse_another_model(state.metadata.get("written_by"), planned, f"sample {state.sample_id!r}")
+        _record_organism(state)
         record_treatments(state, planned)
         begun, edit = state.messages[-1], planned[-1]
         assert isinstance(begun, ChatMessageAssistant) and isinstance(edit, ScratchpadEdit)
@@ -114,6 +98,38 @@ def continue_reasoning(run_seed: int = 0, judge: SentenceJudge | None = None) ->
         return state
 
     return solve
+
+
+def refuse_another_model(written_by: str | None, treatments: Sequence[Treatment], what: str) -> None:
+    """Complains where the model of the eval cannot go on with a reply, or is not the one that wrote it.
+
+    Args:
+        written_by: The model that wrote it, with its revision; None where that is not known.
+        treatments: All that the reply was written under, or is to be gone on with under.
+        what: The sample or reply, for the message.
+
+    Raises:
+        ConfigError: The provider does not go on with replies.
+        TreatmentError: It is another model, or it carries other adapters or vectors.
+    """
+    refuse_without_prefill(get_model())
+    model = str(get_model())
+    if (revision := get_model().model_args.get("revision")) is not None:
+        model = f"{model}@{revision}"
+    if written_by not in (None, model):
+        raise TreatmentError(
+            f"{what}: the reply was written by {written_by}, and {model} is asked to go on with it, which "
+            f"would be another model's reasoning; run that model, or give logs of {model}"
+        )
+    api = get_model().api
+    carried = api.treatments if isinstance(api, CarriesTreatment) else ()
+    written_under = tuple(t for t in treatments if not isinstance(t, PromptClaim | ScratchpadEdit))
+    if carried != written_under:
+        raise TreatmentError(
+            f"{what}: the reply was written with "
+            f"{', '.join(t.label for t in written_under) or 'no adapter or vector'}, the model that "
+            f"goes on has {', '.join(t.label for t in carried) or 'none'}; give the same -M arguments"
+        )
 
 
 def refuse_without_prefill(model: Model) -> None:
@@ -226,8 +242,8 @@ def with_content(output: ModelOutput, content: str | list[Content]) -> ModelOutp
     return output.model_copy(update={"choices": [choice], "completion": message.text})
 
 
-def _carried(state: TaskState) -> tuple[Treatment, ...]:
-    """What the provider applies by itself."""
+def _record_organism(state: TaskState) -> None:
+    """Records what the provider is, and complains where the reply was written by another organism."""
     organism = state.metadata.pop("organism", None)
     record_carried(state)
     if state.metadata.get("organism") != organism:
@@ -235,5 +251,3 @@ def _carried(state: TaskState) -> tuple[Treatment, ...]:
             f"sample {state.sample_id!r}: the reply was written with organism adapters {organism}, the model "
             f"that goes on has {state.metadata.get('organism')}; give the same -M arguments"
         )
-    api = get_model().api
-    return api.treatments if isinstance(api, CarriesTreatment) else ()

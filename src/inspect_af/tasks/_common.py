@@ -85,6 +85,17 @@ def refuse_misspelt(task: Callable[..., Task], name: str) -> None:
             raise ConfigError(f"{name} has no parameter {given!r}; did you mean -T {meant[0]}=...?")
 
 
+def knows_the_eval() -> bool:
+    """Whether a task that is being made can ask for the eval's own model and roles.
+
+    It can in a command of Inspect for tasks of this package alone, where they are set before tasks are made.
+    In Python, and in somebody's task around ours, they may come later.
+    """
+    command = click.get_current_context(silent=True)
+    tasks = command.params.get("tasks") if command is not None else None
+    return bool(tasks) and all(str(each).startswith("inspect_af/") for each in tasks)
+
+
 MAX_TOKENS: dict[ReasoningChannel, int] = {"scratchpad": 4096, "native": 16384, "none": 4096}
 """Default generation limit; not in source. `--max-tokens` overrides it."""
 
@@ -285,7 +296,13 @@ def planned_sample(
 
 @solver
 def needs_grader() -> Solver:
-    """For `Task(setup=...)`: stops a run without its judge before any reply is paid for."""
+    """For `Task(setup=...)`: stops a run without its judge before any reply is paid for.
+
+    Raises:
+        ConfigError: Already here, where `knows_the_eval`; else in the first sample.
+    """
+    if knows_the_eval():
+        grader_model()
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         grader_model()

@@ -35,8 +35,10 @@ from inspect_af.reply import native_reasoning, read_reply, was_cut, written_scra
 from inspect_af.scorers.compliance import choice, compliance
 from inspect_af.scorers.judges import sentence_judge
 from inspect_af.solvers import continue_reasoning
+from inspect_af.solvers.scratchpad import refuse_another_model
 from inspect_af.tasks._common import (
     chosen_judges,
+    knows_the_eval,
     needs_grader,
     outcome_view,
     redact_output,
@@ -110,6 +112,8 @@ def scratchpad(
     if interventions is not None:
         chosen = load_pair(pair).interventions(interventions)
         found = found._replace(sources=tuple(s for s in found.sources if _intervention(s) in chosen))
+    for source in found.sources if knows_the_eval() else ():
+        refuse_another_model(source.written_by, source.treatments, f"-T replies: {source.meta.request_id}")
     samples = list(_samples(found, edit, run_seed, left_out))
     if not samples:
         reasons: Counter[str] = Counter()
