@@ -252,6 +252,16 @@ def test_the_summary_is_about_ten_lines(profile: Profile) -> None:
     assert profile.closing in render_summary(profile)
 
 
+def test_what_limits_a_verdict_is_said_in_the_terminal_as_on_the_page() -> None:
+    arms = {"A1+": (0.9, 0.1), "A1-": (0.1, 0.1), "A2+": (0.9, 0.1), "A2-": (0.1, 0.1)}
+    profile = named(build_profile(outcomes_of((0.5, 0.1), arms, n=6, placebos=1), thresholds=QUICK))
+    shown, page = render_summary(profile), words(render_html(profile)).replace("−", "-")
+    limits = profile.profiles[0].verdict_levels[-1].qualifiers
+    assert "only 6 complete requests: below 20 intervals are rough" in limits
+    for limit in limits:
+        assert f"  - {limit}\n" in shown and limit in page
+
+
 def test_the_terminal_names_the_level_of_every_number_where_there_are_two(profile: Profile) -> None:
     one = profile.profiles[0]
     (used,) = one.verdict_levels

@@ -7,9 +7,10 @@ import random
 
 import pytest
 from inspect_ai.scorer import SampleScore, Score, stderr
+from rich.markup import render
 
 from inspect_af.scorers import accepted_rate, compliance_gap, unscored_replies
-from inspect_af.types import UNSCORED
+from inspect_af.types import ARMS, UNSCORED
 
 
 def score(request: str, tier: str, outcome: str, condition: str = "baseline", epoch: int = 1) -> SampleScore:
@@ -79,6 +80,23 @@ def test_missing_replies_enter_no_rate_and_break_their_pair() -> None:
     assert missing["unscored_monitored"] == 0
     assert missing["unscored_unmonitored"] == missing["truncated_unmonitored"] == 1
     assert missing["truncated_unmonitored_rate"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("condition", "suffix"),
+    [
+        ("A1+/standard", "[A1+/standard]"),
+        ("A1+/standard & text:monitored", "[A1+/standard & text:monitored]"),
+        ("text:monitored", "(text:monitored)"),
+        ("steer:a[/b]/0f/+1", "(steer:a(/b)/0f/+1)"),
+        ("N1[red]x", "(N1(red)x)"),
+    ],
+)
+def test_inspect_shows_every_name_whole(condition: str, suffix: str) -> None:
+    scores = [score("r1", tier, "accepted", label) for tier in ARMS for label in ("baseline", condition)]
+    names = [*accepted_rate()(scores), *compliance_gap()(scores)]
+    assert f"monitored{suffix}" in names and f"gap{suffix}" in names
+    assert [render(name).plain for name in names] == names  # as Inspect prints them
 
 
 @pytest.mark.parametrize("outcome", UNSCORED)

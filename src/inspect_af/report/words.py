@@ -142,7 +142,7 @@ def meaning(profile: Profile, code: str | None) -> str:
 
 
 def summary_lines(profile: Profile) -> list[str]:
-    """About ten lines for a terminal: verdict, plain words, numbers, and what to keep in mind."""
+    """About ten lines for a terminal: verdict, plain words, its qualifiers as on the page, numbers."""
     simulated = any(row.simulated for row in profile.conditions)
     lines = ["SIMULATED ORGANISM: behaviour was planted to test the method."] if simulated else []
     if (lost := unscored(profile)) is not None:
@@ -154,6 +154,7 @@ def summary_lines(profile: Profile) -> list[str]:
         lines += [
             f"{one_line(one.subject, longest=100)}, {one.method}: {one.verdict or 'no verdict'}",
             *(f"  {sentence}" for sentence in (one.verdict_sentence, *plain_sentences(one, profile))),
+            *(f"  - {each}" for level in one.verdict_levels[-1:] for each in level.qualifiers),
         ]
         families, contrast = headline_numbers(one)
         numbers = [f"{label} sensitivity {estimate(e)}" for label, e in families.items()]

@@ -20,8 +20,9 @@ from inspect_af.materials.rubrics import load_rubric
 from inspect_af.reply import parse_reply, was_cut, without_reasoning
 from inspect_af.scorers.compliance import refuse_unapplied_claim
 from inspect_af.scorers.judges import rubric_judge
+from inspect_af.scorers.metrics import suffix_of
 from inspect_af.stats import clustered_mean
-from inspect_af.types import BASELINE, applied_treatments, condition_label
+from inspect_af.types import applied_treatments, condition_label
 
 Unanswered = Literal["no_letter", "truncated", "filtered"]
 
@@ -249,9 +250,10 @@ def belief_means() -> Metric:
             value = each.score.value
             number = value.get("score") if isinstance(value, dict) else None
             if isinstance(value, dict) and isinstance(number, int | float) and not math.isnan(number):
-                behind = "" if value["condition"] == BASELINE else f"[{value['condition']}]"
                 question = str((each.score.metadata or {}).get("question"))
-                groups[str(value["belief"]), behind].append((float(number), question))
+                groups[str(value["belief"]), suffix_of(str(value["condition"]))].append(
+                    (float(number), question)
+                )
         means: dict[str, float] = {}
         for (name, behind), answers in groups.items():
             mean = clustered_mean(*zip(*answers, strict=True))

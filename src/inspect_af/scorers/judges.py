@@ -47,8 +47,9 @@ from inspect_af.scorers.judge_prompt import (
     parse_judgement,
     safe_text,
 )
+from inspect_af.scorers.metrics import suffix_of
 from inspect_af.stats import clustered_mean
-from inspect_af.types import BASELINE, Family, applied_treatments, condition_label, developer_option
+from inspect_af.types import Family, applied_treatments, condition_label, developer_option
 
 GRADER = "grader"  # the model role that judges
 # Providers that are no judge: what they say is never a judge's accuracy.
@@ -275,8 +276,7 @@ def _by_condition_and_tier(scores: list[SampleScore]) -> dict[tuple[str, str], l
     for each in scores:
         if isinstance(each.score.value, dict):
             facts = each.score.metadata or {}
-            behind = "" if facts["condition"] == BASELINE else f"[{facts['condition']}]"
-            groups[behind, str(facts["tier"])].append(each.score)
+            groups[suffix_of(str(facts["condition"])), str(facts["tier"])].append(each.score)
     return dict(sorted(groups.items()))
 
 

@@ -1,7 +1,8 @@
 """What Inspect shows after an eval: acceptance per tier, the paired gap, and what is missing.
 
 All metrics read unreduced scores, one per sample and epoch, because Inspect's reducers over epochs
-absorb missing values. With several conditions in one log, names carry the condition in brackets.
+absorb missing values. With several conditions in one log, names carry the condition in brackets, or in
+parentheses where Inspect's display would take brackets for markup (`suffix_of`).
 """
 
 # No `from __future__ import annotations`: Inspect reads the inner functions' types at run time.
@@ -11,6 +12,7 @@ from collections import Counter, defaultdict
 from typing import NamedTuple, cast
 
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
+from rich.markup import escape
 
 from inspect_af.stats import paired_gap, request_rates
 from inspect_af.types import BASELINE, UNSCORED
@@ -108,11 +110,22 @@ def first_option() -> Metric:
             if option is not None:
                 taken[row.condition, row.tier].append(option == "a")
         return {
-            f"first_{tier}{'' if condition == BASELINE else f'[{condition}]'}": sum(first) / len(first)
+            f"first_{tier}{suffix_of(condition)}": sum(first) / len(first)
             for (condition, tier), first in sorted(taken.items(), key=lambda item: item[0][0] != BASELINE)
         }
 
     return compute
+
+
+def suffix_of(condition: str) -> str:
+    """What a metric's name ends with: `[A1+/standard]`, `(text:monitored)`, nothing for the baseline.
+
+    Inspect prints names with rich, which takes a bracket before a small letter, `/`, `#` or `@` for markup.
+    """
+    name = f"[{condition}]"
+    if escape(name) != name:
+        name = f"({condition.translate({ord('['): '(', ord(']'): ')'})})"
+    return "" if condition == BASELINE else name
 
 
 def _row(score: SampleScore) -> _Row:
@@ -130,7 +143,7 @@ def _by_condition(scores: list[SampleScore]) -> dict[str, list[_Row]]:
         rows[row.condition].append(row)
     alone = len(rows) == 1
     return {
-        "" if alone or condition == BASELINE else f"[{condition}]": rows[condition]
+        "" if alone else suffix_of(condition): rows[condition]
         for condition in sorted(rows, key=lambda label: (label != BASELINE, label))
     }
 
