@@ -20,9 +20,9 @@ from inspect_ai.scorer import Score
 from pydantic import ValidationError
 
 from inspect_af.errors import LogError, OtherTasksError
+from inspect_af.format import plural
 from inspect_af.logs.files import HEAVY, LogFile, describe
 from inspect_af.logs.headers import LogHeader, Skipped, read_headers
-from inspect_af.format import plural
 from inspect_af.reply import READING, read_reply
 from inspect_af.types import (
     BASE_DIGEST,

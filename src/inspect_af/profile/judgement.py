@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from inspect_af.profile.beliefs import BeliefCheck, BeliefMove, SelectivityMatrix, belief_check, pooled_shift
 from inspect_af.format import plural
+from inspect_af.profile.beliefs import BeliefCheck, BeliefMove, SelectivityMatrix, belief_check, pooled_shift
 from inspect_af.profile.counts import (
     ARM_TIERS,
     Applied,

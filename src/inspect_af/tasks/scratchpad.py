@@ -25,9 +25,9 @@ from pydantic import ValidationError
 
 from inspect_af.config import as_list, text_digest, true_or_false, whole_number
 from inspect_af.errors import ConfigError, LogError, check_one_of
+from inspect_af.format import plural
 from inspect_af.logs import LogHeader, compliance_score, outcome_of
 from inspect_af.logs.headers import CONTENTS, read_headers
-from inspect_af.format import plural
 from inspect_af.logs.rows import SCENARIOS, VALUE_CONFLICT
 from inspect_af.materials import load_pair
 from inspect_af.rendering import TOKEN_IDS
