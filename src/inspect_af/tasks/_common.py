@@ -92,7 +92,7 @@ def knows_the_eval() -> bool:
     In Python, and in somebody's task around ours, they may come later.
     """
     command = click.get_current_context(silent=True)
-    tasks = command.params.get("tasks") if command is not None else None
+    tasks = () if command is None else command.params.get("tasks") or ()
     return bool(tasks) and all(str(each).startswith("inspect_af/") for each in tasks)
 
 
