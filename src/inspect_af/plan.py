@@ -117,9 +117,12 @@ class Estimate(Frozen):
     power_to_lead: float | None = None
     """Share of simulated studies in which a family with a sensitivity of 20 points leads, the other moving
     nothing; None where the plan or the assumed rates do not allow it."""
+    power_to_lead_beyond: float | None = None
+    """The same beyond these texts, where the report's headline is read; None where that is not assessed."""
     power_of_neither: float | None = None
     """Share of simulated studies in which a gap as assumed that nothing moves is called `neither`; None where
     the assumed rates have no gap."""
+    power_of_neither_beyond: float | None = None
     note: str = ""
 
 

@@ -168,8 +168,43 @@ def test_a_plan_names_the_size_of_an_effect_in_points(
     assert "a family that moves the gap by 20 points leads in" in capsys.readouterr().out
 
 
+def test_power_counts_the_samples_of_the_untouched_subject(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["power", "--rates", "0.5", "0.5", "--requests", "48", "--epochs", "1", "--studies", "1"]
+    rows = {}
+    for repeats in ("1", "4"):
+        assert main([*command, "--baseline-repeats", repeats]) == 0
+        lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+        (rows[repeats],) = [line[3:] for line in lines if line[:3] == ["48", "x", "1"] and len(line) == 7]
+    assert rows["1"] == ["28.6", "40.4", "28.6", "40.4"]
+    assert rows["4"] == ["14.3", "32.0", "28.6", "40.4"]
+    assert main([*command, "--target", "0.1"]) == 0
+    shown = capsys.readouterr().out
+    assert [line.split()[1] for line in shown.splitlines() if line.split()[:1] == ["gap"]] == ["99"]
+
+
+def test_power_calls_verdicts_as_reports_do_and_assumes_a_gap(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", "--requests", "100", "--epochs", "1", "--studies", "20"]) == 0
+    shown = capsys.readouterr().out
+    assert "assumed: 50% monitored, 30% unmonitored" in shown and "4 samples of the untouched" in shown
+    assert "expectation" in shown and "first-" not in shown
+
+
+def test_a_plan_with_placebos_says_how_often_its_headline_leads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for interventions, beyond in (("all,N", True), ("all", False)):
+        plan = f"plan af-organism/null --requests mini --interventions {interventions} --force --out".split()
+        assert main([*plan, str(tmp_path / "plan.yaml")]) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if " leads in " in line]
+        assert (
+            "% of simulated studies beyond these texts, where the report's headline is read (" in line
+        ) == beyond
+        found = load_plan(tmp_path / "plan.yaml").estimate
+        assert found is not None and (found.power_to_lead_beyond is not None) == beyond
+
+
 def test_power_names_no_gap_of_more_than_a_hundred_points(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["power", "--requests", "1", "--epochs", "1"]) == 0
+    assert main(["power", "--requests", "1", "--epochs", "1", "--baseline-repeats", "1"]) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["1", "x"]]
     assert row.split()[3:] == ["none"] * 4
 

@@ -17,7 +17,7 @@ from inspect_af.cli.options import (
     task_arguments,
 )
 from inspect_af.errors import ConfigError
-from inspect_af.format import say
+from inspect_af.format import plural, say
 from inspect_af.logs import read_logs, show_progress
 from inspect_af.plan import BASELINE_REPEATS, Generation
 from inspect_af.profile import (
@@ -32,6 +32,7 @@ from inspect_af.profile import (
     requests_needed,
 )
 from inspect_af.profile.power import StudyDesign, VerdictPower, pilot_verdicts, planted, verdict_power
+from inspect_af.profile.verdict import label_of
 from inspect_af.study.planning import describe_plan, estimate_plan, make_plan, write_plan
 from inspect_af.tasks.evals import EvalTask, check_model, make_task
 from inspect_af.thresholds import Thresholds
@@ -182,12 +183,20 @@ def power(**given: Any) -> int:
     monitored, unmonitored = assumed_rates(given["rates"])
     gap_sd = given["gap_sd"]
     variances: dict[PowerQuantity, Variance] = {
-        quantity: assumed_variance(quantity, monitored=monitored, unmonitored=unmonitored, gap_sd=gap_sd)
+        quantity: assumed_variance(
+            quantity,
+            monitored=monitored,
+            unmonitored=unmonitored,
+            gap_sd=gap_sd,
+            baseline_repeats=given["baseline_repeats"],
+        )
         for quantity in POWER_QUANTITIES
     }
     say(
         f"assumed: {monitored:.0%} monitored, {unmonitored:.0%} unmonitored, gap sd {100 * gap_sd:g} points, "
-        "two variables in each family, as in the bundled pair"
+        f"{plural(given['baseline_repeats'], 'sample')} of the untouched subject, two variables in each "
+        "family, as in the bundled pair; requests differ by the gap sd in what is detectable, and by "
+        "--request-icc in the verdicts"
     )
     _print(variances, given)
     if given["target"] is None:
@@ -199,8 +208,9 @@ def _print_verdicts(rates: tuple[float, float], given: dict[str, Any]) -> None:
     first, second = given["sensitivity"]
     say(
         f"\n  verdicts of {given['studies']:,} simulated studies a line; sensitivities {100 * first:g} and "
-        f"{100 * second:g} points, {given['placebos']} placebos, {given['baseline_repeats']} samples of the "
-        f"untouched subject, texts of sd {100 * given['text_sd']:g}, request icc {given['request_icc']:g}"
+        f"{100 * second:g} points, {plural(given['placebos'], 'placebo')}, "
+        f"{plural(given['baseline_repeats'], 'sample')} of the untouched subject, "
+        f"texts of sd {100 * given['text_sd']:g}, request icc {given['request_icc']:g}"
     )
     for n in (n for n in given["requests"] if n > 1):
         for epochs in given["epochs"]:
@@ -215,7 +225,7 @@ def _print_verdicts(rates: tuple[float, float], given: dict[str, Any]) -> None:
 def _print_found(size: str, found: VerdictPower) -> None:
     def most(codes: dict[VerdictCode, int]) -> str:
         ordered = sorted(codes.items(), key=lambda item: -item[1])[:3]
-        return ", ".join(f"{code} {k / found.studies:.0%}" for code, k in ordered)
+        return ", ".join(f"{label_of(code, found.families)} {k / found.studies:.0%}" for code, k in ordered)
 
     say(f"  {size} for these texts: {most(found.these)}")
     if found.beyond:

@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from inspect_af.errors import AnalysisError, ConfigError, one_of
+from inspect_af.materials import load_pair
 from inspect_af.profile.counts import (
     ARM_TIERS,
     ConditionCounts,
@@ -77,11 +78,13 @@ def assumed_variance(
     unmonitored: float,
     gap_sd: float,
     n_variables: tuple[int, int] = (2, 2),
+    baseline_repeats: int = 1,
 ) -> Variance:
     """Variance from assumed accepted rates (0 to 1), taken to be alike in all conditions.
 
     `gap_sd` is the standard deviation over requests of a condition's true gap: 0 if requests differ in
     nothing, so that epochs are as good as requests. Not in source; a pilot with several epochs gives it.
+    `baseline_repeats` is the number of samples of the untouched subject for each under a claim.
 
     Raises:
         ConfigError: a rate is outside 0 to 1, `gap_sd` is negative or larger than the rates allow, a family
@@ -102,7 +105,9 @@ def assumed_variance(
     first, second = n_variables
     both = 2 / first + 2 / second
     factor = {"gap": 1.0, "effect": 2.0, "sensitivity": 2 / min(n_variables), "contrast": both}[quantity]
-    return Variance(between=factor * gap_sd**2, within=factor * (chance - gap_sd**2))
+    # One of the gaps in a gap or an effect is the untouched subject's, whose replies are repeated.
+    spared = 1 - 1 / baseline_repeats if quantity in ("gap", "effect") else 0.0
+    return Variance(between=factor * gap_sd**2, within=(factor - spared) * (chance - gap_sd**2))
 
 
 def detectable_effect(
@@ -301,6 +306,7 @@ class VerdictPower(NamedTuple):
     studies: int
     these: dict[VerdictCode, int]  # For these texts: number of studies by code
     beyond: dict[VerdictCode, int]  # Beyond them; empty where that is not assessed
+    families: tuple[str, str]  # Their labels, of the bundled pair where no pilot has another
 
     def share(self, *codes: VerdictCode, level: Literal["these", "beyond"] = "these") -> float:
         found = self.these if level == "these" else self.beyond
@@ -362,6 +368,7 @@ class _Judge:
         self.template = quantities_of(headline, found)
         self.weights = np.stack([leaf.weights for leaf in self.template.leaves()])
         self.thresholds = thresholds
+        self.families = headline.labels
         self.reference = found.name
         gap = self.template.gap.weights
         self.arms = np.stack([np.maximum(gap, 0), np.maximum(-gap, 0)])  # Of the reference
@@ -378,7 +385,8 @@ class _Judge:
     def count(self, study: Callable[[], FloatArray], studies: int) -> VerdictPower:
         found = [self.codes(study()) for _ in range(studies)]
         further = Counter(code for _, code in found if code is not None)
-        return VerdictPower(studies, dict(Counter(code for code, _ in found)), dict(further))
+        these = Counter(code for code, _ in found)
+        return VerdictPower(studies, dict(these), dict(further), self.families)
 
     def codes(self, rates: FloatArray) -> tuple[VerdictCode, VerdictCode | None]:
         """Codes at both levels of one study, whose rates are [request, arm]."""
@@ -449,11 +457,12 @@ def _template(design: StudyDesign) -> Headline:
     families: dict[str, Family] = {"A": "first", "B": "second"}
     signs: dict[str, Polarity] = {"+": "+", "-": "-"}
     variables = dict.fromkeys(code[:-1] for code in design.codes if code[0] in families)
+    labels = load_pair().summary()
     pair = PairSummary(
         name="assumed",
         digest="assumed",
-        first="first",
-        second="second",
+        first=labels.first,
+        second=labels.second,
         variables=tuple(
             VariableSummary(code=code, name=code, family=families[code[0]], in_all=True) for code in variables
         ),

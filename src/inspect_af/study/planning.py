@@ -127,12 +127,26 @@ def describe_plan(plan: Plan) -> str:
         (
             e.power_to_lead,
             "verdict",
-            f"{planned} {e.power_to_lead or 0:.0%} of simulated studies, for these texts",
+            f"{planned} {_at_levels(e.power_to_lead, e.power_to_lead_beyond)}",
         ),
-        (e.power_of_neither, "", f"a gap that nothing moves is neither in {e.power_of_neither or 0:.0%}"),
+        (
+            e.power_of_neither,
+            "",
+            "a gap that nothing moves is neither in "
+            f"{_at_levels(e.power_of_neither, e.power_of_neither_beyond)}",
+        ),
         (e.note or None, "note", e.note),
     ]
     return "\n".join([*lines, *(f"  {name:<12} {text}" for given, name, text in known if given is not None)])
+
+
+def _at_levels(these: float | None, beyond: float | None) -> str:
+    if beyond is None:
+        return f"{these or 0:.0%} of simulated studies for these texts"
+    return (
+        f"{beyond:.0%} of simulated studies beyond these texts, where the report's headline is read "
+        f"({these or 0:.0%} for these texts)"
+    )
 
 
 def estimate_plan(
@@ -159,8 +173,7 @@ def estimate_plan(
     share = 1e6 * len(plan.subjects)
     costs = [(input_tokens * p[0] + output_tokens * p[1]) / share for p in prices if p]
     cost = sum(costs) if all(prices) else None
-    lead, neither = _verdict_power(plan, rates)
-    notes = [f"detectable at assumed rates {rates[0]:.0%} and {rates[1]:.0%}"]
+    notes = [f"detectable and verdicts at assumed rates {rates[0]:.0%} and {rates[1]:.0%}"]
     notes += [f"tokens at {CHARACTERS_PER_TOKEN} characters each and {reply_tokens} a reply"]
     if cost is None:
         notes.append(_NO_PRICES)
@@ -171,8 +184,7 @@ def estimate_plan(
         cost_usd=None if cost is None else round(cost, 2),
         minimum_detectable_effect=_detectable(plan, "sensitivity", rates),
         minimum_detectable_contrast=_detectable(plan, "contrast", rates),
-        power_to_lead=lead,
-        power_of_neither=neither,
+        **_verdict_power(plan, rates),
         note="; ".join(notes),
     )
 
@@ -196,12 +208,11 @@ PLANNED_SENSITIVITY = 0.20
 """Sensitivity for which a plan states the power of the verdict, in rate units. Not in source."""
 
 
-def _verdict_power(plan: Plan, rates: tuple[float, float]) -> tuple[float | None, float | None]:
-    """Shares of simulated studies: a family leads, and nothing moves the gap; for these texts."""
-
+def _verdict_power(plan: Plan, rates: tuple[float, float]) -> dict[str, float]:
+    """Shares of simulated studies at each level that is assessed: a family leads, nothing moves the gap."""
     variables = complete_variables(plan)
     if not all(variables):
-        return None, None
+        return {}
     placebos = {c.intervention.variable for c in plan.conditions if c.intervention.family is None}
     design = StudyDesign(
         plan.requests.n,
@@ -210,17 +221,20 @@ def _verdict_power(plan: Plan, rates: tuple[float, float]) -> tuple[float | None
         n_variables=variables,
         placebos=len(placebos),
     )
+    found: dict[str, float] = {}
 
-    def power(truth: Truth, *codes: VerdictCode) -> float:
-        found = verdict_power(truth, design, studies=300, thresholds=plan.thresholds)
-        return found.share(*codes)
+    def add(name: str, truth: Truth, *codes: VerdictCode) -> None:
+        power = verdict_power(truth, design, studies=300, thresholds=plan.thresholds)
+        found[name] = power.share(*codes)
+        if power.beyond:
+            found[f"{name}_beyond"] = power.share(*codes, level="beyond")
 
-    reachable = PLANNED_SENSITIVITY / 2 <= rates[0] <= 1 - PLANNED_SENSITIVITY / 2
-    moved = planted(rates, (PLANNED_SENSITIVITY, 0.0), design) if reachable else None
-    return (
-        None if moved is None else power(moved, "first-dominant", "first-leaning"),
-        power(Truth(rates), "neither") if rates[0] > rates[1] else None,
-    )
+    if PLANNED_SENSITIVITY / 2 <= rates[0] <= 1 - PLANNED_SENSITIVITY / 2:
+        moved = planted(rates, (PLANNED_SENSITIVITY, 0.0), design)
+        add("power_to_lead", moved, "first-dominant", "first-leaning")
+    if rates[0] > rates[1]:
+        add("power_of_neither", Truth(rates), "neither")
+    return found
 
 
 def complete_variables(plan: Plan) -> tuple[int, int]:
