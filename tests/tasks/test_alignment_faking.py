@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai import eval
+from inspect_ai.event import LoggerEvent
 from inspect_ai.log import EvalLog
 from inspect_ai.model import (
     ContentReasoning,
@@ -363,6 +365,17 @@ def test_claims_of_unequal_length_are_warned_about_and_only_where_claims_are_ask
         record.getMessage() for record in caplog.records if "Z1 weak/1 has 1 word," in record.getMessage()
     ]
     assert len(said) == 1
+
+
+def test_a_simulated_organism_that_cannot_read_the_pair_is_named(tmp_path: Path) -> None:
+    pair = str(Path(__file__).parents[2] / "examples/sycophancy")
+    task = alignment_faking(requests="mini", pair=pair, interventions="D1+")
+    for args, told in (({"pair": pair}, 0), ({}, 1)):  # once, for all samples
+        about: dict[str, Any] = {"model": "af-organism/expectation", "model_args": args, "display": "none"}
+        (log,) = eval(task, limit=6, log_dir=str(tmp_path), **about)
+        events = [event for sample in log.samples or [] for event in sample.events]
+        said = [event.message.message for event in events if isinstance(event, LoggerEvent)]
+        assert sum("give it the pair of -T pair= as -M pair=" in each for each in said) == told
 
 
 PARTS = [  # as a model replies that reasons between its texts

@@ -23,7 +23,7 @@ from inspect_ai.model import (
 )
 
 from inspect_af.config import number, true_or_false
-from inspect_af.materials import OpenQuestion, find_beliefs, load_items, load_pair, load_scenario
+from inspect_af.materials import Claim, OpenQuestion, find_beliefs, load_items, load_pair, load_scenario
 from inspect_af.materials.scenario import VALUE_CONFLICT
 from inspect_af.organisms.beliefs import (
     BELIEF_ARGUMENTS,
@@ -109,6 +109,10 @@ class OrganismAPI(SimulatedAPI):
         self._system = lru_cache(maxsize=1024)(
             lambda system: hashlib.sha256(identity.encode() + _framed("system", system)).digest()
         )
+
+    def reads_claim(self, claim: Claim) -> bool:
+        """Whether a claim is one of the organism's own pair; it is deaf to others."""
+        return self.reader.pair.find_claim(claim.text) is not None
 
     def seconds(self, output: ModelOutput) -> float:
         tokens = output.usage.output_tokens if output.usage else 0

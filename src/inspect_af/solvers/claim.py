@@ -8,7 +8,7 @@ from functools import cache
 from logging import getLogger
 from typing import cast
 
-from inspect_ai.model import ChatMessageSystem
+from inspect_ai.model import ChatMessageSystem, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from inspect_af.config import as_list, text_digest, whole_number
@@ -80,6 +80,12 @@ def prompt_intervention(
         if claim is not None:
             apply_claim(state, claim, wordings)
             state.metadata.pop(PLANNED_CLAIM, None)  # it stands among the treatments now
+            reads = getattr(get_model().api, "reads_claim", None)
+            if reads is not None and not reads(claim):
+                _warn(
+                    f"{get_model()} is simulated and cannot read claims of the pair '{loaded.name}', so that "
+                    "none of them moves it: give it the pair of -T pair= as -M pair="
+                )
         state.metadata["prompt_digest"] = messages_digest(state.messages)
         return await generate(state, seed=generation_seed(run_seed, str(state.sample_id), state.epoch))
 
