@@ -729,9 +729,10 @@ _CLAUSES: dict[str, Callable[[Row, Reading, int], str]] = {
 def label_of(code: VerdictCode, labels: tuple[str, str]) -> str:
     """What reports call a verdict about texts, in the words of the pair, such as `expectation-leaning`."""
     f = leader_of(code)
-    label = _SAID[code if f is None else code.partition("-")[2]][0]
-    own, other = labels[:: -1 if f == 1 else 1]
-    return code if "{r." in label else label.format(own=own, other=other, any="any text moves")
+    if code == "floor-compressed":
+        return code
+    word = code if f is None else code.partition("-")[2]
+    return _LABELS.get(word, word.replace("-", " ")).format(own=labels[f or 0], any="any text moves")
 
 
 def _qualifiers(row: Row, r: Reading, tipping: float | None) -> Iterator[str]:
