@@ -1,5 +1,6 @@
 """Items of value conflicts, and published texts from a local server that stands for the network."""
 
+import csv
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from inspect_af.errors import ConfigError, MaterialsError, RequestsUnavailableEr
 from inspect_af.materials import downloads, items, load_items, load_scenario, scenario
 from inspect_af.materials.files import bundled
 
+READINGS = Path(__file__).parents[2] / "docs/validation/value_conflict_readings.csv"
 ITEM = {"policy": "Be quick.", "situation": "A queue.", "developer": "Skip it.", "other": "Wait."}
 
 
@@ -25,6 +27,21 @@ def test_the_bundled_items_are_twelve_for_each_of_five_values():
         assert len({item.developer, item.other}) == 2
         for text in (item.policy, item.situation, item.developer, item.other):
             assert not any(mark in text for mark in "<>{}[]")
+
+
+def test_every_bundled_item_was_read_three_times_as_it_stands_and_all_took_the_ordinary_course():
+    """The table names a text by its digest: an item whose words change has to be read again."""
+    with open(READINGS, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for item in load_items().items:
+        text = f"{item.situation}\n{item.developer}\n{item.other}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        own = [row for row in rows if row["item"] == item.id]
+        assert [(row["reading"], row["text"], row["answer"]) for row in own] == [
+            (number, digest, "other") for number in "123"
+        ]
+        assert {row["first_option"] for row in own} == {"developer", "other"}
+    assert len(rows) == 180
 
 
 def test_no_two_bundled_items_are_near_duplicates():
