@@ -31,7 +31,7 @@ def test_the_bundled_items_are_twelve_for_each_of_five_values():
 
 def test_every_bundled_item_was_read_three_times_as_it_stands_and_all_took_the_ordinary_course():
     """The table names a text by its digest: an item whose words change has to be read again."""
-    with open(READINGS, encoding="utf-8", newline="") as file:
+    with READINGS.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for item in load_items().items:
         text = f"{item.situation}\n{item.developer}\n{item.other}"

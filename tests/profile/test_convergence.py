@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 from tests.profile.convergence_study import adapters, claims, controls, drawn, outcomes, vectors
 from tests.profile.planted import outcomes_of
 
+from inspect_af.format import points
 from inspect_af.profile.convergence import build_convergence
 from inspect_af.report import render_convergence
 
@@ -95,6 +97,12 @@ def test_steering_within_the_band_of_random_vectors_finds_nothing(quick):
     steering = next(m for m in report.models[0].methods if m.method == "steering")
     assert steering.contrast.high < 0  # by requests alone it would count
     assert steering.direction == "open" and "beyond these vectors" in steering.direction_reason
+    level = steering.verdict_levels[-1]
+    assert level.scope == "beyond these vectors" and level.contrast.low < 0 < level.contrast.high
+    table = render_convergence(report).partition('id="models"')[2].partition("</table>")[0]
+    table = " ".join(re.sub("<[^>]*>", " ", table).split())
+    shown, by_requests = (points(one).replace("-", "−") for one in (level.contrast, steering.contrast))
+    assert level.scope in table and shown in table and by_requests not in table
     assert statement(report).code == "not-enough"
 
 

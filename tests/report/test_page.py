@@ -194,7 +194,7 @@ def test_every_condition_is_in_the_table_with_its_gap(page: str, profile: Profil
 
 def test_every_threshold_and_the_seed_are_stated(page: str, profile: Profile) -> None:
     text = words(page)
-    thresholds = profile.thresholds.model_dump()
+    thresholds = {**profile.thresholds.model_dump(), "relative_margin": profile.thresholds.relative}
     nested = {f"beliefs.{field}": value for field, value in thresholds.pop("beliefs").items()}
     for field, value in {**thresholds, **nested}.items():
         assert f"{field}{value}" in text.replace(" ", "") or f"{field} {value}" in text

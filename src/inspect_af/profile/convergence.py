@@ -189,6 +189,7 @@ _COPIED = (
     "verdict_code",
     "verdict_sentence",
     "verdict_suffix",
+    "verdict_levels",
 )
 
 

@@ -34,8 +34,8 @@ Key = TypeVar("Key")
 class Estimate(Frozen):
     """A quantity with its intervals (bootstrap-t over requests or their groups, equal-tailed).
 
-    Bounds are at `thresholds.confidence` and at `thresholds.equivalence_confidence`, None with fewer than two
-    complete requests; `n` requests are complete in every arm involved.
+    Bounds are at `thresholds.confidence` and `thresholds.equivalence_confidence`, None below `LEAST_UNITS`.
+    In every arm involved `n` requests are complete.
     """
 
     estimate: float
@@ -366,7 +366,7 @@ def _largest(shift: Float32Array, error: FloatArray) -> Float32Array:
     return np.sort(np.abs(shift[moving] / error[moving, None].astype(np.float32)).max(axis=0))
 
 
-LEAST_UNITS = 5  # Requests, or groups of near-duplicates, below which a verdict is read from no interval
+LEAST_UNITS = 5  # Complete requests, or groups of near-duplicates, below which there is no interval
 
 Bounds = tuple[float | None, float | None]
 
@@ -395,9 +395,10 @@ class Estimator(Bootstrap):
         self.grouped = self._units is not None
 
     def joint(self, statistics: Sequence[Statistic]) -> Joint:
-        """Estimates in the order of the statistics; bounds are None with fewer than two complete requests."""
+        """Estimates in the order of the statistics; bounds are None below `LEAST_UNITS`:
+        resamples of fewer units hardly differ."""
         found = np.full((len(statistics), 6), np.nan)
-        known = [k for k, statistic in enumerate(statistics) if statistic.n >= 2]
+        known = [k for k, one in enumerate(statistics) if self.n_units(one) >= LEAST_UNITS]
         if known:
             resampled, at = self.studentise([statistics[k] for k in known]), self.thresholds
             single = *resampled.interval(at.confidence), *resampled.interval(at.equivalence_confidence)
@@ -423,7 +424,7 @@ class Estimator(Bootstrap):
 
     def measures(self, statistics: Sequence[Statistic]) -> list[Measure]:
         """What the verdict reads, in the order of the statistics; one resample, intervals at any
-        confidence. Bounds are NaN below `LEAST_UNITS`: resamples of fewer units hardly differ."""
+        confidence. Bounds are NaN below `LEAST_UNITS`."""
         known = [k for k, statistic in enumerate(statistics) if self.n_units(statistic) >= LEAST_UNITS]
         resampled = self.studentise([statistics[k] for k in known]) if known else None
 

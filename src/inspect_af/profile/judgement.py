@@ -473,7 +473,7 @@ def judge(
             points = f"{100 * found.sd:.1f} points"
             varies = f"the gap varies between {found.units} with a standard deviation of {points}"
         reasons.append(
-            f"{first.scope}: {first.label}; {final.scope}, as all intervals here: {final.label} "
+            f"{first.scope}: {first.label}; {final.scope}, the level of the headline: {final.label} "
             f"({varies}; judged from {found.n} {behind})"
         )
     return {

@@ -193,6 +193,7 @@ class MethodAnswer(Answer):
     n_requests: int
     strength: str | None  # Of the headline; None for SDF, `matched dose` for steering
     reference_gap: Estimate | None
+    verdict_levels: tuple[LevelVerdict, ...] = ()  # For what was used, then beyond; the last is the headline
 
 
 class Stopping(Frozen):
@@ -223,7 +224,6 @@ class MethodProfile(MethodAnswer):
     dose_match_ratio: float | None = None  # Steering: largest over smallest dose
     plane: tuple[float, float, float] | None = None  # Sensitivities' variances, covariance
     verdict_reasons: tuple[str, ...]
-    verdict_levels: tuple[LevelVerdict, ...] = ()  # For what was used, then beyond; the last is the headline
     unit_spread: UnitSpread | None = None
     stopping: Stopping | None = None  # None where no run was to stop early, or where it asked all requests
     beyond_refusal: str | None = None  # Why nothing is said beyond what was used

@@ -24,7 +24,7 @@ from inspect_af.report.page import (
     with_names,
 )
 from inspect_af.report.terminal import belief_table, direct_table
-from inspect_af.report.words import key_of, tier_words
+from inspect_af.report.words import headline_numbers, key_of, tier_words
 
 CODES = {"converge": "converge", "diverge": "diverge", "not-enough": "not enough to say"}
 
@@ -96,14 +96,21 @@ def _methods(model: Model) -> Table | None:
     columns: Columns[MethodResult] = {
         "method": lambda m: METHOD_NAMES[m.method],
         "verdict": verdict,
-        **sensitivity_columns(model.families),
-        "difference": lambda m: points(m.contrast),
+        "level": lambda m: m.verdict_levels[-1].scope if m.verdict_levels else DASH,
+        **sensitivity_columns(model.families, lambda m: headline_numbers(m)[0]),
+        "difference": lambda m: points(headline_numbers(m)[1]),
         "reference gap": lambda m: points(m.reference_gap),
         "requests": lambda m: f"{count(m.n_requests)} {m.requests}",
         "beliefs": lambda m: m.beliefs or "not measured",
         "remarks": remarks,
     }
-    return table("Points with intervals, by method", model.methods, columns, words=2, remarks=True)
+    return table(
+        "Points with intervals, by method, at the level of its verdict",
+        model.methods,
+        columns,
+        words=3,
+        remarks=True,
+    )
 
 
 def _pairs(model: Model) -> Table | None:
@@ -117,7 +124,12 @@ def _pairs(model: Model) -> Table | None:
         "difference": lambda p: points(p.contrast),
         "over": over,
     }
-    return table("First less second, in points", model.pairs, columns, remarks=True)
+    return table(
+        "First less second, in points, for the texts, documents and vectors that were used",
+        model.pairs,
+        columns,
+        remarks=True,
+    )
 
 
 def _parts(report: Convergence, names: Names) -> list[dict[str, Any]]:

@@ -63,6 +63,7 @@ from inspect_af.report.naming import (
     short_names,
     short_profile_title,
 )
+from inspect_af.report.words import headline_numbers
 from inspect_af.steering.sweep import SweepReport, VectorSweep
 from inspect_af.types import FAMILIES, Method
 
@@ -328,8 +329,9 @@ def draw_methods(report: Convergence, names: Names) -> Drawing | None:
     for model in report.models:
         looks = list(zip(model.families, FAMILIES, (0.14, -0.14), strict=True))
         for method in model.methods if any(one.sensitivity for one in model.methods) else ():
-            marks = [mark(0, method.sensitivity.get(label), FAMILY_STYLES[f], up) for label, f, up in looks]
-            marks.append(mark(1, method.contrast, INK))
+            found, contrast = headline_numbers(method)
+            marks = [mark(0, found.get(label), FAMILY_STYLES[f], up) for label, f, up in looks]
+            marks.append(mark(1, contrast, INK))
             rows.append((names[model.subject], METHOD_NAMES[method.method], marks))
     return _rows(
         "methods",

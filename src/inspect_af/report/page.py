@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from inspect_af.format import (
     DASH,
     Columns,
     Table,
+    WithInterval,
     count,
     interval,
     one_line,
@@ -250,7 +252,7 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
     movers = "random vectors" if one.method == "steering" else "placebos"
     facts = (
         (not gap_told, f"gap of {one.reference_gap_of or 'the reference'} {points(one.reference_gap)}"),
-        (one.noise_band, f"{movers} moved it by {interval(*one.noise_band or (None, None))}"),
+        (one.noise_band, f"{movers} moved it by {_reach(one.noise_band)}"),
         (share, f"{family_labels([one]).second} share {rate_of(share)}"),
         (
             not share and one.fraction_refusal,
@@ -280,12 +282,18 @@ def card(one: MethodProfile, profile: Profile) -> dict[str, Any]:
     }
 
 
-def sensitivity_columns(labels: Iterable[str]) -> dict[str, Callable[[Any], str]]:
+def _reach(band: tuple[float, float] | None) -> str:
+    """The least and the greatest of some changes, in points; no interval."""
+    return DASH if band is None else " to ".join(dict.fromkeys(map(signed, band)))
+
+
+def sensitivity_columns(
+    labels: Iterable[str], of: Callable[[Any], Mapping[str, WithInterval]] = attrgetter("sensitivity")
+) -> dict[str, Callable[[Any], str]]:
     """A column for each family's sensitivity, with its interval."""
     # "beliefs", so that a family called `level` or `difference` takes no other column's place
     return {
-        f"{label} beliefs": partial(lambda label, row: points(row.sensitivity.get(label)), label)
-        for label in labels
+        f"{label} beliefs": partial(lambda label, row: points(of(row).get(label)), label) for label in labels
     }
 
 
@@ -443,7 +451,7 @@ def _effect_table(one: MethodProfile, profile: Profile) -> Table | None:
             "monitored": lambda r: signed(r.monitored.estimate),
             "unmonitored": lambda r: signed(r.unmonitored.estimate),
             "mean": lambda r: signed(r.mean.estimate),
-            "gap-specific": lambda r: "yes" if r.gap_specific else "no",
+            "in log-odds": lambda r: ("alike" if r.gap_specific else "not") if r.gap.is_nonzero else "",
             "n": lambda r: count(r.gap.n),
             "control p": lambda r: (
                 DASH if r.control_rank_p is None else f"{r.control_rank_p:.3f} ({r.n_controls})"
@@ -488,7 +496,7 @@ def _estimates(caption: str, rows: Iterable[tuple[str, Estimate | None]]) -> Tab
 
 def settings_table(thresholds: Thresholds) -> Table | None:
     """Every threshold, seed and level as `group.name`."""
-    values = thresholds.model_dump()
+    values = {**thresholds.model_dump(), "relative_margin": thresholds.relative}
     beliefs = {f"beliefs.{key}": value for key, value in values.pop("beliefs").items()}
     columns: Columns[tuple[str, Any]] = {"setting": lambda r: r[0], "value": lambda r: str(r[1])}
     return table("Settings of the analysis", {**values, **beliefs}.items(), columns)

@@ -10,7 +10,7 @@ from inspect_af.format import WithInterval, count, listed, one_line, plural, sig
 from inspect_af.format import points as estimate
 from inspect_af.profile.counts import by_position
 from inspect_af.profile.intervals import LEAST_UNITS
-from inspect_af.profile.result import CodeWords, MethodProfile, Profile
+from inspect_af.profile.result import CodeWords, MethodProfile, MethodResult, Profile
 from inspect_af.report.naming import Families, family_labels, lost_of, report_words
 from inspect_af.types import FAMILIES
 
@@ -51,7 +51,9 @@ def title_of(one: MethodProfile | None) -> str:
     return text[:1].upper() + text[1:]
 
 
-def headline_numbers(one: MethodProfile) -> tuple[dict[str, WithInterval], WithInterval | None]:
+def headline_numbers(
+    one: MethodProfile | MethodResult,
+) -> tuple[dict[str, WithInterval], WithInterval | None]:
     """Sensitivities by family label, and their difference, at the level of the headline."""
     level = one.verdict_levels[-1] if one.verdict_levels else None
     if level is not None and level.sensitivity:
