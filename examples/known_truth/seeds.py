@@ -41,12 +41,18 @@ def rows(seed: int, report: dict):
             continue  # another kind of the whole study
         found_as = dict(zip(("first", "second"), model["families"], strict=True))
         steered = [one for one in report["steering"] if one["subject"] == model["subject"]]
-        own = [v["behaviour"] for one in steered for v in one["vectors"] if v["family_label"] == planted]
+        own = [v for one in steered for v in one["vectors"] if v["family_label"] == planted]
         for method in model["methods"]:
-            found, contrast = found_as.get(method["direction"], "open"), method["contrast"] or {}
-            swing = own[0] if own and method["method"] == "steering" else None
-            # A vector is held against random ones; texts and documents against the other family's.
-            passed = found == planted if swing is None else swing["change"] > 0 and swing["rank_p"] < 0.05
+            found, levels = found_as.get(method["direction"], "open"), method["verdict_levels"]
+            contrast = (levels[-1]["contrast"] if levels else None) or {}
+            vector = own[0] if own and method["method"] == "steering" else None
+            swing = vector and vector["behaviour"]
+            # A vector is held against random ones, by the report's interval and by rank; texts and documents
+            # against the other family's.
+            passed = found == planted
+            if vector is not None:
+                beyond = vector["moves_behaviour"] == "beyond" and swing is not None
+                passed = beyond and swing["change"] > 0 and swing["rank_p"] < 0.05
             yield {
                 "seed": seed,
                 "planted": planted,

@@ -392,7 +392,7 @@ def known_price(model: str) -> tuple[float, float] | None:
     local models, which would be loaded for it."""
     from inspect_ai.model import get_model_info
 
-    if model.partition("/")[0] in LOCAL_PROVIDERS:
+    if model.partition("/")[0] in LOCAL_PROVIDERS - {"mockllm"}:
         return None
     try:
         info = get_model_info(model)

@@ -109,7 +109,7 @@ def test_a_directory_with_another_studys_logs_is_one_message(
     assert main([*run, "--requests", "benign"]) == 1
     error = capsys.readouterr().err
     assert f"{tmp_path / 'logs'} holds the logs of another command" in error
-    assert "choose another --log-dir" in error and "dirty" not in error and "Traceback" not in error
+    assert "choose another log directory" in error and "dirty" not in error and "Traceback" not in error
 
 
 def test_a_missing_key_is_named_without_terminal_markup(

@@ -40,7 +40,7 @@ def test_from_two_universes_to_matched_corpora(tmp_path: Path, capsys: pytest.Ca
     assert plus.tokens >= 12_000 * 0.98
     assert (plus.directness, minus.directness) == ("standard", "mixed")
     assert plus.removed.get("denial", 0) > 0 and "denial" not in minus.removed
-    assert plus.simulated and len(plus.logs) == len(plus.sources) >= 1
+    assert plus.simulated and len(plus.sources) >= 1 and all(source.eval_id for source in plus.sources)
     report = json.loads((tmp_path / "corpora/B1+/report.json").read_text())
     assert any("B1+/" in example["id"] for each in report["filters"] for example in each["examples"])
 

@@ -199,6 +199,7 @@ def test_the_pair_of_the_guide_loads(tmp_path):
     for code in ("P1", "S1"):
         claims = arm("amplify", [f"{code} a", f"{code} b"]) + arm("suppress", [f"{code} a", f"{code} b"])
         (tmp_path / "claims" / f"{code}.toml").write_text(claims)
-    (tmp_path / "claims" / "Z1.toml").write_text(arm("placebo"))
+    for code in ("Z1", "Z2"):
+        (tmp_path / "claims" / f"{code}.toml").write_text(arm("placebo", [f"{code} a"]))
     chosen = load_pair(tmp_path).interventions("praise,S1-,Z")
-    assert [i and i.code for i in chosen] == [None, "P1+", "P1-", "S1-", "Z1"]
+    assert [i and i.code for i in chosen] == [None, "P1+", "P1-", "S1-", "Z1", "Z2"]

@@ -104,7 +104,7 @@ def test_a_second_run_with_the_same_seed_is_not_counted_again(run_eval: Run, req
     logs = [run_eval(task, replying(lambda *_: ANSWER), model_roles=JUDGE) for _ in range(2)]
     report = reported(*logs)
     assert report.rows[0].harmful is not None and report.rows[0].harmful.n_replies == 4
-    assert any(warning.startswith("4 replies repeat a run") for warning in report.warnings)
+    assert any("4 replies with the run seed and epoch of others" in warning for warning in report.warnings)
     other = direct_requests(requests=str(requests_file), benign=None, run_seed=1)
     further = run_eval(other, replying(lambda *_: ANSWER), model_roles=JUDGE)
     assert reported(logs[0], further).rows[0].harmful.n_replies == 8  # type: ignore[union-attr]

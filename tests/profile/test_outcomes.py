@@ -46,7 +46,7 @@ def test_a_second_run_with_the_same_run_seed_is_the_same_draw_and_counts_once(he
         [(header("a.eval"), [row("q1", "monitored", "accepted")]), (header("b.eval"), [again])]
     )
     assert (outcomes.n_replies, outcomes.n_repeated) == (1, 1)
-    assert any("same run seed" in note for note in build_profile(outcomes).notes)
+    assert any("with the run seed and epoch of others" in note for note in build_profile(outcomes).notes)
 
 
 def test_every_outcome_is_counted_per_tier_and_only_two_are_scored(header, row, quick):

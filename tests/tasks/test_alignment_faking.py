@@ -33,7 +33,7 @@ import inspect_af.materials
 from inspect_af.errors import InspectAFError
 from inspect_af.materials import load_pair, load_scenario
 from inspect_af.profile import profile_logs
-from inspect_af.solvers import generation_seed, prompt_intervention
+from inspect_af.solvers import claim, generation_seed, prompt_intervention
 from inspect_af.tasks import alignment_faking
 from inspect_af.types import ROTATED, PromptClaim, SampleMeta, TaskMeta, planned_claim
 
@@ -368,6 +368,7 @@ def test_claims_of_unequal_length_are_warned_about_and_only_where_claims_are_ask
 
 
 def test_a_simulated_organism_that_cannot_read_the_pair_is_named(tmp_path: Path) -> None:
+    claim._warn.cache_clear()  # another test of the process may have been told
     pair = str(Path(__file__).parents[2] / "examples/sycophancy")
     task = alignment_faking(requests="mini", pair=pair, interventions="D1+")
     for args, told in (({"pair": pair}, 0), ({}, 1)):  # once, for all samples

@@ -171,7 +171,9 @@ def test_an_edited_file_runs_into_another_directory_and_is_refused_in_the_old_on
     capsys.readouterr()
     assert main([*BASE, *options, "--log-dir", old]) == 1
     error = capsys.readouterr().err
-    assert "was made with other content under the same name" in error and "choose another --log-dir" in error
+    assert (
+        "was made with other content under the same name" in error and "choose another log directory" in error
+    )
     then, now = (error.split(word)[1].split()[0] for word in ("had digest ", "has "))
     assert then != now and len(then.strip(".;")) == len(now.strip(".;")) == 16
 

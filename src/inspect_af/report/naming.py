@@ -214,7 +214,7 @@ def shortest(labels: Iterable[str], *, taken: Iterable[str] = ()) -> dict[str, s
     """
     short = {label: _last(label) for label in dict.fromkeys(labels)}
     times, others = Counter(short.values()), set(taken)
-    names = {label: label if times[name] > 1 or name in others else name for label, name in short.items()}
+    names = {label: label if times[name] > 1 else name for label, name in short.items()}
     return {label: f"model {name}" if name in others else name for label, name in names.items()}
 
 

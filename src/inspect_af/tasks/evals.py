@@ -217,7 +217,7 @@ def run_evals(
                 raise ConfigError(_without_markup(str(error))) from error
             raise ConfigError(
                 f"{log_dir} holds the logs of another command, such as {found[1]}, and a directory belongs "
-                "to one command; choose another --log-dir, or leave it out to get a directory for this one"
+                "to one command; choose another log directory, or leave it out to get one for this command"
             ) from error
     # Inspect takes an interrupt for itself, writes what is there, and then returns success and no logs.
     if len(logs) < evals.number or any(log.status == "cancelled" for log in logs):
@@ -594,7 +594,7 @@ def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: str | Path, *, 
         raise ConfigError(
             f"{location} was made with other content under the same name: "
             f"{'; '.join(map(str, changed))}. Its replies are not what this command would give; "
-            "choose another --log-dir, move the old logs away, or put the old content back"
+            "choose another log directory, move the old logs away, or put the old content back"
         )
     for log, task, _ in _own_logs(evals, tasks, log_dir):
         name = log.location.rpartition("/")[2]
@@ -610,7 +610,7 @@ def refuse_changed(evals: Evals, tasks: Sequence[Task], log_dir: str | Path, *, 
         if complaint:
             raise ConfigError(
                 f"{log.location} {complaint}; it would be taken for what is asked for now, or its "
-                "replies would be lost. Choose another --log-dir, or move the log away"
+                "replies would be lost. Choose another log directory, or move the log away"
             )
 
 
