@@ -8,9 +8,9 @@ of the concept, on prompts and words that stand in no pair (`inspect-af steering
 least, over concepts and peers, of our mean swing over the layers to the peer's.
 
 `steering-vectors` reads the last token, as it does by default; `repeng` is given, as its guide does, every
-beginning of the sentence (method `pca_center`). Our other estimators stand beside them, and, without `--quick`,
-each peer the other way round. `seconds` is the median of alternating runs, from texts to the vector of all layers; ours holds
-five folds more than the peers, none of which validates.
+beginning of the sentence (method `pca_center`). Our other estimators stand beside them, and, without
+`--quick`, each peer the other way round. `seconds` is the median of alternating runs, from texts to the
+vectors of all layers; ours holds five folds more than the peers, none of which validates.
 
 Needs a directory of the model (`make test-real` makes one) and `pip install steering-vectors repeng gguf`.
 Prints one JSON object last.
