@@ -361,7 +361,7 @@ _WORDED = {
     "harmony-text": (r"(?:assistant)?(?:analysis|commentary)", r"assistantfinal"),
     "granite": (
         r"[*#\s]{0,8}(?i:here(?:['’]s| is) my thought process):",
-        r"(?i:here(?:['’]s| is) my response):",
+        r"(?i:here(?:['’]s| is) my response):\*{0,2}",
     ),
     "apriel": (r"[*#\s]{0,8}(?i:here are my reasoning steps):", r"\[BEGIN FINAL RESPONSE\]"),
 }
