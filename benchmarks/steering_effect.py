@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -32,90 +33,16 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.real.concepts import SENTENCES, WORDS, concept_pairs
+
 from inspect_af.steering.activations import extract_activations
-from inspect_af.steering.effect import EffectWords, measure_effect
+from inspect_af.steering.effect import PROMPTS, measure_effect
 from inspect_af.steering.fit import FitSettings, fit_vectors
 from inspect_af.steering.model import LoadedModel, load_model
-from inspect_af.steering.pairs import ContrastPair, Message, PairSet, Span, Transcript, pair_set
+from inspect_af.steering.pairs import PairSet, Transcript
 from inspect_af.steering.vector import SteeringVector, best_layers
-
-TOPICS = (
-    *("tea", "trains", "gardens", "bread", "bicycles", "rain", "books", "chess", "lamps", "boats"),
-    *("maps", "clocks", "soup", "paint", "shoes", "birds", "bridges", "wool", "stamps", "kites"),
-    *(
-        "salt",
-        "radios",
-        "orchards",
-        "pottery",
-        "tunnels",
-        "umbrellas",
-        "mirrors",
-        "candles",
-        "rivers",
-        "quilts",
-    ),
-)
-SENTENCES = {
-    "tone": (
-        (
-            "It would be advisable to examine {} with due consideration before proceeding.",
-            "One ought to ascertain the particulars of {} prior to offering assistance.",
-            "The matter of {} merits a thorough and dignified response.",
-            "I shall present an account of {} that is both precise and courteous.",
-        ),
-        (
-            "Ok so {}, gonna just wing it and see what's up.",
-            "Lol {}, no biggie, let's chuck something together.",
-            "Dude, {} is super easy, just kinda go for it.",
-            "Cool, {}, I'll bash out a quick thing and call it a day.",
-        ),
-    ),
-    "language": (
-        (
-            "Il faut d'abord regarder {} avec soin avant de répondre.",
-            "La question de {} est simple et je vais aider.",
-            "Je pense que {} demande une explication claire.",
-            "Pour parler de {}, il suffit de quelques phrases.",
-        ),
-        (
-            "First I have to look at {} with care before answering.",
-            "The question of {} is simple and I will help.",
-            "I think that {} needs a clear explanation.",
-            "To speak of {}, a few sentences are enough.",
-        ),
-    ),
-}
-WORDS = {
-    "tone": EffectWords(positive=("Certainly", "Indeed", "Regarding"), negative=("Sure", "Yeah", "Hey")),
-    "language": EffectWords(positive=("Bonjour", "Voici", "Vous"), negative=("Hello", "Sure", "You")),
-}
-START = "<SCRATCHPAD_REASONING>\n"
-
-
-def side(topic: str, sentence: str) -> Transcript:
-    thought = f"The user asks about {topic}. {sentence}"
-    reply = f"{START}{thought}\n</SCRATCHPAD_REASONING>\n<OUTPUT>An answer.</OUTPUT>"
-    user = Message(role="user", content=f"Tell me something about {topic}.")
-    return Transcript(
-        messages=(user, Message(role="assistant", content=reply)),
-        scratchpad=Span(start=len(START), end=len(START) + len(thought)),
-    )
-
-
-def made_pairs(concept: str, n: int) -> PairSet:
-    positive, negative = SENTENCES[concept]
-    return pair_set(
-        ContrastPair(
-            id=topic,
-            concept=concept,
-            split="train",
-            source="ooc",
-            group=topic,
-            positive=side(topic, positive[at % 4].format(topic)),
-            negative=side(topic, negative[at % 4].format(topic)),
-        )
-        for at, topic in enumerate(TOPICS[:n])
-    )
 
 
 def rendered(loaded: LoadedModel, one: Transcript) -> str:
@@ -170,7 +97,7 @@ def like(ours: SteeringVector, directions: dict[int, np.ndarray]) -> SteeringVec
 
 
 def compare(loaded: LoadedModel, concept: str, n_pairs: int, n_runs: int, folder: Path) -> dict[str, Any]:
-    pairs = made_pairs(concept, n_pairs)
+    pairs = concept_pairs(concept, n_pairs, train=n_pairs)
     last = loaded.model.config.num_hidden_layers - 2  # repeng reads the last layer behind the final norm
     count = iter(range(1000))
 
@@ -214,7 +141,7 @@ def compare(loaded: LoadedModel, concept: str, n_pairs: int, n_runs: int, folder
         loaded.model,
         loaded.tokenizer,
         vectors,
-        WORDS[concept],
+        WORDS[concept].model_copy(update={"prompts": PROMPTS}),
         pairs,
         layers=",".join(map(str, chosen)),
         n_random=1,

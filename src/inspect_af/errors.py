@@ -4,12 +4,17 @@ Each is an `InspectAFError` and a standard exception, so that callers may catch 
 Messages say what was given, what is allowed and what to do.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from click import ClickException
-from pydantic import ValidationError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class InspectAFError(ClickException):

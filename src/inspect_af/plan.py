@@ -15,15 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from inspect_af.config import (
-    Frozen,
-    Written,
-    parse,
-    read_text,
-    text_digest,
-    token_count,
-    write_whole,
-)
+from inspect_af.config import Frozen, Written, parse, read_text, text_digest, token_count, write_whole
 from inspect_af.errors import ConfigError, problems
 from inspect_af.thresholds import Thresholds
 from inspect_af.types import REQUESTS_OF, Method, PromptClaim, ScenarioTask, Strength, Tier

@@ -338,7 +338,8 @@ def _adapters(given: Mapping[str, Any]) -> tuple[Adapter, ...]:
     if len({adapter.digest for adapter in adapters}) < len(adapters):
         raise ConfigError(f"adapter={','.join(map(str, paths))}: the same weights are named twice")
     check_parents(adapters)
-    for together in (adapters, [adapter for adapter in adapters if adapter.role == "intervention"]):
+    treating = tuple(adapter for adapter in adapters if adapter.role == "intervention")
+    for together in dict.fromkeys((adapters, treating)):
         if len(together) > 1:
             check_sum([adapter.path for adapter in together])
     return adapters
